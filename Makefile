@@ -1,0 +1,48 @@
+# Everything runs from .venv, which is made from requirements.lock (pinned versions) on first use.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := configs transforms scoring training pipelines
+
+.PHONY: demo test quick check bench soak results lock clean
+
+demo: $(READY)
+	$(BIN)/lockstep demo --out demo-out
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not soak"
+
+quick: $(READY)
+	$(BIN)/python -m pytest -m "not soak and not slow"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layout.py
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak
+
+results: $(READY)
+	$(BIN)/python -m benchmarks.results
+
+# Writes requirements.lock anew from pyproject.toml; review the diff.
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet ".[dev]"
+	$(VENV)-lock/bin/pip freeze --exclude lockstep > requirements.lock
+	rm -rf $(VENV)-lock
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-out bench-out build *.egg-info

@@ -1,0 +1,76 @@
+"""The shape of an operation that YAML can name, and the catalog that the loader checks against.
+
+What enters: classes from ``transforms`` (the loader is to their right, so they are handed in).
+What leaves: :class:`Catalog`, which `loader.load` takes. An operation is a frozen dataclass whose
+fields are its YAML arguments: a field without a default is a required key; its annotation says
+what is accepted (`ColumnName`, `AggregateName`, `Expression`, str, int, float, bool, or a tuple of
+these). So adding one is one class, and the loader, the JSON Schema and `lockstep features`
+already know it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NewType, Protocol
+
+from configs.schema import ColumnType
+
+ColumnName = NewType("ColumnName", str)
+"""An argument that names an event column or a derived column."""
+
+AggregateName = NewType("AggregateName", str)
+"""An argument that names another aggregate of the same entity."""
+
+
+class DerivationOp(Protocol):
+    """What the loader reads from a derivation class (transforms/derive/)."""
+
+    op: ClassVar[str]
+    """The name in YAML."""
+    about: ClassVar[str]
+    """One line, for people."""
+    returns: ClassVar[ColumnType]
+    accepts: ClassVar[frozenset[ColumnType]]
+    """Types that its `ColumnName` arguments may have."""
+
+
+class AggregateOp(Protocol):
+    """What the loader reads from an aggregate class (transforms/velocity/aggregates/)."""
+
+    op: ClassVar[str]
+    about: ClassVar[str]
+    windowed: ClassVar[bool]
+    """Whether there is one feature per window, or one in all."""
+    accepts: ClassVar[frozenset[ColumnType]]
+    """Types that its `ColumnName` arguments may have."""
+    unit: ClassVar[str]
+    """Unit of the feature: "events", "seconds", "distinct values", "share", or "" (the column's)."""
+    null_rule: ClassVar[str]
+    """What the feature is when the window is empty, in words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    """Every operation that a config may name."""
+
+    derivations: Mapping[str, type[Any]]
+    aggregates: Mapping[str, type[Any]]
+
+    @classmethod
+    def of(cls, derivations: Iterable[type[Any]], aggregates: Iterable[type[Any]]) -> Catalog:
+        """A catalog of these classes by their `op` names.
+
+        Raises:
+          ValueError: two classes have one name.
+        """
+        return cls(_by_name(derivations), _by_name(aggregates))
+
+
+def _by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:
+    named: dict[str, type[Any]] = {}
+    for one in classes:
+        if one.op in named:
+            raise ValueError(f"two operations are called {one.op!r}: {named[one.op]} and {one}")
+        named[one.op] = one
+    return named

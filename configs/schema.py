@@ -1,0 +1,365 @@
+"""What one use of Lockstep is, as frozen dataclasses: the spec that every other room reads.
+
+What enters: nothing; these are plain types. What leaves: :class:`Spec`, made by
+``configs.loader.load`` from a YAML file and handed, unchanged, to decode, derive, velocity, the
+TFT graph, training, scoring and the pipelines.
+
+Reserved column names that exist on every decoded batch, whatever the user's columns are called:
+
+- ``event_id``   string, unique; a second event with the same id is a duplicate (first one wins);
+- ``event_time`` int64, microseconds since 1970-01-01T00:00:00Z;
+- ``kind``       string, one of ``Spec.kinds``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+EVENT_ID = "event_id"
+EVENT_TIME = "event_time"
+KIND = "kind"
+RESERVED_COLUMNS = (EVENT_ID, EVENT_TIME, KIND)
+
+
+class ColumnType(enum.StrEnum):
+    """The types that a column of an event can have, and their Arrow types after decode."""
+
+    STRING = "string"  # pa.string(), valid UTF-8
+    INTEGER = "integer"  # pa.int64()
+    NUMBER = "number"  # pa.float64(), finite unless `allow_nonfinite`
+    BOOLEAN = "boolean"  # pa.bool_()
+    TIMESTAMP = "timestamp"  # pa.int64(), microseconds UTC
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of an event: what values are accepted, and whether they may be shown.
+
+    Attributes:
+      name: the name in the event schema (the name after `ingest` renames).
+      type: the accepted type.
+      private: values never appear in logs, errors, metrics or pages.
+      max_bytes: longest accepted string, in UTF-8 bytes (strings only).
+      minimum, maximum: accepted closed range (integers and numbers only).
+      allow_nonfinite: whether NaN and infinities are accepted, as null (numbers only).
+    """
+
+    name: str
+    type: ColumnType
+    private: bool = False
+    max_bytes: int = 65_536
+    minimum: float | None = None
+    maximum: float | None = None
+    allow_nonfinite: bool = False
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of event: what must be there, and whether such events are scored."""
+
+    name: str
+    required: tuple[str, ...] = ()
+    scored: bool = False
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingest:
+    """How one row of a file becomes one event; several of them make several events of a row.
+
+    Without any, a row is an event already: it has `event_id`, `event_time` and `kind` under the
+    names that `Events` gives.
+
+    Attributes:
+      kind: the kind of the event that is made.
+      id: the row's column that names it; the event id is ``f"{kind}:{value}"``; None: the row's
+        position, as ``f"{kind}:{file name}#{row}"``.
+      time: the row's column with the time.
+      delay_us: added to the time (a verdict becomes known later than what it judges).
+      columns: event column -> row column, for those whose names differ.
+      subject: (event column, kind): filled with the id of the event of that kind that the same
+        row makes, so a verdict points at what it judges.
+      where: expression over the row's event columns; rows where it is not true make no such event.
+    """
+
+    kind: str
+    id: str | None
+    time: str
+    delay_us: int = 0
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    subject: tuple[str, str] | None = None
+    where: Expression | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """Which columns of the input are id, time and kind, and how far disorder may go.
+
+    Attributes:
+      id, time, kind: names in the input; `kind` may be None where `ingest` names it.
+      earliest_us, latest_us: accepted closed range of event times, microseconds UTC; an event
+        outside is dead-lettered as an absurd time.
+      disorder_us: how long the streaming scorer waits for earlier events.
+      dedup_us: how long an event id is remembered, in event time.
+      max_dead_share: a run with a larger share of dead letters fails.
+    """
+
+    id: str = EVENT_ID
+    time: str = EVENT_TIME
+    kind: str | None = KIND
+    earliest_us: int = 946_684_800_000_000  # 2000-01-01
+    latest_us: int = 4_102_444_800_000_000  # 2100-01-01
+    disorder_us: int = 5_000_000
+    dedup_us: int = 86_400_000_000
+    max_dead_share: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Expression:
+    """An arithmetic or boolean expression over columns, checked at load.
+
+    The language is a subset of Python's: numbers, strings, column names, ``+ - * /``,
+    ``== != < <= > >=``, ``and or not``, ``is_null(x)``, ``coalesce(x, y)``, ``abs``, ``min``,
+    ``max``, ``sqrt``, ``floor``. A null operand makes arithmetic null and a comparison false;
+    division by zero is null.
+    """
+
+    text: str
+    columns: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """A row-level column: the operation's name in the catalog, and its constructor arguments."""
+
+    name: str
+    op: str
+    type: ColumnType
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A span of event time seen through `tiles` tiles that are aligned to the epoch.
+
+    At time t the window holds tiles ``t // tile_us - tiles + 1`` to ``t // tile_us``: it never
+    reaches back further than `length_us`, and misses less than one tile of it.
+    """
+
+    name: str  # "1h"
+    length_us: int
+    tiles: int
+
+    @property
+    def tile_us(self) -> int:
+        return self.length_us // self.tiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """One aggregate of an entity: it becomes a feature per window (or one, if it has none).
+
+    The features' names are ``f"{entity}_{name}_{window.name}"``, without the window part for
+    aggregates that have none (seconds_since_last and such).
+
+    Attributes:
+      op: the operation's name in the catalog.
+      kinds: only events of these kinds count; empty: all kinds.
+      where: only events for which this is true count.
+      arguments: the operation's constructor arguments (column, decimals, of, to, …).
+    """
+
+    name: str
+    op: str
+    kinds: tuple[str, ...]
+    windows: tuple[Window, ...]
+    where: Expression | None = None
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entity:
+    """Something whose behaviour is followed: a key, and the aggregates kept per key.
+
+    Attributes:
+      keys: kind -> the columns that form the key in events of that kind. An event of a kind that
+        is not named, or with a null in a key column, does not belong to this entity: it changes
+        no state, and its features of this entity are all null.
+      retention_us: state of a key that saw no event for this long expires.
+    """
+
+    name: str
+    keys: Mapping[str, tuple[str, ...]]
+    aggregates: tuple[Aggregate, ...]
+    retention_us: int
+    about: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """A string column that enters the model through a vocabulary (most frequent first)."""
+
+    column: str
+    vocabulary: int = 1000
+    oov_buckets: int = 8
+    min_frequency: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TextInput:
+    """A string column that enters the text model as hashed n-grams."""
+
+    column: str
+    buckets: int = 65_536
+    word_ngrams: tuple[int, int] = (1, 2)
+    char_ngrams: tuple[int, int] | None = None
+    max_tokens: int = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the model sees.
+
+    Attributes:
+      numeric: event or derived columns that enter the numeric block, before the features.
+      features: names of velocity features left out of the block are in `exclude`; all others
+        enter, in the order of the spec.
+      computed: name -> expression over numeric columns and velocity features; appended last.
+      scaling: "zscore", "quantile" or "none"; monotone per column. Null stays null (NaN).
+    """
+
+    numeric: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    computed: Mapping[str, Expression] = dataclasses.field(default_factory=dict)
+    categorical: tuple[Categorical, ...] = ()
+    text: TextInput | None = None
+    scaling: str = "zscore"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """How verdict events become labels of scored events, as known at a given time.
+
+    Attributes:
+      kind: the kind of event that judges.
+      subject: its column with the judged event's id.
+      positive: expression over the verdict event; true means abuse. Of several verdicts the
+        latest known (in total order) counts, so an appeal reverses.
+      maturity_us: a scored event older than this without any verdict is a negative; a younger
+        one is unlabelled. None: events without a verdict stay unlabelled.
+    """
+
+    kind: str
+    subject: str
+    positive: Expression
+    maturity_us: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The training protocol; every number is in event time and relative to `as_of` midnight.
+
+    The scored events of ``[as_of - delay - span, as_of - delay)`` train. The last
+    `validation_share` of them, by time, stops the boosting early and calibrates.
+
+    Attributes:
+      booster: XGBoost parameters (eta, max_depth, …); `rounds` is the most rounds.
+      refit: after early stopping, fit again on all of the span with the rounds found.
+      text_folds: consecutive time blocks for out-of-fold text scores.
+      positive_weight: "balanced" or a number: the weight of a positive against a negative.
+      analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
+    """
+
+    span_us: int
+    delay_us: int
+    validation_share: float = 0.2
+    rounds: int = 400
+    early_stopping: int = 40
+    refit: bool = True
+    booster: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
+    text_folds: int = 5
+    text_regularisation: float = 1.0
+    positive_weight: float | str = 1.0
+    model: str = "booster"  # which serves: "booster", "linear" or "text"
+    analyse_rows: int = 1_000_000
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """What is done at or above a threshold chosen for a precision, strictest first."""
+
+    name: str
+    min_precision: float
+    confidence: float = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How scores become decisions: the first action whose threshold is reached, else `default`."""
+
+    actions: tuple[Action, ...] = ()
+    default: str = "allow"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """When a trained bundle may serve.
+
+    Attributes:
+      min_average_precision, min_auc: floors on the evaluation slice.
+      max_drop: largest allowed fall of average precision against the serving bundle on the same
+        events.
+      min_positives: evidence below this many positives refuses.
+    """
+
+    min_average_precision: float = 0.0
+    min_auc: float = 0.5
+    max_drop: float = 0.02
+    min_positives: int = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One use of Lockstep, whole. Immutable; its fingerprint is in every artefact."""
+
+    name: str
+    events: Events
+    columns: Mapping[str, Column]
+    kinds: Mapping[str, Kind]
+    derived: Mapping[str, Derived]
+    entities: Mapping[str, Entity]
+    inputs: Inputs
+    labels: Labels | None
+    training: Training | None
+    policy: Policy
+    gate: Gate
+    ingest: tuple[Ingest, ...] = ()
+    shards: int = 16
+    hash_seed: int = 0
+    about: str = ""
+
+    @property
+    def scored_kinds(self) -> tuple[str, ...]:
+        """Kinds of which each event gets features and a decision, in the order of the spec."""
+        return tuple(kind.name for kind in self.kinds.values() if kind.scored)
+
+    def column_type(self, name: str) -> ColumnType:
+        """The type of an event or derived column.
+
+        Raises:
+          KeyError: no such column.
+        """
+        if name in self.derived:
+            return self.derived[name].type
+        if name in (EVENT_ID, KIND):
+            return ColumnType.STRING
+        if name == EVENT_TIME:
+            return ColumnType.TIMESTAMP
+        return self.columns[name].type

@@ -1,0 +1,1 @@
+"""What needs labels: the ledger, the dataset, fitting, evaluation, thresholds, the gate."""
