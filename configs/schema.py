@@ -265,12 +265,14 @@ class Labels:
 class Training:
     """The training protocol; every number is in event time and relative to `as_of` midnight.
 
-    The scored events of ``[as_of - delay - span, as_of - delay)`` train. The last
-    `validation_share` of them, by time, stops the boosting early and calibrates.
+    The scored events of ``[as_of - delay - span, as_of - delay)`` are used. Of these the newest
+    `gate` is held out: thresholds, the gate and the page's figures come from it. Of what is
+    before it, the last `validation_share`, by time, stops the boosting early and calibrates.
 
     Attributes:
       booster: XGBoost parameters (eta, max_depth, …); `rounds` is the most rounds.
-      refit: after early stopping, fit again on all of the span with the rounds found.
+      refit: after the gate, fit again on all of the span with the rounds found; calibration and
+        thresholds are kept.
       text_folds: consecutive time blocks for out-of-fold text scores.
       positive_weight: "balanced" or a number: the weight of a positive against a negative.
       analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
@@ -278,6 +280,7 @@ class Training:
 
     span_us: int
     delay_us: int
+    gate_us: int = 86_400_000_000
     validation_share: float = 0.2
     rounds: int = 400
     early_stopping: int = 40
@@ -326,6 +329,23 @@ class Gate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How `lockstep evaluate` reports, beside the ranking metrics of all events.
+
+    Attributes:
+      group: column whose values are ranked once per day by their highest score (a card, an
+        account), for precision at `top`; None: not reported.
+      top: how many groups a day are looked at.
+      drop_known: leave out events whose group had a positive verdict known at the start of the
+        event's day, among events since the start of the bundle's training span.
+    """
+
+    group: str | None = None
+    top: int = 100
+    drop_known: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """One use of Lockstep, whole. Immutable; its fingerprint is in every artefact."""
 
@@ -340,6 +360,7 @@ class Spec:
     training: Training | None
     policy: Policy
     gate: Gate
+    evaluation: Evaluation = Evaluation()
     ingest: tuple[Ingest, ...] = ()
     shards: int = 16
     hash_seed: int = 0
