@@ -1,0 +1,146 @@
+"""Labels as of a moment: against a plain reading of the rule, one event at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.schema import Labels
+from training import labels as labels_module
+from training.labels import first_positive_known, latest_verdicts, resolve
+
+
+def rule(maturity_us: int | None) -> Labels:
+    return Labels("verdict", "subject_id", None, maturity_us)  # type: ignore[arg-type]
+
+
+def verdict_table(rows: list[tuple[str, int, str | None, bool | None]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
+    return pa.table(
+        {
+            "event_id": pa.array(columns[0], pa.string()),
+            "event_time": pa.array(columns[1], pa.int64()),
+            "subject": pa.array(columns[2], pa.string()),
+            "positive": pa.array(columns[3], pa.bool_()),
+        }
+    )
+
+
+def one_by_one(
+    maturity_us: int | None,
+    events: list[tuple[str, int]],
+    rows: list[tuple[str, int, str | None, bool | None]],
+    as_of_us: int,
+) -> list[int]:
+    expected = []
+    for event_id, event_time in events:
+        standing = None
+        for _, time, subject, positive in sorted(rows, key=lambda row: (row[1], row[0].encode())):
+            if time < as_of_us and subject == event_id and positive is not None:
+                standing = positive
+        if standing is not None:
+            expected.append(int(standing))
+        elif maturity_us is not None and event_time <= as_of_us - maturity_us:
+            expected.append(0)
+        else:
+            expected.append(-1)
+    return expected
+
+
+IDS = st.sampled_from(["a", "b", "c", "é", "z\U0001f600", "￿"])
+VERDICTS = st.lists(
+    st.tuples(
+        st.text("12é￿\U0001f600", min_size=1, max_size=3),
+        st.integers(0, 30),
+        st.none() | IDS,
+        st.none() | st.booleans(),
+    ),
+    unique_by=lambda row: row[0],
+    max_size=12,
+)
+
+
+@given(
+    st.lists(st.tuples(IDS, st.integers(0, 30)), max_size=8),
+    VERDICTS,
+    st.integers(0, 31),
+    st.none() | st.integers(0, 10),
+)
+def test_resolve_is_the_rule_read_one_event_at_a_time(events, rows, as_of_us, maturity_us):
+    ids = pa.array([event_id for event_id, _ in events], pa.string())
+    times = np.array([time for _, time in events], np.int64)
+    resolved = resolve(rule(maturity_us), ids, times, verdict_table(rows), as_of_us)
+    assert resolved.dtype == np.int8
+    assert resolved.tolist() == one_by_one(maturity_us, events, rows, as_of_us)
+
+
+@given(VERDICTS, st.integers(0, 31))
+def test_verdicts_of_the_future_change_nothing(rows, as_of_us):
+    known = [row for row in rows if row[1] < as_of_us]
+    ids, times = pa.array(["a", "b", "c"]), np.array([1, 2, 3])
+    expected = resolve(rule(5), ids, times, verdict_table(known), as_of_us)
+    assert resolve(rule(5), ids, times, verdict_table(rows), as_of_us).tolist() == expected.tolist()
+
+
+def test_a_verdict_is_known_strictly_after_its_time():
+    rows = verdict_table([("v", 10, "a", True)])
+    ids, times = pa.array(["a"]), np.array([1])
+    assert resolve(rule(None), ids, times, rows, as_of_us=10).tolist() == [-1]
+    assert resolve(rule(None), ids, times, rows, as_of_us=11).tolist() == [1]
+
+
+def test_an_appeal_reverses_and_ties_in_time_go_by_id():
+    rows = verdict_table([("2", 10, "a", False), ("1", 10, "a", True), ("3", 20, "a", True)])
+    ids, times = pa.array(["a"]), np.array([1])
+    assert resolve(rule(None), ids, times, rows, as_of_us=15).tolist() == [0]
+    assert resolve(rule(None), ids, times, rows, as_of_us=25).tolist() == [1]
+
+
+def test_without_maturity_silence_is_no_label():
+    ids, times = pa.array(["a"]), np.array([0])
+    assert resolve(rule(None), ids, times, verdict_table([]), 10**15).tolist() == [-1]
+    assert resolve(rule(100), ids, times, verdict_table([]), 100).tolist() == [0]
+    assert resolve(rule(100), ids, times, verdict_table([]), 99).tolist() == [-1]
+
+
+def test_chunked_dictionary_and_large_string_ids_resolve_alike():
+    rows = verdict_table([("v", 10, "b", True)])
+    times = np.array([1, 2])
+    plain = pa.array(["a", "b"])
+    for ids in (
+        plain,
+        pa.chunked_array([["a"], ["b"]]),
+        plain.dictionary_encode(),
+        plain.cast(pa.large_string()),
+    ):
+        assert resolve(rule(0), ids, times, rows, 11).tolist() == [0, 1]
+
+
+def test_more_than_two_gigabytes_of_ids_take_wide_offsets(monkeypatch):
+    monkeypatch.setattr(labels_module, "_MOST_BYTES", 127)
+    ids = pa.chunked_array([["a" * 200], ["b"]])
+    assert labels_module._strings(ids).type == pa.large_string()
+
+
+def test_nothing_in_nothing_out():
+    none = pa.array([], pa.string())
+    assert resolve(rule(1), none, np.zeros(0, np.int64), verdict_table([]), 5).tolist() == []
+    assert latest_verdicts(verdict_table([]), 5)[0].to_pylist() == []
+
+
+def test_a_table_that_is_no_verdict_table_is_refused():
+    with pytest.raises(ValueError, match=r"\['positive'\] are missing"):
+        latest_verdicts(verdict_table([]).drop_columns(["positive"]), 5)
+    with pytest.raises(ValueError, match="2 event ids and 1 times"):
+        resolve(rule(1), pa.array(["a", "b"]), np.array([1]), verdict_table([]), 5)
+
+
+def test_first_positive_is_the_moment_of_first_knowing():
+    rows = verdict_table(
+        [("1", 9, "a", True), ("2", 4, "a", False), ("3", 7, "a", True), ("4", 1, "b", False)]
+    )
+    never = np.iinfo(np.int64).max
+    assert first_positive_known(pa.array(["a", "b", "c"]), rows).tolist() == [7, never, never]

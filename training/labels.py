@@ -1,0 +1,174 @@
+"""Verdict events become labels of the events that they judge, as known at one moment.
+
+What enters: the ids and times of scored events, and a table of verdict events. What leaves: one
+int8 per event: 1 abuse, 0 not, -1 unlabelled. The file exists so that there is one answer to
+"what did we know at T": a verdict counts from the moment when it became known (its own event
+time), never from the moment that it speaks of.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import Labels
+
+POSITIVE = 1
+NEGATIVE = 0
+UNLABELLED = -1
+
+VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
+
+_MOST_BYTES = 2**31 - 1  # of an Arrow string array, whose offsets are int32
+
+
+def resolve(
+    labels: Labels,
+    event_ids: pa.Array | pa.ChunkedArray,
+    event_times: npt.NDArray[np.int64],
+    verdicts: pa.Table,
+    as_of_us: int,
+) -> npt.NDArray[np.int8]:
+    """Labels of events as they were known just before `as_of_us`.
+
+    Of the verdicts about an event that were known before `as_of_us` (strictly), the last in total
+    order `(event_time, event_id)` counts, so an appeal reverses and a second look reverses again.
+    An event without any is negative once it is `labels.maturity_us` old, else unlabelled.
+
+    Args:
+      labels: the rule; only `maturity_us` is read here, the rest has made the table.
+      event_ids: string[n], the scored events.
+      event_times: int64[n], microseconds UTC.
+      verdicts: columns `event_id` string, `event_time` int64 µs UTC, `subject` string (the id of
+        the judged event), `positive` bool. A row with a null subject or a null `positive` judges
+        nothing. Rows in any order; verdicts about events that are not asked for do no harm.
+      as_of_us: the moment of knowing, microseconds UTC.
+
+    Returns:
+      int8[n]: 1, 0 or -1 (`POSITIVE`, `NEGATIVE`, `UNLABELLED`).
+
+    Raises:
+      ValueError: a column is missing, or ids and times differ in length.
+
+    >>> verdicts = pa.table({
+    ...     "event_id": ["v1", "v2"], "event_time": [50, 90],
+    ...     "subject": ["a", "a"], "positive": [True, False]})
+    >>> rule = Labels("verdict", "subject_id", None, maturity_us=100)
+    >>> ids, times = pa.array(["a", "b"]), np.array([10, 20])
+    >>> resolve(rule, ids, times, verdicts, as_of_us=90).tolist()
+    [1, -1]
+    >>> resolve(rule, ids, times, verdicts, as_of_us=120).tolist()
+    [0, 0]
+    """
+    if len(event_ids) != len(event_times):
+        raise ValueError(f"{len(event_ids)} event ids and {len(event_times)} times: must be equal")
+    resolved = _without_verdict(event_times, labels.maturity_us, as_of_us)
+    subjects, positive = latest_verdicts(verdicts, as_of_us)
+    if len(subjects) == 0 or len(event_ids) == 0:
+        return resolved
+    judged, position = _positions(event_ids, subjects)
+    resolved[judged] = positive[position]
+    return resolved
+
+
+def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """The verdict that stands on each judged event just before `as_of_us`.
+
+    Args:
+      verdicts: as in :func:`resolve`.
+      as_of_us: microseconds UTC; verdicts at or after it are invisible.
+
+    Returns:
+      `(subjects string[s], positive bool[s])`, each subject once.
+
+    Raises:
+      ValueError: a column is missing.
+
+    >>> table = pa.table({"event_id": ["2", "1"], "event_time": [5, 5],
+    ...                   "subject": ["a", "a"], "positive": [False, True]})
+    >>> subjects, positive = latest_verdicts(table, as_of_us=6)
+    >>> subjects.to_pylist(), positive.tolist()
+    (['a'], [False])
+    """
+    known = _known(verdicts, as_of_us)
+    if known.num_rows == 0:
+        return pa.array([], pa.string()), np.zeros(0, np.bool_)
+    order = pc.sort_indices(
+        known, sort_keys=[("event_time", "ascending"), ("event_id", "ascending")]
+    )
+    encoded = _strings(known["subject"]).take(order).dictionary_encode()
+    # Assigning through repeated indices leaves the last value, which is the latest verdict.
+    standing = np.zeros(len(encoded.dictionary), np.bool_)
+    standing[encoded.indices.to_numpy()] = (
+        known["positive"].combine_chunks().take(order).to_numpy(zero_copy_only=False)
+    )
+    return encoded.dictionary, standing
+
+
+def first_positive_known(
+    event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table
+) -> npt.NDArray[np.int64]:
+    """When an event was first known to be abuse.
+
+    Args:
+      event_ids: string[n].
+      verdicts: as in :func:`resolve`.
+
+    Returns:
+      int64[n], the event time of its first positive verdict, µs UTC; the largest int64 if none.
+
+    >>> table = pa.table({"event_id": ["2", "1"], "event_time": [8, 5],
+    ...                   "subject": ["a", "a"], "positive": [True, True]})
+    >>> first_positive_known(pa.array(["a", "b"]), table).tolist()
+    [5, 9223372036854775807]
+    """
+    never = np.iinfo(np.int64).max
+    first = np.full(len(event_ids), never, np.int64)
+    known = _known(verdicts, never)
+    known = known.filter(known["positive"])
+    if known.num_rows == 0 or len(event_ids) == 0:
+        return first
+    encoded = _strings(known["subject"]).dictionary_encode()
+    earliest = np.full(len(encoded.dictionary), never, np.int64)
+    np.minimum.at(earliest, encoded.indices.to_numpy(), known["event_time"].to_numpy())
+    judged, position = _positions(event_ids, encoded.dictionary)
+    first[judged] = earliest[position]
+    return first
+
+
+def _without_verdict(
+    event_times: npt.NDArray[np.int64], maturity_us: int | None, as_of_us: int
+) -> npt.NDArray[np.int8]:
+    if maturity_us is None:
+        return np.full(len(event_times), UNLABELLED, np.int8)
+    mature = np.asarray(event_times) <= as_of_us - maturity_us
+    return np.where(mature, NEGATIVE, UNLABELLED).astype(np.int8)
+
+
+def _known(verdicts: pa.Table, as_of_us: int) -> pa.Table:
+    missing = [name for name in VERDICT_COLUMNS if name not in verdicts.column_names]
+    if missing:
+        raise ValueError(
+            f"the verdict table has columns {verdicts.column_names}; {missing} are missing"
+        )
+    judges = pc.and_(verdicts["subject"].is_valid(), verdicts["positive"].is_valid())
+    return verdicts.filter(pc.and_(judges, pc.less(verdicts["event_time"], as_of_us)))
+
+
+def _positions(
+    event_ids: pa.Array | pa.ChunkedArray, subjects: pa.Array
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which events are among the subjects, and, for those, where."""
+    ids = _strings(event_ids)
+    found = pc.index_in(ids, value_set=subjects.cast(ids.type))
+    judged = found.is_valid().to_numpy(zero_copy_only=False)
+    return judged, found.drop_null().to_numpy().astype(np.int64)
+
+
+def _strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One contiguous array of strings; more than 2 GB of them need 64-bit offsets."""
+    wide = column.nbytes > _MOST_BYTES
+    column = column.cast(pa.large_string() if wide else pa.string())
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
