@@ -1,0 +1,240 @@
+"""What a backfill will do, before it does it: days, splits, state to start from, estimated cost.
+
+What enters: the request and what the output folder already holds. What leaves: a `BackfillPlan`,
+which `--dry-run` prints and `run` carries out; or an error that says what does not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.errors import InputError, StateError
+from configs.fingerprint import fingerprint, state_fingerprint
+from configs.schema import Spec
+from pipelines.layout import Days, Layout
+from pipelines.sources import Split, open_source
+from transforms.inputs import numeric_names
+from transforms.velocity import make_plan
+
+CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
+# Measured by `python -m benchmarks.backfill` on 2 cores; for --dry-run's estimate only.
+EVENTS_PER_SECOND_PER_WORKER = 50_000
+BYTES_PER_EVENT = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class BackfillRequest:
+    """What someone asks for.
+
+    Attributes:
+      source: file, folder or glob (`pipelines.sources`).
+      workers: processes.
+      only_new_features: compute only what the published days lack under this spec.
+      bundle: folder of a bundle whose model inputs and scores are added; or None.
+      keep_states: how many of the last days' state snapshots stay.
+    """
+
+    spec: Spec
+    source: str
+    out: Path
+    days: Days
+    workers: int = 1
+    only_new_features: bool = False
+    bundle: Path | None = None
+    keep_states: int = 14
+
+
+@dataclasses.dataclass(frozen=True)
+class BackfillPlan:
+    """What will be done.
+
+    Attributes:
+      days: days to make, ascending and consecutive; may be empty.
+      done: days of the request that are there already.
+      computed: entities whose features are computed; others are taken from the published days.
+      before: folder of the state to start from; None: a cold start.
+      splits: what is read.
+      events: estimated; 0 where the source does not tell.
+    """
+
+    request: BackfillRequest
+    days: tuple[dt.date, ...]
+    done: tuple[dt.date, ...]
+    computed: tuple[str, ...]
+    before: Path | None
+    splits: tuple[Split, ...]
+    events: int
+
+    @property
+    def chunk_days(self) -> int:
+        """How many days are taken together."""
+        if not self.days or not self.events:
+            return max(len(self.days), 1)
+        return max(1, int(CHUNK_EVENTS * len(self.days) / self.events))
+
+    @property
+    def seconds(self) -> float:
+        """Estimated wall time."""
+        return self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        spec, request = self.request.spec, self.request
+        if not self.days:
+            return [f"nothing to do: {request.days} is there already ({len(self.done)} days)"]
+        start = f"state at the end of {self.before.name[5:]}" if self.before else "no state (cold)"
+        text = [
+            f"{spec.name}: {self.days[0]}..{self.days[-1]} ({len(self.days)} days, "
+            f"{len(self.done)} already there) into {request.out}",
+            f"reads {len(self.splits)} splits of {request.source}, about {self.events:,} events",
+            f"starts from {start}; {self.chunk_days} day(s) at a time, {request.workers} worker(s)",
+            f"computes features of {', '.join(self.computed) or 'no entity'} "
+            f"({len(numeric_names(spec))} model inputs)",
+            f"estimated: {self.seconds:,.0f} s, {self.events * BYTES_PER_EVENT / 1e6:,.0f} MB",
+        ]
+        if self.before is None:
+            longest = max(
+                (w.length_us for e in spec.entities.values() for a in e.aggregates
+                 for w in a.windows),
+                default=0,
+            )  # fmt: skip
+            text.append(
+                f"a cold start: windows fill up over the first {longest / 86_400e6:.3g} days"
+            )
+        return text
+
+
+def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
+    """Works out what is missing and where to start.
+
+    Raises:
+      InputError: the source cannot be read; published days belong to another spec; the request
+        would leave a gap in time; nothing to extend with new features.
+      StateError: the snapshot to start from is gone.
+    """
+    layout = Layout(request.out)
+    published = layout.published()
+    wanted = list(request.days)
+    _check_range(request, published)
+    current = fingerprint(request.spec)
+    markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
+    done = [day for day, marker in markers.items() if marker["spec"] == current]
+    other = [day for day in markers if day not in set(done)]
+    if other and not request.only_new_features:
+        raise InputError(
+            f"{request.out} holds {other[0]} under another spec "
+            f"({markers[other[0]]['spec']}, now {current}); choose another --out, or add "
+            "--only-new-features to bring its days up to this spec"
+        )
+    if request.only_new_features and len(markers) < len(wanted):
+        missing = next(day for day in wanted if day not in markers)
+        raise InputError(
+            f"--only-new-features extends days that are there, and {missing} is not; "
+            "run without it for new days"
+        )
+    todo = [day for day in wanted if day not in set(done)]
+    computed = tuple(request.spec.entities)
+    if request.only_new_features:
+        computed = _changed_entities(request.spec, [markers[day] for day in todo])
+    while todo and todo[0] > request.days.first and not _has_state_before(layout, todo[0]):
+        # Days of one chunk share a snapshot at its end; a run killed between them makes the
+        # chunk's days again, the same bytes.
+        todo.insert(0, todo[0] - dt.timedelta(days=1))
+    done = [day for day in done if day not in set(todo)]
+    before = _state_before(layout, todo[0], published) if todo else None
+    # A source is opened even if nothing is to do: a wrong path is an error on every run.
+    splits = [s for s in open_source(request.source, request.spec) if _overlaps(s, todo)]
+    return BackfillPlan(
+        request=request,
+        days=tuple(todo),
+        done=tuple(done),
+        computed=computed,
+        before=before,
+        splits=tuple(splits),
+        events=_estimate(splits, todo),
+    )
+
+
+def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
+    """What a day's marker keeps of each entity: the state's fingerprint and the features' names."""
+    return {
+        entity: {
+            "state": state_fingerprint(spec, entity),
+            "features": list(make_plan(spec, entity).features),
+        }
+        for entity in spec.entities
+    }
+
+
+def _check_range(request: BackfillRequest, published: Sequence[dt.date]) -> None:
+    if not published:
+        return
+    first, last = published[0], published[-1]
+    if request.days.first > last + dt.timedelta(days=1):
+        gap = f"{last + dt.timedelta(days=1)}..{request.days.first - dt.timedelta(days=1)}"
+        raise InputError(
+            f"{request.out} ends at {last}; days {gap} would be missing and windows would not "
+            f"see them. Run --days {last + dt.timedelta(days=1)}..{request.days.last}"
+        )
+    if request.days.first < first:
+        raise InputError(
+            f"{request.out} begins at {first}; earlier days cannot be put before it, because "
+            "later features depend on them. Choose another --out"
+        )
+
+
+def _changed_entities(spec: Spec, markers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    now = entity_marker(spec)
+    names = set(numeric_names(spec))
+    computed_from = {c for e in spec.inputs.computed.values() for c in e.columns}
+    changed = []
+    for entity in spec.entities:
+        needed = (names | computed_from) & set(now[entity]["features"])
+        if any(
+            marker["entities"].get(entity, {}).get("state") != now[entity]["state"]
+            or not needed <= set(marker["columns"])
+            for marker in markers
+        ):
+            changed.append(entity)
+    return tuple(changed)
+
+
+def _has_state_before(layout: Layout, day: dt.date) -> bool:
+    return layout.state(day - dt.timedelta(days=1)).is_dir()
+
+
+def _state_before(layout: Layout, day: dt.date, published: Sequence[dt.date]) -> Path | None:
+    if not published or day <= published[0]:
+        return None
+    folder = layout.state(day - dt.timedelta(days=1))
+    if not folder.is_dir():
+        raise StateError(
+            f"{folder} is gone, and {day} needs the state that it held; begin at an earlier day "
+            "whose snapshot is there, choose another --out, or keep more with --keep-states"
+        )
+    return folder
+
+
+def _overlaps(split: Split, days: Sequence[dt.date]) -> bool:
+    if not days:
+        return False
+    wanted = Days(days[0], days[-1])
+    if split.min_us is None or split.max_us is None:
+        return True
+    return bool(split.min_us < wanted.end_us and split.max_us >= wanted.start_us)
+
+
+def _estimate(splits: Sequence[Split], days: Sequence[dt.date]) -> int:
+    total = 0.0
+    for split in splits:
+        rows = split.rows or 0
+        if split.min_us is not None and split.max_us is not None and days:
+            wanted = Days(days[0], days[-1])
+            inside = min(split.max_us + 1, wanted.end_us) - max(split.min_us, wanted.start_us)
+            rows *= max(0.0, inside / max(1, split.max_us + 1 - split.min_us))
+        total += rows
+    return round(total)

@@ -1,0 +1,71 @@
+"""`lockstep backfill`: features of past days, from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(backfill)
+
+
+def backfill(
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
+    source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
+    days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    only_new_features: Annotated[
+        bool, typer.Option(help="Compute just the features that the published days lack.")
+    ] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Add model inputs and scores of this bundle.")
+    ] = None,
+    keep_states: Annotated[int, typer.Option(help="State snapshots of so many last days.")] = 14,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; do nothing.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Compute features of past days into a Parquet dataset; days that are there are kept."""
+    from pipelines.backfill import BackfillRequest, make_backfill_plan
+    from pipelines.backfill import backfill as run
+    from pipelines.commands._shared import load_config
+    from pipelines.layout import Days
+    from pipelines.progress import choose_progress
+
+    request = BackfillRequest(
+        spec=load_config(config),
+        source=source,
+        out=out,
+        days=Days.parse(days),
+        workers=workers,
+        only_new_features=only_new_features,
+        bundle=bundle,
+        keep_states=keep_states,
+    )
+    if dry_run:
+        for line in make_backfill_plan(request).lines():
+            print(line)
+        return
+    report = run(request, choose_progress(quiet or as_json))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(report), default=str))
+        return
+    if not report.days:
+        return
+    dead = ", ".join(f"{reason} {n:,}" for reason, n in report.dead.items()) or "none"
+    print(
+        f"{len(report.days)} day(s) made in {report.out}: {report.events:,} events, "
+        f"{report.scored:,} scored, {report.verdicts:,} verdicts, {report.duplicates:,} "
+        f"duplicates, dead letters: {dead}"
+    )
+    keys = ", ".join(f"{entity} {n:,}" for entity, n in report.keys.items())
+    print(f"live keys: {keys}; {report.state_bytes / 1e6:.1f} MB of state")
+    for usage in report.usage:
+        print(f"  {usage.step:<22}{usage.seconds:8.1f} s{usage.peak_bytes / 1e6:10.0f} MB")

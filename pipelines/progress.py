@@ -1,0 +1,146 @@
+"""What a running command shows: bars with rate and time left on a terminal, plain lines otherwise.
+
+What enters: steps, their totals, what is done. What leaves: text on standard error, so that
+standard output stays for results (`--json`). Logic never imports this; drivers take a `Progress`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+_PLAIN_SECONDS = 5.0  # a line at most this often where there is no terminal
+
+
+class Step(Protocol):
+    """One step under way."""
+
+    def advance(self, amount: float) -> None:
+        """So much more is done, in the step's unit."""
+
+
+class Progress(Protocol):
+    """Where a driver tells what it does."""
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+
+    def step(self, name: str, total: float, unit: str) -> contextlib.AbstractContextManager[Step]:
+        """A step with a known amount of work."""
+
+
+class Quiet:
+    """Shows nothing: notebooks, tests, `--quiet` and `--json`."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, amount: float) -> None:
+        """Nothing."""
+
+    @contextlib.contextmanager
+    def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
+        """A step that shows nothing."""
+        yield self
+
+
+class Plain:
+    """Lines on standard error, with the rate: logs, cron, CI."""
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
+        """A step that says at its end how much it did, and now and then how far it is."""
+        line = _PlainStep(name, total, unit)
+        yield line
+        line.end()
+
+
+class _PlainStep:
+    def __init__(self, name: str, total: float, unit: str) -> None:
+        self._name, self._total, self._unit = name, total, unit
+        self._done = 0.0
+        self._started = self._said = time.monotonic()
+
+    def advance(self, amount: float) -> None:
+        self._done += amount
+        if time.monotonic() - self._said >= _PLAIN_SECONDS:
+            self._said = time.monotonic()
+            self._print()
+
+    def end(self) -> None:
+        self._print()
+
+    def _print(self) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        share = f"{self._done / self._total:4.0%} " if self._total else ""
+        print(
+            f"  {self._name}: {share}{self._done:,.0f} {self._unit}, "
+            f"{self._done / seconds:,.0f}/s, {seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class Terminal:
+    """Bars with rate and time left."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bars."""
+        self._console.print(text)
+
+    @contextlib.contextmanager
+    def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
+        """A step drawn as a bar."""
+        columns = (
+            TextColumn("  {task.description:<22}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[rate]:>12}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bars(*columns, console=self._console) as bars:
+            task = bars.add_task(name, total=round(total), unit=unit, rate="")
+            yield _Bar(bars, task)
+            bars.update(task, total=max(bars.tasks[0].completed, 1))
+
+
+class _Bar:
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+        self._started = time.monotonic()
+        self._done = 0.0
+
+    def advance(self, amount: float) -> None:
+        self._done += amount
+        rate = self._done / max(time.monotonic() - self._started, 1e-3)
+        self._bars.update(self._task, completed=round(self._done), rate=f"{rate:,.0f}/s")
+
+
+def choose_progress(quiet: bool = False) -> Progress:
+    """Bars where standard error is a terminal, lines where it is not, nothing when quiet."""
+    if quiet:
+        return Quiet()
+    return Terminal() if sys.stderr.isatty() else Plain()
