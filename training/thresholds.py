@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from configs.schema import Action
-from training.labels import POSITIVE, UNLABELLED
+from training.curve import Curve, make_curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def choose_thresholds(
     >>> bool(0.88 < block.value < 0.91), block.recall, block.reason
     (True, 1.0, '')
     """
-    curve = _Curve.of(scores, labels)
+    curve = make_curve(scores, labels)
     return tuple(_choose(curve, action) for action in actions)
 
 
@@ -122,31 +122,7 @@ def fewest_flagged(min_precision: float, confidence: float) -> int:
     return max(1, int(np.ceil(np.log(1.0 - confidence) / np.log(min_precision))))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Curve:
-    """Counts at each distinct score, highest first."""
-
-    values: npt.NDArray[np.float64]
-    flagged: npt.NDArray[np.int64]
-    positives: npt.NDArray[np.int64]
-    total: int
-
-    @classmethod
-    def of(cls, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> _Curve:
-        if len(scores) != len(labels):
-            raise ValueError(f"{len(scores)} scores and {len(labels)} labels: must be equal")
-        known = np.asarray(labels) != UNLABELLED
-        scores = np.asarray(scores, np.float64)[known]
-        if np.isnan(scores).any():
-            raise ValueError(f"{int(np.isnan(scores).sum())} of {len(scores)} scores are NaN")
-        hits = np.asarray(labels)[known] == POSITIVE
-        order = np.argsort(-scores, kind="stable")
-        scores, hits = scores[order], hits[order]
-        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
-        return cls(scores[last], last + 1, np.cumsum(hits)[last], int(hits.sum()))
-
-
-def _choose(curve: _Curve, action: Action) -> Threshold:
+def _choose(curve: Curve, action: Action) -> Threshold:
     bounds = lower_bound(curve.positives, curve.flagged, action.confidence)
     passing = np.flatnonzero(bounds >= action.min_precision)
     asked = (action.name, action.min_precision, action.confidence)
@@ -167,7 +143,7 @@ def _choose(curve: _Curve, action: Action) -> Threshold:
     )
 
 
-def _reason(curve: _Curve, action: Action, bounds: npt.NDArray[np.float64]) -> str:
+def _reason(curve: Curve, action: Action, bounds: npt.NDArray[np.float64]) -> str:
     need = fewest_flagged(action.min_precision, action.confidence)
     asked = f"precision {action.min_precision:g} at {action.confidence:g} confidence"
     if action.min_precision >= 1.0:

@@ -1,0 +1,146 @@
+"""Evaluation: probability metrics against scikit-learn, intervals that cover, JSON and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn import metrics as oracle
+
+from configs.schema import Action
+from training.evaluate import Metrics, bootstrap_average_precision, evaluate
+from training.probability import calibration_bins, expected_calibration_error, histogram
+from training.thresholds import choose_thresholds
+
+DAY = 86_400_000_000
+
+
+def sample(n: int, seed: int = 0, skill: float = 2.0, base: float = 0.1):
+    """Scores that are calibrated by construction, and their labels."""
+    generator = np.random.default_rng(seed)
+    margin = generator.normal(np.log(base / (1 - base)), skill, n)
+    scores = 1 / (1 + np.exp(-margin))
+    return scores, (generator.random(n) < scores).astype(np.int8)
+
+
+def test_probability_metrics_equal_scikit_learns():
+    scores, labels = sample(5000)
+    made = evaluate(scores, labels, np.arange(5000), replicates=0)
+    assert made.log_loss == pytest.approx(oracle.log_loss(labels, scores))
+    assert made.brier == pytest.approx(oracle.brier_score_loss(labels, scores))
+    assert made.auc == pytest.approx(oracle.roc_auc_score(labels, scores))
+    assert made.prevalence == labels.mean()
+
+
+def test_calibration_error_is_small_for_calibrated_scores_and_large_for_others():
+    scores, labels = sample(50_000)
+    hits = labels == 1
+    assert expected_calibration_error(scores, hits) < 0.01
+    assert expected_calibration_error(np.minimum(1, scores * 2), hits) > 0.1
+    assert expected_calibration_error(np.full(50_000, hits.mean()), hits) < 1e-12
+
+
+def test_bins_hold_every_event_once():
+    scores = np.array([0.0, 0.02, 0.5, 0.999, 1.0])
+    hits = np.array([False, False, True, True, True])
+    bins = calibration_bins(scores, hits)
+    assert sum(one.events for one in bins) == 5
+    assert [(one.low, one.events) for one in bins] == [(0.0, 1), (0.02, 1), (0.5, 1), (0.9, 2)]
+    assert all(one.share_low <= one.share <= one.share_high for one in bins)
+    counted = histogram(scores, hits)
+    assert sum(one.positives for one in counted) == 3
+    assert sum(one.negatives for one in counted) == 2
+
+
+def test_unlabelled_events_are_counted_and_change_nothing_else():
+    scores, labels = sample(500)
+    alone = evaluate(scores, labels, np.arange(500), replicates=20)
+    more = evaluate(
+        np.append(scores, [1.0, 0.0]),
+        np.append(labels, [-1, -1]).astype(np.int8),
+        np.arange(502),
+        replicates=20,
+    )
+    assert (alone.events, more.events) == (500, 502)
+    assert {**more.to_builtins(), "events": 500} == alone.to_builtins()
+
+
+def test_ranks_order_events_and_scores_say_probabilities():
+    scores, labels = sample(2000)
+    coarse = np.round(scores, 1)
+    made = evaluate(coarse, labels, np.arange(2000), ranks=np.log(scores), replicates=0)
+    assert made.auc == pytest.approx(oracle.roc_auc_score(labels, scores))
+    assert made.brier == pytest.approx(oracle.brier_score_loss(labels, coarse))
+
+
+def test_thresholds_are_measured_with_intervals():
+    scores, labels = sample(20_000)
+    chosen = choose_thresholds(scores, labels, [Action("block", 0.8), Action("never", 1.0)])
+    made = evaluate(scores, labels, np.arange(20_000), thresholds=chosen, replicates=0)
+    (block,) = made.at
+    assert (block.action, block.flagged, block.recall) == (
+        "block",
+        chosen[0].flagged,
+        chosen[0].recall,
+    )
+    assert block.precision is not None
+    assert 0.7 < block.precision_low < block.precision < block.precision_high < 1
+
+
+def test_the_interval_repeats_and_covers():
+    covered = 0
+    truth = evaluate(*sample(400_000, 99), np.arange(400_000), replicates=0).average_precision
+    assert truth is not None
+    for seed in range(30):
+        made = evaluate(*sample(2000, seed), np.arange(2000), replicates=100)
+        assert made.average_precision_low is not None
+        assert made.average_precision_high is not None
+        covered += made.average_precision_low <= truth <= made.average_precision_high
+    assert covered >= 25
+    once, again = (
+        evaluate(*sample(2000), np.arange(2000), replicates=50, seed=3) for _ in range(2)
+    )
+    assert once == again
+
+
+def test_events_of_one_account_widen_the_interval():
+    scores, labels = sample(300)
+    ranks, hits = np.tile(scores, 20), np.tile(labels == 1, 20)
+    as_events = bootstrap_average_precision(ranks, hits, None, 100, 0)
+    as_accounts = bootstrap_average_precision(ranks, hits, np.tile(np.arange(300), 20), 100, 0)
+    assert as_accounts[1] - as_accounts[0] > 3 * (as_events[1] - as_events[0])
+
+
+def test_one_class_gives_no_ranking_and_no_crash():
+    for label in (0, 1, -1):
+        labels = np.full(10, label, np.int8)
+        made = evaluate(np.full(10, 0.5), labels, np.arange(10), groups=pa.array(["a"] * 10))
+        assert made.auc is None
+        assert made.average_precision is None
+        assert made.average_precision_low is None
+    nothing = evaluate(np.zeros(0), np.zeros(0, np.int8), np.zeros(0, np.int64))
+    assert (nothing.events, nothing.prevalence, nothing.log_loss) == (0, None, None)
+    assert nothing.calibration == ()
+
+
+def test_metrics_survive_json():
+    scores, labels = sample(3000)
+    groups = pa.array([f"g{i % 50}" for i in range(3000)])
+    chosen = choose_thresholds(scores, labels, [Action("review", 0.3)])
+    made = evaluate(
+        scores, labels, np.arange(3000) * DAY // 1000, thresholds=chosen, groups=groups, top=5
+    )
+    assert made.group_precision is not None
+    assert Metrics.from_builtins(json.loads(json.dumps(made.to_builtins()))) == made
+
+
+def test_scores_that_are_no_probabilities_are_refused():
+    labels, times = np.array([0, 1], np.int8), np.arange(2)
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN or outside"):
+        evaluate(np.array([0.5, 1.5]), labels, times)
+    with pytest.raises(ValueError, match="1 of 2 scores are NaN or outside"):
+        evaluate(np.array([0.5, np.nan]), labels, times)
+    with pytest.raises(ValueError, match="must be equally many"):
+        evaluate(np.array([0.5]), labels, times)

@@ -1,0 +1,144 @@
+"""Counts at each distinct score, highest first: what every ranking metric is read from.
+
+What enters: scores and labels. What leaves: :class:`Curve`, sorted once, and the metrics of
+ranking that follow from it. Events with one score stay together at every point, so no metric
+depends on the order of tied events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from training.labels import POSITIVE, UNLABELLED
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Events at or above each distinct score.
+
+    Attributes:
+      values: float64[d], the distinct scores, falling.
+      flagged: int64[d], labelled events at or above each.
+      positives: int64[d], positives among them.
+      total: positives in all.
+    """
+
+    values: Floats
+    flagged: Integers
+    positives: Integers
+    total: int
+
+    @property
+    def events(self) -> int:
+        """Labelled events in all."""
+        return int(self.flagged[-1]) if len(self.flagged) else 0
+
+    @property
+    def both_classes(self) -> bool:
+        """Whether a ranking metric means anything."""
+        return 0 < self.total < self.events
+
+
+def make_curve(scores: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Curve:
+    """The curve of float[n] scores and int8[n] labels; unlabelled events take no part.
+
+    Raises:
+      ValueError: a score is NaN, or lengths differ.
+
+    >>> curve = make_curve([0.9, 0.9, 0.1, 0.5], np.array([1, 0, 0, -1], np.int8))
+    >>> curve.values.tolist(), curve.flagged.tolist(), curve.positives.tolist()
+    ([0.9, 0.1], [2, 3], [1, 1])
+    """
+    every = np.asarray(scores, np.float64)
+    if len(every) != len(labels):
+        raise ValueError(f"{len(every)} scores and {len(labels)} labels: must be equal")
+    known = np.asarray(labels) != UNLABELLED
+    ranked = every[known]
+    nans = int(np.isnan(ranked).sum())
+    if nans:
+        raise ValueError(f"{nans} of {len(ranked)} scores are NaN; expected none")
+    hits = np.asarray(labels)[known] == POSITIVE
+    order = np.argsort(-ranked, kind="stable")
+    ranked, hits = ranked[order], hits[order]
+    last = last_of_ties(ranked)
+    return Curve(ranked[last], last + 1, np.cumsum(hits)[last], int(hits.sum()))
+
+
+def last_of_ties(ordered: Floats) -> Integers:
+    """Positions of the last of each run of equal values.
+
+    >>> last_of_ties(np.array([3.0, 3.0, 1.0])).tolist()
+    [1, 2]
+    """
+    if len(ordered) == 0:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+
+
+def area_under_roc(curve: Curve) -> float | None:
+    """The chance that a positive is ranked above a negative, ties counting half; None: one class.
+
+    >>> area_under_roc(make_curve([0.9, 0.5, 0.5, 0.1], np.array([1, 1, 0, 0], np.int8)))
+    0.875
+    """
+    if not curve.both_classes:
+        return None
+    negatives = curve.flagged - curve.positives
+    above = np.concatenate([[0], curve.positives[:-1]])
+    gained = np.diff(negatives, prepend=0)
+    won = np.sum(gained * (above + curve.positives) / 2.0)
+    return float(won / (float(curve.total) * float(negatives[-1])))
+
+
+def average_precision(curve: Curve) -> float | None:
+    """Mean over the positives of the precision at their score; None: one class.
+
+    >>> round(average_precision(make_curve([0.9, 0.5, 0.1], np.array([1, 0, 1], np.int8))), 4)
+    0.8333
+    """
+    if not curve.both_classes:
+        return None
+    gained = np.diff(curve.positives, prepend=0)
+    return float(np.sum(gained * (curve.positives / curve.flagged)) / curve.total)
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """Precision and recall of flagging every event at or above `threshold`."""
+
+    threshold: float
+    precision: float
+    recall: float
+
+
+def precision_recall_points(curve: Curve, most: int = 200) -> tuple[CurvePoint, ...]:
+    """At most so many points of the curve, highest score first, spread evenly over recall.
+
+    >>> points = precision_recall_points(make_curve([0.9, 0.1], np.array([1, 0], np.int8)))
+    >>> [(point.precision, point.recall) for point in points]
+    [(1.0, 1.0)]
+    """
+    if not curve.total:
+        return ()
+    # The best point of each count of positives is the one with the fewest flagged.
+    first = np.unique(curve.positives, return_index=True)[1]
+    kept = first[curve.positives[first] > 0]
+    if len(kept) > most:
+        recall = curve.positives[kept] / curve.total
+        kept = kept[
+            np.unique(np.searchsorted(recall, np.linspace(0, 1, most)).clip(0, len(kept) - 1))
+        ]
+    return tuple(
+        CurvePoint(
+            float(curve.values[at]),
+            float(curve.positives[at] / curve.flagged[at]),
+            float(curve.positives[at] / curve.total),
+        )
+        for at in kept
+    )
