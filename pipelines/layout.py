@@ -179,7 +179,9 @@ class Layout:
                 f"{self.root} has no day {day} (it holds {held}); run `lockstep backfill` for it"
             ) from error
         except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}); run a backfill of {day} anew") from error
+            raise InputError(
+                f"{path} is damaged ({error}); run a backfill of {day} anew"
+            ) from error
         return marker
 
 

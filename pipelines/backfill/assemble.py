@@ -197,9 +197,7 @@ def _read_reused(task: AssembleTask, wide: pa.Table) -> pa.Table | None:
     return table
 
 
-def _reused_features(
-    spec: Spec, entity: str, reused: pa.Table | None
-) -> npt.NDArray[np.float32]:
+def _reused_features(spec: Spec, entity: str, reused: pa.Table | None) -> npt.NDArray[np.float32]:
     plan = make_plan(spec, entity)
     if reused is None:
         raise InputError(f"no published features of {entity!r} to reuse; run the whole backfill")

@@ -236,9 +236,7 @@ class _Run:
                 FoldTask(spec, entity, shard, tuple(pieces), before) for shard in range(spec.shards)
             ]
         with self._progress.step("fold", len(tasks), "shards") as step:
-            results = self._workers.run(
-                "Fold", fold_shard, tasks, lambda result: step.advance(1)
-            )
+            results = self._workers.run("Fold", fold_shard, tasks, lambda result: step.advance(1))
         self._keys, self._state_bytes = Counter(), 0
         for task, result in zip(tasks, results, strict=True):
             self._keys[task.entity] += result["keys"]

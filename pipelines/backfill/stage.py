@@ -197,9 +197,7 @@ class _PieceWriter:
             self._flush(day)
         return self._pieces
 
-    def _hold(
-        self, day: dt.date, batch: pa.RecordBatch, positions: npt.NDArray[np.int64]
-    ) -> None:
+    def _hold(self, day: dt.date, batch: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> None:
         self._held.setdefault(day, []).append((batch, positions))
         self._rows[day] = self._rows.get(day, 0) + batch.num_rows
         if self._rows[day] >= PIECE_ROWS:
@@ -258,6 +256,4 @@ def _write_piece(
         starts = np.searchsorted(shards[order], np.arange(spec.shards + 1))
         narrow = rows_to_batch(plan, rows.take(order))
         metadata = {**(narrow.schema.metadata or {}), b"starts": json.dumps(starts.tolist())}
-        write_arrow(
-            narrow.replace_schema_metadata(metadata), folder / f"rows-{plan.entity}.arrow"
-        )
+        write_arrow(narrow.replace_schema_metadata(metadata), folder / f"rows-{plan.entity}.arrow")

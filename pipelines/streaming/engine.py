@@ -1,0 +1,242 @@
+"""The embedded scorer's logic: ordered micro-batches in, decisions and log rows out.
+
+What enters: decoded events in the order in which they are to be folded, each marked late or not.
+What leaves: an `Outcome` with one row per accepted event (all that replay and parity need) and a
+decision for each scored one; and the resident state, moved on. The steps are those of a backfill,
+called with other batch sizes: drop duplicates, derive, fold per entity, assemble the numeric
+block, score. No Beam, no clock, no I/O here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.errors import StateError
+from configs.fingerprint import fingerprint, state_fingerprint
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.backfill.stage import ID_SEEDS, scored_mask
+from scoring.scorer import Scored, Scorer
+from transforms.derive import derive
+from transforms.duplicates import RecentIds, drop_duplicates
+from transforms.hashing import hash_column
+from transforms.inputs import numeric_block
+from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
+
+LATE, SCORED = "lockstep_late", "lockstep_scored"
+NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
+BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
+
+
+@dataclasses.dataclass(frozen=True)
+class Resident:
+    """What a scorer remembers: velocity state per entity, and the ids seen lately.
+
+    A key's state is immutable bytes, so a shallow copy of a `ShardState` is a snapshot.
+    """
+
+    states: Mapping[str, ShardState]
+    recent: RecentIds
+
+    @classmethod
+    def empty(cls, spec: Spec) -> Resident:
+        """A cold start."""
+        states = {entity: ShardState.empty(make_plan(spec, entity)) for entity in spec.entities}
+        return cls(states, RecentIds.empty(spec.events.dedup_us))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a micro-batch.
+
+    Attributes:
+      events: accepted events in fold order, decoded columns, plus `lockstep_late` bool and
+        `lockstep_scored` bool.
+      numeric: float32 `[s, K]` of the scored ones, the numeric block before the TFT graph.
+      sequences: int64 `[s, entities]`: how many events of the key came before; -1: no key.
+      scored: model inputs, score and action of the scored ones; None when nothing is scored.
+      bundle: fingerprint of the bundle that made the decisions.
+      duplicates: how many events were dropped as seen before.
+    """
+
+    events: pa.RecordBatch
+    numeric: npt.NDArray[np.float32]
+    sequences: npt.NDArray[np.int64]
+    scored: Scored | None
+    bundle: str
+    duplicates: int
+
+
+class Engine:
+    """Folds and scores micro-batches, one after the other.
+
+    Args:
+      spec: the use.
+      resident: what is remembered from before.
+      scorer: the loaded bundle's; None folds without scoring (replay of a log).
+    """
+
+    def __init__(self, spec: Spec, resident: Resident, scorer: Scorer | None) -> None:
+        self.spec = spec
+        self.plans: dict[str, Plan] = {entity: make_plan(spec, entity) for entity in spec.entities}
+        self.resident = resident
+        self._scorer = scorer
+        if scorer is not None:
+            self.swap(scorer)
+
+    @property
+    def scorer(self) -> Scorer | None:
+        """The scorer that decides now."""
+        return self._scorer
+
+    def swap(self, scorer: Scorer) -> None:
+        """Decides with another bundle from the next micro-batch on.
+
+        Raises:
+          StateError: the bundle's spec needs other state than there is.
+        """
+        check_fits(self.spec, scorer.bundle.spec)
+        self.spec = scorer.bundle.spec
+        self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
+        self._scorer = scorer
+
+    def step(self, batch: pa.RecordBatch, late: npt.NDArray[np.bool_]) -> Outcome:
+        """Folds and scores one micro-batch.
+
+        Args:
+          batch: decoded events `[n]` in fold order (total order, but for late ones).
+          late: bool `[n]`.
+        """
+        keep, recent = drop_seen(self.resident.recent, batch)
+        duplicates = int(len(keep) - keep.sum())
+        if duplicates:
+            batch, late = batch.filter(pa.array(keep)), late[keep]
+        derived = derive(self.spec, batch)
+        mask = scored_mask(self.spec, batch)
+        queried = np.flatnonzero(mask)
+        place = np.full(batch.num_rows, -1, np.int64)
+        place[queried] = np.arange(len(queried))
+        features, sequences, states = {}, [], {}
+        for entity, plan in self.plans.items():
+            rows = entity_rows(plan, derived)
+            state = self.resident.states[entity]
+            folded = fold(plan, state, rows)
+            state.update(folded.delta)
+            states[entity] = state
+            matrix = np.full((len(queried), len(plan.features)), np.nan, np.float32)
+            at = place[rows.row[rows.query]]
+            matrix[at] = finish(plan, folded.outputs)
+            sequence = np.full(len(queried), -1, np.int64)
+            sequence[at] = folded.sequence
+            features[entity] = matrix
+            sequences.append(sequence)
+        self.resident = Resident(states, recent)
+        asked = derived.take(pa.array(queried))
+        numeric = numeric_block(self.spec, asked, features)
+        scored = None
+        if self._scorer is not None and len(queried):
+            scored = self._scorer.score(numeric, asked)
+        events = batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask))
+        return Outcome(
+            events=events,
+            numeric=numeric,
+            sequences=np.stack(sequences, axis=1)
+            if sequences
+            else np.empty((len(queried), 0), np.int64),
+            scored=scored,
+            bundle=self._scorer.bundle.fingerprint if self._scorer else "",
+            duplicates=duplicates,
+        )
+
+
+def drop_seen(recent: RecentIds, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], RecentIds]:
+    """Which events are new, by the rule that a backfill uses (`transforms.duplicates`)."""
+    ids = batch.column(EVENT_ID)
+    time = batch.column(EVENT_TIME).to_numpy()
+    keep, recent = drop_duplicates(
+        recent, hash_column(ids, ID_SEEDS[0]), hash_column(ids, ID_SEEDS[1]), time
+    )
+    return keep, recent
+
+
+def check_fits(now: Spec, wanted: Spec) -> None:
+    """Whether a bundle's spec can go on from the state of another spec.
+
+    Raises:
+      StateError: an entity's state has another shape, and which.
+    """
+    for entity in wanted.entities:
+        if entity not in now.entities:
+            raise StateError(
+                f"the bundle's spec has entity {entity!r}, of which this scorer keeps no state; "
+                "start it anew with --from-night, from a backfill under the new spec"
+            )
+        old, new = state_fingerprint(now, entity), state_fingerprint(wanted, entity)
+        if old != new:
+            raise StateError(
+                f"the bundle's state of entity {entity!r} is {new}, this scorer's is {old}; "
+                "start it anew with --from-night, from a backfill under the new spec"
+            )
+
+
+def log_batch(outcome: Outcome, step: int, decisions: list[bytes]) -> pa.RecordBatch:
+    """An outcome as one Arrow batch for the journal: all that replay and parity need.
+
+    One row per accepted event, in fold order. Columns of what was scored are null where the event
+    was not: numeric block, model inputs, score, action, sequence numbers, and the decision as it
+    is published.
+
+    Args:
+      outcome: of the step.
+      step: the number of the micro-batch; the same in every row.
+      decisions: one message per scored event (`decisions.encode_decisions`).
+    """
+    events = outcome.events
+    mask = events.column(SCORED).to_numpy(zero_copy_only=False)
+    count, scored = len(mask), outcome.scored
+    columns: dict[str, Any] = {name: events.column(i) for i, name in enumerate(events.schema.names)}
+    columns[STEP] = pa.array(np.full(count, step, np.int64))
+    columns[BUNDLE] = pa.array([outcome.bundle] * count, pa.string())
+    columns[NUMERIC] = spread(outcome.numeric, mask)
+    columns[SEQUENCE] = spread(outcome.sequences, mask)
+    empty = np.empty((0, 0), np.float32)
+    columns[INPUTS] = spread(scored.inputs if scored else empty, mask & (scored is not None))
+    values = {
+        SCORE: pa.array(scored.score if scored else [], pa.float64()),
+        ACTION: pa.array(scored.actions() if scored else [], pa.string()),
+        DECISION: pa.array(decisions, pa.binary()),
+    }
+    for name, array in values.items():
+        columns[name] = _spread_values(array, mask & (scored is not None))
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArray:
+    """Rows of a matrix put where `mask` is true, null elsewhere: list `[n]`.
+
+    >>> spread(np.array([[1.0, 2.0]], np.float32), np.array([False, True])).to_pylist()
+    [None, [1.0, 2.0]]
+    """
+    width = values.shape[1] if mask.any() else 0
+    offsets = np.concatenate([[0], np.cumsum(mask) * width]).astype(np.int32)
+    flat = pa.array(np.ascontiguousarray(values).ravel())
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(~mask))
+
+
+def _spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
+    index = np.maximum(np.cumsum(mask) - 1, 0)
+    return (
+        values.take(pa.array(index, mask=~mask))
+        if len(values)
+        else pa.nulls(len(mask), values.type)
+    )
+
+
+def spec_of(engine: Engine) -> str:
+    """Fingerprint of the spec that is folded by."""
+    return fingerprint(engine.spec)

@@ -1,0 +1,222 @@
+"""The scorer's memory on disk: a log of steps, snapshots of state, and how far was published.
+
+What enters: one Arrow batch per micro-batch ("step"), and now and then the resident state. What
+leaves: after a restart, the newest snapshot and the steps since. The order that loses nothing:
+
+1. a step's batch is appended and flushed to disk (the decisions are in it),
+2. its decisions are published,
+3. the cursor moves past it,
+4. its messages are acknowledged.
+
+Killed after 1: the restart publishes the step's decisions again from the log, the same bytes.
+Killed before: the messages come again and are decided then. A decision is never made twice.
+
+    STATE/
+    ├── log/date=2026-03-08/segment-000000000017.arrows   Arrow IPC stream, one batch per step
+    ├── snapshots/step-000000000016/                      state after step 16
+    └── cursor                                            the last step that was published
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from configs.errors import InputError, StateError
+from pipelines.layout import write_bytes
+from pipelines.streaming.engine import STEP
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedStep:
+    """A step as it is in the log."""
+
+    number: int
+    batch: pa.RecordBatch
+
+
+class Journal:
+    """Appends steps; reads them back. One process writes (`pipelines.layout.locked` guards)."""
+
+    def __init__(self, root: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.root = root
+        self._segment_bytes = segment_bytes
+        self._file: IO[bytes] | None = None
+        self._schema: pa.Schema | None = None
+        self._day: dt.date | None = None
+        self._size = 0
+        try:
+            (root / "log").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {root} ({error.strerror}); give --state a writable folder"
+            ) from error
+
+    def append(self, step: int, batch: pa.RecordBatch, day: dt.date) -> None:
+        """Appends a step and flushes it to disk; on failure nothing of it stays.
+
+        Args:
+          step: the next number.
+          batch: `engine.log_batch`.
+          day: names the folder of a new segment.
+
+        Raises:
+          OSError: the disk is full or gone; the step may be appended again later.
+        """
+        data = batch.serialize().to_pybytes()
+        if self._must_roll(batch.schema, day):
+            self._open(step, batch.schema, day)
+        file = self._file
+        if file is None:
+            raise InputError(f"{self.root}: the log is not open")
+        before = self._size
+        try:
+            _write_all(file, data)
+            os.fsync(file.fileno())
+        except OSError:
+            self._cut(before)
+            raise
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Closes the segment; an Arrow stream may end without a mark."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def published(self) -> int:
+        """The last step whose decisions were published; -1 before the first."""
+        try:
+            return int((self.root / "cursor").read_text() or -1)
+        except FileNotFoundError:
+            return -1
+
+    def mark_published(self, step: int) -> None:
+        """Moves the cursor. Not flushed: losing it repeats identical decisions, no more."""
+        aside = self.root / ".cursor"
+        aside.write_text(str(step))
+        os.replace(aside, self.root / "cursor")
+
+    def steps(self, after: int = -1) -> Iterator[LoggedStep]:
+        """Steps with a number above `after`, in order.
+
+        Raises:
+          StateError: a step is missing between two that are there.
+        """
+        expected: int | None = None
+        segments = list_segments(self.root)
+        for index, (_, path) in enumerate(segments):
+            later = segments[index + 1][0] if index + 1 < len(segments) else None
+            if later is not None and later <= after + 1:
+                continue
+            for batch in read_segment(path):
+                number = batch.column(STEP)[0].as_py()
+                if expected is not None and number != expected:
+                    raise StateError(
+                        f"{path}: step {number} follows step {expected - 1}; the log is damaged. "
+                        "Start anew with --from-night, which needs no log"
+                    )
+                expected = number + 1
+                if number > after:
+                    yield LoggedStep(number, batch)
+
+    def forget(self, through: int, keep_days: int) -> None:
+        """Drops segments whose steps lie all at or before `through`, but for the newest days."""
+        segments = list_segments(self.root)
+        days = sorted({path.parent.name for _, path in segments})[-keep_days:]
+        for (_, path), (following, _) in zip(segments, segments[1:], strict=False):
+            if following <= through + 1 and path.parent.name not in days:
+                path.unlink()
+
+    def _must_roll(self, schema: pa.Schema, day: dt.date) -> bool:
+        return (
+            self._file is None
+            or self._size >= self._segment_bytes
+            or self._day != day
+            or self._schema != schema
+        )
+
+    def _open(self, step: int, schema: pa.Schema, day: dt.date) -> None:
+        self.close()
+        folder = self.root / "log" / f"date={day}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"segment-{step:012d}.arrows"
+        head = schema.serialize().to_pybytes()
+        file = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the segment
+        try:
+            _write_all(file, head)
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        self._file, self._schema, self._day, self._size = file, schema, day, len(head)
+
+    def _cut(self, size: int) -> None:
+        """Takes a half-written step back; if even that fails, the segment is left at its end."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.truncate(size)
+        finally:
+            file.close()
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    """Writes to an unbuffered file until all is written: a full disk may take a part."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def list_segments(root: Path) -> list[tuple[int, Path]]:
+    """The log's segments as (first step, path), in order of steps."""
+    paths = (root / "log").glob("date=*/segment-*.arrows")
+    return sorted((int(path.stem.split("-")[1]), path) for path in paths)
+
+
+def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
+    """The steps of a segment; a torn last one was never acknowledged, and is left out."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_stream(source)
+            while True:
+                yield reader.read_next_batch()
+    except StopIteration:
+        return
+    except (pa.ArrowInvalid, OSError):
+        return
+
+
+def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
+    """Writes a snapshot aside, renames it, and keeps it and the one before."""
+    target = root / "snapshots" / f"step-{step:012d}"
+    aside = target.with_name(f".{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        for name, data in files.items():
+            write_bytes(aside / name, data)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(aside, target)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    for _, path in list_snapshots(root)[:-2]:
+        shutil.rmtree(path)
+
+
+def list_snapshots(root: Path) -> list[tuple[int, Path]]:
+    """Snapshots as (step, folder), oldest first."""
+    paths = (root / "snapshots").glob("step-*")
+    return sorted((int(path.name.split("-")[1]), path) for path in paths)
