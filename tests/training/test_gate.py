@@ -1,0 +1,77 @@
+"""The gate: each rule alone refuses, in words; what serves is compared on the same events."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs.errors import GateError
+from configs.schema import Gate
+from training.dataset import TimeRange
+from training.evaluate import Metrics, evaluate
+from training.gate import check_gate
+
+BASE = evaluate(np.linspace(0, 1, 100), (np.arange(100) > 69).astype(np.int8), np.arange(100))
+GATE = Gate(min_average_precision=0.4, min_auc=0.7, max_drop=0.02, min_positives=20)
+
+
+def metrics(**changes: object) -> Metrics:
+    return dataclasses.replace(BASE, **changes)
+
+
+def test_a_first_good_model_passes():
+    result = check_gate(GATE, BASE)
+    assert result.passed
+    assert result.reasons == ()
+    assert [rule.name for rule in result.rules] == [
+        "evidence",
+        "average precision",
+        "AUC",
+        "beside the serving model",
+    ]
+    result.require()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (metrics(positives=19), "19 positives in the gate slice; at least 20 are needed"),
+        (metrics(average_precision=0.39), "average precision 0.3900 < 0.4000, the least allowed"),
+        (metrics(auc=0.6), "AUC 0.6000 < 0.7000, the least allowed"),
+        (metrics(auc=None), "AUC has no value: the gate slice has one class only"),
+    ],
+)
+def test_each_rule_alone_refuses(candidate, words):
+    result = check_gate(GATE, candidate)
+    assert not result.passed
+    (reason,) = result.reasons
+    assert words in reason
+    with pytest.raises(GateError, match="What serves now stays") as refusal:
+        result.require()
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("average", "passed"), [(0.80, True), (0.79, True), (0.7799, False), (0.5, False)]
+)
+def test_a_drop_beside_the_serving_model_refuses(average, passed):
+    result = check_gate(GATE, metrics(average_precision=average), metrics(average_precision=0.8))
+    assert result.passed is passed
+    assert f"{average:.4f} beside the serving bundle's 0.8000" in result.rules[-1].words
+
+
+def test_a_serving_model_that_saw_the_gate_slice_is_not_compared():
+    worse, serving = metrics(average_precision=0.5), metrics(average_precision=0.9)
+    judged_on = TimeRange(100, 200)
+    saw = check_gate(GATE, worse, serving, TimeRange(0, 101), judged_on)
+    assert saw.passed
+    assert "not compared" in saw.rules[-1].words
+    fresh = check_gate(GATE, worse, serving, TimeRange(0, 100), judged_on)
+    assert not fresh.passed
+
+
+def test_other_events_are_no_comparison():
+    with pytest.raises(ValueError, match="expected the same events"):
+        check_gate(GATE, BASE, metrics(labelled=99))

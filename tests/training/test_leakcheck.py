@@ -1,0 +1,45 @@
+"""The ladder: longest delay first, same test events on every rung, a rise that can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.evaluate import Metrics, evaluate
+from training.leakcheck import climb, ladder_table, rises
+
+DAY = 86_400_000_000
+
+
+def measure(delay_us: int) -> Metrics:
+    """A model whose skill shrinks with the delay."""
+    generator = np.random.default_rng(0)
+    labels = (generator.random(4000) < 0.1).astype(np.int8)
+    margin = generator.normal(size=4000) + labels * (4.0 - delay_us / DAY / 3)
+    return evaluate(1 / (1 + np.exp(-margin)), labels, np.arange(4000), replicates=0)
+
+
+def test_the_ladder_rises_as_labels_arrive_earlier():
+    rungs = climb([0, 7 * DAY, DAY], measure)
+    assert [rung.delay_us for rung in rungs] == [7 * DAY, DAY, 0]
+    assert rises(rungs)
+    table = ladder_table(rungs)
+    assert table["delay_days"].to_pylist() == [7.0, 1.0, 0.0]
+    assert table["auc"].to_pylist() == sorted(table["auc"].to_pylist())
+    assert table["group_precision"].null_count == 3
+
+
+def test_a_path_that_does_not_heed_the_delay_does_not_rise():
+    assert not rises(climb([0, DAY], lambda _: measure(0)))
+
+
+def test_rungs_must_stand_on_the_same_events():
+    with pytest.raises(ValueError, match="different test events"):
+        climb(
+            [0, 1],
+            lambda delay: evaluate(
+                np.array([0.1] * (2 + delay)), np.zeros(2 + delay, np.int8), np.arange(2 + delay)
+            ),
+        )
+    with pytest.raises(ValueError, match="expected each once"):
+        climb([1, 1], measure)

@@ -1,0 +1,93 @@
+"""The leak ladder: what a model would score if its labels arrived earlier than they do.
+
+What enters: label delays, and a callback that trains and measures with one of them. What leaves:
+a rung per delay. Inputs that are built from verdicts (the fraud rate of a terminal) may use a
+verdict only from the moment when it is known. If the path cheated, the true delay's row would
+look like that of a shorter one; so the ladder is run with delays shifted on purpose, and the
+shape is the proof: metrics rise as the delay shrinks, and the path's own row is the lowest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from training.evaluate import Metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """What was measured with labels known so long after the event; delays in microseconds."""
+
+    delay_us: int
+    metrics: Metrics
+
+
+def climb(delays_us: Sequence[int], measure: Callable[[int], Metrics]) -> tuple[Rung, ...]:
+    """Trains and measures once per delay, the longest first.
+
+    Args:
+      delays_us: label delays, microseconds, each once.
+      measure: builds inputs with verdicts known that long after their event, trains, and
+        evaluates on the same test events each time.
+
+    Raises:
+      ValueError: a delay is named twice, or the test events differ between rungs.
+
+    >>> from training.evaluate import evaluate
+    >>> import numpy as np
+    >>> score = lambda delay: evaluate(
+    ...     np.array([0.9 - delay / 10, 0.5]), np.array([1, 0], np.int8), np.arange(2))
+    >>> [(rung.delay_us, rung.metrics.auc) for rung in climb([0, 7], score)]
+    [(7, 0.0), (0, 1.0)]
+    """
+    if len(set(delays_us)) != len(delays_us):
+        raise ValueError(f"delays {list(delays_us)}: expected each once")
+    rungs = tuple(Rung(delay, measure(delay)) for delay in sorted(delays_us, reverse=True))
+    tested = {(rung.metrics.labelled, rung.metrics.positives) for rung in rungs}
+    if len(tested) > 1:
+        raise ValueError(
+            f"the rungs were measured on different test events: (labelled, positives) {tested}; "
+            "only the inputs may change with the delay"
+        )
+    return rungs
+
+
+def rises(rungs: Sequence[Rung]) -> bool:
+    """Whether average precision grows at every step to a shorter delay.
+
+    A ladder that does not rise has nothing to tell: either no input is made of verdicts, or the
+    path does not heed the delay.
+
+    >>> rises([])
+    True
+    """
+    found = [rung.metrics.average_precision for rung in rungs]
+    return all(
+        before is not None and after is not None and before < after
+        for before, after in itertools.pairwise(found)
+    )
+
+
+def ladder_table(rungs: Sequence[Rung]) -> pa.Table:
+    """A row per rung: `delay_days`, `auc`, `average_precision`, `group_precision` (float64).
+
+    >>> ladder_table([]).column_names
+    ['delay_days', 'auc', 'average_precision', 'group_precision']
+    """
+    groups = [rung.metrics.group_precision for rung in rungs]
+    return pa.table(
+        {
+            "delay_days": pa.array([one.delay_us / 86_400e6 for one in rungs], pa.float64()),
+            "auc": pa.array([one.metrics.auc for one in rungs], pa.float64()),
+            "average_precision": pa.array(
+                [one.metrics.average_precision for one in rungs], pa.float64()
+            ),
+            "group_precision": pa.array(
+                [None if one is None else one.mean for one in groups], pa.float64()
+            ),
+        }
+    )
