@@ -85,7 +85,7 @@ def check_gate(
         Rule(
             "evidence",
             candidate.positives >= gate.min_positives,
-            f"{candidate.positives} positives in the gate slice; at least {gate.min_positives} "
+            f"{candidate.positives:,} positives in the gate slice; at least {gate.min_positives} "
             "are needed as evidence",
         ),
         _floor("average precision", candidate.average_precision, gate.min_average_precision),
@@ -133,13 +133,17 @@ def _beside_serving(
         return Rule(name, False, "average precision has no value: the gate slice has one class")
     drop = serving.average_precision - candidate.average_precision
     passed = drop <= gate.max_drop
+    change = f"a gain of {-drop:.4f}"
+    if drop > 0:
+        change = (
+            f"a drop of {drop:.4f}, {'within' if passed else 'more than'} the "
+            f"{gate.max_drop:.4f} allowed"
+        )
     return Rule(
         name,
         passed,
         f"average precision {candidate.average_precision:.4f} beside the serving bundle's "
-        f"{serving.average_precision:.4f} on the same events: "
-        f"{'a drop' if drop > 0 else 'a gain'} of {abs(drop):.4f}, "
-        f"{'within' if passed else 'more than'} the {gate.max_drop:.4f} allowed",
+        f"{serving.average_precision:.4f} on the same events: {change}",
     )
 
 

@@ -1,0 +1,25 @@
+"""The nightly page: one self-contained HTML file, and the same facts as report.json."""
+
+from pipelines.report.facts import (
+    DeadCount,
+    Fact,
+    Importance,
+    KindCount,
+    NightlyReport,
+    SliceCount,
+    SourceCount,
+    StageCost,
+)
+from pipelines.report.page import render
+
+__all__ = [
+    "DeadCount",
+    "Fact",
+    "Importance",
+    "KindCount",
+    "NightlyReport",
+    "SliceCount",
+    "SourceCount",
+    "StageCost",
+    "render",
+]

@@ -1,0 +1,233 @@
+"""A nightly run's facts as one HTML page that needs no network.
+
+What enters: :class:`NightlyReport`. What leaves: the page's text. The page has no script and no
+address in it: style and plots are inline, so it can be mailed, archived, or opened from a bucket.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.resources
+
+import jinja2
+import markupsafe
+
+from pipelines.report.facts import Fact, NightlyReport
+from pipelines.report.plots import calibration_svg, histogram_svg, precision_recall_svg
+from training.evaluate import Metrics
+
+_MOST_SOURCES = 12
+_NOTHING = "\N{EN DASH}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A key figure at the top of the page."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A metric of the new, the serving and the baseline model."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+def render(report: NightlyReport) -> str:
+    """The page. Equal reports give equal pages.
+
+    >>> page = render(NightlyReport("chat", "", 0, "failed", "decode: no <events>"))
+    >>> "decode: no &lt;events&gt;" in page, "http" in page
+    (True, False)
+    """
+    sources = sorted(report.sources, key=lambda one: (-one.rows, one.source))
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            report=report,
+            css=markupsafe.Markup(_packaged("page.css")),
+            tiles=_tiles(report),
+            comparison=_comparison(report),
+            plots=_plots(report),
+            dead_note=_dead_note(report),
+            longest=max((one.seconds for one in report.stages), default=0.0) or 1.0,
+            facts=_facts(report),
+            sources=sources[:_MOST_SOURCES],
+            more_sources=max(0, len(sources) - _MOST_SOURCES),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_packaged),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters.update(
+        day=_day,
+        minute=_minute,
+        count=_count,
+        share=_share,
+        score=_score,
+        duration=_duration,
+        size=_size,
+        words=lambda text: text.replace("_", " "),
+    )
+    return environment
+
+
+def _packaged(name: str) -> str:
+    return importlib.resources.files("pipelines.report").joinpath(name).read_text("utf-8")
+
+
+def _plots(report: NightlyReport) -> dict[str, markupsafe.Markup]:
+    """The plots that there is something to draw for; the rest are empty."""
+    metrics = report.metrics
+    if metrics is None or not metrics.labelled:
+        return {
+            "precision_recall": markupsafe.Markup(),
+            "calibration": markupsafe.Markup(),
+            "histogram": markupsafe.Markup(),
+        }
+    drawn = precision_recall_svg(metrics, report.baseline, report.serving, report.thresholds)
+    return {
+        "precision_recall": markupsafe.Markup(drawn if metrics.precision_recall else ""),
+        "calibration": markupsafe.Markup(calibration_svg(metrics)),
+        "histogram": markupsafe.Markup(histogram_svg(metrics, report.thresholds)),
+    }
+
+
+def _tiles(report: NightlyReport) -> tuple[Tile, ...]:
+    metrics = report.metrics
+    if metrics is None:
+        return ()
+    between = ""
+    if metrics.average_precision_low is not None and metrics.average_precision_high is not None:
+        between = (
+            f"95 %: {metrics.average_precision_low:.3f} to {metrics.average_precision_high:.3f}"
+        )
+    tiles = [
+        Tile("average precision", _score(metrics.average_precision), between),
+        Tile("AUC", _score(metrics.auc), "chance that abuse outranks the rest"),
+        Tile("abuse", _share(metrics.prevalence), f"{_count(metrics.positives)} held-out events"),
+        Tile("calibration error", _score(metrics.calibration_error), "mean gap of score and share"),
+    ]
+    found = metrics.group_precision
+    if found is not None:
+        tiles.append(Tile(f"precision of top {found.top}", _share(found.mean), "a day's worklist"))
+    return tuple(tiles)
+
+
+def _comparison(report: NightlyReport) -> tuple[Line, ...]:
+    if report.metrics is None:
+        return ()
+    models = (report.metrics, report.serving, report.baseline)
+
+    def line(name: str, field: str) -> Line:
+        return Line(name, tuple(_score(_metric(one, field)) for one in models))
+
+    lines = [
+        line("average precision", "average_precision"),
+        line("AUC", "auc"),
+        line("log loss", "log_loss"),
+        line("Brier score", "brier"),
+        line("calibration error", "calibration_error"),
+    ]
+    for at in report.metrics.at:
+        lines.append(
+            Line(f"recall at {at.action}", tuple(_recall(one, at.action) for one in models))
+        )
+    return tuple(lines)
+
+
+def _metric(metrics: Metrics | None, field: str) -> float | None:
+    return None if metrics is None else getattr(metrics, field)
+
+
+def _recall(metrics: Metrics | None, action: str) -> str:
+    found = [one.recall for one in metrics.at if one.action == action] if metrics else []
+    return _share(found[0]) if found else _NOTHING
+
+
+def _dead_note(report: NightlyReport) -> str:
+    # A duplicate is a repeated record, not a bad one, so it is no part of the bounded share.
+    dead = sum(one.records for one in report.dead if one.reason != "duplicate_id")
+    if not report.rows:
+        return "No rows were read."
+    bound = ""
+    if report.max_dead_share is not None:
+        bound = f"; a run fails above {_share(report.max_dead_share)}"
+    return f"{_share(dead / report.rows)} of the rows, duplicates aside{bound}."
+
+
+def _facts(report: NightlyReport) -> tuple[Fact, ...]:
+    named = (
+        ("bundle", report.bundle_fingerprint),
+        ("served before", report.serving_fingerprint),
+        ("specification", report.spec_fingerprint),
+    )
+    return (
+        Fact("as of", f"{_minute(report.as_of_us)} UTC"),
+        *(Fact(name, value) for name, value in named if value),
+        *report.facts,
+    )
+
+
+def _moment(time_us: int) -> datetime.datetime:
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=time_us)
+
+
+def _day(time_us: int) -> str:
+    return _moment(time_us).strftime("%Y-%m-%d")
+
+
+def _minute(time_us: int) -> str:
+    return _moment(time_us).strftime("%Y-%m-%d %H:%M")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _score(value: float | None) -> str:
+    if value is None:
+        return _NOTHING
+    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    """A share in percent, with as many digits as tell something.
+
+    A share that is not whole never shows as 0 % or 100 %.
+    """
+    if value is None:
+        return _NOTHING
+    percent = 100.0 * value
+    if percent in (0.0, 100.0):
+        return f"{percent:.0f} %"
+    if percent < 0.01:
+        return "< 0.01 %"
+    if percent > 99.9:
+        return "> 99.9 %"
+    return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1e9:.2f} GB" if amount >= 995_000_000 else f"{amount / 1e6:.0f} MB"

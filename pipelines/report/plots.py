@@ -1,0 +1,187 @@
+"""The page's plots as inline SVG, drawn by matplotlib, coloured by the page's style sheet.
+
+What enters: metrics. What leaves: `<svg>` text without any address, metadata or date, the same
+bytes for the same metrics. Colours are drawn as marker values and replaced by CSS variables, so
+that one picture serves a light and a dark page; text stays text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.evaluate import Metrics
+from training.thresholds import Threshold
+
+# Colours that occur nowhere else -> the page's variables.
+_INK, _FAINT, _NEW, _SERVING, _BASELINE, _BAD = (
+    "#010101",
+    "#020202",
+    "#030303",
+    "#040404",
+    "#050505",
+    "#060606",
+)
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--line)",
+    _NEW: "var(--new)",
+    _SERVING: "var(--serving)",
+    _BASELINE: "var(--baseline)",
+    _BAD: "var(--bad)",
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lockstep",
+    "font.size": 10.5,
+    "font.family": "sans-serif",
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.5,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 1.8,
+}
+
+
+def precision_recall_svg(
+    metrics: Metrics,
+    baseline: Metrics | None = None,
+    serving: Metrics | None = None,
+    thresholds: Sequence[Threshold] = (),
+) -> str:
+    """Precision over recall: the new model, the baseline, what serves, and the thresholds."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("recall: share of abuse that is found", "precision")
+        for other, colour, name, line in (
+            (baseline, _BASELINE, "logistic regression", ":"),
+            (serving, _SERVING, "serving now", "--"),
+            (metrics, _NEW, "new model", "-"),
+        ):
+            if other is not None and other.precision_recall:
+                axes.plot(
+                    [point.recall for point in other.precision_recall],
+                    [point.precision for point in other.precision_recall],
+                    color=colour,
+                    label=name,
+                    linestyle=line,
+                )
+        if metrics.prevalence is not None:
+            axes.axhline(
+                metrics.prevalence, color=_INK, linewidth=0.8, dashes=(2, 3), label="chance"
+            )
+        for one in thresholds:
+            if one.precision is not None:
+                axes.plot([one.recall], [one.precision], "o", color=_NEW, markersize=6)
+                axes.annotate(
+                    one.action,
+                    (one.recall, one.precision),
+                    textcoords="offset points",
+                    xytext=(7, 5),
+                )
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.03)
+        figure.legend(loc="upper center", ncols=2, handlelength=2.2)
+        return _svg(figure)
+
+
+def calibration_svg(metrics: Metrics) -> str:
+    """Share of abuse over mean score per bin, with 95 % intervals; the diagonal is perfect."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("mean score of a bin", "share that is abuse")
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, dashes=(2, 3), label="perfect")
+        said = [one.mean_score for one in metrics.calibration]
+        share = [one.share for one in metrics.calibration]
+        below = [one.share - one.share_low for one in metrics.calibration]
+        above = [one.share_high - one.share for one in metrics.calibration]
+        axes.errorbar(
+            said,
+            share,
+            yerr=[[max(0.0, one) for one in below], [max(0.0, one) for one in above]],
+            fmt="o-",
+            color=_NEW,
+            ecolor=_NEW,
+            elinewidth=0.9,
+            capsize=2.5,
+            markersize=4.5,
+            label="new model, 95 % interval",
+        )
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.03)
+        figure.legend(loc="upper center", ncols=2, handlelength=1.8)
+        return _svg(figure)
+
+
+def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str:
+    """Events per bin of score, by class, on a logarithmic axis; thresholds as lines."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("score", "events (logarithmic)")
+        edges = [one.low for one in metrics.histogram] + [1.0]
+        for counts, colour, name, filled in (
+            ([one.negatives for one in metrics.histogram], _SERVING, "not abuse", 0.25),
+            ([one.positives for one in metrics.histogram], _BAD, "abuse", 0.25),
+        ):
+            axes.stairs(counts, edges, color=colour, fill=True, alpha=filled, baseline=0.5)
+            axes.stairs(counts, edges, color=colour, label=name, linewidth=1.4, baseline=None)
+        axes.set_yscale("log")
+        most = max((one.negatives + one.positives for one in metrics.histogram), default=1)
+        axes.set_ylim(0.5, max(10.0, most * 2.0))
+        for one in thresholds:
+            if one.value is not None:
+                axes.axvline(one.value, color=_INK, linewidth=1, dashes=(4, 2))
+                axes.annotate(
+                    one.action,
+                    (one.value, 0.98),
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    xytext=(-3, 0),
+                    rotation=90,
+                    ha="right",
+                    va="top",
+                )
+        axes.set_xlim(0, 1)
+        axes.minorticks_off()
+        figure.legend(loc="upper center", ncols=2, handlelength=1.8)
+        return _svg(figure)
+
+
+def _axes(across: str, up: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.4, 3.7))
+    axes = figure.add_axes((0.145, 0.135, 0.84, 0.73))
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    """The figure's `<svg>` for a page: no prolog, addresses, group ids, fonts, fixed size."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r"(<svg[^>]*?) width=\"[^\"]*\"", r"\1", text, count=1)
+    text = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", text, count=1)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = text.replace("xlink:href", "href")
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text.replace("<svg", '<svg role="img"', 1)

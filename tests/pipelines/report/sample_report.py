@@ -1,0 +1,117 @@
+"""A nightly report with every section filled, as a run over a few million events would have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from configs.schema import Action, Gate
+from pipelines.report import (
+    DeadCount,
+    Fact,
+    Importance,
+    KindCount,
+    NightlyReport,
+    SliceCount,
+    SourceCount,
+    StageCost,
+)
+from training.evaluate import Metrics, evaluate
+from training.gate import check_gate
+from training.thresholds import choose_thresholds
+
+DAY = 86_400_000_000
+NIGHT = 20_000 * DAY
+ACTIONS = (Action("block", 0.95), Action("review", 0.6), Action("shadow_hide", 0.999))
+
+
+def model(skill: float, seed: int = 7, events: int = 40_000):
+    """Calibrated scores of a made-up model, labels, times and groups."""
+    generator = np.random.default_rng(seed)
+    margin = generator.normal(-6.0, 1.0 + skill, events)
+    scores = 1 / (1 + np.exp(-margin))
+    labels = (generator.random(events) < scores).astype(np.int8)
+    times = NIGHT - 4 * DAY + np.arange(events) * (DAY // events)
+    groups = pa.array([f"g{one}" for one in generator.integers(0, 900, events)])
+    return scores, labels, times, groups
+
+
+def measured(skill: float, noise: float = 0.0) -> Metrics:
+    scores, labels, times, groups = model(skill)
+    if noise:
+        blur = np.random.default_rng(1).normal(0, noise, len(scores))
+        scores = 1 / (1 + np.exp(-(np.log(scores / (1 - scores)) + blur)))
+    chosen = choose_thresholds(scores, labels, ACTIONS)
+    return evaluate(scores, labels, times, thresholds=chosen, groups=groups, top=100, replicates=30)
+
+
+def sample_report() -> NightlyReport:
+    scores, labels, _, _ = model(2.0)
+    metrics = measured(2.0)
+    serving, baseline = measured(2.0, noise=0.8), measured(2.0, noise=1.6)
+    return NightlyReport(
+        name="chat",
+        about="Messages on a chat platform; users report, moderators judge, authors appeal.",
+        as_of_us=NIGHT,
+        outcome="promoted",
+        summary=(
+            "Trained on 2,812,334 messages of seven days. The new model finds more abuse than the "
+            "one that served until now, passed the gate, and serves."
+        ),
+        spec_fingerprint="5f1c8a09be77d310",
+        bundle_fingerprint="a3d9e2b14c5f6071",
+        serving_fingerprint="77ab03cd19ef2245",
+        sources=tuple(
+            SourceCount(f"events/date=2024-09-{day:02d}/part-00000.jsonl.zst", 412_000 + day)
+            for day in range(1, 16)
+        ),
+        rows=6_180_120,
+        kinds=(
+            KindCount("message", 5_902_118, True),
+            KindCount("report", 221_007, False),
+            KindCount("verdict", 55_871, False),
+        ),
+        dead=(
+            DeadCount("decode", "duplicate_id", 812),
+            DeadCount("decode", "missing_column", 240),
+            DeadCount("decode", "not_json", 61),
+            DeadCount("decode", "bad_time", 11),
+        ),
+        max_dead_share=0.01,
+        slices=(
+            SliceCount("fit", NIGHT - 10 * DAY, NIGHT - 5 * DAY, 18_201, 2_012_844, 0),
+            SliceCount("validation", NIGHT - 5 * DAY, NIGHT - 4 * DAY, 3_310, 398_120, 0),
+            SliceCount("gate", NIGHT - 4 * DAY, NIGHT - 3 * DAY, 3_204, 401_002, 12),
+        ),
+        metrics=metrics,
+        baseline=baseline,
+        serving=serving,
+        gate=check_gate(Gate(min_average_precision=0.2, min_auc=0.7), metrics, serving),
+        thresholds=choose_thresholds(scores, labels, ACTIONS),
+        features=(
+            Importance("text_score", "score of the text model", 0.412),
+            Importance(
+                "fingerprint_authors_1h",
+                "fingerprint: distinct author_id of message events in the last 1h",
+                0.161,
+            ),
+            Importance("author_messages_1m", "author: message events in the last 1m", 0.093),
+            Importance("account_age", "seconds since the account was made", 0.071),
+            Importance("domain_seconds_since_first", "domain: seconds since its first event", 0.03),
+            Importance("links", "count of links in clean", 0.004),
+        ),
+        stages=(
+            StageCost("decode", 61.2, 1_420_000_000, 6_180_120),
+            StageCost("fold", 48.9, 2_910_000_000, 6_178_996),
+            StageCost("transform", 37.0, 2_110_000_000, 2_833_673),
+            StageCost("train", 141.5, 3_350_000_000, 2_833_661),
+            StageCost("evaluate", 6.4, 980_000_000, 404_218),
+            StageCost("write", 0.8, 310_000_000),
+        ),
+        facts=(
+            Fact("lockstep", "0.1.0"),
+            Fact("xgboost", "3.2.0"),
+            Fact("rounds", "212 of at most 300"),
+            Fact("weight of a positive", "1.0"),
+        ),
+    )

@@ -1,0 +1,43 @@
+"""What the model looks at most, in words.
+
+What enters: a gain per model input, and what the spec says about each. What leaves: the inputs
+by their share of the gain, with a sentence for people who did not write the spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """A model input, its share of all gain in [0, 1], and what it is."""
+
+    name: str
+    words: str
+    share: float
+
+
+def rank_importance(
+    gains: Mapping[str, float], words: Mapping[str, str], most: int = 20
+) -> tuple[Importance, ...]:
+    """The inputs with most gain, by falling share; equal shares by name.
+
+    Args:
+      gains: input -> total gain (XGBoost: loss saved by all its splits) or |weight| for a linear
+        model of scaled inputs; negative or NaN gains are no gain.
+      words: input -> what it is; an input that is not named gets its name with spaces.
+      most: at most so many; inputs without gain are left out.
+
+    >>> ranked = rank_importance({"a_b": 3.0, "c": 1.0, "d": 0.0}, {"c": "about c"})
+    >>> [(one.words, one.share) for one in ranked]
+    [('a b', 0.75), ('about c', 0.25)]
+    """
+    gained = {name: gain for name, gain in gains.items() if gain > 0}
+    total = sum(gained.values())
+    ranked = sorted(gained, key=lambda name: (-gained[name], name))[:most]
+    return tuple(
+        Importance(name, words.get(name) or name.replace("_", " "), gained[name] / total)
+        for name in ranked
+    )
