@@ -17,6 +17,7 @@ from pipelines.report.facts import Fact, NightlyReport
 from pipelines.report.plots import calibration_svg, histogram_svg, precision_recall_svg
 from training.evaluate import Metrics
 
+_DAY_US = 86_400_000_000
 _MOST_SOURCES = 12
 _NOTHING = "\N{EN DASH}"
 
@@ -73,7 +74,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         day=_day,
-        minute=_minute,
+        moment=_moment_words,
         count=_count,
         share=_share,
         score=_score,
@@ -191,6 +192,11 @@ def _day(time_us: int) -> str:
 
 def _minute(time_us: int) -> str:
     return _moment(time_us).strftime("%Y-%m-%d %H:%M")
+
+
+def _moment_words(time_us: int) -> str:
+    """The day alone where it is midnight."""
+    return _day(time_us) if time_us % _DAY_US == 0 else _minute(time_us)
 
 
 def _count(number: int) -> str:

@@ -52,6 +52,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "xtick.major.size": 0,
+    "xtick.major.pad": 6,
     "ytick.major.size": 0,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
@@ -162,7 +163,7 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
 
 def _axes(across: str, up: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.4, 3.7))
-    axes = figure.add_axes((0.145, 0.135, 0.84, 0.73))
+    axes = figure.add_axes((0.145, 0.135, 0.82, 0.73))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.set_axisbelow(True)

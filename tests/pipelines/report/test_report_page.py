@@ -1,0 +1,198 @@
+"""The page: whole, self-contained, small, escaped, the same each time; also after a failure."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import json
+import re
+
+import pytest
+
+from pipelines.report import Fact, KindCount, NightlyReport, StageCost, render
+from pipelines.report.page import _duration, _share, _size
+
+SECTIONS = [
+    "figures",
+    "gate",
+    "beside",
+    "precision-recall",
+    "calibration",
+    "scores",
+    "thresholds",
+    "features",
+    "read",
+    "dead",
+    "trained",
+    "costs",
+    "facts",
+]
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(html.parser.HTMLParser):
+    """Sections, addresses, words and unbalanced tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sections: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
+                self.addresses.append(value)
+            if tag == "section" and name == "id":
+                self.sections.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(sample_report):
+    return render(sample_report)
+
+
+def test_every_section_is_there_and_every_tag_is_closed(text):
+    page = Page(text)
+    assert page.sections == SECTIONS
+    assert page.open == []
+    assert page.tags.count("svg") == 3
+
+
+def test_nothing_comes_from_the_network(text):
+    page = Page(text)
+    assert "script" not in page.tags
+    outside = [one for one in page.addresses if not one.startswith("#") and one != "data:,"]
+    assert outside == []
+    assert re.findall(r"\w+://", text) == []
+    assert re.findall(r"url\((?!#)", text) == []
+    assert "@import" not in text
+
+
+def test_the_page_is_small(text):
+    assert len(text.encode()) < 400_000
+
+
+def test_equal_reports_make_equal_pages(sample_report, text):
+    assert render(sample_report) == text
+
+
+def test_plots_take_the_pages_colours(text):
+    assert "#0101" not in text
+    for variable in ("--new", "--serving", "--baseline", "--bad", "--line"):
+        assert f"var({variable})" in text
+
+
+def test_what_was_found_is_said(text):
+    words = " ".join(" ".join(Page(text).words).split())
+    for told in (
+        "5,902,118",
+        "6,180,120 rows from 15 sources",
+        "missing column",
+        "< 0.01 % of the rows, duplicates aside; a run fails above 1.0 %.",
+        "never fires",
+        "distinct author_id of message events",
+        "2 min 22 s",
+        "3.35 GB",
+        "a3d9e2b14c5f6071",
+        "and 3 more",
+    ):
+        assert told in words, told
+
+
+def test_a_failed_run_has_a_page_too():
+    report = NightlyReport(
+        name="chat",
+        about="",
+        as_of_us=0,
+        outcome="failed",
+        summary="decode: 3 % of 100 rows are dead letters, 1 % is allowed",
+        rows=100,
+        stages=(StageCost("decode", 0.2, 10**8),),
+    )
+    page = Page(render(report))
+    assert page.sections == SECTIONS[1:]
+    assert "svg" not in page.tags
+    words = " ".join(page.words)
+    assert "The run ended before the gate." in words
+    assert "no events" in words
+
+
+def test_names_are_escaped(sample_report):
+    odd = dataclasses.replace(
+        sample_report,
+        name="<b>&",
+        kinds=(KindCount("<script>alert(1)</script>", 1, True),),
+        facts=(Fact("<i>", "\"'>"),),
+    )
+    page = Page(render(odd))
+    assert "script" not in page.tags
+    assert "<b>&, " in page.words
+
+
+def test_a_slice_with_one_class_draws_what_it_can(sample_report):
+    metrics = dataclasses.replace(
+        sample_report.metrics,
+        auc=None,
+        average_precision=None,
+        average_precision_low=None,
+        precision_recall=(),
+    )
+    page = Page(render(dataclasses.replace(sample_report, metrics=metrics)))
+    assert page.tags.count("svg") == 2
+    assert "Not measured." in page.words
+
+
+def test_the_report_survives_json(sample_report):
+    text = sample_report.to_json()
+    assert NightlyReport.from_json(text) == sample_report
+    assert json.loads(text)["outcome"] == "promoted"
+    assert text == sample_report.to_json()
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.00001, "< 0.01 %"),
+        (0.0084, "0.84 %"),
+        (0.29142, "29.1 %"),
+        (0.99999, "> 99.9 %"),
+    ],
+)
+def test_shares_keep_what_they_tell(share, words):
+    assert _share(share) == words
+
+
+def test_times_and_sizes_for_people():
+    assert [_duration(one) for one in (0.04, 9.96, 119.4, 141.5)] == [
+        "0.0 s",
+        "10 s",
+        "119 s",
+        "2 min 22 s",
+    ]
+    assert [_size(one) for one in (310_000_000, 999_000_000, 1_420_000_000)] == [
+        "310 MB",
+        "1.00 GB",
+        "1.42 GB",
+    ]
