@@ -45,7 +45,7 @@ class AggregateOp(Protocol):
     accepts: ClassVar[frozenset[ColumnType]]
     """Types that its `ColumnName` arguments may have."""
     unit: ClassVar[str]
-    """Unit of the feature: "events", "seconds", "distinct values", "share", or "" (the column's)."""
+    """Unit of the feature: "events", "seconds", "share", …; "" stands for the column's own."""
     null_rule: ClassVar[str]
     """What the feature is when the window is empty, in words."""
 

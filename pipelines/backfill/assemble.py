@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from configs.fingerprint import fingerprint
+from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill.fold import DayPieces, duplicate_rows, open_matrix
 from pipelines.backfill.stage import input_columns, read_arrow
@@ -114,7 +114,7 @@ def assemble_part(task: AssembleTask) -> dict[str, Any]:
         columns[MODEL_INPUTS] = pa.FixedSizeListArray.from_arrays(
             pa.array(scored.inputs.ravel()), scored.inputs.shape[1]
         )
-    table = pa.table(columns).replace_schema_metadata({SPEC_KEY: fingerprint(spec)})
+    table = pa.table(columns).replace_schema_metadata({SPEC_KEY: dataset_fingerprint(spec)})
     write_parquet(table, Path(task.target))
     return {"events": table.num_rows}
 
@@ -125,7 +125,7 @@ def dataset_schema(spec: Spec) -> pa.Schema:
     columns |= {name: pa.float32() for name in numeric_names(spec)}
     for name in input_columns(spec):
         columns.setdefault(name, spec.column_type(name).arrow)
-    return pa.schema(columns, metadata={SPEC_KEY: fingerprint(spec)})
+    return pa.schema(columns, metadata={SPEC_KEY: dataset_fingerprint(spec)})
 
 
 def _gather(task: AssembleTask) -> tuple[pa.Table, dict[str, npt.NDArray[np.float32]]]:

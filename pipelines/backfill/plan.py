@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError, StateError
-from configs.fingerprint import fingerprint, state_fingerprint
+from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
 from pipelines.layout import Days, Layout
 from pipelines.sources import Split, open_source
@@ -120,7 +120,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     published = layout.published()
     wanted = list(request.days)
     _check_range(request, published)
-    current = fingerprint(request.spec)
+    current = dataset_fingerprint(request.spec)
     markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
     done = [day for day, marker in markers.items() if marker["spec"] == current]
     other = [day for day in markers if day not in set(done)]

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from configs.fingerprint import fingerprint
+from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill.assemble import (
     SPEC_KEY,
@@ -301,7 +301,7 @@ class _Run:
             marker,
             {
                 "day": str(day),
-                "spec": fingerprint(self._spec),
+                "spec": dataset_fingerprint(self._spec),
                 "entities": entity_marker(self._spec),
                 "columns": dataset_schema(self._spec).names,
                 "duplicates": duplicates[pieces.day],
@@ -349,7 +349,7 @@ def _day_verdicts(spec: Spec, day: DayPieces) -> pa.Table:
             "subject": pa.string(),
             "positive": pa.bool_(),
         },
-        metadata={SPEC_KEY: fingerprint(spec)},
+        metadata={SPEC_KEY: dataset_fingerprint(spec)},
     )
     if not tables:
         return schema.empty_table()

@@ -1,0 +1,221 @@
+"""The section of a config about behaviour: entities, their windows and aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from configs._events import check_name, known_names, read_arguments, read_expression
+from configs._yaml import Position, Section, did_you_mean
+from configs.catalog import AggregateName, Catalog
+from configs.schema import Aggregate, ColumnType, Entity, Kind, Window
+from configs.units import format_duration, parse_duration
+
+MOST_TILES = 60
+"""Tiles of a window where the config does not say: the most, up to so many, that divide it."""
+
+_LARGEST_TILES = 1024  # bounds the state of a key
+_SHORTEST_US = 1_000_000
+_LONGEST_US = 400 * 86_400_000_000
+_LEAST_RETENTION_US = 30 * 86_400_000_000
+
+
+def read_entities(
+    root: Section,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+    catalog: Catalog,
+) -> dict[str, Entity]:
+    """The `entities` section."""
+    found: dict[str, Entity] = {}
+    for name, section in root.sections("entities"):
+        check_name(section, name, "entities")
+        found[name] = _entity(name, section, kinds, types, catalog)
+    seen: dict[str, str] = {}
+    for entity in found.values():
+        for feature, where in feature_names({entity.name: entity}, catalog).items():
+            if feature in seen or feature in types:
+                other = seen.get(feature, "a column")
+                root.note(
+                    "entities",
+                    f"the name {feature!r} is made twice: by {where} and by {other}",
+                    "rename one of them",
+                )
+            seen[feature] = where
+    return found
+
+
+def feature_names(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str, str]:
+    """Every velocity feature's name -> "entity.aggregate", in the order of the spec."""
+    names = {}
+    for entity in entities.values():
+        for aggregate in entity.aggregates:
+            where = f"{entity.name}.{aggregate.name}"
+            if aggregate.op in catalog.aggregates and not catalog.aggregates[aggregate.op].windowed:
+                names[f"{entity.name}_{aggregate.name}"] = where
+                continue
+            for window in aggregate.windows:
+                names[f"{entity.name}_{aggregate.name}_{window.name}"] = where
+    return names
+
+
+def _entity(
+    name: str,
+    section: Section,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+    catalog: Catalog,
+) -> Entity:
+    keys = {}
+    inner = section.section("key")
+    if inner is None and "key" not in section:
+        section.mistakes.add(
+            section.position, f"{name}: 'key' is missing (kind: [column], for each kind)"
+        )
+    for kind in inner.keys() if inner else ():
+        if inner is None:
+            continue
+        if kind not in kinds:
+            inner.mistakes.add(
+                inner.at_key(kind), f"key: there is no kind {kind!r}", did_you_mean(kind, kinds)
+            )
+        columns = known_names(inner, kind, types, "column")
+        if columns:
+            keys[kind] = tuple(columns)
+    windows = read_windows(section)
+    parts = section.sections("aggregates")
+    aggregates = tuple(
+        _aggregate(one, part, keys, windows, types, catalog, dict(parts)) for one, part in parts
+    )
+    _check_references(parts, aggregates, catalog)
+    longest = max((w.length_us for one in aggregates for w in one.windows), default=0)
+    retention = section.duration("retention", max(longest, _LEAST_RETENTION_US))
+    if retention < longest:
+        section.note(
+            "retention",
+            f"retention: expected at least the longest window, {format_duration(longest)}",
+        )
+    entity = Entity(name, keys, aggregates, retention, section.text("about", ""))
+    section.done()
+    return entity
+
+
+def _aggregate(
+    name: str,
+    section: Section,
+    keys: Mapping[str, tuple[str, ...]],
+    windows: tuple[Window, ...],
+    types: Mapping[str, ColumnType],
+    catalog: Catalog,
+    siblings: Mapping[str, Any],
+) -> Aggregate:
+    check_name(section, name, "aggregates")
+    op = section.choice("op", catalog.aggregates)
+    kinds = known_names(section, "of", keys, "kind with a key in this entity:")
+    where = read_expression(section, "where", types)
+    about = section.text("about", "")
+    own = read_windows(section) if "windows" in section else windows
+    section.raw("windows")
+    if op is None:
+        return Aggregate(name, "", tuple(kinds), own, where, {}, about)
+    operation = catalog.aggregates[op]
+    others = {one: None for one in siblings if one != name}
+    arguments, _ = read_arguments(section, operation, types, others)
+    section.done()
+    if operation.windowed and not own:
+        section.mistakes.add(
+            section.position,
+            f"{name}: {op} needs windows",
+            "add windows: [1h, 1d] here or to the entity",
+        )
+    return Aggregate(
+        name, op, tuple(kinds), own if operation.windowed else (), where, arguments, about
+    )
+
+
+def _check_references(
+    parts: list[tuple[str, Section]], aggregates: tuple[Aggregate, ...], catalog: Catalog
+) -> None:
+    """An aggregate of aggregates has windows that those have too, and does not stand on itself."""
+    import typing
+
+    named = {one.name: one for one in aggregates}
+    for (_, section), aggregate in zip(parts, aggregates, strict=True):
+        operation = catalog.aggregates.get(aggregate.op)
+        if operation is None:
+            continue
+        hints = typing.get_type_hints(operation)
+        for key, value in aggregate.arguments.items():
+            if hints.get(key) is not AggregateName or value not in named:
+                continue
+            other = named[value]
+            lacking = [w.name for w in aggregate.windows if w not in other.windows]
+            other_op = catalog.aggregates.get(other.op)
+            if other_op is not None and AggregateName in typing.get_type_hints(other_op).values():
+                section.note(key, f"{key}: {value!r} is itself made of other aggregates")
+            elif lacking:
+                section.note(
+                    key,
+                    f"{key}: {value!r} has no window {lacking[0]}",
+                    f"it has: {', '.join(w.name for w in other.windows) or 'none'}",
+                )
+
+
+def read_windows(section: Section) -> tuple[Window, ...]:
+    """The `windows` of a section: "1h", or {length: 1h, tiles: 60}."""
+    value = section.raw("windows")
+    if value is None:
+        return ()
+    if not isinstance(value, CommentedSeq):
+        section.note("windows", "windows: expected a list such as [1h, 7d]")
+        return ()
+    found: list[Window] = []
+    for index, item in enumerate(value):
+        line, column = value.lc.item(index)
+        window = _window(section, item, (line, column))
+        if window is None:
+            continue
+        if any(one.name == window.name for one in found):
+            section.mistakes.add((line, column), f"windows: {window.name} is there twice")
+            continue
+        found.append(window)
+    return tuple(found)
+
+
+def _window(section: Section, item: object, place: Position) -> Window | None:
+    tiles = None
+    if isinstance(item, CommentedMap):
+        inner = Section(item, place, "windows", section.mistakes)
+        name, tiles = inner.text("length"), inner.integer("tiles", None, least=1)
+        inner.done()
+        if name is None:
+            return None
+    elif isinstance(item, str):
+        name = item
+    else:
+        section.mistakes.add(place, f"windows: expected a length such as 1h, found {item!r}")
+        return None
+    try:
+        length = parse_duration(name)
+    except ValueError as error:
+        section.mistakes.add(place, f"windows: expected {error}, found {name!r}")
+        return None
+    if not _SHORTEST_US <= length <= _LONGEST_US:
+        section.mistakes.add(place, f"windows: expected 1s to 400d, found {name}")
+        return None
+    if tiles is None:
+        tiles = next(n for n in range(MOST_TILES, 0, -1) if length % n == 0)
+    elif tiles > _LARGEST_TILES:
+        section.mistakes.add(place, f"windows: at most {_LARGEST_TILES} tiles, found {tiles}")
+        return None
+    elif length % tiles:
+        near = max(n for n in range(1, tiles) if length % n == 0)
+        section.mistakes.add(
+            place,
+            f"windows: {name} cannot be cut into {tiles} tiles of whole microseconds",
+            f"{near} tiles of {format_duration(length // near)} would do",
+        )
+        return None
+    return Window(name.replace(" ", ""), length, tiles)

@@ -1,0 +1,323 @@
+"""YAML with positions: sections that know where each key stands, and a list of every mistake.
+
+What enters: YAML text. What leaves: `Section`s whose getters return typed values, and note a
+mistake (file, line, column, what was expected, a hint) instead of raising, so that one reading
+finds all mistakes. `Mistakes.raise_if_any` turns them into one `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from configs.errors import ConfigError
+from configs.units import parse_duration
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+Position = tuple[int, int]
+"""Line and column, both counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong, where, and what to do."""
+
+    position: Position
+    message: str
+    hint: str = ""
+
+
+class Mistakes:
+    """All mistakes of one file."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self._lines = text.splitlines()
+        self._found: dict[tuple[Position, str], Mistake] = {}
+
+    def add(self, position: Position, message: str, hint: str = "") -> None:
+        """Notes one; the same one at the same place is noted once."""
+        self._found.setdefault((position, message), Mistake(position, message, hint))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def raise_if_any(self) -> None:
+        """Raises a `ConfigError` that shows every mistake, in order of lines."""
+        if not self._found:
+            return
+        shown = [self._show(one) for one in sorted(self._found.values(), key=_by_place)]
+        count = f"{len(shown)} mistake{'s' if len(shown) > 1 else ''}"
+        raise ConfigError(f"{self.name}: {count}\n\n" + "\n\n".join(shown))
+
+    def _show(self, mistake: Mistake) -> str:
+        line, column = mistake.position
+        source = self._lines[line] if line < len(self._lines) else ""
+        text = f"{self.name}:{line + 1}:{column + 1}: {mistake.message}"
+        if source.strip():
+            text += f"\n    {source.rstrip()}\n    {' ' * column}^"
+        if mistake.hint:
+            text += f"\n  hint: {mistake.hint}"
+        return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt word: the nearest one, or the list if it is short.
+
+    >>> did_you_mean("agregates", ["aggregates", "key"])
+    "did you mean 'aggregates'?"
+    >>> did_you_mean("x", ["aggregates", "key"])
+    'one of: aggregates, key'
+    """
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, 1, 0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"one of: {', '.join(words)}" if 0 < len(words) <= 30 else ""
+
+
+def read_yaml(text: str, mistakes: Mistakes) -> Section:
+    """The file's outermost section.
+
+    Raises:
+      ConfigError: it is not YAML, or not a mapping.
+    """
+    yaml = YAML(typ="rt")
+    yaml.allow_duplicate_keys = False
+    try:
+        root = yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = (mark.line, mark.column) if mark else (0, 0)
+        mistakes.add(where, f"this is not YAML: {error.problem or error.context}", _YAML_HINT)
+        mistakes.raise_if_any()
+    except YAMLError as error:
+        mistakes.add((0, 0), f"this is not YAML: {str(error).splitlines()[0]}", _YAML_HINT)
+        mistakes.raise_if_any()
+    if not isinstance(root, CommentedMap):
+        found = "the file is empty" if root is None else f"found {_kind(root)}"
+        mistakes.add((0, 0), f"expected sections (name:, events:, columns:, …), but {found}")
+        mistakes.raise_if_any()
+    return Section(root, (0, 0), "the file", mistakes)
+
+
+_YAML_HINT = "keys and values are separated by ': ', and nesting is by spaces; a key appears once"
+
+
+class Section:
+    """A mapping of the file. Getters note mistakes; `done` notes keys that nobody asked for."""
+
+    def __init__(
+        self, mapping: CommentedMap, position: Position, title: str, mistakes: Mistakes
+    ) -> None:
+        self._mapping = mapping
+        self.position = position
+        self.title = title
+        self.mistakes = mistakes
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._mapping
+
+    def at(self, key: str) -> Position:
+        """Where a key's value stands; the section's own place if there is no such key."""
+        if key not in self._mapping:
+            return self.position
+        line, column = self._mapping.lc.value(key)
+        return line, column
+
+    def at_key(self, key: str) -> Position:
+        """Where a key stands."""
+        if key not in self._mapping:
+            return self.position
+        line, column = self._mapping.lc.key(key)
+        return line, column
+
+    def note(self, key: str, message: str, hint: str = "") -> None:
+        """A mistake in a key's value."""
+        self.mistakes.add(self.at(key), message, hint)
+
+    def raw(self, key: str) -> Any:
+        """A value as YAML gave it; None if absent."""
+        self._asked.add(key)
+        return self._mapping.get(key)
+
+    def keys(self) -> Iterator[str]:
+        """The keys, in the order of the file; those that are no text are mistakes."""
+        for key in self._mapping:
+            if isinstance(key, str):
+                yield key
+            else:
+                self.mistakes.add(self.position, f"{self.title}: the key {key!r} is not text")
+
+    def text(self, key: str, default: Any = _MISSING) -> Any:
+        """A string."""
+        return self._get(key, default, str, "text", lambda value: str(value))
+
+    def boolean(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value: bool = self._get(key, default, bool, "true or false", bool)
+        return value
+
+    def integer(self, key: str, default: Any = _MISSING, least: int | None = None) -> Any:
+        """A whole number, at least `least`."""
+        value = self._get(key, default, int, "a whole number", int)
+        if isinstance(value, int) and least is not None and value < least and key in self:
+            self.note(key, f"{key}: expected at least {least}, found {value}")
+        return value
+
+    def number(
+        self,
+        key: str,
+        default: Any = _MISSING,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> Any:
+        """A number within a closed range."""
+        value = self._get(key, default, (int, float), "a number", float)
+        if isinstance(value, float) and key in self:
+            if least is not None and value < least:
+                self.note(key, f"{key}: expected at least {least:g}, found {value:g}")
+            if most is not None and value > most:
+                self.note(key, f"{key}: expected at most {most:g}, found {value:g}")
+        return value
+
+    def duration(self, key: str, default: Any = _MISSING) -> Any:
+        """A length of time such as 15m, in microseconds."""
+        text = self._get(key, None if default is not _MISSING else _MISSING, str, _DURATION, str)
+        if text is None:
+            return default if default is not _MISSING else 0
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            self.note(key, f"{key}: expected {error}, found {text!r}")
+            return default if default is not _MISSING else 0
+
+    def choice(self, key: str, known: Iterable[str], default: Any = _MISSING) -> Any:
+        """A string out of some."""
+        value = self.text(key, default)
+        words = list(known)
+        if key in self and isinstance(value, str) and value and value not in words:
+            self.note(key, f"{key}: {value!r} is not known", did_you_mean(value, words))
+            return default if default is not _MISSING else None
+        return value
+
+    def strings(self, key: str, one: bool = False) -> list[tuple[str, Position]]:
+        """A list of strings with their places; `one`: a single string stands for a list of one."""
+        value = self.raw(key)
+        if value is None:
+            return []
+        if one and isinstance(value, str):
+            return [(value, self.at(key))]
+        if not isinstance(value, CommentedSeq):
+            self.note(key, f"{key}: expected a list [a, b], found {_kind(value)}")
+            return []
+        found = []
+        for index, item in enumerate(value):
+            line, column = value.lc.item(index)
+            if isinstance(item, str):
+                found.append((item, (line, column)))
+            else:
+                self.mistakes.add((line, column), f"{key}: expected text, found {_kind(item)}")
+        return found
+
+    def section(self, key: str) -> Section | None:
+        """A mapping within; None if it is absent or no mapping."""
+        value = self.raw(key)
+        if value is None:
+            if key in self:
+                self.note(key, f"{key}: expected a section, found nothing")
+            return None
+        if not isinstance(value, CommentedMap):
+            self.note(key, f"{key}: expected a section of keys and values, found {_kind(value)}")
+            return None
+        return Section(value, self.at_key(key), key, self.mistakes)
+
+    def sections(self, key: str) -> list[tuple[str, Section]]:
+        """A mapping of names to mappings; `name:` with nothing after it is an empty one."""
+        outer = self.section(key)
+        if outer is None:
+            return []
+        found = []
+        for name in outer.keys():  # noqa: SIM118 - not a dict
+            if outer.raw(name) is None:
+                found.append(
+                    (name, Section(CommentedMap(), outer.at_key(name), name, self.mistakes))
+                )
+            elif (inner := outer.section(name)) is not None:
+                found.append((name, inner))
+        return found
+
+    def items(self, key: str) -> list[Section]:
+        """A list of mappings."""
+        value = self.raw(key)
+        if value is None:
+            return []
+        if not isinstance(value, CommentedSeq):
+            self.note(key, f"{key}: expected a list of sections, found {_kind(value)}")
+            return []
+        found = []
+        for index, item in enumerate(value):
+            line, column = value.lc.item(index)
+            if isinstance(item, CommentedMap):
+                found.append(Section(item, (line, column), key, self.mistakes))
+            else:
+                self.mistakes.add((line, column), f"{key}: expected a section, found {_kind(item)}")
+        return found
+
+    def done(self) -> None:
+        """Notes the keys that nobody asked for."""
+        for key in self.keys():
+            if key not in self._asked:
+                self.mistakes.add(
+                    self.at_key(key),
+                    f"{self.title}: there is no setting {key!r} here",
+                    did_you_mean(key, self._asked),
+                )
+
+    def _get(
+        self,
+        key: str,
+        default: Any,
+        types: type[Any] | tuple[type[Any], ...],
+        expected: str,
+        convert: Callable[[Any], T],
+    ) -> Any:
+        value = self.raw(key)
+        if value is None:
+            if default is _MISSING:
+                self.mistakes.add(self.position, f"{self.title}: {key!r} is missing ({expected})")
+                return None
+            return default
+        wrong = not isinstance(value, types) or (isinstance(value, bool) and types is not bool)
+        if wrong:
+            self.note(key, f"{key}: expected {expected}, found {_kind(value)}")
+            return None if default is _MISSING else default
+        return convert(value)
+
+
+_DURATION = "a length of time such as 15m"
+
+
+def _by_place(mistake: Mistake) -> tuple[Position, str]:
+    return mistake.position, mistake.message
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, Sequence):
+        return "a list"
+    return "a section" if isinstance(value, CommentedMap) else "nothing"

@@ -1,0 +1,116 @@
+"""Semantic fingerprints of a spec: the same for the same meaning, another for any other.
+
+What enters: a `Spec`. What leaves: 16 hex digits. Comments, `about` texts and the order of columns
+and kinds do not count; the order of entities and aggregates does, because it is the order of the
+model's inputs. Three reach differently far:
+
+- `fingerprint`: everything; it names a bundle.
+- `dataset_fingerprint`: what shapes a backfill's output, not how a model is trained on it.
+- `state_fingerprint`: what shapes one entity's velocity state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from configs.schema import Expression, Spec
+
+_UNORDERED = ("columns", "kinds", "keys", "arguments", "booster")
+
+
+def fingerprint(spec: Spec) -> str:
+    """Of all that a spec says, in 16 hex digits."""
+    return _digest(_plain(spec))
+
+
+def dataset_fingerprint(spec: Spec) -> str:
+    """Of what shapes the features, verdicts and state that a backfill writes, in 16 hex digits."""
+    inputs = spec.inputs
+    parts = {
+        "events": _plain(spec.events),
+        "columns": _plain(spec, ("columns",)),
+        "kinds": _plain(spec, ("kinds",)),
+        "derived": _plain(spec, ("derived",)),
+        "entities": _plain(spec, ("entities",)),
+        "ingest": _plain(spec, ("ingest",)),
+        "labels": None
+        if spec.labels is None
+        else [spec.labels.kind, spec.labels.subject, spec.labels.positive.text],
+        "inputs": [
+            list(inputs.numeric),
+            list(inputs.exclude),
+            [[name, one.text] for name, one in inputs.computed.items()],
+            [one.column for one in inputs.categorical],
+            inputs.text.column if inputs.text else None,
+            spec.evaluation.group,
+        ],
+        "shards": spec.shards,
+        "hash_seed": spec.hash_seed,
+    }
+    return _digest(parts)
+
+
+def state_fingerprint(spec: Spec, entity: str) -> str:
+    """Of what shapes the state of one entity's keys, in 16 hex digits.
+
+    That is its keys, aggregates and windows, and every column and derivation that they read. A
+    change to another entity, to a model or to a text does not count.
+    """
+    one = spec.entities[entity]
+    used = {name for names in one.keys.values() for name in names}
+    for aggregate in one.aggregates:
+        used |= set(aggregate.where.columns) if aggregate.where else set()
+        used |= set(_names_in(aggregate.arguments.values()))
+    derived: dict[str, Any] = {}
+    waiting = sorted(used)
+    while waiting:
+        name = waiting.pop()
+        if name in spec.derived and name not in derived:
+            derived[name] = _plain(spec.derived[name])
+            waiting += _names_in(spec.derived[name].arguments.values())
+    columns = {name: str(spec.columns[name].type) for name in used if name in spec.columns}
+    return _digest([_plain(one), derived, columns, spec.hash_seed, list(spec.scored_kinds)])
+
+
+def _names_in(values: Iterable[Any]) -> list[str]:
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, Expression):
+            found.extend(value.columns)
+        elif isinstance(value, tuple):
+            found.extend(one for one in value if isinstance(one, str))
+    return found
+
+
+def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
+    """JSON of a config: dataclasses by field name, ordered mappings as lists of pairs."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        found = {}
+        for field in dataclasses.fields(value):
+            if field.name == "about" or (fields and field.name not in fields):
+                continue
+            inner = getattr(value, field.name)
+            if isinstance(inner, Mapping) and field.name in _UNORDERED:
+                found[field.name] = {str(key): _plain(one) for key, one in inner.items()}
+            else:
+                found[field.name] = _plain(inner)
+        return found
+    if isinstance(value, Mapping):
+        return [[str(key), _plain(one)] for key, one in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    return value
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
