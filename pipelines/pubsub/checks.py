@@ -1,0 +1,77 @@
+"""What requests may hold: sizes, ranges and counts, as Google's quotas and reference give them.
+
+https://cloud.google.com/pubsub/quotas#resource_limits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.pubsub.messages import Code, DeadLetterPolicy, Outgoing, RefusedError
+from pipelines.pubsub.names import check_name
+
+MAX_MESSAGES = 1000  # of one publish request
+MAX_BYTES = 10_000_000  # of one publish request and of one message
+MAX_ATTRIBUTES = 100
+ACK_DEADLINE_S = (10, 600)
+
+_MINUTE_US = 60_000_000
+RETENTION_US = (10 * _MINUTE_US, 31 * 1440 * _MINUTE_US)
+_ATTEMPTS = (5, 100)
+_DEFAULT_ATTEMPTS = 5
+
+
+def check_range(what: str, value: int, accepted: tuple[int, int]) -> None:
+    """A number in its closed range.
+
+    Raises:
+      RefusedError: INVALID_ARGUMENT, with the range.
+    """
+    if not accepted[0] <= value <= accepted[1]:
+        unit = _MINUTE_US if accepted is RETENTION_US else 1
+        raise RefusedError(
+            Code.INVALID_ARGUMENT,
+            f"{what}: {value / unit:g} is outside {accepted[0] // unit} to {accepted[1] // unit}",
+        )
+
+
+def check_dead_letter(policy: DeadLetterPolicy) -> DeadLetterPolicy:
+    """The policy with Pub/Sub's default number of attempts filled in.
+
+    >>> check_dead_letter(DeadLetterPolicy("projects/demo/topics/dead", 0)).max_attempts
+    5
+
+    Raises:
+      RefusedError: INVALID_ARGUMENT.
+    """
+    check_name(policy.topic, "topics")
+    attempts = policy.max_attempts or _DEFAULT_ATTEMPTS
+    check_range("max_delivery_attempts", attempts, _ATTEMPTS)
+    return DeadLetterPolicy(policy.topic, attempts)
+
+
+def check_messages(messages: Sequence[Outgoing]) -> None:
+    """One publish request: its size, and that no message is empty.
+
+    Raises:
+      RefusedError: INVALID_ARGUMENT, with what was expected.
+    """
+    total = sum(len(message.data) for message in messages)
+    if not 1 <= len(messages) <= MAX_MESSAGES or total > MAX_BYTES:
+        raise RefusedError(
+            Code.INVALID_ARGUMENT,
+            f"{len(messages)} messages of {total} bytes in one request; expected 1 to "
+            f"{MAX_MESSAGES} messages and at most {MAX_BYTES} bytes",
+        )
+    for index, message in enumerate(messages):
+        if not message.data and not message.attributes:
+            raise RefusedError(
+                Code.INVALID_ARGUMENT,
+                f"message {index} is empty; expected data, or at least one attribute",
+            )
+        if len(message.attributes) > MAX_ATTRIBUTES:
+            raise RefusedError(
+                Code.INVALID_ARGUMENT,
+                f"message {index} has {len(message.attributes)} attributes; at most "
+                f"{MAX_ATTRIBUTES} are accepted",
+            )
