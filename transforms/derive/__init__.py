@@ -1,0 +1,66 @@
+"""Row-level columns: one idea per file, each a frozen dataclass whose fields are its arguments.
+
+What enters: a decoded batch. What leaves: the same batch with the derived columns appended. A
+derivation sees one row at a time: the result for a row is the same in any batch. To add a kind:
+one class in one file here, and its name in `DERIVATIONS` (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pyarrow as pa
+
+from configs.schema import Derived, Spec
+from transforms.derive.address import EmailDomain, Lowercase
+from transforms.derive.arithmetic import Arithmetic
+from transforms.derive.clock import HourOfDay, IsNight, IsWeekend
+from transforms.derive.fingerprint import Fingerprint
+from transforms.derive.links import CountLinks, LinkDomain
+from transforms.derive.shape import DigitShare, TextLength, UppercaseShare
+from transforms.derive.text import NormalizeText
+
+DERIVATIONS: tuple[type[Any], ...] = (
+    Arithmetic,
+    CountLinks,
+    DigitShare,
+    EmailDomain,
+    Fingerprint,
+    HourOfDay,
+    IsNight,
+    IsWeekend,
+    LinkDomain,
+    Lowercase,
+    NormalizeText,
+    TextLength,
+    UppercaseShare,
+)
+
+
+def derive(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Appends the derived columns of a spec, in the order of their dependencies.
+
+    Args:
+      spec: the use; `spec.derived` is in that order already.
+      batch: decoded events `[n]`.
+
+    Returns:
+      The batch with one more column per derivation.
+    """
+    for name, derived in spec.derived.items():
+        batch = batch.append_column(name, _operation(derived).apply(batch))
+    return batch
+
+
+def _operation(derived: Derived) -> Any:
+    return _make(derived.op, tuple(sorted(derived.arguments.items())))
+
+
+@functools.lru_cache(maxsize=1024)
+def _make(op: str, arguments: tuple[tuple[str, Any], ...]) -> Any:
+    [operation] = [one for one in DERIVATIONS if one.op == op]
+    return operation(**dict(arguments))
+
+
+__all__ = ["DERIVATIONS", "derive"]

@@ -1,0 +1,67 @@
+"""The numeric block: event columns, velocity features and computed values, side by side.
+
+What enters: scored derived events and the features of each entity. What leaves: float32 `[n, K]`,
+NaN for null, in the order of `numeric_names`. It is the one place where features become inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.schema import Spec
+from transforms.expression import evaluate_arrays, to_floats
+from transforms.velocity import make_plan
+
+Floats = npt.NDArray[np.float32]
+
+
+def numeric_names(spec: Spec) -> tuple[str, ...]:
+    """Names of the numeric block's columns: `numeric`, features not excluded, `computed`."""
+    excluded = set(spec.inputs.exclude)
+    features = [
+        name
+        for entity in spec.entities
+        for name in make_plan(spec, entity).features
+        if name not in excluded
+    ]
+    return (*spec.inputs.numeric, *features, *spec.inputs.computed)
+
+
+def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floats]) -> Floats:
+    """The numeric block of scored events.
+
+    Args:
+      spec: the use.
+      batch: derived events `[n]`, the scored ones only.
+      features: entity -> float32 `[n, F]`, columns in the order of its plan.
+
+    Returns:
+      float32 `[n, K]`. An infinite value (an overflow of float32) is null.
+    """
+    excluded, computed = set(spec.inputs.exclude), spec.inputs.computed
+    needed = {name for expression in computed.values() for name in expression.columns}
+    columns: list[npt.NDArray[np.floating]] = []
+    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    for name in spec.inputs.numeric:
+        columns.append(to_floats(batch.column(name)))
+    for name in needed & set(batch.schema.names):
+        arrays[name] = to_floats(batch.column(name))
+    for entity in spec.entities:
+        for index, name in enumerate(make_plan(spec, entity).features):
+            values = features[entity][:, index]
+            if name not in excluded:
+                columns.append(values)
+            if name in needed:
+                arrays[name] = values.astype(np.float64)
+    for expression in computed.values():
+        columns.append(evaluate_arrays(expression, arrays))
+    block = np.empty((batch.num_rows, len(columns)), np.float32)
+    with np.errstate(over="ignore"):
+        for index, column in enumerate(columns):
+            block[:, index] = column
+    block[np.isinf(block)] = np.nan
+    return block
