@@ -1,9 +1,9 @@
 """Duplicates: an event id counts once within a horizon of event time.
 
-What enters: 128-bit hashes of ids and event times, in the order in which events are taken, and the
-ids seen lately. What leaves: which events are new, and the ids to remember. The rule, the same for
-backfill and stream: an event is a duplicate if and only if an accepted event with the same id lies
-at most `horizon_us` before it (or after it: a late copy is a copy). The first one wins.
+What enters: 128-bit hashes of ids and event times, in the order in which events are taken. What
+leaves: which events are new. The rule, the same for backfill and stream: an event is a duplicate
+if and only if an accepted event with the same id lies at most `horizon_us` from it in event time.
+The first one taken wins.
 
 Two XXH64 of an id stand for it: among 10^10 ids within the horizon, the chance that any two differ
 and collide is below 2e-19.
@@ -11,140 +11,138 @@ and collide is below 2e-19.
 
 from __future__ import annotations
 
-import dataclasses
-
 import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.hashing import hash_column
+
 UInt64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
 
+ID_SEEDS = (0x6C6F636B, 0x73746570)
+"""Two seeds make one 128-bit hash of an event id."""
 
-@dataclasses.dataclass(frozen=True)
+_LEAST_SLOTS = 1 << 10
+
+
 class RecentIds:
-    """Ids of accepted events, with their times; a hash table that is replaced, never changed.
+    """Ids of accepted events with their times: an open-addressing table that grows and forgets.
 
-    Attributes:
+    Args:
       horizon_us: how long an id is remembered, in event time.
-      hash_1, hash_2: uint64 `[m]`, in no particular order.
-      time: int64 `[m]`, microseconds UTC.
     """
 
-    horizon_us: int
-    hash_1: UInt64s
-    hash_2: UInt64s
-    time: Int64s
-
-    @classmethod
-    def empty(cls, horizon_us: int) -> RecentIds:
-        """No ids."""
-        none = np.empty(0, np.uint64)
-        return cls(horizon_us, none, none, np.empty(0, np.int64))
+    def __init__(self, horizon_us: int) -> None:
+        self.horizon_us = horizon_us
+        self._newest = np.iinfo(np.int64).min
+        self._reserve(0)
 
     def __len__(self) -> int:
-        return len(self.time)
+        return self._count
 
-    def prune(self, now_us: int) -> RecentIds:
-        """Without the ids that no event at or after `now_us` can repeat."""
-        keep = self.time >= now_us - self.horizon_us
-        if keep.all():
-            return self
-        return RecentIds(self.horizon_us, self.hash_1[keep], self.hash_2[keep], self.time[keep])
+    def take(self, hash_1: UInt64s, hash_2: UInt64s, time: Int64s) -> npt.NDArray[np.bool_]:
+        """Which of some events are new; those are remembered.
+
+        Args:
+          hash_1, hash_2: uint64 `[n]`, of the events' ids, in the order in which they are taken.
+          time: int64 `[n]`, microseconds UTC.
+
+        Returns:
+          bool `[n]`.
+
+        >>> ids = np.array([5, 5, 6], np.uint64)
+        >>> recent = RecentIds(horizon_us=10)
+        >>> recent.take(ids, ids, np.array([0, 3, 4])).tolist(), len(recent)
+        ([True, False, True], 2)
+        """
+        if 2 * (self._count + len(time)) > len(self._slots):
+            self._rebuild(len(time))
+        keep = np.ones(len(time), np.bool_)
+        self._count = _take(
+            self._slots,
+            self._hash_1,
+            self._hash_2,
+            self._time,
+            self._count,
+            hash_1,
+            hash_2,
+            time,
+            self.horizon_us,
+            keep,
+        )
+        return keep
+
+    def prune(self, now_us: int) -> None:
+        """Forgets the ids that no event at or after `now_us` can repeat."""
+        self._newest = max(self._newest, now_us)
+        self._rebuild(0)
+
+    def watermark(self, now_us: int) -> None:
+        """No event before `now_us` is expected any more; forgetting happens when room is needed."""
+        self._newest = max(self._newest, now_us)
 
     def to_table(self) -> pa.Table:
         """Arrow, sorted, so that equal contents are equal bytes."""
-        order = np.lexsort((self.hash_2, self.hash_1, self.time))
-        return pa.table(
-            {
-                "hash_1": self.hash_1[order],
-                "hash_2": self.hash_2[order],
-                "time": self.time[order],
-            }
-        )
+        hash_1, hash_2, time = self._arrays()
+        order = np.lexsort((hash_2, hash_1, time))
+        return pa.table({"hash_1": hash_1[order], "hash_2": hash_2[order], "time": time[order]})
 
     @classmethod
     def from_table(cls, table: pa.Table, horizon_us: int) -> RecentIds:
         """The reverse of `to_table`."""
-        return cls(
-            horizon_us,
-            table.column("hash_1").to_numpy(),
-            table.column("hash_2").to_numpy(),
-            table.column("time").to_numpy(),
-        )
+        made = cls(horizon_us)
+        made._reserve(table.num_rows)
+        made.take(*(table.column(name).to_numpy() for name in ("hash_1", "hash_2", "time")))
+        return made
 
+    def _arrays(self) -> tuple[UInt64s, UInt64s, Int64s]:
+        n = self._count
+        return self._hash_1[:n], self._hash_2[:n], self._time[:n]
 
-def drop_duplicates(
-    recent: RecentIds, hash_1: UInt64s, hash_2: UInt64s, time: Int64s
-) -> tuple[npt.NDArray[np.bool_], RecentIds]:
-    """Which of some events are new, and the ids to remember after them.
+    def _rebuild(self, more: int) -> None:
+        hash_1, hash_2, time = self._arrays()
+        live = time >= self._newest - self.horizon_us if self._count else np.ones(0, np.bool_)
+        hash_1, hash_2, time = hash_1[live], hash_2[live], time[live]
+        self._reserve(len(time) + more)
+        self.take(hash_1, hash_2, time)
 
-    Args:
-      recent: ids seen before.
-      hash_1, hash_2: uint64 `[n]`, of the events' ids, in the order in which they are taken.
-      time: int64 `[n]`, microseconds UTC.
-
-    Returns:
-      bool `[n]`, and the ids with the accepted ones added; nothing is forgotten here (`prune`).
-
-    >>> ids = np.array([5, 5, 6], np.uint64)
-    >>> keep, recent = drop_duplicates(RecentIds.empty(10), ids, ids, np.array([0, 3, 4]))
-    >>> keep.tolist(), len(recent)
-    ([True, False, True], 2)
-    """
-    size = 1 << int(max(4, 2 * (len(recent) + len(time)))).bit_length()
-    table = DedupTable(size)
-    table.insert(recent)
-    return table.take(recent, hash_1, hash_2, time)
-
-
-class DedupTable:
-    """An open-addressing table for a stream: the same rule, with the table kept between calls."""
-
-    def __init__(self, size: int = 1 << 12) -> None:
+    def _reserve(self, entries: int) -> None:
+        size = max(_LEAST_SLOTS, 1 << (4 * entries).bit_length())
         self._slots = np.full(size, -1, np.int64)
+        self._hash_1 = np.empty(size // 2, np.uint64)
+        self._hash_2 = np.empty(size // 2, np.uint64)
+        self._time = np.empty(size // 2, np.int64)
+        self._count = 0
 
-    def insert(self, recent: RecentIds) -> None:
-        """Adds remembered ids; the table has room for them."""
-        _insert(self._slots, recent.hash_1, recent.hash_2, recent.time)
 
-    def take(
-        self, recent: RecentIds, hash_1: UInt64s, hash_2: UInt64s, time: Int64s
-    ) -> tuple[npt.NDArray[np.bool_], RecentIds]:
-        """See `drop_duplicates`."""
-        known = len(recent)
-        all_1 = np.concatenate([recent.hash_1, hash_1])
-        all_2 = np.concatenate([recent.hash_2, hash_2])
-        times = np.concatenate([recent.time, time])
-        keep = _mark(self._slots, all_1, all_2, times, known, recent.horizon_us)
-        kept = np.concatenate([np.ones(known, np.bool_), keep])
-        return keep, RecentIds(recent.horizon_us, all_1[kept], all_2[kept], times[kept])
+def hash_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[UInt64s, UInt64s]:
+    """The 128-bit hash of event ids, as two uint64 `[n]`.
+
+    >>> one, two = hash_ids(pa.array(["a", "a"]))
+    >>> bool(one[0] == one[1]), bool(one[0] == two[0])
+    (True, False)
+    """
+    return hash_column(ids, ID_SEEDS[0]), hash_column(ids, ID_SEEDS[1])
 
 
 @numba.njit(cache=True, nogil=True)
-def _insert(slots, hash_1, hash_2, time):  # type: ignore[no-untyped-def]
+def _take(slots, hash_1, hash_2, time, count, new_1, new_2, new_time, horizon, keep):  # type: ignore[no-untyped-def]
     mask = np.uint64(len(slots) - 1)
-    for row in range(len(time)):
-        at = hash_1[row] & mask
-        while slots[at] >= 0:
-            at = (at + np.uint64(1)) & mask
-        slots[at] = row
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark(slots, hash_1, hash_2, time, known, horizon):  # type: ignore[no-untyped-def]
-    mask = np.uint64(len(slots) - 1)
-    keep = np.ones(len(time) - known, np.bool_)
-    for row in range(known, len(time)):
-        at = hash_1[row] & mask
+    for row in range(len(new_time)):
+        at = new_1[row] & mask
         while slots[at] >= 0:
             other = slots[at]
-            same = hash_1[other] == hash_1[row] and hash_2[other] == hash_2[row]
-            if same and abs(time[row] - time[other]) <= horizon:
-                keep[row - known] = False
+            same = hash_1[other] == new_1[row] and hash_2[other] == new_2[row]
+            if same and abs(new_time[row] - time[other]) <= horizon:
+                keep[row] = False
                 break
             at = (at + np.uint64(1)) & mask
-        if keep[row - known]:
-            slots[at] = row
-    return keep
+        if keep[row]:
+            slots[at] = count
+            hash_1[count] = new_1[row]
+            hash_2[count] = new_2[row]
+            time[count] = new_time[row]
+            count += 1
+    return count

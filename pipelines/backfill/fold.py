@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill.stage import read_arrow, write_arrow
-from transforms.duplicates import RecentIds, drop_duplicates
+from transforms.duplicates import RecentIds
 from transforms.velocity import (
     Rows,
     ShardState,
@@ -76,7 +76,7 @@ def drop_seen(task: DedupTask) -> dict[str, Any]:
     Returns:
       `duplicates`: day -> count.
     """
-    recent = RecentIds.empty(task.spec.events.dedup_us)
+    recent = RecentIds(task.spec.events.dedup_us)
     if task.before is not None:
         recent = RecentIds.from_table(read_arrow(Path(task.before, RECENT_IDS)), recent.horizon_us)
     counts = {}
@@ -86,12 +86,12 @@ def drop_seen(task: DedupTask) -> dict[str, Any]:
         hash_1 = _gather(tables, "hash_1", np.uint64)
         hash_2 = _gather(tables, "hash_2", np.uint64)
         order = np.argsort(time, kind="stable")
-        keep, recent = drop_duplicates(recent, hash_1[order], hash_2[order], time[order])
+        keep = recent.take(hash_1[order], hash_2[order], time[order])
         dropped = np.sort(order[~keep])
         write_arrow(
             pa.table({"event": pa.array(dropped, pa.int64())}), Path(day.work, "duplicates.arrow")
         )
-        recent = recent.prune(day.end_us)
+        recent.prune(day.end_us)
         if day.state is not None:
             write_arrow(recent.to_table(), Path(day.state, RECENT_IDS))
         counts[day.day] = len(dropped)

@@ -32,8 +32,8 @@ from pipelines.layout import DAY_US, day_of, day_us, write_parquet
 from pipelines.sources import Split, read_split
 from transforms.dead_letter import DeadLetter, dead_letter_table
 from transforms.derive import derive
+from transforms.duplicates import hash_ids
 from transforms.expression import evaluate_mask
-from transforms.hashing import hash_column
 from transforms.velocity import (
     Plan,
     entity_rows,
@@ -45,7 +45,6 @@ from transforms.velocity import (
 
 PIECE_ROWS = 65_536
 _HELD_ROWS = 4 * PIECE_ROWS  # rows held for days that have not filled a piece yet
-ID_SEEDS = (0x6C6F636B, 0x73746570)  # two seeds make one 128-bit hash of an event id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,12 +230,13 @@ def _write_piece(
     spec = task.spec
     scored = scored_mask(spec, batch)
     ids = batch.column(EVENT_ID)
+    hash_1, hash_2 = hash_ids(ids)
     events = pa.table(
         {
             EVENT_ID: ids,
             EVENT_TIME: batch.column(EVENT_TIME),
-            "hash_1": hash_column(ids, ID_SEEDS[0]),
-            "hash_2": hash_column(ids, ID_SEEDS[1]),
+            "hash_1": hash_1,
+            "hash_2": hash_2,
             "position": positions,
             "scored": np.where(scored, np.cumsum(scored) - 1, -1).astype(np.int32),
         }

@@ -20,11 +20,10 @@ import pyarrow as pa
 from configs.errors import StateError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.backfill.stage import ID_SEEDS, scored_mask
+from pipelines.backfill.stage import scored_mask
 from scoring.scorer import Scored, Scorer
 from transforms.derive import derive
-from transforms.duplicates import RecentIds, drop_duplicates
-from transforms.hashing import hash_column
+from transforms.duplicates import RecentIds, hash_ids
 from transforms.inputs import numeric_block
 from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
 
@@ -47,7 +46,7 @@ class Resident:
     def empty(cls, spec: Spec) -> Resident:
         """A cold start."""
         states = {entity: ShardState.empty(make_plan(spec, entity)) for entity in spec.entities}
-        return cls(states, RecentIds.empty(spec.events.dedup_us))
+        return cls(states, RecentIds(spec.events.dedup_us))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +111,9 @@ class Engine:
           batch: decoded events `[n]` in fold order (total order, but for late ones).
           late: bool `[n]`.
         """
-        keep, recent = drop_seen(self.resident.recent, batch)
+        keep = self.resident.recent.take(
+            *hash_ids(batch.column(EVENT_ID)), batch.column(EVENT_TIME).to_numpy()
+        )
         duplicates = int(len(keep) - keep.sum())
         if duplicates:
             batch, late = batch.filter(pa.array(keep)), late[keep]
@@ -121,13 +122,12 @@ class Engine:
         queried = np.flatnonzero(mask)
         place = np.full(batch.num_rows, -1, np.int64)
         place[queried] = np.arange(len(queried))
-        features, sequences, states = {}, [], {}
+        features, sequences = {}, []
         for entity, plan in self.plans.items():
             rows = entity_rows(plan, derived)
             state = self.resident.states[entity]
             folded = fold(plan, state, rows)
             state.update(folded.delta)
-            states[entity] = state
             matrix = np.full((len(queried), len(plan.features)), np.nan, np.float32)
             at = place[rows.row[rows.query]]
             matrix[at] = finish(plan, folded.outputs)
@@ -135,7 +135,6 @@ class Engine:
             sequence[at] = folded.sequence
             features[entity] = matrix
             sequences.append(sequence)
-        self.resident = Resident(states, recent)
         asked = derived.take(pa.array(queried))
         numeric = numeric_block(self.spec, asked, features)
         scored = None
@@ -152,16 +151,6 @@ class Engine:
             bundle=self._scorer.bundle.fingerprint if self._scorer else "",
             duplicates=duplicates,
         )
-
-
-def drop_seen(recent: RecentIds, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], RecentIds]:
-    """Which events are new, by the rule that a backfill uses (`transforms.duplicates`)."""
-    ids = batch.column(EVENT_ID)
-    time = batch.column(EVENT_TIME).to_numpy()
-    keep, recent = drop_duplicates(
-        recent, hash_column(ids, ID_SEEDS[0]), hash_column(ids, ID_SEEDS[1]), time
-    )
-    return keep, recent
 
 
 def check_fits(now: Spec, wanted: Spec) -> None:
