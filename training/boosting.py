@@ -1,0 +1,124 @@
+"""XGBoost, fitted so that equal rows give equal trees.
+
+What enters: inputs, labels, weights. What leaves: a booster and how many rounds it took. The
+histogram method sums gradients in the order of rows and threads, so the number of threads is
+fixed and the rows come in total order; nothing else is left to chance but `seed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from configs.schema import Training
+
+# By average precision: over five weeks of card payments it stopped at models that were better in
+# average precision and in log loss than those of log loss (docs/training.md).
+_DEFAULTS: Mapping[str, float | int | str] = {"eval_metric": "aucpr", "eta": 0.1, "max_depth": 6}
+_FIXED: Mapping[str, str] = {"objective": "binary:logistic", "tree_method": "hist"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Labelled rows.
+
+    Attributes:
+      inputs: float32[n, D], NaN is missing.
+      labels: int8[n], 0 or 1.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int8]
+
+
+@dataclasses.dataclass(frozen=True)
+class Boosted:
+    """A fitted booster, the rounds it has, and its best value of the stopping metric, if any."""
+
+    booster: xgboost.Booster
+    rounds: int
+    stopped_at: float | None
+
+
+def fit_booster(
+    training: Training,
+    names: Sequence[str],
+    sample: Sample,
+    positive_weight: float,
+    *,
+    check: Sample | None = None,
+    rounds: int | None = None,
+    threads: int = 2,
+) -> Boosted:
+    """A booster of `sample`, stopped early by `check` or after `rounds`.
+
+    Args:
+      training: `booster` parameters override the defaults; `rounds` and `early_stopping` bound it.
+      names: of the D inputs.
+      sample: what is learnt from, in total order.
+      positive_weight: of a positive against a negative.
+      check: later rows; boosting ends when `early_stopping` rounds made it no better, and the
+        trees after the best round are dropped.
+      rounds: exactly so many, when there is no `check`.
+      threads: fixed, since the order of sums depends on it.
+
+    Returns:
+      The booster, with `names` inside.
+
+    >>> inputs = np.arange(200, dtype=np.float32)[:, None]
+    >>> sample = Sample(inputs, (inputs[:, 0] > 99).astype(np.int8))
+    >>> made = fit_booster(Training(1, 1), ["x"], sample, 1.0, rounds=3)
+    >>> made.rounds, made.booster.num_boosted_rounds()
+    (3, 3)
+    """
+    parameters = {
+        **_DEFAULTS,
+        **training.booster,
+        **_FIXED,
+        "seed": training.seed,
+        "nthread": threads,
+        "verbosity": 0,
+    }
+    matrix = _matrix(sample, names, positive_weight, threads)
+    if check is None:
+        wanted = rounds or training.rounds
+        return Boosted(xgboost.train(parameters, matrix, wanted), wanted, None)
+    stopping = xgboost.callback.EarlyStopping(training.early_stopping, save_best=True)
+    made = xgboost.train(
+        parameters,
+        matrix,
+        training.rounds,
+        evals=[(_matrix(check, names, positive_weight, threads, matrix), "check")],
+        callbacks=[stopping],
+        verbose_eval=False,
+    )
+    return Boosted(made, int(made.best_iteration) + 1, float(made.best_score))
+
+
+def total_gain(booster: xgboost.Booster) -> dict[str, float]:
+    """Input -> the loss that all its splits saved; an input without a split is not named."""
+    return {
+        name: float(gain) for name, gain in booster.get_score(importance_type="total_gain").items()
+    }
+
+
+def _matrix(
+    sample: Sample,
+    names: Sequence[str],
+    positive_weight: float,
+    threads: int,
+    like: xgboost.QuantileDMatrix | None = None,
+) -> xgboost.QuantileDMatrix:
+    return xgboost.QuantileDMatrix(
+        sample.inputs,
+        label=sample.labels,
+        weight=np.where(sample.labels == 1, positive_weight, 1.0).astype(np.float32),
+        feature_names=list(names),
+        missing=np.nan,
+        nthread=threads,
+        ref=like,
+    )

@@ -1,0 +1,142 @@
+"""Raw scores become shares of abuse: Platt's sigmoid or isotonic steps, whichever is shown better.
+
+What enters: raw scores and labels of the validation slice, in order of time. What leaves: the
+parameters of one of two curves. Isotonic regression bends to any shape, but needs evidence and
+merges neighbouring scores into ties, which costs average precision; the sigmoid keeps every
+distinction (over five weeks of card payments with 80 to 100 positives to calibrate on, the
+sigmoid's log loss was lower in each, and isotonic ties cost 0.03 of average precision). So the
+sigmoid is taken unless there are positives enough and isotonic is better on rows that it was not
+fitted on. Sources: Platt 1999; Niculescu-Mizil and Caruana 2005 (isotonic from about 1,000 on).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import scipy.special
+from sklearn.isotonic import IsotonicRegression
+
+from training.probability import log_loss
+
+FEWEST_POSITIVES_FOR_ISOTONIC = 1000
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sigmoid:
+    """`1 / (1 + exp(-(slope * raw + offset)))`; the slope is positive."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, raw: npt.ArrayLike) -> Floats:
+        """Shares, float64[n], for raw scores float[n]; only to choose between curves."""
+        shifted = self.slope * np.asarray(raw, np.float64) + self.offset
+        return np.asarray(scipy.special.expit(shifted), np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Straight lines between knots; flat outside. `raw` rises strictly, `share` never falls."""
+
+    raw: Floats
+    share: Floats
+
+    def __call__(self, raw: npt.ArrayLike) -> Floats:
+        """Shares, float64[n], for raw scores float[n]; only to choose between curves."""
+        return np.asarray(np.interp(np.asarray(raw, np.float64), self.raw, self.share))
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrated:
+    """The chosen curve, and why, in words."""
+
+    curve: Sigmoid | Steps
+    reason: str
+
+
+def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibrated:
+    """The curve that says most truly what share of events with a raw score is abuse.
+
+    Args:
+      raw: float[n], log odds, of rows that the model was not fitted on, in order of time.
+      labels: int8[n], 0 or 1, both there.
+
+    >>> made = fit_calibration(np.linspace(-3, 3, 200), (np.arange(200) > 99).astype(np.int8))
+    >>> type(made.curve).__name__
+    'Sigmoid'
+    """
+    said, hits = np.asarray(raw, np.float64), np.asarray(labels) == 1
+    positives = int(hits.sum())
+    sigmoid = fit_sigmoid(said, hits)
+    if positives < FEWEST_POSITIVES_FOR_ISOTONIC:
+        return Calibrated(
+            sigmoid,
+            f"sigmoid: {positives} positives; isotonic is tried from "
+            f"{FEWEST_POSITIVES_FOR_ISOTONIC} on",
+        )
+    by_sigmoid, by_steps = _crosswise(said, hits)
+    words = f"log loss crosswise {by_sigmoid:.5f} sigmoid, {by_steps:.5f} isotonic"
+    if by_steps < by_sigmoid:
+        return Calibrated(fit_steps(said, hits), f"isotonic: {words}")
+    return Calibrated(sigmoid, f"sigmoid: {words}")
+
+
+def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Sigmoid:
+    """Platt's curve, with his smoothed targets, so that separable scores stay finite.
+
+    >>> made = fit_sigmoid(np.array([-1.0, 1.0]), np.array([False, True]))
+    >>> made.slope > 0
+    True
+    """
+    positives, negatives = int(hits.sum()), int((~hits).sum())
+    target = np.where(hits, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    # Standardised, the two parameters are of one size, and the solver's steps fit both.
+    centre, spread = float(raw.mean()), float(raw.std()) or 1.0
+    scaled = (raw - centre) / spread
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        shifted = parameters[0] * scaled + parameters[1]
+        gap = scipy.special.expit(shifted) - target
+        total = np.sum(np.logaddexp(0.0, shifted) - target * shifted)
+        return float(total), np.array([np.sum(gap * scaled), np.sum(gap)])
+
+    share = (positives + 1) / (positives + negatives + 2)
+    begin = np.array([1.0, np.log(share / (1 - share))])
+    # A model that ranks backwards gets a flat curve, never a falling one: it fails its gate.
+    found = scipy.optimize.minimize(
+        loss, begin, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)]
+    ).x
+    slope = float(found[0]) / spread
+    return Sigmoid(slope, float(found[1]) - slope * centre)
+
+
+def fit_steps(raw: Floats, hits: npt.NDArray[np.bool_]) -> Steps:
+    """Isotonic regression's knots; shares kept off 0 and 1 by half an event.
+
+    >>> steps = fit_steps(np.array([0.0, 1.0, 2.0]), np.array([False, True, True]))
+    >>> steps.share.round(2).tolist()
+    [0.17, 0.83, 0.83]
+    """
+    edge = 0.5 / len(raw)
+    fitted = IsotonicRegression(y_min=edge, y_max=1.0 - edge).fit(raw, hits.astype(np.float64))
+    at, share = fitted.X_thresholds_, fitted.y_thresholds_
+    return Steps(at.astype(np.float64), share.astype(np.float64))
+
+
+def _crosswise(raw: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Log loss of both curves on each half of the time, fitted on the other half."""
+    half = len(raw) // 2
+    halves = (slice(0, half), slice(half, None))
+    by_sigmoid, by_steps = 0.0, 0.0
+    for fit, judge in (halves, halves[::-1]):
+        if len(np.unique(hits[fit])) < 2:
+            return 0.0, np.inf
+        weight = len(hits[judge]) / len(hits)
+        by_sigmoid += weight * log_loss(fit_sigmoid(raw[fit], hits[fit])(raw[judge]), hits[judge])
+        by_steps += weight * log_loss(fit_steps(raw[fit], hits[fit])(raw[judge]), hits[judge])
+    return by_sigmoid, by_steps

@@ -1,0 +1,85 @@
+"""Logistic regression, dense or sparse: the text model's solver and the baseline's.
+
+What enters: inputs without nulls, labels, weights. What leaves: weights and an intercept. The
+solver is scikit-learn's L-BFGS: no randomness, so equal rows give equal weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from sklearn.linear_model import LogisticRegression
+
+# At scikit-learn's own 1e-4 the solver stops on rare classes long before the optimum: on 300,000
+# texts with 1 % positives after 29 of 131 steps, at half the average precision.
+_TOLERANCE = 1e-6
+_MOST_STEPS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A linear rule: the log odds are `inputs @ weights + intercept`.
+
+    Attributes:
+      weights: float64[D].
+      intercept: log odds where all inputs are 0.
+    """
+
+    weights: npt.NDArray[np.float64]
+    intercept: float
+
+
+def fit_logistic(
+    inputs: npt.NDArray[np.float64] | scipy.sparse.csr_matrix,
+    labels: npt.NDArray[np.int8],
+    *,
+    regularisation: float = 1.0,
+    positive_weight: float = 1.0,
+    start: Weights | None = None,
+) -> Weights | None:
+    """The rule with the least regularised log loss; None where the labels have one class.
+
+    Args:
+      inputs: float[n, D] or CSR [n, D], finite.
+      labels: int8[n], 0 or 1.
+      regularisation: the L2 term's weight against the sum of losses; the intercept is free.
+      positive_weight: of a positive against a negative.
+      start: where the solver begins: a rule of nearly the same rows saves most steps.
+
+    >>> inputs = np.array([[-1.0], [0.0], [0.1], [2.0]])
+    >>> made = fit_logistic(inputs, np.array([0, 0, 1, 1], np.int8))
+    >>> bool(made.weights[0] > 0.5)
+    True
+    >>> fit_logistic(inputs, np.zeros(4, np.int8)) is None
+    True
+    """
+    if len(np.unique(labels)) < 2:
+        return None
+    solver = LogisticRegression(
+        C=1.0 / regularisation,
+        class_weight={0: 1.0, 1: positive_weight},
+        tol=_TOLERANCE,
+        max_iter=_MOST_STEPS,
+        warm_start=start is not None,
+    )
+    if start is not None:
+        solver.coef_ = start.weights[None, :].copy()
+        solver.intercept_ = np.array([start.intercept])
+        solver.classes_ = np.array([0, 1])
+    solver.fit(inputs, labels)
+    return Weights(solver.coef_[0].astype(np.float64), float(solver.intercept_[0]))
+
+
+def resolve_positive_weight(asked: float | str, labels: npt.NDArray[np.int8]) -> float:
+    """The weight of a positive: a number, or "balanced" for negatives per positive.
+
+    >>> resolve_positive_weight("balanced", np.array([1, 0, 0, 0], np.int8))
+    3.0
+    """
+    if asked == "balanced":
+        positives = max(1, int(np.count_nonzero(labels == 1)))
+        return int(np.count_nonzero(labels == 0)) / positives
+    return float(asked)
