@@ -13,6 +13,10 @@ from types import MappingProxyType
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
+def _no_attributes() -> Mapping[str, str]:
+    return NO_ATTRIBUTES
+
+
 class Code(enum.Enum):
     """Why a call is refused, under gRPC's names."""
 
@@ -37,7 +41,7 @@ class Outgoing:
     """What a publisher sends: one message, before it has an id and a time."""
 
     data: bytes
-    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    attributes: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
     ordering_key: str = ""
 
 
@@ -55,7 +59,7 @@ class Message:
     message_id: str
     publish_us: int
     data: bytes
-    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    attributes: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
     ordering_key: str = ""
 
     @property
@@ -102,7 +106,7 @@ class SubscriptionConfig:
     ordered: bool = False
     dead_letter: DeadLetterPolicy | None = None
     retry: RetryPolicy | None = None
-    labels: Mapping[str, str] = NO_ATTRIBUTES
+    labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +115,7 @@ class TopicConfig:
 
     name: str
     retention_us: int = 0
-    labels: Mapping[str, str] = NO_ATTRIBUTES
+    labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,4 +133,4 @@ class Snapshot:
     serial: int
     unacked: tuple[Message, ...]
     expire_us: int
-    labels: Mapping[str, str] = NO_ATTRIBUTES
+    labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)

@@ -1,0 +1,185 @@
+"""Between protocol buffers and the broker's plain values, in both directions.
+
+The raw classes under `google.pubsub_v1`'s wrappers are used: wrapping costs ten times the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.pubsub_v1.types import pubsub as wrapped
+
+from pipelines.pubsub.messages import (
+    NO_ATTRIBUTES,
+    Code,
+    DeadLetterPolicy,
+    Delivery,
+    Outgoing,
+    RefusedError,
+    RetryPolicy,
+    Snapshot,
+    SubscriptionConfig,
+    TopicConfig,
+)
+
+Proto = Any
+"""A protocol buffer message; its classes are made at run time."""
+
+_DAY_US = 86_400_000_000
+_DEFAULT_RETRY = (10_000_000, 600_000_000)  # microseconds; Pub/Sub's defaults
+
+
+def raw(name: str) -> Proto:
+    """The raw class of a Pub/Sub message type.
+
+    >>> raw("Topic")(name="projects/demo/topics/events").name
+    'projects/demo/topics/events'
+    """
+    return getattr(wrapped, name).pb()
+
+
+_Topic, _Subscription, _Snapshot = raw("Topic"), raw("Subscription"), raw("Snapshot")
+_PullResponse, _StreamingPullResponse = raw("PullResponse"), raw("StreamingPullResponse")
+
+
+def outgoing(messages: Iterable[Proto]) -> list[Outgoing]:
+    """Messages of a PublishRequest."""
+    return [
+        Outgoing(
+            message.data,
+            dict(message.attributes) if message.attributes else NO_ATTRIBUTES,
+            message.ordering_key,
+        )
+        for message in messages
+    ]
+
+
+def topic_config(topic: Proto) -> TopicConfig:
+    """A topic as asked for.
+
+    Raises:
+      RefusedError: UNIMPLEMENTED for schemas and for ingestion, which this server lacks.
+    """
+    _refuse(topic, ("schema_settings", "ingestion_data_source_settings"))
+    return TopicConfig(
+        topic.name, _microseconds(topic.message_retention_duration), dict(topic.labels)
+    )
+
+
+def topic(config: TopicConfig) -> Proto:
+    """A topic as shown."""
+    shown = _Topic(name=config.name, labels=config.labels)
+    if config.retention_us:
+        shown.message_retention_duration.FromMicroseconds(config.retention_us)
+    return shown
+
+
+def subscription_config(asked: Proto) -> SubscriptionConfig:
+    """A subscription as asked for, with Pub/Sub's defaults.
+
+    Raises:
+      RefusedError: UNIMPLEMENTED for what this server lacks: push, export, filters and
+        exactly-once delivery. To accept and then ignore them would be worse.
+    """
+    _refuse(asked, ("bigquery_config", "cloud_storage_config"))
+    if asked.push_config.push_endpoint or asked.filter or asked.enable_exactly_once_delivery:
+        raise RefusedError(
+            Code.UNIMPLEMENTED,
+            "this server has no push, filter or exactly-once delivery; create the subscription "
+            "without them, or use Google Cloud",
+        )
+    dead = asked.dead_letter_policy
+    retry = None
+    if asked.HasField("retry_policy"):
+        least = _microseconds(asked.retry_policy.minimum_backoff) or _DEFAULT_RETRY[0]
+        most = _microseconds(asked.retry_policy.maximum_backoff) or _DEFAULT_RETRY[1]
+        retry = RetryPolicy(least, max(least, most))
+    return SubscriptionConfig(
+        name=asked.name,
+        topic=asked.topic,
+        ack_deadline_s=asked.ack_deadline_seconds or 10,
+        retain_acked=asked.retain_acked_messages,
+        retention_us=_microseconds(asked.message_retention_duration) or 7 * _DAY_US,
+        ordered=asked.enable_message_ordering,
+        dead_letter=(
+            DeadLetterPolicy(dead.dead_letter_topic, dead.max_delivery_attempts)
+            if dead.dead_letter_topic
+            else None
+        ),
+        retry=retry,
+        labels=dict(asked.labels),
+    )
+
+
+def subscription(config: SubscriptionConfig) -> Proto:
+    """A subscription as shown."""
+    shown = _Subscription(
+        name=config.name,
+        topic=config.topic,
+        ack_deadline_seconds=config.ack_deadline_s,
+        retain_acked_messages=config.retain_acked,
+        enable_message_ordering=config.ordered,
+        labels=config.labels,
+        state=1,  # ACTIVE
+    )
+    shown.message_retention_duration.FromMicroseconds(config.retention_us)
+    if config.dead_letter is not None:
+        shown.dead_letter_policy.dead_letter_topic = config.dead_letter.topic
+        shown.dead_letter_policy.max_delivery_attempts = config.dead_letter.max_attempts
+    if config.retry is not None:
+        shown.retry_policy.minimum_backoff.FromMicroseconds(config.retry.minimum_us)
+        shown.retry_policy.maximum_backoff.FromMicroseconds(config.retry.maximum_us)
+    return shown
+
+
+def snapshot(kept: Snapshot) -> Proto:
+    """A snapshot as shown."""
+    shown = _Snapshot(name=kept.name, topic=kept.topic, labels=kept.labels)
+    shown.expire_time.FromMicroseconds(kept.expire_us)
+    return shown
+
+
+def pull_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
+    """The answer to a pull; `attempts` as in `fill`."""
+    response = _PullResponse()
+    fill(response.received_messages, deliveries, attempts)
+    return response
+
+
+def streaming_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
+    """One answer on a stream; `attempts` as in `fill`."""
+    response = _StreamingPullResponse()
+    fill(response.received_messages, deliveries, attempts)
+    return response
+
+
+def fill(received: Proto, deliveries: Iterable[Delivery], attempts: bool) -> None:
+    """Appends deliveries; `attempts`: the attempt is told, as it is under a dead-letter policy."""
+    for delivery in deliveries:
+        message = delivery.message
+        one = received.add(
+            ack_id=delivery.ack_id, delivery_attempt=delivery.attempt if attempts else 0
+        )
+        inner = one.message
+        inner.data = message.data
+        inner.message_id = message.message_id
+        if message.attributes:
+            inner.attributes.update(message.attributes)
+        if message.ordering_key:
+            inner.ordering_key = message.ordering_key
+        seconds, rest = divmod(message.publish_us, 1_000_000)
+        inner.publish_time.seconds = seconds
+        inner.publish_time.nanos = rest * 1000
+
+
+def _microseconds(duration: Proto) -> int:
+    return int(duration.seconds) * 1_000_000 + int(duration.nanos) // 1000
+
+
+def _refuse(asked: Proto, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        if asked.HasField(field):
+            raise RefusedError(
+                Code.UNIMPLEMENTED, f"this server has no {field}; leave it out or use Google Cloud"
+            )
