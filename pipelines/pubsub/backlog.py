@@ -95,6 +95,7 @@ class Backlog:
     def __init__(self, config: SubscriptionConfig, on_dead: OnDead, stamp: str = "0") -> None:
         self.config = config
         self.bytes = 0
+        self._leases = 0
         self._on_dead = on_dead
         self._stamp = stamp
         self._entries: dict[int, _Entry] = {}  # by serial, ascending: unacked, and acked ones kept
@@ -280,7 +281,8 @@ class Backlog:
         self._by_ack.pop(entry.ack_id, None)
         entry.attempts += 1
         entry.place = _Place.LEASED
-        entry.ack_id = f"{self._stamp}-{entry.message.serial}-{entry.attempts}"
+        self._leases += 1
+        entry.ack_id = f"{self._stamp}-{entry.message.serial}-{self._leases}"
         entry.outlet = outlet
         if outlet is not None:
             outlet.messages += 1
