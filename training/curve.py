@@ -117,6 +117,16 @@ class CurvePoint:
     recall: float
 
 
+def best_of_each_recall(curve: Curve) -> Integers:
+    """Positions of the fewest flagged events for each count of positives above 0.
+
+    >>> best_of_each_recall(make_curve([0.9, 0.5, 0.1], np.array([1, 0, 1], np.int8))).tolist()
+    [0, 2]
+    """
+    first = np.unique(curve.positives, return_index=True)[1]
+    return np.asarray(first[curve.positives[first] > 0], np.int64)
+
+
 def precision_recall_points(curve: Curve, most: int = 200) -> tuple[CurvePoint, ...]:
     """At most so many points of the curve, highest score first, spread evenly over recall.
 
@@ -126,9 +136,7 @@ def precision_recall_points(curve: Curve, most: int = 200) -> tuple[CurvePoint, 
     """
     if not curve.total:
         return ()
-    # The best point of each count of positives is the one with the fewest flagged.
-    first = np.unique(curve.positives, return_index=True)[1]
-    kept = first[curve.positives[first] > 0]
+    kept = best_of_each_recall(curve)
     if len(kept) > most:
         recall = curve.positives[kept] / curve.total
         kept = kept[

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from configs.schema import Action
-from training.curve import Curve, make_curve
+from training.curve import Curve, best_of_each_recall, make_curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,27 +123,32 @@ def fewest_flagged(min_precision: float, confidence: float) -> int:
 
 
 def _choose(curve: Curve, action: Action) -> Threshold:
-    bounds = lower_bound(curve.positives, curve.flagged, action.confidence)
+    # Of equal recalls the fewest flagged have the best bound, so the others need no look.
+    best = best_of_each_recall(curve)
+    bounds = lower_bound(curve.positives[best], curve.flagged[best], action.confidence)
     passing = np.flatnonzero(bounds >= action.min_precision)
     asked = (action.name, action.min_precision, action.confidence)
     if len(passing) == 0:
-        return Threshold(*asked, None, 0, 0, None, None, 0.0, _reason(curve, action, bounds))
-    # Recall only grows downwards; of equal recalls the fewest flagged have the best bound.
-    most = curve.positives[passing[-1]]
-    at = passing[np.flatnonzero(curve.positives[passing] == most)[0]]
-    flagged, positives = int(curve.flagged[at]), int(most)
+        return Threshold(*asked, None, 0, 0, None, None, 0.0, _reason(curve, action, best, bounds))
+    at = best[passing[-1]]
+    flagged, positives = int(curve.flagged[at]), int(curve.positives[at])
     return Threshold(
         *asked,
         value=float(curve.values[at]),
         flagged=flagged,
         positives=positives,
         precision=positives / flagged,
-        precision_low=float(bounds[at]),
+        precision_low=float(bounds[passing[-1]]),
         recall=positives / curve.total,
     )
 
 
-def _reason(curve: Curve, action: Action, bounds: npt.NDArray[np.float64]) -> str:
+def _reason(
+    curve: Curve,
+    action: Action,
+    best: npt.NDArray[np.int64],
+    bounds: npt.NDArray[np.float64],
+) -> str:
     need = fewest_flagged(action.min_precision, action.confidence)
     asked = f"precision {action.min_precision:g} at {action.confidence:g} confidence"
     if action.min_precision >= 1.0:
@@ -153,8 +158,9 @@ def _reason(curve: Curve, action: Action, bounds: npt.NDArray[np.float64]) -> st
             f"{asked} needs at least {need} positives in the gate slice, which has "
             f"{curve.total}; use a longer training.gate"
         )
-    best = int(np.argmax(bounds))
+    top = int(np.argmax(bounds))
     return (
-        f"no threshold reaches {asked}; the best lower bound is {bounds[best]:.3f}, with "
-        f"{int(curve.positives[best])} of {int(curve.flagged[best])} flagged events positive"
+        f"no threshold reaches {asked}; the best lower bound is {bounds[top]:.3f}, with "
+        f"{int(curve.positives[best[top]])} of {int(curve.flagged[best[top]])} flagged events "
+        "positive"
     )
