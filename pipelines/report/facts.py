@@ -11,6 +11,7 @@ import dataclasses
 
 import msgspec
 
+from training.by_slice import SliceMetrics
 from training.evaluate import Metrics
 from training.gate import GateResult
 from training.importance import Importance
@@ -22,6 +23,7 @@ __all__ = [
     "Importance",
     "KindCount",
     "NightlyReport",
+    "Parts",
     "SliceCount",
     "SourceCount",
     "StageCost",
@@ -77,6 +79,14 @@ class StageCost:
 
 
 @dataclasses.dataclass(frozen=True)
+class Parts:
+    """The new model on parts of the gate slice, by the values of a column that is not private."""
+
+    column: str
+    rows: tuple[SliceMetrics, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Fact:
     """A line of the page's last table: a version, a seed, a fingerprint."""
 
@@ -101,6 +111,7 @@ class NightlyReport:
       baseline: the logistic regression on the same events.
       serving: the serving bundle on the same events.
       gate, thresholds, features: as `training` made them; features most important first.
+      parts: the new model by parts of the traffic.
       stages: in the order run.
       facts: provenance, for the last table.
     """
@@ -125,6 +136,7 @@ class NightlyReport:
     gate: GateResult | None = None
     thresholds: tuple[Threshold, ...] = ()
     features: tuple[Importance, ...] = ()
+    parts: tuple[Parts, ...] = ()
     stages: tuple[StageCost, ...] = ()
     facts: tuple[Fact, ...] = ()
 

@@ -12,16 +12,19 @@ from pipelines.report import (
     Importance,
     KindCount,
     NightlyReport,
+    Parts,
     SliceCount,
     SourceCount,
     StageCost,
 )
+from training.by_slice import evaluate_by_slice
 from training.evaluate import Metrics, evaluate
 from training.gate import check_gate
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
 NIGHT = 20_000 * DAY
+CLIENTS = ("web", "android", "ios", None)
 ACTIONS = (Action("block", 0.95), Action("review", 0.6), Action("shadow_hide", 0.999))
 
 
@@ -99,6 +102,14 @@ def sample_report() -> NightlyReport:
             Importance("account_age", "seconds since the account was made", 0.071),
             Importance("domain_seconds_since_first", "domain: seconds since its first event", 0.03),
             Importance("links", "count of links in clean", 0.004),
+        ),
+        parts=(
+            Parts(
+                "client",
+                evaluate_by_slice(
+                    scores, labels, pa.array([CLIENTS[at % 7 % 4] for at in range(len(scores))])
+                ),
+            ),
         ),
         stages=(
             StageCost("decode", 61.2, 1_420_000_000, 6_180_120),

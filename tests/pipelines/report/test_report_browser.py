@@ -60,7 +60,7 @@ def test_nothing_sticks_out(sample_report, tmp_path, width):
     found = re.search(r"TOLD(\{.*\})END", dumped)
     assert found is not None, dumped[-2000:]
     told = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert told["cards"] == 12
+    assert told["cards"] == 13
     assert told["scroll"] <= told["edge"] <= width
     assert told["out"] == []
     assert all(height > 150 for height in told["drawn"])
