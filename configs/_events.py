@@ -100,6 +100,7 @@ def read_events(root: Section) -> Events:
         id=section.text("id", default.id),
         time=section.text("time", default.time),
         kind=kind,
+        aliases=_aliases(section),
         earliest_us=_moment(section, "earliest", default.earliest_us),
         latest_us=_moment(section, "latest", default.latest_us),
         disorder_us=section.duration("disorder", default.disorder_us),
@@ -108,6 +109,14 @@ def read_events(root: Section) -> Events:
     )
     section.done()
     return events
+
+
+def _aliases(section: Section) -> dict[str, str]:
+    inner = section.section("aliases")
+    if inner is None:
+        return {}
+    found = {name: inner.text(name) for name in inner.keys()}  # noqa: SIM118 - not a dict
+    return {name: one for name, one in found.items() if one}
 
 
 def _moment(section: Section, key: str, default: int) -> int:
@@ -312,7 +321,6 @@ def read_ingest(
     root: Section,
     kinds: Mapping[str, Kind],
     known: Mapping[str, Column],
-    derived: Mapping[str, Derived],
 ) -> tuple[Ingest, ...]:
     """The `ingest` section: how a row of a file becomes events."""
     types = {name: column.type for name, column in known.items()}
@@ -355,5 +363,4 @@ def read_ingest(
             )
         )
         section.done()
-    del derived
     return tuple(found)

@@ -20,7 +20,7 @@ from typing import Any
 
 from configs.schema import Expression, Spec
 
-_UNORDERED = ("columns", "kinds", "keys", "arguments", "booster")
+_UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
 def fingerprint(spec: Spec) -> str:

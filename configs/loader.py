@@ -86,7 +86,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     entities = read_entities(root, kinds, types, catalog)
     features = feature_names(entities, catalog)
     events = read_events(root)
-    ingest = read_ingest(root, kinds, columns, derived)
+    ingest = read_ingest(root, kinds, columns)
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
     spec = Spec(

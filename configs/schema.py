@@ -101,6 +101,7 @@ class Events:
 
     Attributes:
       id, time, kind: names in the input; `kind` may be None where `ingest` names it.
+      aliases: other names that some files use -> the name that this config uses.
       earliest_us, latest_us: accepted closed range of event times, microseconds UTC; an event
         outside is dead-lettered as an absurd time.
       disorder_us: how long the streaming scorer waits for earlier events.
@@ -111,6 +112,7 @@ class Events:
     id: str = EVENT_ID
     time: str = EVENT_TIME
     kind: str | None = KIND
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     earliest_us: int = 946_684_800_000_000  # 2000-01-01
     latest_us: int = 4_102_444_800_000_000  # 2100-01-01
     disorder_us: int = 5_000_000

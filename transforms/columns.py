@@ -34,7 +34,8 @@ _INTEGER = r"^[+-]?[0-9]{1,19}$"
 _DIGITS = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _NONFINITE = r"^[+-]?(?i:nan|inf|infinity)$"
-_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+_TRUE, _FALSE = pa.array(["true", "1", "yes"]), pa.array(["false", "0", "no"])
+_ONE, _ZERO = pa.array(["1"]), pa.array(["0", "-0"])
 _TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|z|[+-]\d\d:?\d\d)?)?$"
 _ZONE = r"(Z|z|[+-]\d\d:?\d\d)$"
 
@@ -183,14 +184,14 @@ def _read_boolean(array: pa.Array, column: Column) -> Typed:
         return Typed(array)
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         array = array.cast(pa.float64(), safe=False).cast(pa.string())
-        true, false = ("1",), ("0", "-0")
+        true, false = _ONE, _ZERO
     elif pa.types.is_string(array.type):
         array = pc.ascii_lower(pc.ascii_trim_whitespace(array))
         true, false = _TRUE, _FALSE
     else:
         return _wrong(array, column)
-    yes = _mask(pc.is_in(array, value_set=pa.array(true)))
-    known = yes | _mask(pc.is_in(array, value_set=pa.array(false)))
+    yes = _mask(pc.is_in(array, value_set=true))
+    known = yes | _mask(pc.is_in(array, value_set=false))
     wrong = _mask(array.is_valid()) & ~known
     return Typed(
         pa.array(yes, mask=~known), (Fault(wrong, Reason.WRONG_TYPE, "expected true or false"),)

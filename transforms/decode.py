@@ -44,6 +44,22 @@ class Decoded:
     positions: Int64s
     dead: tuple[DeadLetter, ...]
 
+    def renumbered(self, numbers: Sequence[int], more_dead: tuple[DeadLetter, ...] = ()) -> Decoded:
+        """The same with position i, counted from 0, standing for `numbers[i]`."""
+        index = np.asarray(numbers, np.int64)
+        dead = tuple(
+            dataclasses.replace(letter, position=int(index[letter.position]))
+            for letter in self.dead
+        )
+        positions = index[self.positions] if len(index) else self.positions
+        return Decoded(self.batch, positions, (*more_dead, *dead))
+
+
+def no_events(spec: Spec) -> Decoded:
+    """Nothing, typed."""
+    batch = pa.RecordBatch.from_pylist([], event_schema(spec))
+    return Decoded(batch, np.empty(0, np.int64), ())
+
 
 def event_schema(spec: Spec) -> pa.Schema:
     """The Arrow schema of decoded events."""
@@ -67,7 +83,7 @@ def decode_json(
     Returns:
       Events in the order of the records. Members that the spec does not name are ignored.
     """
-    columns, rows, faults = read_json(records, _source_columns(spec))
+    columns, rows, faults = read_json(records, source_columns(spec))
     dead = [
         DeadLetter(Stage.DECODE, reason, source, first_position + row, column, detail)
         for row, reason, column, detail in faults
@@ -92,7 +108,7 @@ def decode_columns(
     """
     if isinstance(table, pa.Table):
         table = table.combine_chunks()
-    wanted = _source_columns(spec)
+    wanted = source_columns(spec)
     columns = {}
     for index, name in enumerate(table.schema.names):
         if name in wanted and name not in columns:
@@ -124,7 +140,7 @@ def _rules(spec: Spec) -> tuple[Ingest | None, ...]:
     return spec.ingest or (None,)
 
 
-def _source_columns(spec: Spec) -> frozenset[str]:
+def source_columns(spec: Spec) -> frozenset[str]:
     """Every input column that some rule reads."""
     names: set[str] = set()
     for rule in _rules(spec):
@@ -133,14 +149,21 @@ def _source_columns(spec: Spec) -> frozenset[str]:
         else:
             names |= {rule.time, *([rule.id] if rule.id else [])}
             names |= {rule.columns.get(name, name) for name in spec.columns}
-    return frozenset(names)
+    return frozenset(names | {old for old, new in spec.events.aliases.items() if new in names})
 
 
 def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> Decoded:
+    columns = dict(columns)
+    for old, new in spec.events.aliases.items():
+        if old in columns and new not in columns:
+            columns[new] = columns[old]
     parts = [_one_rule(spec, rule, columns, rows, source) for rule in _rules(spec)]
     if len(parts) == 1:
         return parts[0]
-    return concat_decoded(parts, event_schema(spec))
+    made = concat_decoded(parts, event_schema(spec))
+    # A faulty row is one dead letter, however many events it would have made.
+    dead = {letter.position: letter for letter in reversed(made.dead)}
+    return Decoded(made.batch, made.positions, tuple(dead[at] for at in sorted(dead)))
 
 
 def _one_rule(
@@ -178,19 +201,21 @@ def _one_rule(
             continue
         given = rule.columns.get(name, name) if rule is not None else name
         arrays[name] = reader.read(column, given)
+    batch = pa.RecordBatch.from_arrays(
+        [arrays[name] for name in event_schema(spec).names], schema=event_schema(spec)
+    )
+    chosen = np.ones(len(rows), np.bool_)
+    if rule is not None and rule.where is not None:
+        chosen = evaluate_mask(rule.where, batch)
     for kind in spec.kinds.values():
         if rule is not None and kind.name != rule.kind:
             continue
         of_kind = pc.fill_null(pc.equal(kinds, kind.name), False).to_numpy(zero_copy_only=False)
+        of_kind = of_kind & chosen
         for name in kind.required:
             missing = of_kind & arrays[name].is_null().to_numpy(zero_copy_only=False)
             reader.bury(missing, Reason.MISSING_COLUMN, name, f"{kind.name} needs it")
-    batch = pa.RecordBatch.from_arrays(
-        [arrays[name] for name in event_schema(spec).names], schema=event_schema(spec)
-    )
-    keep = ~reader.buried
-    if rule is not None and rule.where is not None:
-        keep &= evaluate_mask(rule.where, batch)
+    keep = chosen & ~reader.buried
     if not keep.all():
         batch, rows = batch.filter(pa.array(keep)), rows[keep]
     return Decoded(batch, rows, tuple(reader.dead))

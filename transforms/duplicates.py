@@ -36,6 +36,7 @@ class RecentIds:
 
     def __init__(self, horizon_us: int) -> None:
         self.horizon_us = horizon_us
+        self._count: int = 0
         self._newest = np.iinfo(np.int64).min
         self._reserve(0)
 

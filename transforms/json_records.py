@@ -76,8 +76,8 @@ def read_json(
         values = [one.get(name) for one in objects]
         array, wrong = _column(values)
         columns[name] = array
-        for index in wrong:
-            faults.append((rows[index], Reason.WRONG_TYPE, name, "expected a plain value"))
+        for place in wrong:
+            faults.append((rows[place], Reason.WRONG_TYPE, name, "expected a plain value"))
     index = np.array(rows, np.int64)
     dead = {fault[0] for fault in faults}
     if len(dead) + len(rows) > len(records):  # some rows died of a value

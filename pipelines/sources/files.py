@@ -1,0 +1,188 @@
+"""Lists a source: a file, a folder (searched to the bottom) or a glob, as splits.
+
+Formats go by the name's ending: `.parquet`, `.jsonl`/`.ndjson`/`.json`, `.csv`, each but Parquet
+also with `.gz`; `.eml`, `.mbox` no, but `.tar`, `.tar.gz`, `.tgz` of raw mails, and folders of
+them (files without an ending). Parquet files are split by row groups, and their statistics tell
+which days a split may touch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from configs.errors import InputError
+from configs.schema import Spec
+from pipelines.sources.splits import Split
+
+_ENDINGS = {
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tar": "mail",
+    ".tgz": "mail",
+    ".eml": "mail",
+}
+_SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
+_HIDDEN = (".", "_")  # as in Hive and Spark: bookkeeping, not data
+
+
+def open_source(pattern: str, spec: Spec) -> list[Split]:
+    """The splits of a source, in a fixed order.
+
+    Args:
+      pattern: file, folder or glob, on any filesystem that Beam knows.
+      spec: for the name of the time column, whose statistics narrow a split's days.
+
+    Raises:
+      InputError: nothing is there, or a file has an ending that no reader knows.
+    """
+    splits: list[Split] = []
+    for file in _list_files(pattern):
+        format_, compression = _format(file.path)
+        if format_ == "parquet":
+            splits.extend(_parquet_splits(file, spec))
+        else:
+            splits.append(Split(file.path, format_, compression, size=file.size_in_bytes))
+    return splits
+
+
+def open_file(path: str) -> pa.NativeFile | object:
+    """Opens a file of any Beam filesystem for random access; local ones are mapped."""
+    if os.path.exists(path):
+        return pa.memory_map(path)
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _list_files(pattern: str) -> list[FileMetadata]:
+    if os.path.isdir(pattern):
+        pattern = os.path.join(pattern, "**")
+        if not any(True for _ in _walk(os.path.dirname(pattern))):
+            raise InputError(f"the input folder {os.path.dirname(pattern)} holds no files")
+    elif pattern.endswith("/"):
+        pattern += "**"
+    try:
+        [match] = FileSystems.match([pattern])
+    except (BeamIOError, ValueError) as error:
+        raise InputError(f"cannot list the input {pattern}: {error}") from error
+    files = [
+        file
+        for file in match.metadata_list
+        if not any(part.startswith(_HIDDEN) for part in _parts(file.path, pattern))
+        and not os.path.isdir(file.path)
+    ]
+    if not files:
+        raise InputError(
+            f"the input {pattern} matches no file; give a file, a folder or a glob such as "
+            "'events/*.parquet'"
+        )
+    return sorted(files, key=lambda file: str(file.path))
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for _, _, names in os.walk(folder):
+        yield from names
+
+
+def _parts(path: str, pattern: str) -> list[str]:
+    """The parts of a path below what the pattern names outright."""
+    root = pattern.split("*")[0]
+    return [part for part in path[len(root) :].split("/") if part]
+
+
+def _format(path: str) -> tuple[str, str]:
+    name, compression = path.lower(), ""
+    if name.endswith(".gz"):
+        name, compression = name.removesuffix(".gz"), "gzip"
+    ending = os.path.splitext(name)[1]
+    if ending in _ENDINGS:
+        return _ENDINGS[ending], compression
+    raise InputError(
+        f"{path}: files ending in {ending or 'nothing'} are not read; expected "
+        f"{', '.join(sorted(_ENDINGS))}, all but Parquet also with .gz"
+    )
+
+
+def _parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
+    try:
+        metadata = pq.ParquetFile(open_file(file.path)).metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{file.path} is not a whole Parquet file: {error}") from error
+    splits = []
+    groups: list[int] = []
+    first = rows = size = 0
+    for group in range(metadata.num_row_groups):
+        groups.append(group)
+        rows += metadata.row_group(group).num_rows
+        size += metadata.row_group(group).total_byte_size
+        if rows >= _SPLIT_ROWS or group == metadata.num_row_groups - 1:
+            low, high = _times(metadata, groups, spec)
+            splits.append(
+                Split(
+                    path=file.path,
+                    format="parquet",
+                    row_groups=tuple(groups),
+                    first_row=first,
+                    rows=rows,
+                    min_us=low,
+                    max_us=high,
+                    size=size,
+                )
+            )
+            first, groups, rows, size = first + rows, [], 0, 0
+    return splits
+
+
+def _times(
+    metadata: pq.FileMetaData, groups: list[int], spec: Spec
+) -> tuple[int | None, int | None]:
+    """Range of the event times that some row groups can make; None where it is not known."""
+    low: list[int] = []
+    high: list[int] = []
+    for name, delay in _time_columns(spec):
+        for group in groups:
+            bounds = _group_bounds(metadata.row_group(group), name)
+            if bounds is None:
+                return None, None
+            low.append(bounds[0] + delay)
+            high.append(bounds[1] + delay)
+    return min(low, default=None), max(high, default=None)
+
+
+def _time_columns(spec: Spec) -> list[tuple[str, int]]:
+    if spec.ingest:
+        return [(rule.time, rule.delay_us) for rule in spec.ingest]
+    return [(spec.events.time, 0)]
+
+
+def _group_bounds(group: pq.RowGroupMetaData, name: str) -> tuple[int, int] | None:
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if column.path_in_schema != name:
+            continue
+        statistics = column.statistics
+        if statistics is None or not statistics.has_min_max:
+            return None
+        low, high = _microseconds(statistics.min), _microseconds(statistics.max)
+        return None if low is None or high is None else (low, high + 1)
+    return None
+
+
+def _microseconds(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, dt.datetime):
+        value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return None  # text has no order of time

@@ -1,0 +1,44 @@
+"""A part of the input that one task reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Some rows of one file.
+
+    Attributes:
+      path: the file.
+      format: "parquet", "jsonl", "csv" or "mail".
+      compression: "" or "gzip".
+      row_groups: of a Parquet file; empty: all of the file.
+      first_row: position of the first row in the file.
+      rows: how many rows; None where the format does not tell.
+      min_us, max_us: closed range of the times of the events that they make; None: unknown.
+      size: bytes, of the file or the row groups.
+    """
+
+    path: str
+    format: str
+    compression: str = ""
+    row_groups: tuple[int, ...] = ()
+    first_row: int = 0
+    rows: int | None = None
+    min_us: int | None = None
+    max_us: int | None = None
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """A short stable name, for files that are about this split.
+
+        >>> Split("/data/2026/a.parquet", "parquet", row_groups=(3,)).name.split("-")[0]
+        'a.parquet'
+        """
+        where = f"{self.path}#{','.join(map(str, self.row_groups))}"
+        digest = hashlib.sha256(where.encode()).hexdigest()[:8]
+        return f"{os.path.basename(self.path)}-{digest}"
