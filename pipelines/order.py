@@ -188,8 +188,13 @@ class DisorderBuffer:
         if self._arrived_us is not None:
             self._arrived_us = max(self._arrived_us, now_us)
 
-    def take(self, limit: int) -> Released | None:
-        """The next events to fold, at most `limit`; None if all are to wait."""
+    def take(self, limit: int, force: bool = False) -> Released | None:
+        """The next events to fold, at most `limit`; None if all are to wait.
+
+        Args:
+          limit: most events, 1 or more.
+          force: give out the earliest though they are to wait, as when full.
+        """
         parts: list[_Chunk] = []
         late = self._take_late(limit)
         if late is not None:
@@ -198,7 +203,7 @@ class DisorderBuffer:
         forced = 0
         if room > 0 and self._ready is None:
             self._collect()
-            if self._ready is None and not parts and self.full:
+            if self._ready is None and not parts and self._held and (force or self.full):
                 self._force(limit)
         if room > 0 and self._ready is not None:
             part = self._ready.cut(self._ready.start + min(room, len(self._ready)))

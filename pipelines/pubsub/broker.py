@@ -14,7 +14,6 @@ from typing import TypeVar
 from pipelines.pubsub.backlog import Backlog, Outlet
 from pipelines.pubsub.checks import (
     ACK_DEADLINE_S,
-    MAX_BYTES,
     RETENTION_US,
     check_dead_letter,
     check_messages,
@@ -183,7 +182,7 @@ class Broker:
         self,
         name: str,
         max_messages: int,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int,
         deadline_s: int | None = None,
         outlet: Outlet | None = None,
     ) -> list[Delivery]:

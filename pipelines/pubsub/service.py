@@ -25,7 +25,7 @@ from pipelines.pubsub.wire import Proto
 _PULL_WAIT_S = 10.0  # a pull of an empty subscription answers after this, or at its deadline
 _DEADLINE_MARGIN_S = 0.2
 _RESPONSE_MESSAGES = 1000
-_RESPONSE_BYTES = 4_000_000
+_RESPONSE_BYTES = 2_000_000  # and one message more; gRPC clients take 4 MiB unless told otherwise
 _PAGE = 1000
 
 _Handler = Callable[[Proto], Proto]
@@ -201,7 +201,7 @@ class PubSubService:
             with self._sleeper(name) as event:
                 while True:
                     event.clear()
-                    deliveries = self.broker.pull(name, request.max_messages)
+                    deliveries = self.broker.pull(name, request.max_messages, _RESPONSE_BYTES)
                     left = ends - asyncio.get_running_loop().time()
                     if deliveries or left <= 0:
                         attempts = self.broker.subscription(name).dead_letter is not None

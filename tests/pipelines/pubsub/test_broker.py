@@ -17,6 +17,7 @@ from pipelines.pubsub.messages import (
 )
 
 S = 1_000_000
+MANY = 1 << 30
 TOPIC, DEAD = "projects/p/topics/events", "projects/p/topics/dead"
 SUB, OTHER = "projects/p/subscriptions/scorer", "projects/p/subscriptions/other"
 SNAPSHOT = "projects/p/snapshots/night"
@@ -48,7 +49,7 @@ def publish(broker: Broker, *data: bytes) -> list[str]:
 
 
 def drain(broker: Broker, subscription: str = SUB) -> list[bytes]:
-    deliveries = broker.pull(subscription, 1000)
+    deliveries = broker.pull(subscription, 1000, MANY)
     broker.acknowledge(subscription, [one.ack_id for one in deliveries])
     return [one.message.data for one in deliveries]
 
@@ -78,9 +79,9 @@ def test_dead_letters_say_where_they_come_from(broker: Broker) -> None:
     assert shown.dead_letter == DeadLetterPolicy(DEAD, 5)
     publish(broker, b"poison")
     for _ in range(5):
-        (one,) = broker.pull(strict, 1)
+        (one,) = broker.pull(strict, 1, MANY)
         broker.modify_deadline(strict, [one.ack_id], 0)
-    (found,) = broker.pull(OTHER, 10)
+    (found,) = broker.pull(OTHER, 10, MANY)
     assert found.message.data == b"poison"
     assert dict(found.message.attributes) == {
         "CloudPubSubDeadLetterSourceDeliveryCount": "5",
@@ -151,7 +152,7 @@ def test_waiting_subscribers_are_told(clock: Clock) -> None:
     broker.create_topic(TopicConfig(TOPIC))
     broker.create_subscription(SubscriptionConfig(SUB, TOPIC))
     publish(broker, b"x")
-    broker.pull(SUB, 1)
+    broker.pull(SUB, 1, MANY)
     clock.now += 10 * S
     broker.tick()
     assert told == [SUB, SUB]

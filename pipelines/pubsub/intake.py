@@ -1,0 +1,387 @@
+"""From messages to ordered micro-batches, and back to acks: what the Beam source reads from.
+
+What enters: messages of a subscription (`client.Puller`), a decoder. What leaves: `MicroBatch`es
+in the order in which they are to be folded; and, once these are finished, acks. An `Intake` lives
+longer than the Beam pipelines that read it, which are renewed in generations; it is used by one
+thread at a time, except `stop`, which a signal handler may call.
+
+A message is acknowledged when every event that it made, and its dead letter if it made one, is in
+a finished micro-batch. What was handed out and not finished (a pipeline failed) is handed out
+again, the same micro-batches in the same order; what this process never finishes, the server
+delivers again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.order import DisorderBuffer, OrderSettings, Released
+from pipelines.pubsub.client import PullSettings, RawMessage
+from transforms.dead_letter import DeadLetter, Reason, Stage
+from transforms.decode import Decoded
+
+_POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
+
+Decode = Callable[[Sequence[bytes]], Decoded]
+"""Events of some payloads; `positions` and dead letters count from 0 in the sequence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSettings:
+    """How a subscription is read.
+
+    Attributes:
+      subscription: full name, "projects/P/subscriptions/S".
+      endpoint: "127.0.0.1:8085"; None: `PUBSUB_EMULATOR_HOST`, or Google Cloud.
+      disorder_us: see `pipelines.order`, as are the next two.
+      idle_after_us, ahead_us: see there.
+      batch_events: most events of a micro-batch.
+      latency_s: how long a micro-batch waits for more, once one event may be folded.
+      idle_s: how long a read waits when nothing comes, before it says so to Beam.
+      buffer_events: not yet acknowledged, at which pulling stops.
+      buffer_bytes: the same, in payload bytes.
+      lease_s: ack deadline, 10 to 600; extended at half of it.
+      generation_bundles: a pipeline ends after so many bundles and the next one starts.
+      end_after_idle_s: everything is given out, and the stream ends, when nothing came for so
+        long; None: never.
+    """
+
+    subscription: str
+    endpoint: str | None = None
+    disorder_us: int = 5_000_000
+    idle_after_us: int = 200_000
+    ahead_us: int | None = 60_000_000
+    batch_events: int = 1000
+    latency_s: float = 0.05
+    idle_s: float = 1.0
+    buffer_events: int = 200_000
+    buffer_bytes: int = 256 << 20
+    lease_s: int = 60
+    generation_bundles: int = 2000
+    end_after_idle_s: float | None = None
+
+    def order(self) -> OrderSettings:
+        """The disorder buffer's part."""
+        return OrderSettings(
+            self.disorder_us, self.idle_after_us, self.ahead_us, self.buffer_events
+        )
+
+    def pull(self) -> PullSettings:
+        """The client's part."""
+        return PullSettings(
+            self.subscription, self.endpoint, self.buffer_events, self.buffer_bytes, self.lease_s
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DeadMessage:
+    """A message that cannot be used: why, and what it was, for the dead-letter topic and folder."""
+
+    letter: DeadLetter
+    message: RawMessage
+
+
+@dataclasses.dataclass(frozen=True)
+class MicroBatch:
+    """Events to fold now, in this order, and what was lost on the way.
+
+    Attributes:
+      sequence: from 0 on within the process.
+      batch: `[n]` decoded events; n may be 0.
+      late: bool `[n]`; late events come first.
+      message_ids: `[n]`, of the message that made each event.
+      publish_us: int64 `[n]`, when it was published, microseconds UTC.
+      dead: messages that cannot be used.
+      watermark_us: no earlier event is expected; None before the first event.
+      forced: how many events were given out before their time, because the buffer was full.
+      redelivered: how many messages came again while they were held; they are not in the batch
+        twice.
+    """
+
+    sequence: int
+    batch: pa.RecordBatch
+    late: npt.NDArray[np.bool_]
+    message_ids: tuple[str, ...]
+    publish_us: npt.NDArray[np.int64]
+    dead: tuple[DeadMessage, ...]
+    watermark_us: int | None
+    forced: int = 0
+    redelivered: int = 0
+
+
+class Messages(Protocol):
+    """What an intake asks of a client (`client.Puller`)."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether silence means that there is nothing."""
+
+    @property
+    def throttled(self) -> bool:
+        """Whether reading has stopped at a limit."""
+
+    def take(self, most: int, timeout_s: float) -> list[RawMessage]:
+        """Messages that have arrived; waits for the first one at most so long."""
+
+    def acknowledge(self, ack_ids: Sequence[str]) -> None:
+        """These are done."""
+
+    def give_back(self, ack_ids: Sequence[str]) -> None:
+        """These may be delivered again."""
+
+    def close(self) -> None:
+        """Ends; what is not acknowledged may be delivered again."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Held:
+    """A message between its arrival and its ack; `events` are not yet handed out."""
+
+    ack_id: str
+    message_id: str
+    publish_us: int
+    events: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Clocks:
+    """Time, handed in: `wall_us` in microseconds UTC, `steady_s` for waiting."""
+
+    wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
+    steady_s: Callable[[], float] = time.monotonic
+
+
+class Intake:
+    """One subscription's messages, decoded, ordered and counted until they are acknowledged.
+
+    Args:
+      settings: how it is read.
+      decode: of payloads.
+      messages: the client.
+      clocks: for tests.
+      first_sequence: the number of the first micro-batch.
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        decode: Decode,
+        messages: Messages,
+        clocks: Clocks | None = None,
+        first_sequence: int = 0,
+    ) -> None:
+        self.settings = settings
+        self._decode = decode
+        self._messages = messages
+        self._clocks = clocks or Clocks()
+        self._buffer = DisorderBuffer(settings.order())
+        self._refs = itertools.count()
+        self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
+        self._by_message: dict[str, _Held] = {}  # until they are acknowledged
+        self._done: list[_Held] = []  # nothing left to hand out; for the next micro-batch
+        self._dead: list[DeadMessage] = []
+        self._redelivered = 0
+        self._sequence = first_sequence
+        self._out: OrderedDict[int, tuple[MicroBatch, list[_Held]]] = OrderedDict()
+        self._again: deque[MicroBatch] = deque()
+        self._arrived_s = self._clocks.steady_s()
+        self._stopping = self._flushing = False
+        self._empty: pa.RecordBatch | None = None
+
+    @property
+    def watermark_us(self) -> int | None:
+        """No earlier event is expected; None before the first event."""
+        return self._buffer.watermark_us
+
+    @property
+    def held(self) -> int:
+        """Events that wait in the disorder buffer."""
+        return len(self._buffer)
+
+    @property
+    def unfinished(self) -> int:
+        """Messages that are not acknowledged."""
+        return len(self._by_message)
+
+    @property
+    def last_sequence(self) -> int:
+        """The number of the last micro-batch that was handed out."""
+        return self._sequence - 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        if self._again or not (self._stopping or self._flushing):
+            return False
+        return self._stopping or not (self._news() or len(self._buffer))
+
+    def stop(self, flush: bool = False) -> None:
+        """Pulls no more. Safe in a signal handler.
+
+        Args:
+          flush: first give out what is held, whatever the watermark. Otherwise it is given back
+            when the intake is closed: after a restart it comes again, and its order is kept.
+        """
+        if flush:
+            self._flushing = True
+        else:
+            self._stopping = True
+
+    def next(self) -> MicroBatch | None:
+        """The next micro-batch, within the latency budget; None when nothing came for `idle_s`.
+
+        Raises:
+          InputError: the subscription cannot be read, and trying again would not help.
+        """
+        if self._again:
+            return self._again.popleft()
+        settings, steady = self.settings, self._clocks.steady_s
+        ends = steady() + settings.idle_s
+        while not self._stopping:
+            if self._flushing:
+                self._buffer.flush()
+                return self._hand_out(force=False)
+            ready = self._buffer.ready
+            if ready or self._news():
+                ends = min(ends, steady() + settings.latency_s)
+            wait = ends - steady()
+            if ready >= settings.batch_events or wait <= 0 or self._buffer.full:
+                break
+            if self._stuck():
+                break
+            self._pull(min(wait, _POLL_S) if len(self._buffer) else wait)
+        return None if self._stopping else self._hand_out(force=self._stuck())
+
+    def rewind(self) -> None:
+        """What was handed out and not finished is handed out again, the same, before all else."""
+        self._again = deque(batch for batch, _ in self._out.values())
+
+    def finish(self, through: int) -> None:
+        """Acknowledges what micro-batches up to this sequence number completed."""
+        ack_ids: list[str] = []
+        while self._out and next(iter(self._out)) <= through:
+            _, (_, done) = self._out.popitem(last=False)
+            for held in done:
+                ack_ids.append(held.ack_id)
+                del self._by_message[held.message_id]
+        while self._again and self._again[0].sequence <= through:
+            self._again.popleft()
+        if ack_ids:
+            self._messages.acknowledge(ack_ids)
+
+    def close(self) -> None:
+        """Ends the client; what is not acknowledged may be delivered again at once."""
+        self._messages.close()
+
+    def _news(self) -> bool:
+        return bool(self._dead or self._done)
+
+    def _stuck(self) -> bool:
+        """Whether nothing can arrive because all that may be held is held, and none may go."""
+        return self._messages.throttled and not self._out and len(self._buffer) > 0
+
+    def _pull(self, wait_s: float) -> None:
+        arrived = self._messages.take(self.settings.batch_events, max(wait_s, 0.0))
+        now_us = self._clocks.wall_us()
+        if arrived:
+            self._arrived_s = self._clocks.steady_s()
+            self._take_in(arrived, now_us)
+        elif self._messages.connected and not self._messages.throttled:
+            self._buffer.idle(now_us)
+            limit = self.settings.end_after_idle_s
+            if limit is not None and self._clocks.steady_s() - self._arrived_s > limit:
+                self._flushing = True
+        else:
+            self._buffer.awake(now_us)
+            self._arrived_s = self._clocks.steady_s()
+
+    def _take_in(self, arrived: Sequence[RawMessage], now_us: int) -> None:
+        fresh = [message for message in arrived if not self._came_again(message)]
+        if not fresh:
+            return
+        decoded = self._decode([message.data for message in fresh])
+        refs = np.fromiter(itertools.islice(self._refs, len(fresh)), np.int64, len(fresh))
+        event_refs = refs[decoded.positions]
+        counts = np.bincount(decoded.positions, minlength=len(fresh)).tolist()
+        ahead = set(self._buffer.add(decoded.batch, event_refs, now_us).tolist())
+        for index, message in enumerate(fresh):
+            ref = int(refs[index])
+            events = 0 if ref in ahead else counts[index]
+            held = _Held(message.ack_id, message.message_id, message.publish_us, events)
+            self._by_message[message.message_id] = held
+            if events:
+                self._held[ref] = held
+            else:
+                self._done.append(held)
+            if ref in ahead:
+                self._dead.append(DeadMessage(self._ahead(index), message))
+        for letter in decoded.dead:
+            self._dead.append(DeadMessage(letter, fresh[letter.position]))
+        if self._empty is None:
+            self._empty = decoded.batch.slice(0, 0)
+
+    def _came_again(self, message: RawMessage) -> bool:
+        """A message that is here already goes by its newest ack id."""
+        held = self._by_message.get(message.message_id)
+        if held is None:
+            return False
+        if held.ack_id != message.ack_id:
+            self._messages.give_back([])  # nothing to return: the old ack id is void by itself
+            held.ack_id = message.ack_id
+        self._redelivered += 1
+        return True
+
+    def _ahead(self, position: int) -> DeadLetter:
+        seconds = (self.settings.ahead_us or 0) / 1e6
+        return DeadLetter(
+            Stage.READ,
+            Reason.BAD_TIME,
+            self.settings.subscription,
+            position,
+            "event_time",
+            f"expected at most {seconds:g} s ahead of the scorer's clock",
+        )
+
+    def _hand_out(self, force: bool) -> MicroBatch | None:
+        released = self._buffer.take(self.settings.batch_events, force)
+        if self._empty is None or (released is None and not self._news()):
+            return None
+        if released is None:
+            none = np.empty(0, np.int64)
+            released = Released(self._empty, none, none.astype(bool), 0)
+        done, self._done = self._done, []
+        ids: list[str] = []
+        publish_us = np.empty(len(released.refs), np.int64)
+        for index, ref in enumerate(released.refs.tolist()):
+            held = self._held[ref]
+            ids.append(held.message_id)
+            publish_us[index] = held.publish_us
+            held.events -= 1
+            if not held.events:
+                done.append(held)
+                del self._held[ref]
+        dead, self._dead = tuple(self._dead), []
+        redelivered, self._redelivered = self._redelivered, 0
+        batch = MicroBatch(
+            self._sequence,
+            released.batch,
+            released.late,
+            tuple(ids),
+            publish_us,
+            dead,
+            self._buffer.watermark_us,
+            released.forced,
+            redelivered,
+        )
+        self._out[self._sequence] = (batch, done)
+        self._sequence += 1
+        return batch
