@@ -254,6 +254,6 @@ def _write_piece(
         shards = shard_of(rows.key, spec.shards)
         order = np.argsort(shards, kind="stable")
         starts = np.searchsorted(shards[order], np.arange(spec.shards + 1))
-        narrow = rows_to_batch(plan, rows.take(order))
+        narrow = rows_to_batch(rows.take(order))
         metadata = {**(narrow.schema.metadata or {}), b"starts": json.dumps(starts.tolist())}
         write_arrow(narrow.replace_schema_metadata(metadata), folder / f"rows-{plan.entity}.arrow")

@@ -1,0 +1,38 @@
+"""Velocity: how a key has behaved over windows of event time, one pure fold for all paths.
+
+`make_plan` compiles an entity, `entity_rows` narrows a batch, `fold` moves a `ShardState` on and
+puts out what each event's key had before it, `finish` makes float32 features of that.
+"""
+
+from transforms.velocity.describe import FeatureInfo, describe_features
+from transforms.velocity.fold import Folded, finish, fold
+from transforms.velocity.plan import Plan, feature_names, make_plan
+from transforms.velocity.rows import (
+    Rows,
+    concat_rows,
+    entity_rows,
+    rows_from_batch,
+    rows_to_batch,
+    shard_of,
+    total_order,
+)
+from transforms.velocity.state import ShardState
+
+__all__ = [
+    "FeatureInfo",
+    "Folded",
+    "Plan",
+    "Rows",
+    "ShardState",
+    "concat_rows",
+    "describe_features",
+    "entity_rows",
+    "feature_names",
+    "finish",
+    "fold",
+    "make_plan",
+    "rows_from_batch",
+    "rows_to_batch",
+    "shard_of",
+    "total_order",
+]

@@ -1,0 +1,49 @@
+"""The protocol of an aggregate, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.schema import ColumnType
+from transforms.velocity.cells import Ask, Cell
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN})
+ANY_COLUMN = frozenset(ColumnType)
+NO_COLUMN: frozenset[ColumnType] = frozenset()
+
+NONE = np.iinfo(np.int64).min
+"""What the fold puts out for an extreme or a scalar that is not there."""
+
+
+class AggregateLogic(Protocol):
+    """What the fold needs of an aggregate, beside `configs.catalog.AggregateOp`."""
+
+    windowed: ClassVar[bool]
+
+    def cells(self, ask: Ask) -> tuple[Cell, ...]:
+        """The cells that a key keeps for it, for one window (or none)."""
+
+    def finish(self, outputs: Sequence[Int64s], ask: Ask) -> Floats:
+        """The feature, float64 `[n]`, NaN for null.
+
+        Args:
+          outputs: the cells' outputs before the event, int64 `[n]` each: one per sum, extreme or
+            scalar (`NONE`: not there), three per sketch (see `sketch.estimate`).
+          ask: as in `cells`.
+        """
+
+
+def scaled(values: Int64s, decimals: int) -> Floats:
+    """Whole multiples of 10^-decimals as numbers; NaN where `NONE`.
+
+    >>> scaled(np.array([150, NONE]), 2).tolist()
+    [1.5, nan]
+    """
+    return np.where(values == NONE, np.nan, values / 10.0**decimals)

@@ -1,0 +1,53 @@
+"""Time since the first and the last event."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+from configs.schema import ColumnType
+from transforms.velocity.aggregates.base import NO_COLUMN, Floats, Int64s, scaled
+from transforms.velocity.cells import Ask, Cell, ScalarKind
+
+_MICRO = 6  # times are whole microseconds, subtracted before they become floats
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondsSinceFirst:
+    """Seconds since the first event, as far as the key is remembered."""
+
+    op: ClassVar[str] = "seconds_since_first"
+    about: ClassVar[str] = "time since the first event"
+    windowed: ClassVar[bool] = False
+    accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
+    unit: ClassVar[str] = "seconds"
+    null_rule: ClassVar[str] = "null without an earlier event"
+
+    def cells(self, ask: Ask) -> tuple[Cell, ...]:
+        """One scalar."""
+        return (ask.since(ScalarKind.SINCE_FIRST),)
+
+    def finish(self, outputs: Sequence[Int64s], ask: Ask) -> Floats:
+        """Seconds."""
+        return scaled(outputs[0], _MICRO)
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondsSinceLast:
+    """Seconds since the last event before this one."""
+
+    op: ClassVar[str] = "seconds_since_last"
+    about: ClassVar[str] = "time since the last event"
+    windowed: ClassVar[bool] = False
+    accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
+    unit: ClassVar[str] = "seconds"
+    null_rule: ClassVar[str] = "null without an earlier event"
+
+    def cells(self, ask: Ask) -> tuple[Cell, ...]:
+        """One scalar."""
+        return (ask.since(ScalarKind.SINCE_LAST),)
+
+    def finish(self, outputs: Sequence[Int64s], ask: Ask) -> Floats:
+        """Seconds."""
+        return scaled(outputs[0], _MICRO)

@@ -1,0 +1,82 @@
+"""Every velocity feature in words, for `lockstep features`, reports and explanations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from configs.schema import Spec
+from configs.units import format_duration
+from transforms.velocity.plan import Feature, Plan, make_plan
+from transforms.velocity.sketch import REGISTERS
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInfo:
+    """What a feature is.
+
+    Attributes:
+      name, about, entity, window, unit, dtype, null_rule: in words.
+      window_error: by how much the window may be shorter than it says.
+      state_bytes: the most bytes that a key keeps for it; shared cells count for each.
+    """
+
+    name: str
+    about: str
+    entity: str
+    window: str
+    unit: str
+    dtype: str
+    null_rule: str
+    window_error: str
+    state_bytes: int
+
+
+def describe_features(spec: Spec) -> tuple[FeatureInfo, ...]:
+    """All features of a spec, in the order of its entities."""
+    return tuple(
+        _info(plan, recipe)
+        for plan in (make_plan(spec, entity) for entity in spec.entities)
+        for recipe in plan.recipes
+    )
+
+
+def _info(plan: Plan, recipe: Feature) -> FeatureInfo:
+    aggregate, window = recipe.aggregate, recipe.window
+    error = "none"
+    if window is not None:
+        error = f"up to {format_duration(window.tile_us)}"
+    column = aggregate.arguments.get("column")
+    return FeatureInfo(
+        name=recipe.name,
+        about=aggregate.about or _about(recipe),
+        entity=plan.entity,
+        window=window.name if window else "",
+        unit=recipe.logic.unit or str(column or ""),
+        dtype="float32",
+        null_rule=f"null without a key; {recipe.logic.null_rule}",
+        window_error=error,
+        state_bytes=_state_bytes(recipe),
+    )
+
+
+def _about(recipe: Feature) -> str:
+    aggregate, words = recipe.aggregate, recipe.logic.about
+    arguments = aggregate.arguments
+    if "column" in arguments:
+        words += f" of {arguments['column']}"
+    if "numerator" in arguments:
+        words = f"{arguments['numerator']} / {arguments['denominator']}"
+    if aggregate.kinds:
+        words += f", {' or '.join(aggregate.kinds)} events"
+    if aggregate.where is not None:
+        words += f" where {aggregate.where.text}"
+    if recipe.window is not None:
+        words += f", over {recipe.window.name}"
+    return words
+
+
+def _state_bytes(recipe: Feature) -> int:
+    if recipe.operands:
+        return 0
+    tiles = recipe.window.tiles if recipe.window else 1
+    return tiles * (1 + REGISTERS if len(recipe.outputs) == 3 else 10 * len(recipe.outputs))

@@ -1,0 +1,115 @@
+"""The pure fold: (state, rows in total order) -> (features, what the state becomes).
+
+What enters: a shard's state and its rows. What leaves: per queried row what the key had before it,
+as whole numbers, and the new bytes of the keys that were touched. `finish` turns the numbers into
+float32 features, elementwise. No clock, no randomness, no I/O: batch, stream and replay call this
+with other cuts of the same rows and get the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.errors import StateError
+from transforms.velocity.aggregates.ratio import Ratio
+from transforms.velocity.cells import Ask
+from transforms.velocity.kernels import FORMAT, fold_keys
+from transforms.velocity.plan import Plan
+from transforms.velocity.rows import Rows
+from transforms.velocity.state import ShardState
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_BUFFER = 1 << 22  # bytes of new state per call of the kernel, at least one key's most
+
+
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """What a fold has made.
+
+    Attributes:
+      outputs: int64 `[q, width]`, of the queried rows, in their order; for `finish`.
+      sequence: int64 `[q]`, how many events the key had before each.
+      delta: key -> new packed bytes, of every key that was touched.
+    """
+
+    outputs: Int64s
+    sequence: Int64s
+    delta: dict[int, bytes]
+
+
+def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
+    """Folds rows into a state, which stays as it is; `state.update(folded.delta)` moves it on.
+
+    Args:
+      plan: the entity's.
+      state: of the shard (or of all shards: keys do not meet).
+      rows: in the order in which they are to be folded: total order, late ones where they came.
+
+    Raises:
+      StateError: a key's bytes have another format.
+    """
+    count = len(rows)
+    queried = np.flatnonzero(rows.query)
+    outputs = np.empty((len(queried), plan.width), np.int64)
+    sequence = np.empty(len(queried), np.int64)
+    if count == 0:
+        return Folded(outputs, sequence, {})
+    place = np.full(count, -1, np.int64)
+    place[queried] = np.arange(len(queried))
+    order = np.argsort(rows.key, kind="stable")
+    grouped = rows.key[order]
+    begins = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
+    starts = np.concatenate([begins, [count]]).astype(np.int64)
+    keys: list[int] = grouped[begins].tolist()
+    packed = [state.get(key) for key in keys]
+    old = np.frombuffer(b"".join(packed) or b"\0", np.uint8)
+    old_at = np.zeros(len(keys) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, packed), np.int64, len(keys)), out=old_at[1:])
+    arrays, room = plan.arrays, plan.max_state_bytes
+    new = np.empty(max(room, min(_BUFFER, room * len(keys))), np.uint8)
+    new_at = np.zeros(len(keys) + 1, np.int64)
+    values, hashes = np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.hashes)
+    delta: dict[int, bytes] = {}
+    first = 0
+    while first < len(keys):
+        new_at[first] = 0
+        done = fold_keys(
+            arrays.tile_us, arrays.tiles, plan.retention_us, arrays.sums, arrays.extremes,
+            arrays.sketches, arrays.scalars, arrays.touches,
+            first, starts, order, rows.time, rows.mask, values, hashes, place,
+            old, old_at, new, new_at, room, outputs, sequence,
+        )  # fmt: skip
+        if done < 0:
+            raise StateError(
+                f"state of entity {plan.entity!r} holds a key in format {packed[-1 - done][0]}; "
+                f"this release reads {FORMAT}. Make the state anew with `lockstep backfill`"
+            )
+        data = new[: new_at[done]].tobytes()
+        ends = new_at[first : done + 1].tolist()
+        for index, key in enumerate(keys[first:done]):
+            delta[key] = data[ends[index] : ends[index + 1]]
+        first = done
+    return Folded(outputs, sequence, delta)
+
+
+def finish(plan: Plan, outputs: Int64s) -> Floats:
+    """Features of a fold's outputs: float32 `[q, features]`, NaN for null.
+
+    Elementwise and correctly rounded throughout, so a row's bits do not depend on its neighbours.
+    """
+    made = np.empty((len(outputs), len(plan.recipes)), np.float64)
+    for index, recipe in enumerate(plan.recipes):
+        if not recipe.operands:
+            columns = [outputs[:, column] for column in recipe.outputs]
+            made[:, index] = recipe.logic.finish(columns, Ask(recipe.aggregate, recipe.window))
+    for index, recipe in enumerate(plan.recipes):
+        if recipe.operands and isinstance(recipe.logic, Ratio):
+            numerator, denominator = recipe.operands
+            made[:, index] = recipe.logic.combine(made[:, numerator], made[:, denominator])
+    with np.errstate(over="ignore"):
+        return made.astype(np.float32)

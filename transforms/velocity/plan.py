@@ -1,0 +1,225 @@
+"""Compiles an entity of the spec into what the fold runs on: slots, cells, and features.
+
+What enters: a `Spec` and an entity's name. What leaves: a `Plan`, frozen and cached: the slots
+that a row fills, the cells that a key keeps, as arrays for the kernel, and for each feature the
+outputs that it is finished from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.fingerprint import state_fingerprint
+from configs.schema import Aggregate, Entity, Spec, Window
+from transforms.velocity.aggregates import AGGREGATES
+from transforms.velocity.aggregates.ratio import Ratio
+from transforms.velocity.cells import Ask, Cell, Extreme, Measure, Scalar, Sketch, Slot, Sum
+from transforms.velocity.sketch import REGISTERS
+
+MOST_SLOTS = 63
+"""A row's slots are the bits of one 64-bit mask."""
+
+Int64s = npt.NDArray[np.int64]
+
+_VARINT = 10  # longest encoding of an int64
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One feature: its aggregate, its window, and where its outputs stand.
+
+    Attributes:
+      operands: for a ratio, the indices of the two features that it divides; else empty.
+      outputs: columns of the fold's output, in the order of the aggregate's cells.
+    """
+
+    name: str
+    aggregate: Aggregate
+    window: Window | None
+    logic: Any
+    outputs: tuple[int, ...]
+    operands: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """The cells as arrays, for the kernel: int64 throughout."""
+
+    tile_us: Int64s
+    tiles: Int64s
+    sums: Int64s  # [cells, 3]: window, slot bit, value row (-1: ones)
+    extremes: Int64s  # [cells, 4]: window, slot bit, value row, sign
+    sketches: Int64s  # [cells, 3]: window, slot bit, hash row
+    scalars: Int64s  # [cells, 3]: kind, slot bit, value row (-1: none)
+    touches: npt.NDArray[np.uint64]  # [windows]: slots that touch a tile of the window
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """What the fold of one entity runs on.
+
+    Attributes:
+      entity: its name.
+      features: names, in the order of the spec; columns of `finish`.
+      slots: in the order of the mask's bits.
+      values, hashes: slots that bring a value or a hash, in the order of the rows' arrays.
+      width: how many int64 the fold puts out per event.
+      fingerprint: `configs.fingerprint.state_fingerprint`.
+    """
+
+    entity: str
+    config: Entity
+    features: tuple[str, ...]
+    recipes: tuple[Feature, ...]
+    slots: tuple[Slot, ...]
+    values: tuple[Slot, ...]
+    hashes: tuple[Slot, ...]
+    arrays: Arrays
+    width: int
+    retention_us: int
+    scored_kinds: tuple[str, ...]
+    hash_seed: int
+    fingerprint: str
+
+    @property
+    def max_state_bytes(self) -> int:
+        """The most bytes that one key's state can take, whatever happens to it."""
+        arrays = self.arrays
+        size = 1 + 8 + _VARINT  # version, clock, sequence
+        size += len(arrays.scalars) * (1 + _VARINT)
+        for window, tiles in enumerate(arrays.tiles.tolist()):
+            per_tile = _VARINT
+            per_tile += int((arrays.sums[:, 0] == window).sum()) * _VARINT
+            per_tile += int((arrays.extremes[:, 0] == window).sum()) * (1 + _VARINT)
+            per_tile += int((arrays.sketches[:, 0] == window).sum()) * (1 + REGISTERS)
+            size += 2 + tiles * per_tile
+        return size
+
+
+_PLANS: dict[tuple[int, str], tuple[Spec, Plan]] = {}
+"""By the spec's identity: a spec holds mappings, so it has no hash. The spec is kept alive here."""
+
+
+def make_plan(spec: Spec, entity: str) -> Plan:
+    """The plan of an entity; cached per spec.
+
+    Raises:
+      KeyError: the spec has no such entity.
+      ValueError: its aggregates need more than `MOST_SLOTS` slots.
+    """
+    held = _PLANS.get((id(spec), entity))
+    if held is not None and held[0] is spec:
+        return held[1]
+    plan = _compile(spec, entity)
+    if len(_PLANS) > 1024:
+        _PLANS.clear()
+    _PLANS[(id(spec), entity)] = (spec, plan)
+    return plan
+
+
+def feature_names(spec: Spec) -> tuple[str, ...]:
+    """Names of all velocity features, entity by entity."""
+    return tuple(name for entity in spec.entities for name in make_plan(spec, entity).features)
+
+
+def _compile(spec: Spec, entity: str) -> Plan:
+    config = spec.entities[entity]
+    operations = {one.op: one for one in AGGREGATES}
+    wishes: list[tuple[str, Aggregate, Window | None, Any, tuple[Cell, ...]]] = []
+    for aggregate in config.aggregates:
+        logic = operations[aggregate.op](**aggregate.arguments)
+        windows: tuple[Window | None, ...] = aggregate.windows if logic.windowed else (None,)
+        for window in windows:
+            name = f"{entity}_{aggregate.name}" + (f"_{window.name}" if window else "")
+            cells = () if isinstance(logic, Ratio) else logic.cells(Ask(aggregate, window))
+            wishes.append((name, aggregate, window, logic, cells))
+    cells = list(dict.fromkeys(cell for wish in wishes for cell in wish[4]))
+    ordered = [
+        cell for kind in (Sum, Extreme, Sketch, Scalar) for cell in cells if isinstance(cell, kind)
+    ]
+    column, columns = 0, {}
+    for cell in ordered:
+        width = 3 if isinstance(cell, Sketch) else 1
+        columns[cell] = tuple(range(column, column + width))
+        column += width
+    names = [wish[0] for wish in wishes]
+    recipes = []
+    for name, aggregate, window, logic, wanted in wishes:
+        operands: tuple[int, ...] = ()
+        if isinstance(logic, Ratio) and window is not None:
+            operands = tuple(
+                names.index(f"{entity}_{part}_{window.name}")
+                for part in (logic.numerator, logic.denominator)
+            )
+        outputs = tuple(index for cell in wanted for index in columns[cell])
+        recipes.append(Feature(name, aggregate, window, logic, outputs, operands))
+    slots = tuple(dict.fromkeys(cell.slot for cell in ordered))
+    if len(slots) > MOST_SLOTS:
+        raise ValueError(
+            f"entity {entity!r} needs {len(slots)} different filters and columns; at most "
+            f"{MOST_SLOTS} fit: split it into two entities with the same key"
+        )
+    values = tuple(slot for slot in slots if slot.measure is Measure.VALUE)
+    hashes = tuple(slot for slot in slots if slot.measure is Measure.HASH)
+    return Plan(
+        entity=entity,
+        config=config,
+        features=tuple(names),
+        recipes=tuple(recipes),
+        slots=slots,
+        values=values,
+        hashes=hashes,
+        arrays=_arrays(ordered, slots, values, hashes),
+        width=column,
+        retention_us=config.retention_us,
+        scored_kinds=spec.scored_kinds,
+        hash_seed=spec.hash_seed,
+        fingerprint=state_fingerprint(spec, entity),
+    )
+
+
+def _arrays(
+    cells: list[Cell],
+    slots: tuple[Slot, ...],
+    values: tuple[Slot, ...],
+    hashes: tuple[Slot, ...],
+) -> Arrays:
+    windows = list(dict.fromkeys(cell.window for cell in cells if not isinstance(cell, Scalar)))
+    bit = {slot: index for index, slot in enumerate(slots)}
+    value = {slot: index for index, slot in enumerate(values)}
+    hashed = {slot: index for index, slot in enumerate(hashes)}
+    sums = [
+        (windows.index(c.window), bit[c.slot], value.get(c.slot, -1))
+        for c in cells
+        if isinstance(c, Sum)
+    ]
+    extremes = [
+        (windows.index(c.window), bit[c.slot], value[c.slot], c.sign)
+        for c in cells
+        if isinstance(c, Extreme)
+    ]
+    sketches = [
+        (windows.index(c.window), bit[c.slot], hashed[c.slot])
+        for c in cells
+        if isinstance(c, Sketch)
+    ]
+    scalars = [
+        (int(c.kind), bit[c.slot], value.get(c.slot, -1)) for c in cells if isinstance(c, Scalar)
+    ]
+    touches = [0] * len(windows)
+    for cell in cells:
+        if not isinstance(cell, Scalar):
+            touches[windows.index(cell.window)] |= 1 << bit[cell.slot]
+    return Arrays(
+        tile_us=np.array([w.tile_us for w in windows], np.int64),
+        tiles=np.array([w.tiles for w in windows], np.int64),
+        sums=np.array(sums, np.int64).reshape(-1, 3),
+        extremes=np.array(extremes, np.int64).reshape(-1, 4),
+        sketches=np.array(sketches, np.int64).reshape(-1, 3),
+        scalars=np.array(scalars, np.int64).reshape(-1, 3),
+        touches=np.array(touches, np.uint64),
+    )

@@ -1,0 +1,244 @@
+"""Narrow rows: what one entity's fold needs of an event, and nothing else.
+
+What enters: a derived batch. What leaves: `Rows` of arrays: time, key, which slots count, values
+in fixed point, hashes. Wide columns (text) stay out of every shuffle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import EVENT_TIME, KIND
+from transforms.expression import evaluate_mask, to_floats
+from transforms.hashing import hash_column, key_hash, valid_mask
+from transforms.velocity.cells import Measure, Slot
+from transforms.velocity.plan import Plan
+
+VALUE_LIMIT = 1 << 52
+"""Fixed-point values are clipped to this magnitude; so are the sums of a tile."""
+
+_DISTINCT_SEED = 0x64697374  # sketches hash with a seed of their own
+
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of one entity.
+
+    Attributes:
+      time: int64 `[m]`, microseconds UTC.
+      key: uint64 `[m]`, the key's hash.
+      row: int64 `[m]`, the event's place in its batch.
+      query: bool `[m]`, whether the event is scored.
+      mask: uint64 `[m]`, bit i: slot i counts.
+      values: int64 `[V, m]`, of the slots that bring a value.
+      hashes: uint64 `[H, m]`, of the slots that bring a hash.
+    """
+
+    time: Int64s
+    key: UInt64s
+    row: Int64s
+    query: Bools
+    mask: UInt64s
+    values: Int64s
+    hashes: UInt64s
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @classmethod
+    def empty(cls, plan: Plan) -> Rows:
+        """No rows."""
+        return cls(
+            np.empty(0, np.int64),
+            np.empty(0, np.uint64),
+            np.empty(0, np.int64),
+            np.empty(0, np.bool_),
+            np.empty(0, np.uint64),
+            np.empty((len(plan.values), 0), np.int64),
+            np.empty((len(plan.hashes), 0), np.uint64),
+        )
+
+    def take(self, index: npt.NDArray[np.intp] | Int64s) -> Rows:
+        """The rows at some places, in their order."""
+        return Rows(
+            self.time[index],
+            self.key[index],
+            self.row[index],
+            self.query[index],
+            self.mask[index],
+            self.values[:, index],
+            self.hashes[:, index],
+        )
+
+
+def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
+    """The rows of the events that have a key of the entity.
+
+    Args:
+      plan: the entity's.
+      batch: derived events `[n]`.
+
+    Returns:
+      Rows `[m]`, in the order of the batch; an event with a null in its key, or of a kind without
+      a key, has none.
+    """
+    kinds = batch.column(KIND)
+    of_kind = {kind: _equals(kinds, kind) for kind in plan.config.keys}
+    key = np.zeros(batch.num_rows, np.uint64)
+    valid = np.zeros(batch.num_rows, np.bool_)
+    for columns in dict.fromkeys(plan.config.keys.values()):
+        hashes, present = key_hash(batch, columns, plan.entity, plan.hash_seed)
+        here = np.zeros(batch.num_rows, np.bool_)
+        for kind, its_columns in plan.config.keys.items():
+            if its_columns == columns:
+                here |= of_kind[kind]
+        here &= present
+        key = np.where(here, hashes, key)
+        valid |= here
+    index = np.flatnonzero(valid)
+    mask = np.zeros(batch.num_rows, np.uint64)
+    values = np.zeros((len(plan.values), batch.num_rows), np.int64)
+    hashes_of = np.zeros((len(plan.hashes), batch.num_rows), np.uint64)
+    for bit, slot in enumerate(plan.slots):
+        counts = _counts(slot, batch, of_kind)
+        if slot.measure is Measure.VALUE and slot.column is not None:
+            fixed, known = fixed_point(batch.column(slot.column), slot.decimals)
+            values[plan.values.index(slot)] = fixed
+            counts &= known
+        elif slot.measure is Measure.HASH and slot.column is not None:
+            hashes_of[plan.hashes.index(slot)] = hash_column(
+                batch.column(slot.column), _DISTINCT_SEED
+            )
+        mask |= counts.astype(np.uint64) << np.uint64(bit)
+    scored = np.zeros(batch.num_rows, np.bool_)
+    for kind in plan.scored_kinds:
+        scored |= of_kind.get(kind, np.zeros(batch.num_rows, np.bool_))
+    return Rows(
+        batch.column(EVENT_TIME).to_numpy()[index],
+        key[index],
+        index,
+        scored[index],
+        mask[index],
+        values[:, index],
+        hashes_of[:, index],
+    )
+
+
+def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
+    """Whole multiples of 10^-decimals, half to even, clipped; and which values are there.
+
+    >>> fixed_point(pa.array([1.25, None, 1e300]), 1)[0].tolist()[::2]
+    [12, 4503599627370496]
+    """
+    known = valid_mask(array)
+    if pa.types.is_integer(array.type) and decimals == 0:
+        whole = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.clip(whole, -VALUE_LIMIT, VALUE_LIMIT), known
+    numbers = to_floats(array) * 10.0**decimals
+    known = known & ~np.isnan(numbers)
+    clipped = np.clip(np.where(known, numbers, 0.0), -float(VALUE_LIMIT), float(VALUE_LIMIT))
+    return np.rint(clipped).astype(np.int64), known
+
+
+def concat_rows(parts: Sequence[Rows]) -> Rows:
+    """Rows one after the other; at least one part."""
+    return Rows(
+        np.concatenate([part.time for part in parts]),
+        np.concatenate([part.key for part in parts]),
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.mask for part in parts]),
+        np.concatenate([part.values for part in parts], axis=1),
+        np.concatenate([part.hashes for part in parts], axis=1),
+    )
+
+
+def rows_to_batch(rows: Rows) -> pa.RecordBatch:
+    """Rows as Arrow, for files and shuffles."""
+    columns = {
+        "time": pa.array(rows.time),
+        "key": pa.array(rows.key),
+        "row": pa.array(rows.row.astype(np.int32)),
+        "query": pa.array(rows.query.view(np.uint8)),
+        "mask": pa.array(rows.mask),
+    }
+    for name, arrays in (("v", rows.values), ("h", rows.hashes)):
+        for index, values in enumerate(arrays):
+            columns[f"{name}{index}"] = pa.array(np.ascontiguousarray(values))
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def rows_from_batch(plan: Plan, batch: pa.RecordBatch) -> Rows:
+    """The reverse of `rows_to_batch`; most arrays are not copied."""
+    count = batch.num_rows
+    values = [batch.column(f"v{i}").to_numpy() for i in range(len(plan.values))]
+    hashes = [batch.column(f"h{i}").to_numpy() for i in range(len(plan.hashes))]
+    return Rows(
+        batch.column("time").to_numpy(),
+        batch.column("key").to_numpy(),
+        batch.column("row").to_numpy().astype(np.int64),
+        batch.column("query").to_numpy().view(np.bool_),
+        batch.column("mask").to_numpy(),
+        np.stack(values) if values else np.empty((0, count), np.int64),
+        np.stack(hashes) if hashes else np.empty((0, count), np.uint64),
+    )
+
+
+def total_order(time: Int64s, ids: pa.Array | pa.ChunkedArray) -> Int64s:
+    """Where events stand in the order of (time, id), ids by their bytes: int64 `[n]`.
+
+    Ids are compared only where times are equal.
+
+    >>> total_order(np.array([5, 3, 5]), pa.array(["b", "z", "a"])).tolist()
+    [1, 2, 0]
+    """
+    order: Int64s = np.argsort(time, kind="stable")
+    ordered = time[order]
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
+        return order
+    tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
+    which = order[tied]
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    table = pa.table({"time": ordered[tied], "id": ids.take(pa.array(which)).cast(pa.binary())})
+    by = [("time", "ascending"), ("id", "ascending")]
+    order[tied] = which[pc.sort_indices(table, sort_keys=by).to_numpy()]
+    return order
+
+
+def shard_of(key: UInt64s, shards: int) -> npt.NDArray[np.int32]:
+    """The shard of each key: int32 `[n]`.
+
+    >>> shard_of(np.array([0, 2**63], np.uint64), 16).tolist()
+    [0, 8]
+    """
+    high = (key >> np.uint64(32)).astype(np.uint64)  # the multiply below stays within 64 bits
+    return ((high * np.uint64(shards)) >> np.uint64(32)).astype(np.int32)
+
+
+def _counts(slot: Slot, batch: pa.RecordBatch, of_kind: dict[str, Bools]) -> Bools:
+    counts = np.zeros(batch.num_rows, np.bool_)
+    for kind, here in of_kind.items():
+        if not slot.kinds or kind in slot.kinds:
+            counts |= here
+    if slot.where is not None:
+        counts &= evaluate_mask(slot.where, batch)
+    if slot.column is not None:
+        counts &= valid_mask(batch.column(slot.column))
+    return counts
+
+
+def _equals(kinds: pa.Array, kind: str) -> Bools:
+    equal: Bools = pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False)
+    return equal

@@ -1,0 +1,79 @@
+"""Distinct counts: HyperLogLog with 128 registers, estimated as Ertl does.
+
+What enters: XXH64 of values (in `kernels`), and for an estimate three whole numbers per sketch.
+What leaves: float64 estimates. Source: O. Ertl, "New cardinality estimation algorithms for
+HyperLogLog sketches", arXiv:1702.01284, section 4 ("improved raw estimator"), which needs no
+empirical bias correction and no switch to another estimator for small counts.
+
+The standard error is 1.04 / sqrt(128) = 9.2 % for large counts, and far less for small ones. The
+estimator needs C_0 (registers at 0), C_{q+1} (at their maximum) and sum(C_k 2^-k); the kernel keeps
+the sum as the whole number S = sum(C_k 2^(q-k)), exactly, so that no order of additions can change
+a bit of the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+PRECISION = 7
+REGISTERS = 1 << PRECISION
+Q = 64 - PRECISION
+"""Bits of the hash that a register's rank is taken from; ranks are 1 to Q + 1."""
+
+STANDARD_ERROR = 1.04 / math.sqrt(REGISTERS)
+
+_LN_2 = 0.6931471805599453
+_ALPHA = 1 / (2 * _LN_2)
+
+
+def estimate(
+    zeros: npt.NDArray[np.int64], scaled_sum: npt.NDArray[np.int64], full: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Estimated counts of distinct values: float64 `[n]`.
+
+    Args:
+      zeros: C_0, int64 `[n]`.
+      scaled_sum: S, uint64 bits in an int64 `[n]`.
+      full: C_{q+1}, int64 `[n]`.
+
+    >>> empty = np.array([REGISTERS]), np.array([0]), np.array([0])
+    >>> estimate(*empty).tolist()
+    [0.0]
+    """
+    middle = scaled_sum.view(np.uint64).astype(np.float64) * 2.0**-Q
+    divisor = REGISTERS * _TAU[full] + middle + REGISTERS * _SIGMA[zeros]
+    with np.errstate(divide="ignore"):
+        return np.where(zeros == REGISTERS, 0.0, _ALPHA * REGISTERS * REGISTERS / divisor)
+
+
+def _sigma(x: float) -> float:
+    """x + sum of x^(2^k) 2^(k-1) (Ertl, algorithm 5)."""
+    if x == 1.0:
+        return math.inf
+    total, weight, previous = x, 1.0, -1.0
+    while total != previous:
+        previous = total
+        x *= x
+        total += x * weight
+        weight += weight
+    return total
+
+
+def _tau(x: float) -> float:
+    """(1 - x - sum of (1 - x^(2^-k))^2 2^-k) / 3 (Ertl, algorithm 6)."""
+    if x in (0.0, 1.0):
+        return 0.0
+    total, weight, previous = 1.0 - x, 1.0, -1.0
+    while total != previous:
+        previous = total
+        x = math.sqrt(x)
+        weight *= 0.5
+        total -= (1.0 - x) ** 2 * weight
+    return total / 3.0
+
+
+_SIGMA = np.array([_sigma(c / REGISTERS) for c in range(REGISTERS + 1)])
+_TAU = np.array([_tau(1.0 - c / REGISTERS) for c in range(REGISTERS + 1)]) * 2.0**-Q
