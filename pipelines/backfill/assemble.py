@@ -26,6 +26,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill.fold import DayPieces, duplicate_rows, open_matrix
 from pipelines.backfill.stage import input_columns, read_arrow
 from pipelines.layout import write_parquet
+from transforms.columns import ARROW_TYPES
 from transforms.inputs import numeric_block, numeric_names
 from transforms.velocity import make_plan, total_order
 
@@ -124,7 +125,7 @@ def dataset_schema(spec: Spec) -> pa.Schema:
     columns = {EVENT_ID: pa.string(), EVENT_TIME: pa.int64(), KIND: pa.string()}
     columns |= {name: pa.float32() for name in numeric_names(spec)}
     for name in input_columns(spec):
-        columns.setdefault(name, spec.column_type(name).arrow)
+        columns.setdefault(name, ARROW_TYPES[spec.column_type(name)])
     return pa.schema(columns, metadata={SPEC_KEY: dataset_fingerprint(spec)})
 
 
@@ -170,7 +171,7 @@ def _gather(task: AssembleTask) -> tuple[pa.Table, dict[str, npt.NDArray[np.floa
 
 def _empty_wide(spec: Spec) -> pa.Table:
     columns = {EVENT_ID: pa.string(), EVENT_TIME: pa.int64(), KIND: pa.string()}
-    columns |= {name: spec.column_type(name).arrow for name in input_columns(spec)}
+    columns |= {name: ARROW_TYPES[spec.column_type(name)] for name in input_columns(spec)}
     return pa.schema(columns).empty_table()
 
 

@@ -59,7 +59,8 @@ def test_state_goes_on_over_midnight(write, run, tmp_path):
 def test_duckdb_polars_and_pandas_read_the_dataset(write, run, tmp_path, spec):
     run(write(make_events(300)))
     pattern = str(tmp_path / "out" / "features" / "*" / "*.parquet")
-    count = duckdb.sql(f"select count(*), count(distinct date) from '{pattern}'").fetchone()
+    query = f"select count(*), count(distinct date) from '{pattern}'"
+    [count] = duckdb.sql(query).fetchall()
     assert count == (300, 3)
     assert len(read(tmp_path / "out")) == 300
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 300
@@ -97,7 +98,8 @@ def test_duplicates_are_dropped_counted_and_do_not_count(write, run, tmp_path):
     events = make_events(200)
     run(write(events), out="clean")
     report = run(write(events + events[::7], folder="again"), out="doubled")
-    assert report.duplicates == len(events[::7])
+    inside = [event for event in events[::7] if event["at"] < "2026-03-04"]
+    assert report.duplicates == len(inside)
     clean, doubled = read(tmp_path / "clean"), read(tmp_path / "doubled")
     assert clean.equals(doubled)
 
@@ -275,11 +277,11 @@ def test_all_events_at_the_same_time(write, run, tmp_path):
 
 def test_a_clock_in_the_far_future_changes_no_other_day(write, run, tmp_path):
     events = make_events(100)
-    run(write(events), out="plain")
+    outside = run(write(events), out="plain").outside
     far = [{"id": "far", "at": "2090-01-01T00:00:00Z", "kind": "post", "who": "w1"}]
     absurd = [{"id": "absurd", "at": "9999-01-01T00:00:00Z", "kind": "post", "who": "w1"}]
     report = run(write(events + far + absurd, folder="far"), out="far-out")
-    assert report.outside == 1 and report.dead == {"bad_time": 1}
+    assert report.outside == outside + 1 and report.dead == {"bad_time": 1}
     assert read(tmp_path / "plain").equals(read(tmp_path / "far-out"))
 
 
