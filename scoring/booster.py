@@ -1,0 +1,73 @@
+"""The booster: XGBoost, loaded from UBJSON, asked in place.
+
+What enters: model inputs float32 `[n, D]`, NaN for missing. What leaves: log odds, and for rows
+that need a reason the part of each input in them. `inplace_predict` walks each row's trees by
+itself, so a row's bits do not depend on the batch (DESIGN section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from configs.errors import BundleError
+
+Floats = npt.NDArray[np.float32]
+
+
+class BoosterModel:
+    """A fitted booster.
+
+    Args:
+      booster: with the names of its inputs inside.
+      threads: for prediction; trees are summed per row, so it changes no bit.
+    """
+
+    def __init__(self, booster: xgboost.Booster, threads: int = 1) -> None:
+        booster.set_param({"nthread": threads})
+        self.booster = booster
+
+    def score(self, inputs: Floats) -> Floats:
+        """Log odds: float32 `[n]`."""
+        if len(inputs) == 0:
+            return np.empty(0, np.float32)
+        odds = self.booster.inplace_predict(inputs, predict_type="margin", validate_features=False)
+        return np.asarray(odds, np.float32)
+
+    def contributions(self, inputs: Floats) -> Floats:
+        """What each input adds to the log odds (Lundberg's TreeSHAP): float32 `[n, D + 1]`.
+
+        The last column is the rest. 0.6 ms a row: for events that are acted on.
+        """
+        names = self.booster.feature_names
+        matrix = xgboost.DMatrix(inputs, feature_names=names, missing=np.nan)
+        made: Floats = self.booster.predict(matrix, pred_contribs=True)
+        return made
+
+    def save(self, path: Path) -> None:
+        """Writes UBJSON."""
+        self.booster.save_model(path)
+
+    @classmethod
+    def load(cls, path: Path, names: Sequence[str]) -> BoosterModel:
+        """Reads UBJSON.
+
+        Raises:
+          BundleError: the file is damaged, or has other inputs than `names`.
+        """
+        booster = xgboost.Booster()
+        try:
+            booster.load_model(bytearray(path.read_bytes()))
+        except (xgboost.core.XGBoostError, OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise BundleError(f"{path.name} is damaged: {first}") from error
+        if booster.feature_names is not None and list(booster.feature_names) != list(names):
+            raise BundleError(
+                f"{path.name} was fitted on {len(booster.feature_names)} inputs, the spec makes "
+                f"{len(names)}, or others; train anew with `lockstep nightly`"
+            )
+        return cls(booster)

@@ -1,0 +1,76 @@
+"""From log odds to the share of abuse among events with such a score.
+
+What enters: raw scores float32. What leaves: float64 in [0, 1]. Two curves: Platt's sigmoid, and
+straight lines between knots (isotonic). `scipy.special.expit` computes one value at a time, so a
+row's bits do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+
+from configs.errors import BundleError
+from scoring.arrays import load_json, save_json
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A rising curve.
+
+    Attributes:
+      slope, offset: of the sigmoid `1 / (1 + exp(-(slope * raw + offset)))`, where there are no
+        knots.
+      raw, share: knots; flat outside them.
+      reason: why this curve, in words.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    raw: tuple[float, ...] = ()
+    share: tuple[float, ...] = ()
+    reason: str = ""
+
+    def apply(self, raw: npt.NDArray[np.float32]) -> Floats:
+        """Shares: float64 `[n]`.
+
+        >>> Calibration(slope=2.0).apply(np.array([0.0], np.float32)).tolist()
+        [0.5]
+        """
+        values = raw.astype(np.float64)
+        if self.raw:
+            return np.interp(values, self.raw, self.share)
+        return np.asarray(scipy.special.expit(self.slope * values + self.offset), np.float64)
+
+    def save(self, path: Path) -> None:
+        """Writes JSON."""
+        save_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Reads what `save` wrote.
+
+        Raises:
+          BundleError: the file is damaged, or the curve does not rise.
+        """
+        value = load_json(path)
+        try:
+            made = cls(
+                slope=float(value["slope"]),
+                offset=float(value["offset"]),
+                raw=tuple(map(float, value["raw"])),
+                share=tuple(map(float, value["share"])),
+                reason=str(value["reason"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path.name} is damaged: {error}") from error
+        rises = made.slope > 0 and all(np.diff(made.raw) > 0) and all(np.diff(made.share) >= 0)
+        if not rises or len(made.raw) != len(made.share):
+            raise BundleError(f"{path.name}: the calibration curve does not rise")
+        return made

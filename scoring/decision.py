@@ -1,0 +1,89 @@
+"""From a calibrated score to an action: the first threshold that is reached, strictest first.
+
+What enters: scores, and the policy as it was found (`training.thresholds`). What leaves: an action
+per event, and the id under which a consumer knows the decision again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.errors import BundleError
+from scoring.arrays import load_json, save_json
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionThreshold:
+    """An action fires at scores at or above `value`; None: never, for want of evidence."""
+
+    action: str
+    value: float | None
+    min_precision: float
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecisionPolicy:
+    """Thresholds, strictest first, and what is done below all of them."""
+
+    thresholds: tuple[ActionThreshold, ...]
+    default: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Actions by the numbers that `decide` gives: the default is 0."""
+        return (self.default, *(one.action for one in self.thresholds))
+
+    def decide(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
+        """The number of each event's action: int8 `[n]`.
+
+        >>> policy = DecisionPolicy((ActionThreshold("block", 0.9, 0.95),), "allow")
+        >>> policy.decide(np.array([0.9, 0.2])).tolist()
+        [1, 0]
+        """
+        made = np.zeros(len(scores), np.int8)
+        for number, one in reversed(list(enumerate(self.thresholds, 1))):
+            if one.value is not None:
+                made[scores >= one.value] = number
+        return made
+
+    def threshold_of(self, action: int) -> float | None:
+        """The threshold that an action's number stands for; None for the default."""
+        return self.thresholds[action - 1].value if action else None
+
+    def save(self, path: Path) -> None:
+        """Writes JSON."""
+        save_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> DecisionPolicy:
+        """Reads what `save` wrote.
+
+        Raises:
+          BundleError: the file is damaged.
+        """
+        value = load_json(path)
+        try:
+            thresholds = tuple(ActionThreshold(**one) for one in value["thresholds"])
+            return cls(thresholds, str(value["default"]))
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"{path.name} is damaged: {error}") from error
+
+
+def decision_id(use: str, event_id: str) -> str:
+    """The id of the decision about an event: the same whenever and by whatever bundle it is made.
+
+    So a consumer that remembers ids acts on an event once, also across a swap of bundles.
+
+    >>> decision_id("chat", "m-1") == decision_id("chat", "m-1")
+    True
+    """
+    digest = hashlib.blake2b(
+        event_id.encode(), digest_size=16, person=b"lockstep", key=use.encode()
+    )
+    return digest.hexdigest()

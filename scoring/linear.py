@@ -1,0 +1,87 @@
+"""The baseline: a linear rule over scaled numbers, categories and the text score.
+
+What enters: model inputs, NaN for null. What leaves: log odds. Columns are added one after the
+other, elementwise: a matrix product would give a row other last bits in another batch (DESIGN
+section 4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scoring.arrays import load_arrays, save_arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearModel:
+    """Weights of a linear rule; a null counts as 0, which after scaling is the mean.
+
+    Attributes:
+      numeric: float64 `[N]`, of the numeric inputs and the text score.
+      categories: float64 `[C, most ids]`, one weight per id of each category.
+      intercept: log odds where all is 0.
+    """
+
+    numeric: npt.NDArray[np.float64]
+    categories: npt.NDArray[np.float64]
+    intercept: float
+
+    def score(
+        self, numeric: npt.NDArray[np.float32], categories: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Log odds: float32 `[n]`.
+
+        Args:
+          numeric: float32 `[n, N]`.
+          categories: int64 `[n, C]`.
+
+        >>> model = LinearModel(np.array([2.0, 1.0]), np.array([[0.0, 3.0]]), -1.0)
+        >>> model.score(np.array([[1, np.nan]], np.float32), np.array([[1]])).tolist()
+        [4.0]
+        """
+        odds = np.full(len(numeric), self.intercept, np.float64)
+        for column, weight in enumerate(self.numeric):
+            values = numeric[:, column].astype(np.float64)
+            odds += np.where(np.isnan(values), 0.0, values) * weight
+        for column, weights in enumerate(self.categories):
+            odds += weights[np.minimum(categories[:, column], len(weights) - 1)]
+        return odds.astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Writes an `.npz`."""
+        save_arrays(
+            path,
+            {
+                "numeric": self.numeric,
+                "categories": self.categories,
+                "intercept": np.array([self.intercept]),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> LinearModel:
+        """Reads what `save` wrote.
+
+        Raises:
+          BundleError: the file is damaged.
+        """
+        arrays = load_arrays(path, ("numeric", "categories", "intercept"))
+        return cls(arrays["numeric"], arrays["categories"], float(arrays["intercept"][0]))
+
+
+def one_hot(categories: npt.NDArray[np.int64], sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Categories as 0 and 1, for fitting: float64 `[n, sum of sizes]`.
+
+    >>> one_hot(np.array([[1], [0]]), [2]).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    blocks = [
+        (categories[:, [column]] == np.arange(size)).astype(np.float64)
+        for column, size in enumerate(sizes)
+    ]
+    return np.concatenate(blocks, 1) if blocks else np.empty((len(categories), 0))

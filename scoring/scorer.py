@@ -1,0 +1,148 @@
+"""The scorer: numeric block and events in, decisions out; what trains, serves and replays.
+
+What enters: a numeric block and its events. What leaves: `Scored`: the exact model inputs, the raw
+and the calibrated score, and the action. Training evaluates through `Models.score`, so what is
+measured is what serves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.schema import Spec
+from scoring.booster import BoosterModel
+from scoring.explanation import InputReason, input_meanings, top_reasons
+from scoring.linear import LinearModel
+from scoring.text_model import TextModel
+from transforms.executor import Executor, Transformed
+from transforms.inputs import numeric_names
+
+if TYPE_CHECKING:
+    from scoring.bundle import Bundle
+
+Floats = npt.NDArray[np.float32]
+
+TEXT_SCORE = "text_score"
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """The fitted models of one bundle; absent ones are None."""
+
+    spec: Spec
+    text: TextModel | None
+    linear: LinearModel | None
+    booster: BoosterModel | None
+
+    def text_scores(self, transformed: Transformed) -> Floats | None:
+        """Log odds of the text model: float32 `[n]`; None without one."""
+        if self.text is None or transformed.text is None:
+            return None
+        return self.text.score(transformed.text)
+
+    def raw(self, which: str, transformed: Transformed, text_scores: Floats | None) -> Floats:
+        """Log odds of one model ("booster", "linear" or "text"): float32 `[n]`.
+
+        Raises:
+          ValueError: the bundle has no such model.
+        """
+        if which == "text" and text_scores is not None:
+            return text_scores
+        if which == "linear" and self.linear is not None:
+            numeric = with_text(transformed.numeric, text_scores)
+            return self.linear.score(numeric, transformed.categories)
+        if which == "booster" and self.booster is not None:
+            return self.booster.score(model_inputs(transformed, text_scores))
+        raise ValueError(f"there is no {which!r} model here")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a scorer makes of n events.
+
+    Attributes:
+      inputs: float32 `[n, D]`, exactly what the model saw (`input_names`).
+      raw: float32 `[n]`, log odds.
+      score: float64 `[n]`, calibrated.
+      action: int8 `[n]`, numbers of `names`.
+      names: actions by number.
+    """
+
+    inputs: Floats
+    raw: Floats
+    score: npt.NDArray[np.float64]
+    action: npt.NDArray[np.int8]
+    names: tuple[str, ...]
+
+    def actions(self) -> list[str]:
+        """The actions' names, one per event."""
+        return [self.names[number] for number in self.action.tolist()]
+
+
+class Scorer:
+    """Scores with a loaded bundle.
+
+    Args:
+      bundle: verified (`scoring.bundle.load_bundle`).
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.names = input_names(bundle.spec)
+        self._executor = Executor(bundle.graph, bundle.spec)
+        self._meanings = input_meanings(bundle.spec)
+
+    def score(self, numeric: Floats, batch: pa.RecordBatch) -> Scored:
+        """Scores events; a row's bits do not depend on the others.
+
+        Args:
+          numeric: float32 `[n, K]` (`transforms.inputs.numeric_block`).
+          batch: the same n events, derived.
+        """
+        bundle = self.bundle
+        transformed = self._executor.transform(numeric, batch)
+        text_scores = bundle.models.text_scores(transformed)
+        raw = bundle.models.raw(bundle.model, transformed, text_scores)
+        score = bundle.calibration.apply(raw)
+        return Scored(
+            inputs=model_inputs(transformed, text_scores),
+            raw=raw,
+            score=score,
+            action=bundle.policy.decide(score),
+            names=bundle.policy.names,
+        )
+
+    def explain(self, scored: Scored, rows: npt.NDArray[np.intp]) -> list[tuple[InputReason, ...]]:
+        """The reasons of some events, in words; empty where the model is no booster."""
+        booster = self.bundle.models.booster
+        if booster is None or self.bundle.model != "booster" or not len(rows):
+            return [() for _ in rows]
+        made = booster.contributions(scored.inputs[rows])
+        return [top_reasons(row, self.names, self._meanings) for row in made]
+
+
+def input_names(spec: Spec) -> tuple[str, ...]:
+    """Names of the booster's inputs: the numeric block, the categories, the text score."""
+    categories = tuple(one.column for one in spec.inputs.categorical)
+    text = (TEXT_SCORE,) if spec.inputs.text is not None else ()
+    return (*numeric_names(spec), *categories, *text)
+
+
+def model_inputs(transformed: Transformed, text_scores: Floats | None) -> Floats:
+    """What the booster sees: float32 `[n, D]`, in the order of `input_names`."""
+    parts = [transformed.numeric, transformed.categories.astype(np.float32)]
+    if text_scores is not None:
+        parts.append(text_scores[:, None])
+    return np.ascontiguousarray(np.concatenate(parts, 1))
+
+
+def with_text(numeric: Floats, text_scores: Floats | None) -> Floats:
+    """Numeric inputs of the linear model: the block, and the text score if there is one."""
+    if text_scores is None:
+        return numeric
+    return np.concatenate([numeric, text_scores[:, None]], 1)
