@@ -8,7 +8,6 @@ section 4).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,16 +71,3 @@ class LinearModel:
         """
         arrays = load_arrays(path, ("numeric", "categories", "intercept"))
         return cls(arrays["numeric"], arrays["categories"], float(arrays["intercept"][0]))
-
-
-def one_hot(categories: npt.NDArray[np.int64], sizes: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Categories as 0 and 1, for fitting: float64 `[n, sum of sizes]`.
-
-    >>> one_hot(np.array([[1], [0]]), [2]).tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    blocks = [
-        (categories[:, [column]] == np.arange(size)).astype(np.float64)
-        for column, size in enumerate(sizes)
-    ]
-    return np.concatenate(blocks, 1) if blocks else np.empty((len(categories), 0))

@@ -1,0 +1,349 @@
+"""One training: text model, booster, baseline, calibration, thresholds, and how good they are.
+
+What enters: the transformed span in total order, its labels, and the slices of time. What leaves:
+the models that serve, and the metrics of the models that were judged. Evaluation goes through
+`scoring`, so what is measured is what serves. No files, no Beam, no randomness but `training.seed`.
+
+    fit slice      -> text model (out of fold for the booster), booster, baseline
+    validation     -> where boosting stops, calibration
+    gate slice     -> thresholds, metrics
+    whole span     -> the same models again (`training.refit`), which then serve
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import scipy.sparse
+
+from configs.errors import EvidenceError
+from configs.schema import Spec, Training
+from scoring.booster import BoosterModel
+from scoring.calibration import Calibration
+from scoring.decision import ActionThreshold, DecisionPolicy
+from scoring.linear import LinearModel
+from scoring.scorer import Models, input_names, model_inputs, with_text
+from scoring.text_model import TextModel
+from training.boosting import Sample, fit_booster, total_gain
+from training.calibrate import Sigmoid, fit_calibration
+from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
+from training.evaluate import Metrics, evaluate
+from training.folds import chain_forward, time_blocks
+from training.labels import POSITIVE, UNLABELLED
+from training.logistic import fit_logistic
+from training.thresholds import Threshold, choose_thresholds
+from transforms.executor import Transformed
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """The scored events of a training span, in total order.
+
+    Attributes:
+      transformed: `[n]` rows of the TFT graph.
+      event_times: int64 `[n]`, microseconds UTC, not falling.
+      labels: int8 `[n]`: 1, 0, -1.
+      groups: string `[n]` (`spec.evaluation.group`), or None.
+    """
+
+    transformed: Transformed
+    event_times: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int8]
+    groups: pa.Array | pa.ChunkedArray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What a training has made.
+
+    Attributes:
+      models: that serve, refitted on the whole span if the config says so.
+      judged: that the metrics are of.
+      calibration, policy: of the judged models, kept for the serving ones.
+      thresholds: with the evidence for each, or why there is none.
+      metrics: of the serving kind of model on the gate slice.
+      baseline: of the linear model on the same events, calibrated the same way; None if it serves.
+      counts: labels by slice.
+      gains: input -> gain of the judged booster (or |weight| of a linear model).
+      notes: JSON-able provenance: rounds, class weight, why this calibration.
+    """
+
+    models: Models
+    judged: Models
+    calibration: Calibration
+    policy: DecisionPolicy
+    thresholds: tuple[Threshold, ...]
+    metrics: Metrics
+    baseline: Metrics | None
+    counts: dict[str, LabelCounts]
+    gains: dict[str, float]
+    notes: dict[str, Any]
+
+
+def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2) -> Fitted:
+    """Trains on a span.
+
+    Args:
+      spec: the use; `spec.training` is there.
+      span: scored events of `cut.span`, in total order.
+      cut: the slices of time.
+      threads: for XGBoost; fixed, since sums depend on it.
+
+    Raises:
+      EvidenceError: a slice holds one class only.
+    """
+    training = _training(spec)
+    times, labels = span.event_times, span.labels
+    where = {
+        "fit": cut.fit.mask(times),
+        "validation": cut.validation.mask(times),
+        "gate": cut.gate.mask(times),
+    }
+    ranges = {"fit": cut.fit, "validation": cut.validation, "gate": cut.gate}
+    counts = {
+        name: require_both_classes(name, ranges[name], labels[mask]) for name, mask in where.items()
+    }
+    known = labels != UNLABELLED
+    fit_rows = np.flatnonzero(where["fit"] & known)
+    check_rows = np.flatnonzero(where["validation"] & known)
+    gate_rows = np.flatnonzero(where["gate"])
+    weight = class_weight(training, labels[fit_rows])
+    judged, rounds = fit_models(spec, span, fit_rows, weight, check_rows, threads=threads)
+    made = {name: _raw_on(judged, name, span, check_rows) for name in _served(training)}
+    calibrations = {name: _calibration(raw, labels[check_rows]) for name, raw in made.items()}
+    calibration = calibrations[training.model]
+    raw = _raw_on(judged, training.model, span, gate_rows)
+    scores, gate_labels = calibration.apply(raw), labels[gate_rows]
+    thresholds = choose_thresholds(scores, gate_labels, spec.policy.actions)
+    groups = None if span.groups is None else span.groups.take(pa.array(gate_rows))
+    metrics = evaluate(
+        scores,
+        gate_labels,
+        times[gate_rows],
+        ranks=raw,
+        thresholds=thresholds,
+        groups=groups,
+        top=spec.evaluation.top,
+        seed=training.seed,
+    )
+    baseline = None
+    if training.model != "linear":
+        plain = _raw_on(judged, "linear", span, gate_rows)
+        baseline = evaluate(
+            calibrations["linear"].apply(plain),
+            gate_labels,
+            times[gate_rows],
+            ranks=plain,
+            groups=groups,
+            top=spec.evaluation.top,
+            seed=training.seed,
+        )
+    models = judged
+    if training.refit:
+        every = np.flatnonzero(known)
+        models, _ = fit_models(spec, span, every, weight, None, rounds, threads)
+    return Fitted(
+        models=models,
+        judged=judged,
+        calibration=calibration,
+        policy=_policy(spec, thresholds),
+        thresholds=thresholds,
+        metrics=metrics,
+        baseline=baseline,
+        counts={**counts, "span": count_labels(labels)},
+        gains=_gains(spec, judged),
+        notes={
+            "rounds": rounds,
+            "positive_weight": weight,
+            "calibration": calibration.reason,
+            "refit": training.refit,
+            "trained_from_us": cut.span.start_us,
+            "trained_until_us": cut.span.end_us if training.refit else cut.validation.end_us,
+        },
+    )
+
+
+def fit_models(
+    spec: Spec,
+    span: Span,
+    rows: Rows,
+    positive_weight: float,
+    check_rows: Rows | None,
+    rounds: int | None = None,
+    threads: int = 2,
+) -> tuple[Models, int]:
+    """Text model, baseline and booster of some labelled rows; and the booster's rounds.
+
+    Args:
+      rows: labelled rows of the span, ascending.
+      positive_weight: of a positive against a negative.
+      check_rows: later labelled rows that end the boosting; None: exactly `rounds`.
+    """
+    training = _training(spec)
+    transformed, labels = span.transformed, span.labels
+    text = _fit_text(training, transformed, labels, rows, positive_weight)
+    scores = _text_scores(training, span, rows, text, positive_weight)
+    linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight)
+    booster, used = None, 0
+    if training.model == "booster":
+        sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows])
+        check = None
+        if check_rows is not None and training.early_stopping:
+            later = transformed.take(check_rows)
+            later_scores = text.score(later.text) if text and later.text is not None else None
+            check = Sample(model_inputs(later, later_scores), labels[check_rows])
+        boosted = fit_booster(
+            training,
+            input_names(spec),
+            sample,
+            positive_weight,
+            check=check,
+            rounds=rounds if rounds is not None else training.rounds,
+            threads=threads,
+        )
+        booster, used = BoosterModel(boosted.booster), boosted.rounds
+    return Models(spec, text, linear, booster), used
+
+
+def class_weight(training: Training, labels: npt.NDArray[np.int8]) -> float:
+    """The weight of a positive against a negative that the config asks for.
+
+    >>> class_weight(Training(1, 1, positive_weight="balanced"), np.array([1, 0, 0], np.int8))
+    2.0
+    """
+    if training.positive_weight != "balanced":
+        return float(training.positive_weight)
+    positives = int(np.count_nonzero(labels == POSITIVE))
+    return (len(labels) - positives) / max(positives, 1)
+
+
+def _training(spec: Spec) -> Training:
+    if spec.training is None or spec.labels is None:
+        raise EvidenceError(
+            f"the config {spec.name!r} has no training or no labels section; add both to train"
+        )
+    return spec.training
+
+
+def _served(training: Training) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((training.model, "linear")))
+
+
+def _fit_text(
+    training: Training,
+    transformed: Transformed,
+    labels: npt.NDArray[np.int8],
+    rows: Rows,
+    positive_weight: float,
+) -> TextModel | None:
+    if transformed.text is None:
+        return None
+    made = fit_logistic(
+        transformed.text[rows].astype(np.float64),
+        labels[rows],
+        regularisation=training.text_regularisation,
+        positive_weight=positive_weight,
+    )
+    return None if made is None else TextModel(made.weights, made.intercept)
+
+
+def _text_scores(
+    training: Training,
+    span: Span,
+    rows: Rows,
+    text: TextModel | None,
+    positive_weight: float,
+) -> Floats | None:
+    """Scores of the text model for its own training rows, out of fold by time."""
+    csr = span.transformed.text
+    if text is None or csr is None:
+        return None
+
+    def fit_and_score(known: Rows, asked: Rows) -> Floats | None:
+        made = _fit_text(training, span.transformed, span.labels, rows[known], positive_weight)
+        return None if made is None else made.score(csr[rows[asked]])
+
+    blocks = time_blocks(span.event_times[rows], training.text_folds)
+    return chain_forward(blocks, fit_and_score)
+
+
+def _fit_linear(
+    spec: Spec,
+    transformed: Transformed,
+    text_scores: Floats | None,
+    labels: npt.NDArray[np.int8],
+    positive_weight: float,
+) -> LinearModel | None:
+    numeric = np.nan_to_num(with_text(transformed.numeric, text_scores).astype(np.float64), nan=0.0)
+    sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
+    inputs: Any = numeric
+    if sizes:
+        inputs = scipy.sparse.hstack(
+            [scipy.sparse.csr_matrix(numeric), one_hot(transformed.categories, sizes)], "csr"
+        )
+    made = fit_logistic(inputs, labels, positive_weight=positive_weight)
+    if made is None:
+        return None
+    weights = np.zeros((len(sizes), max(sizes, default=0)))
+    at = numeric.shape[1]
+    for column, size in enumerate(sizes):
+        weights[column, :size] = made.weights[at : at + size]
+        at += size
+    return LinearModel(made.weights[: numeric.shape[1]], weights, made.intercept)
+
+
+def one_hot(categories: npt.NDArray[np.int64], sizes: list[int]) -> scipy.sparse.csr_matrix:
+    """Categories as sparse 0 and 1: CSR float64 `[n, sum of sizes]`.
+
+    >>> one_hot(np.array([[1], [0]]), [2]).toarray().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    count, width = categories.shape
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    indices = (np.minimum(categories, np.array(sizes) - 1) + starts).ravel()
+    return scipy.sparse.csr_matrix(
+        (np.ones(count * width), indices, np.arange(count + 1) * width),
+        shape=(count, int(sum(sizes))),
+    )
+
+
+def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:
+    part = span.transformed.take(rows)
+    return models.raw(which, part, models.text_scores(part))
+
+
+def _calibration(raw: Floats, labels: npt.NDArray[np.int8]) -> Calibration:
+    made = fit_calibration(raw, labels)
+    if isinstance(made.curve, Sigmoid):
+        return Calibration(made.curve.slope, made.curve.offset, reason=made.reason)
+    return Calibration(
+        raw=tuple(map(float, made.curve.raw)),
+        share=tuple(map(float, made.curve.share)),
+        reason=made.reason,
+    )
+
+
+def _policy(spec: Spec, thresholds: tuple[Threshold, ...]) -> DecisionPolicy:
+    return DecisionPolicy(
+        tuple(
+            ActionThreshold(one.action, one.value, one.min_precision, one.reason)
+            for one in thresholds
+        ),
+        spec.policy.default,
+    )
+
+
+def _gains(spec: Spec, models: Models) -> dict[str, float]:
+    if models.booster is not None:
+        return total_gain(models.booster.booster)
+    if models.linear is None:
+        return {}
+    names = [*input_names(spec)[: len(models.linear.numeric)]]
+    return dict(zip(names, np.abs(models.linear.numeric).tolist(), strict=False))
