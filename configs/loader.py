@@ -284,6 +284,7 @@ def _training(root: Section) -> Training | None:
         positive_weight=weight,
         model=section.choice("model", ("booster", "linear", "text"), "booster"),
         analyse_rows=section.integer("analyse_rows", 1_000_000, least=1),
+        train_rows=section.integer("train_rows", 2_000_000, least=1),
         seed=section.integer("seed", 0),
     )
     section.done()

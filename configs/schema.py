@@ -278,6 +278,7 @@ class Training:
       text_folds: consecutive time blocks for out-of-fold text scores.
       positive_weight: "balanced" or a number: the weight of a positive against a negative.
       analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
+      train_rows: at most so many scored events of the span (hash-sampled likewise) are used.
     """
 
     span_us: int
@@ -293,6 +294,7 @@ class Training:
     positive_weight: float | str = 1.0
     model: str = "booster"  # which serves: "booster", "linear" or "text"
     analyse_rows: int = 1_000_000
+    train_rows: int = 2_000_000
     seed: int = 0
 
 

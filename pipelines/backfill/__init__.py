@@ -1,13 +1,8 @@
 """Backfill: the batch driver of the one feature graph. `run.backfill` is the door."""
 
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill_plan
-from pipelines.backfill.run import (
-    BackfillReport,
-    backfill,
-    backfill_locked,
-    read_features,
-    read_verdicts,
-)
+from pipelines.backfill.published import read_features, read_verdicts
+from pipelines.backfill.run import BackfillReport, backfill, backfill_locked
 
 __all__ = [
     "BackfillPlan",

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint
@@ -357,40 +356,3 @@ def _day_verdicts(spec: Spec, day: DayPieces) -> pa.Table:
         table.column(EVENT_TIME).to_numpy(), table.column(EVENT_ID).combine_chunks()
     )
     return table.take(pa.array(order)).cast(schema).replace_schema_metadata(schema.metadata)
-
-
-def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -> pa.Table:
-    """Columns of published days' scored events, in total order.
-
-    Raises:
-      InputError: a day is not there, or holds no such column.
-    """
-    tables = []
-    for day in days:
-        layout.read_marker(day)
-        for part in sorted(layout.features(day).glob("part-*.parquet")):
-            missing = set(columns) - set(pq.read_schema(part).names)
-            if missing:
-                raise InputError(
-                    f"{part} has no column {sorted(missing)[0]!r}; it was made under another spec. "
-                    "Run `lockstep backfill --only-new-features` for these days"
-                )
-            tables.append(pq.read_table(part, columns=columns, partitioning=None))
-    if not tables:
-        raise InputError(f"{layout.root}: no days given; name at least one")
-    return pa.concat_tables(tables)
-
-
-def read_verdicts(layout: Layout, until: dt.date) -> pa.Table:
-    """All verdicts that became known before midnight at the start of `until`."""
-    tables = [
-        pq.read_table(part, partitioning=None)
-        for day in layout.published()
-        if day < until
-        for part in sorted(layout.verdicts(day).glob("part-*.parquet"))
-    ]
-    if not tables:
-        raise InputError(
-            f"{layout.root} holds no day before {until}; run `lockstep backfill` for earlier days"
-        )
-    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])

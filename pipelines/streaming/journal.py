@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ class Journal:
         """Drops segments whose steps lie all at or before `through`, but for the newest days."""
         segments = list_segments(self.root)
         days = sorted({path.parent.name for _, path in segments})[-keep_days:]
-        for (_, path), (following, _) in zip(segments, segments[1:], strict=False):
+        for (_, path), (following, _) in itertools.pairwise(segments):
             if following <= through + 1 and path.parent.name not in days:
                 path.unlink()
 

@@ -1,0 +1,49 @@
+"""Reads what a backfill has published."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.errors import InputError
+from pipelines.layout import Layout
+
+
+def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -> pa.Table:
+    """Columns of published days' scored events, in total order.
+
+    Raises:
+      InputError: a day is not there, or holds no such column.
+    """
+    tables = []
+    for day in days:
+        layout.read_marker(day)
+        for part in sorted(layout.features(day).glob("part-*.parquet")):
+            missing = set(columns) - set(pq.read_schema(part).names)
+            if missing:
+                raise InputError(
+                    f"{part} has no column {sorted(missing)[0]!r}; it was made under another spec. "
+                    "Run `lockstep backfill --only-new-features` for these days"
+                )
+            tables.append(pq.read_table(part, columns=columns, partitioning=None))
+    if not tables:
+        raise InputError(f"{layout.root}: no days given; name at least one")
+    return pa.concat_tables(tables)
+
+
+def read_verdicts(layout: Layout, last: dt.date) -> pa.Table:
+    """All verdicts that became known on the published days up to `last`, included."""
+    tables = [
+        pq.read_table(part, partitioning=None)
+        for day in layout.published()
+        if day <= last
+        for part in sorted(layout.verdicts(day).glob("part-*.parquet"))
+    ]
+    if not tables:
+        raise InputError(
+            f"{layout.root} holds no day up to {last}; run `lockstep backfill` for earlier days"
+        )
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])

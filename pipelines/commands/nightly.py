@@ -1,0 +1,59 @@
+"""`lockstep nightly`: the job that a scheduler starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(nightly)
+
+
+def nightly(
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
+    source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
+    as_of: Annotated[str, typer.Option(help="The night: 2026-03-11 uses all before that day.")],
+    since: Annotated[str | None, typer.Option(help="First day of a first run.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes of the backfill.")] = 1,
+    promote: Annotated[bool, typer.Option(help="Serve a bundle that passes the gate.")] = True,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Bring features up to the night, train, judge, and serve the bundle if it is good."""
+    from pipelines.commands._shared import config_path, load_config
+    from pipelines.layout import parse_day
+    from pipelines.nightly import NightlyRequest
+    from pipelines.nightly import nightly as run
+    from pipelines.progress import choose_progress
+
+    spec = load_config(config)
+    outcome = run(
+        NightlyRequest(
+            spec=spec,
+            config=config_path(config).read_text(),
+            source=source,
+            out=out,
+            as_of=parse_day(as_of),
+            workers=workers,
+            since=parse_day(since) if since else None,
+            promote=promote,
+        ),
+        choose_progress(quiet or as_json),
+    )
+    if as_json:
+        print(json.dumps(json.loads(outcome.report.to_json())))
+        return
+    metrics = outcome.report.metrics
+    print(outcome.report.summary)
+    if metrics is not None:
+        print(
+            f"  AUC {metrics.auc:.3f}, average precision {metrics.average_precision:.3f} on "
+            f"{metrics.labelled:,} events with {metrics.positives:,} positives"
+        )
+    print(f"  bundle  {outcome.folder}\n  page    {outcome.page}")

@@ -1,0 +1,116 @@
+"""Published days as training and evaluation read them: numeric block, events, labels.
+
+What enters: an output folder and ranges of time. What leaves: `Scored events` in memory, in total
+order, with what was known about them at a given moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.analyze import sample_rows
+from pipelines.backfill import read_features, read_verdicts
+from pipelines.backfill.stage import input_columns
+from pipelines.layout import Days, Layout, day_of
+from training.labels import resolve
+from transforms.inputs import numeric_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Scored events of a range of time, in total order.
+
+    Attributes:
+      numeric: float32 `[n, K]`, in the order of `transforms.inputs.numeric_names`.
+      events: event_id, event_time, and the columns that inputs are made of.
+      times: int64 `[n]`, microseconds UTC.
+      labels: int8 `[n]`, as known at the given moment: 1, 0, -1.
+    """
+
+    numeric: npt.NDArray[np.float32]
+    events: pa.Table
+    times: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Dataset:
+        """Some rows, in order."""
+        events = self.events.take(pa.array(rows)).combine_chunks()
+        return Dataset(self.numeric[rows], events, self.times[rows], self.labels[rows])
+
+    def group(self, spec: Spec) -> pa.ChunkedArray | None:
+        """The column of `spec.evaluation.group`, or None."""
+        return self.events.column(spec.evaluation.group) if spec.evaluation.group else None
+
+    def batch(self) -> pa.RecordBatch:
+        """The events as one batch."""
+        batches = self.events.combine_chunks().to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], self.events.schema)
+
+
+def load_dataset(
+    spec: Spec, layout: Layout, start_us: int, end_us: int, as_of_us: int, most: int | None = None
+) -> Dataset:
+    """Scored events of `[start_us, end_us)`, with labels as known before `as_of_us`.
+
+    Args:
+      spec: the use; names the columns.
+      layout: of the output folder.
+      start_us, end_us: half-open range of event times, microseconds UTC.
+      as_of_us: the moment of knowing.
+      most: at most about so many events, chosen by the hash of their id.
+
+    Raises:
+      InputError: a day of the range is not there.
+    """
+    days = list(Days(day_of(start_us), day_of(end_us - 1)))
+    names = numeric_names(spec)
+    other = [name for name in input_columns(spec) if name not in names]
+    columns = [EVENT_ID, EVENT_TIME, *names, *other]
+    parts = []
+    for day in days:
+        table = read_features(layout, [day], columns)
+        times = table.column(EVENT_TIME).to_numpy()
+        inside = (times >= start_us) & (times < end_us)
+        parts.append(table if inside.all() else table.filter(pa.array(inside)))
+    table = pa.concat_tables(parts)
+    if most is not None and table.num_rows > most:
+        table = table.take(pa.array(sample_rows(table.column(EVENT_ID).combine_chunks(), most)))
+    events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
+    times = events.column(EVENT_TIME).to_numpy()
+    return Dataset(
+        numeric=_stack(table, names),
+        events=events,
+        times=times,
+        labels=_labels(spec, layout, events, times, as_of_us),
+    )
+
+
+def _labels(
+    spec: Spec,
+    layout: Layout,
+    events: pa.Table,
+    times: npt.NDArray[np.int64],
+    as_of_us: int,
+) -> npt.NDArray[np.int8]:
+    if spec.labels is None:
+        raise InputError(f"the config {spec.name!r} has no labels section; add one to train")
+    verdicts = read_verdicts(layout, day_of(as_of_us - 1))
+    return resolve(spec.labels, events.column(EVENT_ID), times, verdicts, as_of_us)
+
+
+def _stack(table: pa.Table, names: Iterable[str]) -> npt.NDArray[np.float32]:
+    columns = [table.column(name) for name in names]
+    block = np.empty((table.num_rows, len(columns)), np.float32)
+    for index, column in enumerate(columns):
+        block[:, index] = column.to_numpy()
+    return block
