@@ -8,6 +8,7 @@ Results go to standard output, progress and errors to standard error. Exit codes
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -49,7 +50,8 @@ def main() -> None:
         rich_markup_mode="rich",
     )
     for verb in _VERBS:
-        importlib.import_module(f"pipelines.commands.{verb}").register(app)
+        if importlib.util.find_spec(f"pipelines.commands.{verb}"):
+            importlib.import_module(f"pipelines.commands.{verb}").register(app)
     try:
         app(standalone_mode=True)
     except LockstepError as error:

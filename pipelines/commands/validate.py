@@ -1,0 +1,30 @@
+"""`lockstep validate`: everything that is wrong with a config, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(validate)
+
+
+def validate(
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
+) -> None:
+    """Check a config; exits 3 and lists every mistake if there is one."""
+    from configs.fingerprint import fingerprint
+    from pipelines.commands._shared import config_path, load_config
+    from transforms.inputs import numeric_names
+    from transforms.velocity import feature_names
+
+    spec = load_config(config)
+    print(
+        f"{config_path(config)}: fine. {spec.name}, fingerprint {fingerprint(spec)}: "
+        f"{len(spec.kinds)} kinds, {len(spec.columns)} columns, {len(spec.derived)} derived, "
+        f"{len(spec.entities)} entities, {len(feature_names(spec))} features, "
+        f"{len(numeric_names(spec))} numeric inputs"
+    )

@@ -1,0 +1,130 @@
+"""Evaluates a bundle on published days, with labels as known at a later moment.
+
+What enters: a bundle, days, and a moment of knowing. What leaves: metrics of the bundle's model
+through `scoring`, exactly as it serves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.errors import EvidenceError
+from configs.schema import EVENT_ID, Spec
+from pipelines.backfill import read_features, read_verdicts
+from pipelines.dataset import Dataset, load_dataset
+from pipelines.layout import Days, Layout, day_of, day_us
+from pipelines.progress import Progress, Quiet
+from scoring.bundle import Bundle, load_bundle
+from scoring.scorer import Scored, Scorer
+from scoring.store import Store
+from training.dataset import count_labels
+from training.evaluate import Metrics, evaluate
+from training.groups import not_yet_known
+from training.thresholds import Threshold
+from transforms.catalog import CATALOG
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateRequest:
+    """What is asked.
+
+    Attributes:
+      bundle: fingerprint (or a beginning of it), "serving", or a folder.
+      days: of the scored events.
+      as_of: labels are those known before this day; None: the day after the last published one.
+    """
+
+    out: Path
+    bundle: str
+    days: Days
+    as_of: dt.date | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What was found, and on what."""
+
+    bundle: str
+    days: str
+    as_of: str
+    left_out: int
+    metrics: Metrics
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return plain | {"metrics": self.metrics.to_builtins()}
+
+
+def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) -> Evaluation:
+    """Scores days with a bundle and measures it.
+
+    Raises:
+      BundleError: there is no such bundle, or it is damaged.
+      InputError: a day is not there.
+      EvidenceError: no event of these days has a label yet.
+    """
+    say = (progress or Quiet()).say
+    layout = Layout(request.out)
+    folder = Path(request.bundle)
+    if not (folder / "manifest.json").is_file():
+        folder = Store(layout.bundles).path(request.bundle)
+    bundle = load_bundle(folder, CATALOG)
+    as_of = request.as_of or layout.published()[-1] + dt.timedelta(days=1)
+    say(f"reading {request.days}, labels as known before {as_of} …")
+    data = load_dataset(
+        bundle.spec, layout, request.days.start_us, request.days.end_us, day_us(as_of)
+    )
+    total = len(data)
+    keep = known_before(bundle, layout, data, request.days) if total else np.ones(0, np.bool_)
+    if not keep.all():
+        data = data.take(np.flatnonzero(keep))
+    counts = count_labels(data.labels)
+    if counts.positives + counts.negatives == 0:
+        raise EvidenceError(
+            f"none of the {total:,} scored events of {request.days} has a label before {as_of}; "
+            "wait for verdicts, or give a later --as-of"
+        )
+    say(f"scoring {len(data):,} events …")
+    metrics = measure(bundle.spec, bundle, Scorer(bundle).score(data.numeric, data.batch()), data)
+    return Evaluation(bundle.fingerprint, str(request.days), str(as_of), total - len(data), metrics)
+
+
+def measure(spec: Spec, bundle: Bundle, scored: Scored, data: Dataset) -> Metrics:
+    """Metrics of scored events, with the bundle's thresholds."""
+    thresholds = [
+        Threshold(one.action, one.min_precision, 0.95, one.value, 0, 0, None, None, 0.0)
+        for one in bundle.policy.thresholds
+    ]
+    return evaluate(
+        scored.score,
+        data.labels,
+        data.times,
+        ranks=scored.raw,
+        thresholds=thresholds,
+        groups=data.group(spec),
+        top=spec.evaluation.top,
+    )
+
+
+def known_before(
+    bundle: Bundle, layout: Layout, data: Dataset, days: Days
+) -> npt.NDArray[np.bool_]:
+    """Which events are left in: all, or those whose group was not known yet (`drop_known`)."""
+    spec = bundle.spec
+    if not spec.evaluation.drop_known or spec.evaluation.group is None:
+        return np.ones(len(data), np.bool_)
+    group = spec.evaluation.group
+    first = day_of(int(bundle.provenance["trained_from_us"]))
+    span = Days(first, days.last)
+    history = read_features(layout, list(span), [EVENT_ID, group])
+    history = pa.table({EVENT_ID: history.column(EVENT_ID), "group": history.column(group)})
+    verdicts = read_verdicts(layout, days.last)
+    return not_yet_known(data.events.column(group), data.times, history, verdicts)
