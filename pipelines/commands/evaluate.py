@@ -58,7 +58,7 @@ def evaluate(
             f"{made.positives:,}",
             _figure(made.auc),
             _figure(made.average_precision),
-            f"{_figure(made.average_precision_low)}–{_figure(made.average_precision_high)}",
+            f"{_figure(made.average_precision_low)}-{_figure(made.average_precision_high)}",
             _figure(made.brier, 5),
         ]
         if grouped:
@@ -69,10 +69,10 @@ def evaluate(
         for at in one.metrics.at:
             print(
                 f"{one.bundle} {at.action}: threshold {at.value:.4f}, precision "
-                f"{_figure(at.precision)} ({at.precision_low:.3f}–{at.precision_high:.3f}), recall "
+                f"{_figure(at.precision)} ({at.precision_low:.3f}-{at.precision_high:.3f}), recall "
                 f"{_figure(at.recall)}, {at.flagged:,} flagged"
             )
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"

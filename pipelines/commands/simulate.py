@@ -1,0 +1,58 @@
+"""`lockstep simulate`: a made-up chat stream, for demos and scale."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(simulate)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to make; must be empty or absent.")],
+    events: Annotated[str, typer.Option(help="About how many: 200k, 10m.")] = "200k",
+    days: Annotated[int, typer.Option(help="How many days.")] = 10,
+    start: Annotated[str, typer.Option(help="First day, UTC.")] = "2026-03-01",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    format_: Annotated[str, typer.Option("--format", help="parquet or jsonl.")] = "parquet",
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Counts as JSON.")] = False,
+) -> None:
+    """Write a deterministic chat stream; never evidence of detection quality."""
+    from pipelines.layout import parse_day
+    from pipelines.progress import choose_progress
+    from pipelines.simulate import SimulateSettings
+    from pipelines.simulate import simulate as run
+
+    settings = SimulateSettings(
+        out=out,
+        events=_count(events),
+        days=days,
+        start=parse_day(start),
+        seed=seed,
+        format=format_,
+    )
+    counts = run(settings, choose_progress(quiet or as_json))
+    if as_json:
+        print(json.dumps(counts))
+        return
+    print(
+        f"{sum(counts.values()):,} events in {out}: "
+        + ", ".join(f"{n:,} {kind}s" for kind, n in counts.items())
+    )
+
+
+def _count(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([km]?)", text.lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: expected a number such as 5000, 200k or 10m")
+    return int(match[1]) * _SUFFIX[match[2]]
