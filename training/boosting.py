@@ -87,7 +87,7 @@ def fit_booster(
     if check is None:
         wanted = rounds or training.rounds
         return Boosted(xgboost.train(parameters, matrix, wanted), wanted, None)
-    stopping = xgboost.callback.EarlyStopping(training.early_stopping, save_best=True)
+    stopping = xgboost.callback.EarlyStopping(rounds=training.early_stopping, save_best=True)
     made = xgboost.train(
         parameters,
         matrix,

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse
+from threadpoolctl import threadpool_limits
 
 from configs.errors import EvidenceError
 from configs.schema import Spec, Training
@@ -34,7 +35,7 @@ from training.dataset import LabelCounts, Slices, count_labels, require_both_cla
 from training.evaluate import Metrics, evaluate
 from training.folds import chain_forward, time_blocks
 from training.labels import POSITIVE, UNLABELLED
-from training.logistic import fit_logistic
+from training.logistic import Weights, fit_logistic, fit_sparse
 from training.thresholds import Threshold, choose_thresholds
 from transforms.executor import Transformed
 
@@ -99,6 +100,13 @@ def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2) -> Fitted:
     Raises:
       EvidenceError: a slice holds one class only.
     """
+    # One thread for linear algebra: its sums do not depend on the machine then, and on two shared
+    # cores it is three times as fast as two threads that wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(spec, span, cut, threads)
+
+
+def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
     training = _training(spec)
     times, labels = span.event_times, span.labels
     where = {
@@ -242,14 +250,16 @@ def _fit_text(
     labels: npt.NDArray[np.int8],
     rows: Rows,
     positive_weight: float,
+    start: TextModel | None = None,
 ) -> TextModel | None:
     if transformed.text is None:
         return None
-    made = fit_logistic(
+    made = fit_sparse(
         transformed.text[rows].astype(np.float64),
         labels[rows],
         regularisation=training.text_regularisation,
         positive_weight=positive_weight,
+        start=None if start is None else Weights(start.weights, start.intercept),
     )
     return None if made is None else TextModel(made.weights, made.intercept)
 
@@ -265,10 +275,17 @@ def _text_scores(
     csr = span.transformed.text
     if text is None or csr is None:
         return None
+    before: list[TextModel] = []  # each block's model starts where the one before ended
 
     def fit_and_score(known: Rows, asked: Rows) -> Floats | None:
-        made = _fit_text(training, span.transformed, span.labels, rows[known], positive_weight)
-        return None if made is None else made.score(csr[rows[asked]])
+        start = before[-1] if before else None
+        made = _fit_text(
+            training, span.transformed, span.labels, rows[known], positive_weight, start
+        )
+        if made is None:
+            return None
+        before.append(made)
+        return made.score(csr[rows[asked]])
 
     blocks = time_blocks(span.event_times[rows], training.text_folds)
     return chain_forward(blocks, fit_and_score)
@@ -283,12 +300,13 @@ def _fit_linear(
 ) -> LinearModel | None:
     numeric = np.nan_to_num(with_text(transformed.numeric, text_scores).astype(np.float64), nan=0.0)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
-    inputs: Any = numeric
     if sizes:
-        inputs = scipy.sparse.hstack(
+        wide = scipy.sparse.hstack(
             [scipy.sparse.csr_matrix(numeric), one_hot(transformed.categories, sizes)], "csr"
         )
-    made = fit_logistic(inputs, labels, positive_weight=positive_weight)
+        made = fit_sparse(wide, labels, positive_weight=positive_weight)
+    else:
+        made = fit_logistic(numeric, labels, positive_weight=positive_weight)
     if made is None:
         return None
     weights = np.zeros((len(sizes), max(sizes, default=0)))
