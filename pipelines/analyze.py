@@ -22,6 +22,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import EVENT_ID, Spec
 from transforms.hashing import hash_column
+from transforms.quiet import import_tensorflow
 
 BATCH = 8192
 _SEED = 0x616E616C
@@ -70,6 +71,7 @@ def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.in
 
 
 def _write_rows(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, path: Path) -> None:
+    import_tensorflow()
     from transforms.graph import NUMERIC, graph_batch
 
     with pa.OSFile(str(path), "wb") as sink:
@@ -105,7 +107,7 @@ def _read_rows(path: str) -> Iterator[pa.RecordBatch]:
 
 def _run(spec: Spec, width: int, rows: str, scratch: str, folder: str) -> None:
     """Builds and runs the pipeline; in a function, since TFT in module globals crashes at exit."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     import logging
 
     import apache_beam as beam

@@ -151,7 +151,7 @@ def run_share(
         )
 
 
-class RunTask(beam.DoFn):  # type: ignore[misc]
+class RunTask(beam.DoFn):
     """Runs one task and leaves its result, or its failure in words, in `folder`."""
 
     def __init__(self, function: Callable[[Any], Result], folder: str) -> None:

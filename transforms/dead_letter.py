@@ -39,6 +39,7 @@ class Reason(enum.StrEnum):
     TOO_LARGE = "too_large"
     BAD_TIME = "bad_time"
     DUPLICATE_ID = "duplicate_id"
+    LONE_SURROGATE = "lone_surrogate"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,11 @@
 What enters: records as bytes. What leaves: Arrow columns of the wanted members, and the faults of
 records that are no JSON object. `msgspec` decodes strictly (RFC 8259; no NaN, no lone surrogates);
 what it would let pass, a name that appears twice in one object, is found here: two decoders that
-disagree on which one counts would break parity.
+disagree on which one counts would break parity. So would a limit that depends on the caller's
+stack, so depth is counted here too.
+
+A member whose type differs between records becomes a dense union, one child per JSON type, so that
+`transforms.columns` reads each value by its own type, whatever its neighbours in the batch are.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -21,22 +25,29 @@ import pyarrow as pa
 from transforms.dead_letter import Reason
 
 MOST_BYTES = 1_048_576
-"""Longest accepted record; a longer one is dead-lettered before it is parsed."""
+"""Longest accepted record, unless the spec's columns allow longer text."""
+MOST_DEPTH = 32
+"""Deepest accepted nesting of objects and arrays; an event is flat, what it carries may not be."""
 
-RecordFault = tuple[int, Reason, str | None, str]
-"""Row, reason, column, what was expected."""
+RecordFault = tuple[int, Reason, str]
+"""Row, reason, what was expected."""
 
 _MEMBER = re.compile(rb'"\s*:')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LARGEST = 2**63 - 1
+_BEYOND = "9" * 400  # stands for any integer that is too large even for a float
 
 
 def read_json(
-    records: Sequence[bytes], wanted: frozenset[str]
+    records: Sequence[bytes], wanted: frozenset[str], most_bytes: int = MOST_BYTES
 ) -> tuple[dict[str, pa.Array], npt.NDArray[np.int64], list[RecordFault]]:
     """The wanted members of JSON objects, as columns.
 
     Args:
       records: `[m]`.
       wanted: names of members; others are ignored.
+      most_bytes: a longer record is not even parsed.
 
     Returns:
       Columns of `[n]` values; int64 `[n]`: which record each row is; and the faults.
@@ -50,113 +61,111 @@ def read_json(
     faults: list[RecordFault] = []
     decode = msgspec.json.Decoder().decode
     for row, record in enumerate(records):
-        try:
-            if len(record) > MOST_BYTES:
-                faults.append((row, Reason.TOO_LARGE, None, f"at most {MOST_BYTES} bytes"))
-                continue
-            value = decode(record)
-        except RecursionError:
-            faults.append((row, Reason.TOO_DEEP, None, "expected a flat object"))
+        if len(record) > most_bytes:
+            faults.append((row, Reason.TOO_LARGE, f"expected at most {most_bytes} bytes"))
             continue
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            faults.append((row, *_why(record)))
+        if record.count(b"{") + record.count(b"[") > MOST_DEPTH and _depth(record) > MOST_DEPTH:
+            faults.append((row, Reason.TOO_DEEP, f"expected at most {MOST_DEPTH} levels"))
+            continue
+        try:
+            value = decode(record)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            faults.append((row, *_why(record, error)))
             continue
         if type(value) is not dict:
-            faults.append((row, Reason.NOT_AN_OBJECT, None, "expected a JSON object"))
+            faults.append((row, Reason.NOT_AN_OBJECT, "expected a JSON object"))
             continue
-        if len(_MEMBER.findall(record)) != len(value):
-            fault = _look_closely(record)
-            if fault is not None:
-                faults.append((row, *fault))
-                continue
+        if len(_MEMBER.findall(record)) != len(value) and _repeats_a_name(record):
+            faults.append((row, Reason.DUPLICATE_KEY, "expected each member once"))
+            continue
         objects.append(value)
         rows.append(row)
-    columns = {}
-    for name in sorted(wanted):
-        values = [one.get(name) for one in objects]
-        array, wrong = _column(values)
-        columns[name] = array
-        for place in wrong:
-            faults.append((rows[place], Reason.WRONG_TYPE, name, "expected a plain value"))
-    index = np.array(rows, np.int64)
-    dead = {fault[0] for fault in faults}
-    if len(dead) + len(rows) > len(records):  # some rows died of a value
-        keep = np.array([row not in dead for row in rows], np.bool_)
-        index = index[keep]
-        columns = {name: array.filter(pa.array(keep)) for name, array in columns.items()}
-    return columns, index, _first_of_each(faults)
+    columns = {name: _column([one.get(name) for one in objects]) for name in sorted(wanted)}
+    return columns, np.array(rows, np.int64), faults
 
 
-def _column(values: list[Any]) -> tuple[pa.Array, list[int]]:
-    """Values as one Arrow array, and the places of those that no column can hold."""
-    types = set(map(type, values)) - {type(None)}
+def _column(values: list[Any]) -> pa.Array:
+    """Values as one Arrow array: of their type, or a union if they have several."""
+    types = set(map(type, values))
+    types.discard(type(None))
     if not types:
-        return pa.nulls(len(values), pa.string()), []
-    if len(types) == 1 and types <= _PLAIN:
-        try:
-            return pa.array(values), []
-        except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
-            pass
-    if types <= {int, float}:
-        return pa.array([_as_text(value) for value in values], pa.string()), []
-    texts: list[str | None] = []
-    wrong: list[int] = []
-    for place, value in enumerate(values):
-        text = _as_text(value)
-        if text is None and value is not None:
-            wrong.append(place)
-        texts.append(text)
-    return pa.array(texts, pa.string()), wrong
+        return pa.nulls(len(values), pa.string())
+    if types == {str}:
+        return pa.array(values, pa.string())
+    if types == {float}:
+        return pa.array(values, pa.float64())
+    if types == {bool}:
+        return pa.array(values, pa.bool_())
+    if types == {int} and _fits(values):
+        return pa.array(values, pa.int64())
+    return _union(values)
 
 
-_PLAIN = {str, int, float, bool}
-_BEYOND = "9" * 20  # stands for any integer that no column can hold; out of range for all
+def _fits(values: list[int | None]) -> bool:
+    numbers = [value for value in values if value is not None]
+    return min(numbers) >= -_LARGEST - 1 and max(numbers) <= _LARGEST
 
 
-def _as_text(value: Any) -> str | None:
-    """A plain value as text that `transforms.columns` reads back to the same value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value) if value.bit_length() <= 64 else _BEYOND
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return None
-        return value
-    return None
+def _union(values: list[Any]) -> pa.Array:
+    """One child per JSON type; integers beyond 64 bits are digits among the strings."""
+    children: tuple[list[Any], ...] = ([], [], [], [], [])
+    kinds = np.empty(len(values), np.int8)
+    places = np.empty(len(values), np.int32)
+    for row, value in enumerate(values):
+        kind = _KINDS.get(type(value), 0)
+        if kind == 1 and not -_LARGEST - 1 <= value <= _LARGEST:
+            kind, value = 0, _digits(value)
+        kinds[row], places[row] = kind, len(children[kind])
+        children[kind].append([] if kind == 4 else value)
+    arrays = [pa.array(one, type_) for one, type_ in zip(children, _CHILD_TYPES, strict=True)]
+    return pa.UnionArray.from_dense(pa.array(kinds), pa.array(places), arrays)
 
 
-def _why(record: bytes) -> tuple[Reason, str | None, str]:
+_KINDS: dict[type, int] = {str: 0, int: 1, float: 2, bool: 3, list: 4, dict: 4}
+_CHILD_TYPES = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.null()))
+
+
+def _digits(value: int) -> str:
+    return str(value) if value.bit_length() <= 1024 else "-" * (value < 0) + _BEYOND
+
+
+def _depth(record: bytes) -> int:
+    """How deep brackets nest outside of strings; of a broken record, at least up to its fault."""
+    brackets = np.frombuffer(_STRING.sub(b"", record).translate(None, _NOT_BRACKETS), np.uint8)
+    opens = (brackets == ord("{")) | (brackets == ord("["))
+    return int(np.cumsum(np.where(opens, 1, -1)).max(initial=0))
+
+
+def _why(record: bytes, error: Exception) -> tuple[Reason, str]:
+    """The reason why a record does not decode."""
+    if isinstance(error, msgspec.ValidationError):  # the one thing that is valid and refused
+        return Reason.OUT_OF_RANGE, "expected numbers within those of a 64-bit float"
     try:
-        record.decode()
+        text = record.decode()
     except UnicodeDecodeError:
-        return Reason.NOT_UTF8, None, "expected UTF-8"
-    return Reason.NOT_JSON, None, "expected JSON (RFC 8259)"
+        return Reason.NOT_UTF8, "expected UTF-8"
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_int=float)
+    except (ValueError, RecursionError):
+        return Reason.NOT_JSON, "expected JSON (RFC 8259)"
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return Reason.LONE_SURROGATE, "expected surrogates in pairs"
+    return Reason.NOT_JSON, "expected JSON (RFC 8259)"
 
 
-def _look_closely(record: bytes) -> tuple[Reason, str | None, str] | None:
-    """The fault of a record in which an object names a member twice, if one does."""
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _repeats_a_name(record: bytes) -> bool:
+    """Whether some object of a record that decodes names a member twice."""
     repeated = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:
         nonlocal repeated
-        repeated |= len({name for name, _ in pairs}) != len(pairs)
+        repeated = repeated or len({name for name, _ in pairs}) != len(pairs)
 
-    try:
-        json.loads(record, object_pairs_hook=look, parse_int=float)
-    except RecursionError:
-        return Reason.TOO_DEEP, None, "expected a flat object"
-    except ValueError:
-        return Reason.NOT_JSON, None, "expected JSON (RFC 8259)"
-    return (Reason.DUPLICATE_KEY, None, "expected each member once") if repeated else None
-
-
-def _first_of_each(faults: list[RecordFault]) -> list[RecordFault]:
-    first: dict[int, RecordFault] = {}
-    for fault in sorted(faults, key=lambda fault: fault[0]):
-        first.setdefault(fault[0], fault)
-    return list(first.values())
+    json.loads(record, object_pairs_hook=look, parse_int=float)
+    return repeated

@@ -165,7 +165,7 @@ def create_matrix(day: DayPieces, entity: str, width: int) -> None:
         left = day.scored * width
         block = np.full(1 << 20, np.nan, np.float32)
         while left > 0:
-            file.write(block[:left])
+            file.write(block[:left].tobytes())
             left -= len(block)
 
 

@@ -243,7 +243,8 @@ class _Run:
     def _assemble(
         self, days: Sequence[dt.date], pieces: Sequence[DayPieces]
     ) -> dict[str, list[int]]:
-        tasks, parts = [], {}
+        tasks: list[AssembleTask] = []
+        parts: dict[str, list[int]] = {}
         bundle = self._request.bundle
         for day, day_pieces in zip(days, pieces, strict=True):
             times = [

@@ -147,7 +147,8 @@ def _blocks(settings: SimulateSettings, day: int) -> list[tuple[int, int, int]]:
 
 def _cumulative(part: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     steps = np.concatenate([[0], np.cumsum(_HOURS)]) / _HOURS.sum()
-    return np.interp(part, np.arange(25) / 24, steps)
+    made: npt.NDArray[np.float64] = np.interp(part, np.arange(25) / 24, steps)
+    return made
 
 
 def _block(

@@ -60,7 +60,7 @@ def _info(plan: Plan, recipe: Feature) -> FeatureInfo:
 
 
 def _about(recipe: Feature) -> str:
-    aggregate, words = recipe.aggregate, recipe.logic.about
+    aggregate, words = recipe.aggregate, str(recipe.logic.about)
     arguments = aggregate.arguments
     if "column" in arguments:
         words += f" of {arguments['column']}"

@@ -107,7 +107,7 @@ def test_duplicates_are_dropped_counted_and_do_not_count(write, run, tmp_path):
 def test_a_gap_in_time_is_refused(write, run):
     source = write(make_events(50))
     run(source, "2026-03-01")
-    with pytest.raises(InputError, match="2026-03-02..2026-03-02 would be missing"):
+    with pytest.raises(InputError, match=r"2026-03-02\.\.2026-03-02 would be missing"):
         run(source, "2026-03-03")
 
 

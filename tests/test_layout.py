@@ -1,0 +1,59 @@
+"""The house: who imports whom, how long files are, and what must never appear."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAIRCASE = ("pipelines", "training", "scoring", "transforms", "configs")
+FILES = sorted(path for package in STAIRCASE for path in (ROOT / package).rglob("*.py"))
+MOST_LINES = 450
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def imported(path):
+    """Top-level names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            yield (node.module or "").split(".")[0]
+
+
+def test_there_is_code_in_every_room():
+    for package in STAIRCASE:
+        assert (ROOT / package / "py.typed").exists()
+        assert any(path.parts[-2] == package or package in path.parts for path in FILES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_to_its_right(path):
+    room = path.relative_to(ROOT).parts[0]
+    allowed = set(STAIRCASE[STAIRCASE.index(room) :])
+    ours = {name for name in imported(path) if name in STAIRCASE}
+    assert ours <= allowed, f"{path}: {room} must not import {sorted(ours - allowed)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_pickle_is_imported(path):
+    assert not set(imported(path)) & PICKLES
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short_and_say_what_they_are(path):
+    text = path.read_text()
+    assert text.count("\n") <= MOST_LINES
+    assert ast.get_docstring(ast.parse(text)), f"{path}: the first lines say what the file is"
+
+
+def test_no_runner_is_chosen_for_us():
+    chosen = re.compile(r"""runner\s*=\s*["']|DirectRunner\(|multi_threading""")
+    for path in FILES:
+        assert not chosen.search(path.read_text()), path
+
+
+def test_the_tests_are_not_shipped():
+    assert "tests" not in (ROOT / "pyproject.toml").read_text().split("[tool.ruff]")[0]
