@@ -43,7 +43,7 @@ inputs:
 labels: {kind: verdict, subject: subject, positive: "bad == 1", maturity: 1d}
 training: {span: 4d, delay: 1d, gate: 1d, rounds: 20, early_stopping: 5}
 policy: {actions: {block: {min_precision: 0.8}}}
-gate: {min_average_precision: 0.0, min_auc: 0.0, min_positives: 1}
+gate: {min_average_precision: 0.0, min_auc: 0.0, max_drop: 1.0, min_positives: 1}
 """
 
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
