@@ -3,13 +3,13 @@
 What enters: a column as Parquet, CSV or JSON gave it, and its declaration. What leaves: an array
 of exactly the declared Arrow type, null where the value is absent or at fault, and the faults. The
 same facts give the same array whatever the file format was: integers may come as text, times as
-text, integers or Arrow timestamps.
+text, integers or Arrow timestamps (docs/input.md has the table). A row's result depends on its own
+value alone, never on what else is in the batch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from configs.schema import Column, ColumnType
 from transforms.dead_letter import Reason
+from transforms.times import scale_times, text_times
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,14 +31,19 @@ ARROW_TYPES = {
     ColumnType.TIMESTAMP: pa.int64(),
 }
 
-_INTEGER = r"^[+-]?[0-9]{1,19}$"
-_DIGITS = r"^[+-]?[0-9]+$"
+_SHORT = r"^-?[0-9]{1,18}$"  # an integer that Arrow reads itself
+_DIGITS = r"^[+-]?[0-9]+(\.0*)?$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _NONFINITE = r"^[+-]?(?i:nan|inf|infinity)$"
-_TRUE, _FALSE = pa.array(["true", "1", "yes"]), pa.array(["false", "0", "no"])
-_ONE, _ZERO = pa.array(["1"]), pa.array(["0", "-0"])
-_TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|z|[+-]\d\d:?\d\d)?)?$"
-_ZONE = r"(Z|z|[+-]\d\d:?\d\d)$"
+_IS_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_IS_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)
+_TRUE, _FALSE = pa.array(["true", "1", "1.0", "yes"]), pa.array(["false", "0", "0.0", "no"])
+_EXACT = 2.0**53  # whole numbers below it are exact as floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,27 +74,65 @@ def type_column(array: pa.Array, column: Column) -> Typed:
     >>> typed.array.to_pylist(), [str(fault.reason) for fault in typed.faults]
     ([1, None, None], ['wrong_type'])
     """
-    array = _plain(array)
+    if pa.types.is_union(array.type):
+        return _type_union(array, column)
+    array, garbled = _plain(array)
     made = _READERS[column.type](array, column)
-    faults = [fault for fault in made.faults if fault.rows.any()]
-    checked = made.array
-    for fault in _limits(checked, column):
-        if fault.rows.any():
-            faults.append(fault)
-            checked = _without(checked, fault.rows)
-    return Typed(checked, tuple(faults))
+    typed = made.array
+    faults = [fault for fault in (garbled, *made.faults) if fault.rows.any()]
+    for limit in _limits(typed, column):
+        if limit.rows.any():
+            faults.append(limit)
+            typed = _without(typed, limit.rows)
+    return Typed(typed, tuple(faults))
 
 
-def _plain(array: pa.Array) -> pa.Array:
-    """Decodes dictionaries, and brings all kinds of strings and bytes to two."""
+def _type_union(array: pa.UnionArray, column: Column) -> Typed:
+    """Each value read by its own type: the children of a dense union, one after the other."""
+    children = [type_column(array.field(i), column) for i in range(array.type.num_fields)]
+    starts = np.cumsum([0, *(len(child.array) for child in children)])
+    place = starts[array.type_codes.to_numpy()] + array.offsets.to_numpy()
+    faults = []
+    for start, child in zip(starts, children, strict=False):
+        for fault in child.faults:
+            rows = np.zeros(starts[-1], np.bool_)
+            rows[start : start + len(fault.rows)] = fault.rows
+            faults.append(Fault(rows[place], fault.reason, fault.detail))
+    return Typed(pa.concat_arrays([one.array for one in children]).take(place), tuple(faults))
+
+
+def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
+    """Decodes dictionaries, brings all kinds of text and bytes to one, of valid UTF-8."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    kind = array.type
-    if pa.types.is_large_string(kind) or kind == pa.string_view():
-        return array.cast(pa.string())
-    if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return array.cast(pa.binary())
-    return array
+    bad = np.zeros(len(array), np.bool_)
+    if any(is_it(array.type) for is_it in _IS_TEXT):
+        array, bad = _utf8(array.cast(pa.string()))
+    elif any(is_it(array.type) for is_it in _IS_BYTES):
+        array, bad = _utf8(array.cast(pa.binary()))
+    return array, Fault(bad, Reason.NOT_UTF8, "expected UTF-8")
+
+
+def _utf8(array: pa.Array) -> tuple[pa.StringArray, Mask]:
+    """Text or bytes as text, and which rows are no UTF-8 (Parquet files may call such text)."""
+    try:
+        text = array.cast(pa.string())
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        values = [_decoded(one) for one in array.cast(pa.binary()).to_pylist()]
+        text = pa.array(values, pa.string())
+    else:
+        return text, np.zeros(len(array), np.bool_)
+    return text, true_mask(array.is_valid()) & true_mask(text.is_null())
+
+
+def _decoded(data: bytes | None) -> str | None:
+    if data is None:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _read_string(array: pa.Array, column: Column) -> Typed:
@@ -96,82 +140,101 @@ def _read_string(array: pa.Array, column: Column) -> Typed:
         return Typed(array)
     if pa.types.is_integer(array.type):
         return Typed(array.cast(pa.string()))
-    if pa.types.is_binary(array.type):
-        try:
-            return Typed(array.cast(pa.string()))
-        except pa.ArrowInvalid:
-            values = array.to_pylist()
-        texts = [None if one is None else _utf8(one) for one in values]
-        bad = np.array([a is not None and b is None for a, b in zip(values, texts, strict=True)])
-        return Typed(pa.array(texts, pa.string()), (Fault(bad, Reason.NOT_UTF8, "expected UTF-8"),))
+    if pa.types.is_floating(array.type):  # how pandas writes integers of which some are absent
+        values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        valid = true_mask(array.is_valid()) & ~np.isnan(values)
+        with np.errstate(invalid="ignore"):
+            whole = valid & (np.floor(values) == values) & (np.abs(values) < _EXACT)
+        digits = pa.array(np.where(whole, values, 0).astype(np.int64), mask=~whole)
+        wrong = Fault(valid & ~whole, Reason.WRONG_TYPE, "expected a string or an integer")
+        return Typed(digits.cast(pa.string()), (wrong,))
     return _wrong(array, column)
 
 
 def _read_integer(array: pa.Array, column: Column) -> Typed:
+    if pa.types.is_uint64(array.type):
+        bad = true_mask(pc.greater(array, pa.scalar(2**63 - 1, pa.uint64())))
+        fine = _without(array, bad).cast(pa.int64())
+        return Typed(fine, (Fault(bad, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),))
     if pa.types.is_integer(array.type):
-        if pa.types.is_uint64(array.type):
-            bad = _mask(pc.greater(array, pa.scalar(2**63 - 1, pa.uint64())))
-            fine = _without(array, bad).cast(pa.int64())
-            return Typed(fine, (Fault(bad, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),))
         return Typed(array.cast(pa.int64()))
-    if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
+    if pa.types.is_floating(array.type):
         return _integer_from_float(array.cast(pa.float64()))
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())  # exact, where a float would round
     if pa.types.is_string(array.type):
-        text = pc.ascii_trim_whitespace(array)
-        digits = _mask(pc.match_substring_regex(text, _DIGITS))
-        short = _mask(pc.match_substring_regex(text, _INTEGER))
-        values = [
-            int(one) if good else None for one, good in zip(text.to_pylist(), short, strict=True)
-        ]
-        beyond = np.array([v is not None and not -(2**63) <= v < 2**63 for v in values], np.bool_)
-        wide = (digits & ~short) | beyond
-        fine = pa.array([None if b else v for v, b in zip(values, beyond, strict=True)], pa.int64())
-        wrong = _mask(array.is_valid()) & ~digits
-        return Typed(
-            fine,
-            (
-                Fault(wrong, Reason.WRONG_TYPE, "expected an integer"),
-                Fault(wide, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),
-            ),
-        )
+        return _integer_from_text(pc.ascii_trim_whitespace(array))
     return _wrong(array, column)
 
 
 def _integer_from_float(array: pa.Array) -> Typed:
     values = array.to_numpy(zero_copy_only=False)
-    valid = _mask(array.is_valid())
+    valid = true_mask(array.is_valid()) & ~np.isnan(values)  # pandas writes an absent one as NaN
     with np.errstate(invalid="ignore"):
         whole = np.isfinite(values) & (np.floor(values) == values)
-        inside = whole & (np.abs(values) < 2.0**63)
-    fine = pa.array(np.where(inside, values, 0).astype(np.int64), mask=~(inside & valid))
-    nan = valid & np.isnan(values)  # how pandas writes an absent integer
+        inside = valid & whole & (values >= -(2.0**63)) & (values < 2.0**63)
+    fine = pa.array(np.where(inside, values, 0).astype(np.int64), mask=~inside)
     return Typed(
         fine,
         (
-            Fault(valid & ~whole & ~nan, Reason.WRONG_TYPE, "expected an integer"),
+            Fault(valid & ~whole, Reason.WRONG_TYPE, "expected an integer"),
             Fault(valid & whole & ~inside, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),
         ),
     )
 
 
+def _integer_from_text(text: pa.Array) -> Typed:
+    short = true_mask(pc.match_substring_regex(text, _SHORT))
+    valid = true_mask(text.is_valid())
+    fine = _without(text, ~short).cast(pa.int64())
+    if np.array_equal(short, valid):
+        return Typed(fine)
+    whole = true_mask(pc.match_substring_regex(text, _DIGITS)) & ~short
+    number = true_mask(_is_number(text)) & ~short & ~whole  # such as 1e3, which JSON may write
+    other = _integer_from_float(_floats(_without(text, ~number)))
+    values = [_integer(one) for one in _without(text, ~whole).to_pylist()]
+    wide = pa.array(values, pa.int64())
+    beyond = whole & true_mask(wide.is_null())
+    wrong = valid & ~short & ~whole & ~number
+    return Typed(
+        pc.coalesce(fine, wide, other.array),
+        (
+            Fault(wrong, Reason.WRONG_TYPE, "expected an integer"),
+            Fault(beyond, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),
+            *other.faults,
+        ),
+    )
+
+
+def _integer(text: str | None) -> int | None:
+    """Digits as an integer, null if it takes more than 64 bits."""
+    if text is None:
+        return None
+    digits = text.partition(".")[0].lstrip("+-").lstrip("0") or "0"
+    if len(digits) > 19:
+        return None
+    value = -int(digits) if text.startswith("-") else int(digits)
+    return value if -(2**63) <= value < 2**63 else None
+
+
 def _read_number(array: pa.Array, column: Column) -> Typed:
     faults: list[Fault] = []
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())  # so that it rounds as text does
     if pa.types.is_string(array.type):
         text = pc.ascii_trim_whitespace(array)
-        good = _mask(pc.match_substring_regex(text, _NUMBER))
-        nonfinite = _mask(pc.match_substring_regex(text, _NONFINITE))
-        wrong = _mask(array.is_valid()) & ~good & ~nonfinite
+        good = true_mask(_is_number(text))
+        nonfinite = true_mask(pc.match_substring_regex(text, _NONFINITE))
+        wrong = true_mask(array.is_valid()) & ~good & ~nonfinite
         faults.append(Fault(wrong, Reason.WRONG_TYPE, "expected a number"))
         if not column.allow_nonfinite:
             faults.append(Fault(nonfinite, Reason.NOT_FINITE, "expected a finite number"))
-        array = _without(text, ~good).cast(pa.float64())
+        array = _floats(_without(text, ~good))
     elif pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         array = array.cast(pa.float64(), safe=False)
-    elif pa.types.is_decimal(array.type):
-        array = array.cast(pa.float64())
     else:
         return _wrong(array, column)
-    infinite = _mask(pc.invert(pc.is_finite(array)))
+    infinite = true_mask(pc.invert(pc.is_finite(array)))
     if infinite.any():
         if not column.allow_nonfinite:
             faults.append(Fault(infinite, Reason.NOT_FINITE, "expected a finite number"))
@@ -179,95 +242,65 @@ def _read_number(array: pa.Array, column: Column) -> Typed:
     return Typed(array, tuple(faults))
 
 
+def _is_number(text: pa.Array) -> pa.Array:
+    return pc.match_substring_regex(text, _NUMBER)
+
+
+def _floats(text: pa.Array) -> pa.Array:
+    return text.cast(pa.float64())
+
+
 def _read_boolean(array: pa.Array, column: Column) -> Typed:
     if pa.types.is_boolean(array.type):
         return Typed(array)
+    valid = true_mask(array.is_valid())
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        array = array.cast(pa.float64(), safe=False).cast(pa.string())
-        true, false = _ONE, _ZERO
+        values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        valid = valid & ~np.isnan(values)  # pandas writes an absent one as NaN
+        yes, known = valid & (values == 1), valid & ((values == 1) | (values == 0))
     elif pa.types.is_string(array.type):
-        array = pc.ascii_lower(pc.ascii_trim_whitespace(array))
-        true, false = _TRUE, _FALSE
+        text = pc.ascii_lower(pc.ascii_trim_whitespace(array))
+        yes = true_mask(pc.is_in(text, value_set=_TRUE))
+        known = yes | true_mask(pc.is_in(text, value_set=_FALSE))
     else:
         return _wrong(array, column)
-    yes = _mask(pc.is_in(array, value_set=true))
-    known = yes | _mask(pc.is_in(array, value_set=false))
-    wrong = _mask(array.is_valid()) & ~known
-    return Typed(
-        pa.array(yes, mask=~known), (Fault(wrong, Reason.WRONG_TYPE, "expected true or false"),)
-    )
+    wrong = Fault(valid & ~known, Reason.WRONG_TYPE, "expected true or false")
+    return Typed(pa.array(yes, mask=~known), (wrong,))
 
 
 def _read_time(array: pa.Array, column: Column) -> Typed:
     kind = array.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        zone = "UTC" if pa.types.is_timestamp(kind) and kind.tz else None
-        return Typed(array.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64()))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        times = scale_times(array)
+    elif pa.types.is_string(kind):
+        times = text_times(array)
+    else:
         return _read_integer(array, column)
-    if not pa.types.is_string(kind):
-        return _wrong(array, column)
-    text = pc.ascii_trim_whitespace(array)
-    numeric = _mask(pc.match_substring_regex(text, _INTEGER))
-    shaped = _mask(pc.match_substring_regex(text, _TIME))
-    times = _parse_times(_without(text, ~shaped))
-    if numeric.any():
-        whole = _read_integer(_without(text, ~numeric), column).array
-        times = pc.if_else(pa.array(numeric), whole, times)
-    wrong = _mask(array.is_valid()) & _mask(times.is_null())
+    wrong = true_mask(array.is_valid()) & true_mask(times.is_null())
     detail = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or microseconds"
     return Typed(times, (Fault(wrong, Reason.BAD_TIME, detail),))
-
-
-def _parse_times(text: pa.Array) -> pa.Array:
-    """int64 microseconds of RFC 3339 text; UTC where it names no zone; null for no such day."""
-    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")
-    text = pc.replace_substring_regex(text, r"([+-]\d\d):?(\d\d)$", r"\1:\2")
-    zoned = _mask(pc.match_substring_regex(text, _ZONE))
-    plain = _cast_times(_without(text, zoned), None)
-    if not zoned.any():
-        return plain
-    return pc.if_else(pa.array(zoned), _cast_times(_without(text, ~zoned), "UTC"), plain)
-
-
-def _cast_times(text: pa.Array, zone: str | None) -> pa.Array:
-    try:
-        return text.cast(pa.timestamp("us", zone)).cast(pa.int64())
-    except pa.ArrowInvalid:
-        return pa.array([_one_time(one) for one in text.to_pylist()], pa.int64())
-
-
-def _one_time(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-        since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    except (ValueError, OverflowError):
-        return None
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _limits(array: pa.Array, column: Column) -> list[Fault]:
     faults = []
     if column.type is ColumnType.STRING:
-        large = _mask(pc.greater(pc.binary_length(array), column.max_bytes))
+        large = true_mask(pc.greater(pc.binary_length(array), column.max_bytes))
         detail = f"expected at most {column.max_bytes} bytes"
         faults.append(Fault(large, Reason.TOO_LARGE, detail))
     if column.minimum is not None:
-        low = _mask(pc.less(array.cast(pa.float64(), safe=False), float(column.minimum)))
+        low = true_mask(pc.less(array.cast(pa.float64(), safe=False), float(column.minimum)))
         detail = f"expected at least {column.minimum:g}"
         faults.append(Fault(low, Reason.OUT_OF_RANGE, detail))
     if column.maximum is not None:
-        high = _mask(pc.greater(array.cast(pa.float64(), safe=False), float(column.maximum)))
+        high = true_mask(pc.greater(array.cast(pa.float64(), safe=False), float(column.maximum)))
         detail = f"expected at most {column.maximum:g}"
         faults.append(Fault(high, Reason.OUT_OF_RANGE, detail))
     return faults
 
 
 def _wrong(array: pa.Array, column: Column) -> Typed:
-    rows = _mask(array.is_valid())
+    """No value of this type can be meant."""
+    rows = true_mask(array.is_valid())
     nothing = pa.nulls(len(array), ARROW_TYPES[column.type])
     return Typed(nothing, (Fault(rows, Reason.WRONG_TYPE, f"expected a {column.type}"),))
 
@@ -278,19 +311,16 @@ def _without(array: pa.Array, rows: Mask) -> pa.Array:
     return pc.if_else(pa.array(rows), pa.scalar(None, array.type), array)
 
 
-def _mask(array: pa.Array) -> Mask:
-    """True where an Arrow boolean is true; null is false."""
+def true_mask(array: pa.Array) -> Mask:
+    """Where an Arrow boolean is true; null is not: bool `[n]`.
+
+    >>> true_mask(pa.array([True, None])).tolist()
+    [True, False]
+    """
     if array.null_count:
         array = array.fill_null(False)
     mask: Mask = array.to_numpy(zero_copy_only=False)
     return mask
-
-
-def _utf8(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 _READERS: dict[ColumnType, Callable[[pa.Array, Column], Typed]] = {

@@ -11,8 +11,7 @@ A row becomes one event, or one event for each `ingest` rule of the spec.
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Column, ColumnType, Ingest, Spec
-from transforms.columns import ARROW_TYPES, type_column
+from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.expression import evaluate_mask
-from transforms.json_records import read_json
+from transforms.json_records import MOST_BYTES, read_json
 
 Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
 
@@ -44,16 +44,6 @@ class Decoded:
     positions: Int64s
     dead: tuple[DeadLetter, ...]
 
-    def renumbered(self, numbers: Sequence[int], more_dead: tuple[DeadLetter, ...] = ()) -> Decoded:
-        """The same with position i, counted from 0, standing for `numbers[i]`."""
-        index = np.asarray(numbers, np.int64)
-        dead = tuple(
-            dataclasses.replace(letter, position=int(index[letter.position]))
-            for letter in self.dead
-        )
-        positions = index[self.positions] if len(index) else self.positions
-        return Decoded(self.batch, positions, (*more_dead, *dead))
-
 
 def no_events(spec: Spec) -> Decoded:
     """Nothing, typed."""
@@ -70,7 +60,11 @@ def event_schema(spec: Spec) -> pa.Schema:
 
 
 def decode_json(
-    spec: Spec, records: Sequence[bytes], source: str, first_position: int = 0
+    spec: Spec,
+    records: Sequence[bytes],
+    source: str,
+    first_position: int = 0,
+    positions: Int64s | None = None,
 ) -> Decoded:
     """Events of JSON objects.
 
@@ -79,21 +73,31 @@ def decode_json(
       records: one JSON object each, `[m]`.
       source: file or subscription, for dead letters.
       first_position: position of the first record.
+      positions: int64 `[m]`, positions of the records where they do not follow each other.
 
     Returns:
-      Events in the order of the records. Members that the spec does not name are ignored.
+      Events in the order of the records (with several ingest rules: rule after rule). Members that
+      the spec does not name are ignored.
     """
-    columns, rows, faults = read_json(records, source_columns(spec))
+    if positions is None:
+        positions = np.arange(first_position, first_position + len(records))
+    columns, rows, faults = read_json(
+        records, _named_columns(spec), spec.events.aliases, most_bytes(spec)
+    )
     dead = [
-        DeadLetter(Stage.DECODE, reason, source, first_position + row, column, detail)
-        for row, reason, column, detail in faults
+        DeadLetter(Stage.DECODE, reason, source, int(positions[row]), None, detail)
+        for row, reason, detail in faults
     ]
-    made = _events(spec, columns, first_position + rows, source)
-    return Decoded(made.batch, made.positions, (*dead, *made.dead))
+    made = _events(spec, columns, positions[rows], source)
+    return Decoded(made.batch, made.positions, _in_order([*dead, *made.dead]))
 
 
 def decode_columns(
-    spec: Spec, table: pa.Table | pa.RecordBatch, source: str, first_position: int = 0
+    spec: Spec,
+    table: pa.Table | pa.RecordBatch,
+    source: str,
+    first_position: int = 0,
+    positions: Int64s | None = None,
 ) -> Decoded:
     """Events of a table.
 
@@ -102,24 +106,36 @@ def decode_columns(
       table: `[m]` rows; columns of any type that can mean what the spec declares.
       source: the file, for dead letters.
       first_position: position of the first row.
+      positions: int64 `[m]`, positions of the rows where they do not follow each other.
 
     Returns:
-      Events in the order of the rows. Columns that the spec does not name are ignored.
+      Events in the order of the rows (with several ingest rules: rule after rule). Columns that
+      the spec does not name are ignored; of two with one name, the first counts.
     """
-    if isinstance(table, pa.Table):
-        table = table.combine_chunks()
-    wanted = source_columns(spec)
-    columns = {}
-    for index, name in enumerate(table.schema.names):
+    if positions is None:
+        positions = np.arange(first_position, first_position + table.num_rows)
+    wanted, columns = source_columns(spec), {}
+    for name, column in zip(table.schema.names, table.columns, strict=True):
         if name in wanted and name not in columns:
-            column = table.column(index)
-            if isinstance(column, pa.ChunkedArray):
-                column = column.combine_chunks()
-                if isinstance(column, pa.ChunkedArray):
-                    column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0)
-            columns[name] = column
-    rows = np.arange(first_position, first_position + table.num_rows)
-    return _events(spec, columns, rows, source)
+            columns[name] = _whole(column)
+    for other, name in spec.events.aliases.items():
+        if other in columns and name not in columns:
+            columns[name] = columns[other]
+    return _events(spec, columns, positions, source)
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
+
+
+def most_bytes(spec: Spec) -> int:
+    """Longest JSON record that such events may need: each byte of text may be escaped as six."""
+    text = sum(c.max_bytes for c in spec.columns.values() if c.type is ColumnType.STRING)
+    return max(MOST_BYTES, 6 * text)
 
 
 def concat_decoded(parts: Sequence[Decoded], schema: pa.Schema) -> Decoded:
@@ -141,7 +157,12 @@ def _rules(spec: Spec) -> tuple[Ingest | None, ...]:
 
 
 def source_columns(spec: Spec) -> frozenset[str]:
-    """Every input column that some rule reads."""
+    """Every input column that some rule reads, under any of its names."""
+    names = _named_columns(spec)
+    return names | {old for old, new in spec.events.aliases.items() if new in names}
+
+
+def _named_columns(spec: Spec) -> frozenset[str]:
     names: set[str] = set()
     for rule in _rules(spec):
         if rule is None:
@@ -149,80 +170,72 @@ def source_columns(spec: Spec) -> frozenset[str]:
         else:
             names |= {rule.time, *([rule.id] if rule.id else [])}
             names |= {rule.columns.get(name, name) for name in spec.columns}
-    return frozenset(names | {old for old, new in spec.events.aliases.items() if new in names})
+    return frozenset(names)
 
 
 def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> Decoded:
-    columns = dict(columns)
-    for old, new in spec.events.aliases.items():
-        if old in columns and new not in columns:
-            columns[new] = columns[old]
-    parts = [_one_rule(spec, rule, columns, rows, source) for rule in _rules(spec)]
+    parts = [_one_rule(spec, rule, _Reader(columns, rows, source)) for rule in _rules(spec)]
     if len(parts) == 1:
         return parts[0]
     made = concat_decoded(parts, event_schema(spec))
-    # A faulty row is one dead letter, however many events it would have made.
-    dead = {letter.position: letter for letter in reversed(made.dead)}
-    return Decoded(made.batch, made.positions, tuple(dead[at] for at in sorted(dead)))
+    return Decoded(made.batch, made.positions, _in_order(made.dead))
 
 
-def _one_rule(
-    spec: Spec,
-    rule: Ingest | None,
-    columns: Mapping[str, pa.Array],
-    rows: Int64s,
-    source: str,
-) -> Decoded:
+def _in_order(dead: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
+    """By position; a faulty row is one dead letter, however many events it would have made."""
+    first: dict[int, DeadLetter] = {}
+    for letter in dead:
+        first.setdefault(letter.position, letter)
+    return tuple(first[at] for at in sorted(first))
+
+
+def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     """The events that one rule makes of some rows."""
-    reader = _Reader(columns, rows, source)
+    arrays = {}
     if rule is None:
         kinds = reader.typed(KIND, spec.events.kind or KIND, ColumnType.STRING)
         ids = reader.typed(EVENT_ID, spec.events.id, ColumnType.STRING)
-        time_name, delay_us = spec.events.time, 0
+        times = reader.typed(EVENT_TIME, spec.events.time, ColumnType.TIMESTAMP)
     else:
-        kinds = pa.repeat(pa.scalar(rule.kind, pa.string()), len(rows))
-        ids = _ingest_ids(reader, rule, rows, source)
-        time_name, delay_us = rule.time, rule.delay_us
-    reader.require(KIND, kinds)
+        kinds = pa.repeat(pa.scalar(rule.kind, pa.string()), len(reader))
+        names = reader.names(rule)
+        ids = _prefixed(rule.kind, names)
+        times = reader.typed(EVENT_TIME, rule.time, ColumnType.TIMESTAMP)
+        if rule.subject is not None:
+            arrays[rule.subject[0]] = _prefixed(rule.subject[1], names)
     known = pc.is_in(kinds, value_set=pa.array(list(spec.kinds), pa.string()))
-    unknown = ~known.to_numpy(zero_copy_only=False)
-    reader.bury(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
-    reader.require(EVENT_ID, ids)
-    reader.require_text(EVENT_ID, ids)
-    times = reader.typed(EVENT_TIME, time_name, ColumnType.TIMESTAMP, Reason.BAD_TIME)
-    reader.require(EVENT_TIME, times)
-    moments = times.fill_null(0).to_numpy(zero_copy_only=False)
+    unknown = true_mask(kinds.is_valid()) & ~true_mask(known)
+    reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
+    moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    reader.bury(absurd, Reason.BAD_TIME, EVENT_TIME, "expected a time that the config allows")
-    arrays = {EVENT_ID: ids, EVENT_TIME: pc.add(times, delay_us), KIND: kinds}
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, "expected a time that the config allows")
+    for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
+        missing = true_mask(array.is_null())
+        reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
+    times = pc.add(times, rule.delay_us if rule is not None else 0)
+    arrays |= {EVENT_ID: ids, EVENT_TIME: times, KIND: kinds}
     for name, column in spec.columns.items():
-        if rule is not None and rule.subject is not None and name == rule.subject[0]:
-            arrays[name] = _prefixed(rule.subject[1], reader.ids_of(rule, rows, source))
-            continue
-        given = rule.columns.get(name, name) if rule is not None else name
-        arrays[name] = reader.read(column, given)
-    batch = pa.RecordBatch.from_arrays(
-        [arrays[name] for name in event_schema(spec).names], schema=event_schema(spec)
-    )
-    chosen = np.ones(len(rows), np.bool_)
+        if name not in arrays:
+            given = rule.columns.get(name, name) if rule is not None else name
+            arrays[name] = reader.read(column, given)
+    schema = event_schema(spec)
+    batch = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    chosen = concerned = np.ones(len(reader), np.bool_)
     if rule is not None and rule.where is not None:
+        # Where it cannot be told whether the rule is meant, the fault must be heard of.
         chosen = evaluate_mask(rule.where, batch)
+        concerned = chosen | reader.faulty(rule.where.columns)
     for kind in spec.kinds.values():
-        if rule is not None and kind.name != rule.kind:
-            continue
-        of_kind = pc.fill_null(pc.equal(kinds, kind.name), False).to_numpy(zero_copy_only=False)
-        of_kind = of_kind & chosen
-        for name in kind.required:
-            missing = of_kind & arrays[name].is_null().to_numpy(zero_copy_only=False)
-            reader.bury(missing, Reason.MISSING_COLUMN, name, f"{kind.name} needs it")
-    keep = chosen & ~reader.buried
+        if kind.required and (rule is None or kind.name == rule.kind):
+            of_kind = true_mask(pc.equal(kinds, kind.name))
+            for name in kind.required:
+                missing = of_kind & true_mask(arrays[name].is_null())
+                reader.fault(missing, Reason.MISSING_COLUMN, name, f"{kind.name} needs it")
+    buried, dead = reader.bury(concerned)
+    keep, rows = chosen & ~buried, reader.rows
     if not keep.all():
         batch, rows = batch.filter(pa.array(keep)), rows[keep]
-    return Decoded(batch, rows, tuple(reader.dead))
-
-
-def _ingest_ids(reader: _Reader, rule: Ingest, rows: Int64s, source: str) -> pa.Array:
-    return _prefixed(rule.kind, reader.ids_of(rule, rows, source))
+    return Decoded(batch, rows, dead)
 
 
 def _prefixed(kind: str, values: pa.Array) -> pa.Array:
@@ -230,50 +243,74 @@ def _prefixed(kind: str, values: pa.Array) -> pa.Array:
 
 
 class _Reader:
-    """Reads columns of some rows, and buries each faulty row once, with its first fault."""
+    """Reads columns of some rows, and remembers their faults in the order of the reading."""
 
     def __init__(self, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> None:
-        self._columns, self._rows, self._source = columns, rows, source
-        self.buried = np.zeros(len(rows), np.bool_)
-        self.dead: list[DeadLetter] = []
+        self.rows = rows
+        self._columns, self._source = columns, source
+        self._faults: list[tuple[Mask, Reason, str, str]] = []
 
-    def bury(self, faulty: npt.NDArray[np.bool_], reason: Reason, column: str, detail: str) -> None:
-        fresh = faulty & ~self.buried
-        if not fresh.any():
-            return
-        self.buried |= fresh
-        self.dead.extend(
-            DeadLetter(Stage.DECODE, reason, self._source, int(row), column, detail)
-            for row in self._rows[fresh]
-        )
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    def require(self, name: str, array: pa.Array) -> None:
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        self.bury(missing, Reason.MISSING_COLUMN, name, "every event needs it")
+    def fault(self, rows: Mask, reason: Reason, column: str, detail: str) -> None:
+        if rows.any():
+            self._faults.append((rows, reason, column, detail))
 
-    def require_text(self, name: str, array: pa.Array) -> None:
-        empty = pc.fill_null(pc.equal(pc.binary_length(array), 0), False)
-        self.bury(empty.to_numpy(zero_copy_only=False), Reason.MISSING_COLUMN, name, "it is empty")
+    def faulty(self, columns: Sequence[str]) -> Mask:
+        """Rows at fault in one of some columns."""
+        mask = np.zeros(len(self), np.bool_)
+        for rows, _, column, _ in self._faults:
+            if column in columns:
+                mask |= rows
+        return mask
 
-    def typed(
-        self, name: str, given: str, type_: ColumnType, reason: Reason | None = None
-    ) -> pa.Array:
-        """A column that every event has; `reason` stands for all its faults, where given."""
-        return self.read(Column(name, type_, max_bytes=_MOST_ID_BYTES), given, reason)
+    def bury(self, concerned: Mask) -> tuple[Mask, tuple[DeadLetter, ...]]:
+        """The faulty rows among some, and a dead letter for the first fault of each."""
+        buried = np.zeros(len(self), np.bool_)
+        dead: list[DeadLetter] = []
+        for rows, reason, column, detail in self._faults:
+            fresh = rows & concerned & ~buried
+            buried |= fresh
+            dead.extend(
+                DeadLetter(Stage.DECODE, reason, self._source, int(row), column, detail)
+                for row in self.rows[fresh]
+            )
+        return buried, _in_order(dead)
 
-    def read(self, column: Column, given: str, reason: Reason | None = None) -> pa.Array:
+    def typed(self, name: str, given: str, type_: ColumnType) -> pa.Array:
+        """A column that every event has; an empty text counts as absent."""
+        array = self.read(Column(name, type_, max_bytes=_MOST_ID_BYTES), given)
+        if type_ is ColumnType.STRING:
+            array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+        return array
+
+    def read(self, column: Column, given: str) -> pa.Array:
         """The column of that name in the input, typed; all null if the input has none."""
         if given not in self._columns:
-            return pa.nulls(len(self._rows), ARROW_TYPES[column.type])
+            return pa.nulls(len(self), ARROW_TYPES[column.type])
         typed = type_column(self._columns[given], column)
         for fault in typed.faults:
-            self.bury(fault.rows, reason or fault.reason, column.name, fault.detail)
+            # A time that is no time is absurd, whatever its type is.
+            reason = Reason.BAD_TIME if column.name == EVENT_TIME else fault.reason
+            self.fault(fault.rows, reason, column.name, fault.detail)
         return typed.array
 
-    def ids_of(self, rule: Ingest, rows: Int64s, source: str) -> pa.Array:
-        """What names a row: its id column, or the file's name and the row's number."""
+    def names(self, rule: Ingest) -> pa.Array:
+        """What names a row: its id column, or the file's name and the row's position."""
         if rule.id is not None:
             return self.typed(EVENT_ID, rule.id, ColumnType.STRING)
-        numbers = pa.array(rows).cast(pa.string())
-        name = os.path.basename(source)
-        return pc.binary_join_element_wise(pa.scalar(f"{name}#"), numbers, pa.scalar(""))
+        numbers = pa.array(self.rows).cast(pa.string())
+        return pc.binary_join_element_wise(pa.scalar(file_label(self._source)), numbers, "#")
+
+
+def file_label(path: str) -> str:
+    """A file's name that stays the same where its folder moves: with its Hive partitions.
+
+    >>> file_label("/data/events/date=2026-03-01/part-0.parquet"), file_label("/data/a.csv")
+    ('date=2026-03-01/part-0.parquet', 'a.csv')
+    """
+    *folders, name = path.split("/")
+    while folders and "=" in folders[-1]:
+        name = f"{folders.pop()}/{name}"
+    return name

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import msgspec
@@ -35,18 +36,23 @@ RecordFault = tuple[int, Reason, str]
 _MEMBER = re.compile(rb'"\s*:')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 _LARGEST = 2**63 - 1
 _BEYOND = "9" * 400  # stands for any integer that is too large even for a float
 
 
 def read_json(
-    records: Sequence[bytes], wanted: frozenset[str], most_bytes: int = MOST_BYTES
+    records: Sequence[bytes],
+    wanted: frozenset[str],
+    aliases: Mapping[str, str] = _NO_ALIASES,
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[dict[str, pa.Array], npt.NDArray[np.int64], list[RecordFault]]:
     """The wanted members of JSON objects, as columns.
 
     Args:
       records: `[m]`.
       wanted: names of members; others are ignored.
+      aliases: other name -> wanted name, for records that lack the latter.
       most_bytes: a longer record is not even parsed.
 
     Returns:
@@ -78,6 +84,9 @@ def read_json(
         if len(_MEMBER.findall(record)) != len(value) and _repeats_a_name(record):
             faults.append((row, Reason.DUPLICATE_KEY, "expected each member once"))
             continue
+        for other, name in aliases.items():
+            if other in value and name not in value:
+                value[name] = value[other]
         objects.append(value)
         rows.append(row)
     columns = {name: _column([one.get(name) for one in objects]) for name in sorted(wanted)}
@@ -146,7 +155,7 @@ def _why(record: bytes, error: Exception) -> tuple[Reason, str]:
         return Reason.NOT_UTF8, "expected UTF-8"
     try:
         value = json.loads(text, parse_constant=_refuse, parse_int=float)
-    except (ValueError, RecursionError):
+    except ValueError:
         return Reason.NOT_JSON, "expected JSON (RFC 8259)"
     try:
         json.dumps(value, ensure_ascii=False).encode()
@@ -167,5 +176,5 @@ def _repeats_a_name(record: bytes) -> bool:
         nonlocal repeated
         repeated = repeated or len({name for name, _ in pairs}) != len(pairs)
 
-    json.loads(record, object_pairs_hook=look, parse_int=float)
+    json.loads(record.decode(), object_pairs_hook=look, parse_int=float)
     return repeated

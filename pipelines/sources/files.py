@@ -1,9 +1,9 @@
 """Lists a source: a file, a folder (searched to the bottom) or a glob, as splits.
 
-Formats go by the name's ending: `.parquet`, `.jsonl`/`.ndjson`/`.json`, `.csv`, each but Parquet
-also with `.gz`; `.eml`, `.mbox` no, but `.tar`, `.tar.gz`, `.tgz` of raw mails, and folders of
-them (files without an ending). Parquet files are split by row groups, and their statistics tell
-which days a split may touch.
+Formats go by the name's ending: `.parquet`, `.jsonl` (`.ndjson`, `.json`), `.csv`, `.eml`, each but
+Parquet also with `.gz`; `.tar`, `.tar.gz` and `.tgz` hold raw mails. A file with another ending, or
+none, is taken for a mail if it begins as one, and refused otherwise. Parquet files are split by row
+groups, and their statistics tell which days a split may touch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
+from pipelines.sources.mail import looks_like_mail
 from pipelines.sources.splits import Split
+from transforms.decode import file_label
 
 _ENDINGS = {
     ".parquet": "parquet",
@@ -46,7 +48,10 @@ def open_source(pattern: str, spec: Spec) -> list[Split]:
       InputError: nothing is there, or a file has an ending that no reader knows.
     """
     splits: list[Split] = []
-    for file in _list_files(pattern):
+    files = _list_files(pattern)
+    if any(rule.id is None for rule in spec.ingest):
+        _check_labels([file.path for file in files])
+    for file in files:
         format_, compression = _format(file.path)
         if format_ == "parquet":
             splits.extend(_parquet_splits(file, spec))
@@ -98,6 +103,19 @@ def _parts(path: str, pattern: str) -> list[str]:
     return [part for part in path[len(root) :].split("/") if part]
 
 
+def _check_labels(paths: list[str]) -> None:
+    """Rows that are named by file and position need files that can be told apart."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(file_label(path), path)
+        if other != path:
+            raise InputError(
+                f"{other} and {path} have the same name, and this config names events by file "
+                "and row (`ingest` without `id`), so one would pass for a duplicate of the other; "
+                "rename one, or give `ingest` a column as `id`"
+            )
+
+
 def _format(path: str) -> tuple[str, str]:
     name, compression = path.lower(), ""
     if name.endswith(".gz"):
@@ -105,10 +123,17 @@ def _format(path: str) -> tuple[str, str]:
     ending = os.path.splitext(name)[1]
     if ending in _ENDINGS:
         return _ENDINGS[ending], compression
+    if not compression and _begins_like_mail(path):
+        return "mail", ""
     raise InputError(
         f"{path}: files ending in {ending or 'nothing'} are not read; expected "
         f"{', '.join(sorted(_ENDINGS))}, all but Parquet also with .gz"
     )
+
+
+def _begins_like_mail(path: str) -> bool:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return looks_like_mail(file.read(1000))
 
 
 def _parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:

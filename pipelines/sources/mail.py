@@ -7,42 +7,66 @@ without a readable date has none; whether that is a dead letter is the config's 
 
 from __future__ import annotations
 
+import email.errors
+import email.header
 import email.message
 import email.parser
 import email.policy
 import email.utils
-import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
+import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from configs.schema import Spec
 from transforms.dead_letter import DeadLetter, Reason, Stage
-from transforms.decode import Decoded, decode_columns
+from transforms.decode import Decoded, decode_columns, file_label, no_events
 
-_BATCH = 4096
-_MOST_BODY = 1 << 20
 COLUMNS = ("message_id", "date", "sender", "subject", "body")
+_BATCH = 4096
+_BATCH_BYTES = 32 * 1024 * 1024
+_MOST_BYTES = 64 * 1024 * 1024
+_UNREADABLE = (
+    # What the standard library's parser raises on hostile headers and charsets.
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+    email.errors.MessageError,
+)
 
 
-def read_mails(path: str, spec: Spec) -> Iterator[Decoded]:
-    """Decodes the mails of a file or of a tar, in its order."""
+def read_mails(mails: Iterable[bytes | None], path: str, spec: Spec) -> Iterator[Decoded]:
+    """Decodes mails; positions are their numbers in the file.
+
+    Args:
+      mails: as `each_mail` gives them.
+      path: where they are from.
+      spec: the use.
+    """
     rows: list[dict[str, str | None]] = []
     numbers: list[int] = []
     dead: list[DeadLetter] = []
-    for number, data in enumerate(_each(path)):
+    size = 0
+    for number, data in enumerate(mails):
+        if data is None:
+            detail = f"expected at most {_MOST_BYTES} bytes"
+            dead.append(DeadLetter(Stage.READ, Reason.TOO_LARGE, path, number, None, detail))
+            continue
         try:
-            rows.append(parse_mail(data, f"{path}#{number}"))
-            numbers.append(number)
-        except (ValueError, LookupError, AttributeError, TypeError, IndexError):
-            # What the standard library's parser raises on hostile headers; each is one mail.
-            dead.append(DeadLetter(Stage.READ, Reason.BROKEN_ROW, path, number))
-        if len(rows) >= _BATCH:
+            rows.append(parse_mail(data, f"{file_label(path)}#{number}"))
+        except _UNREADABLE:
+            detail = "expected a mail (RFC 5322)"
+            dead.append(DeadLetter(Stage.READ, Reason.BROKEN_ROW, path, number, None, detail))
+            continue
+        numbers.append(number)
+        size += len(data)
+        if len(rows) >= _BATCH or size >= _BATCH_BYTES:
             yield _decoded(spec, rows, numbers, dead, path)
-            rows, numbers, dead = [], [], []
+            rows, numbers, dead, size = [], [], [], 0
     if rows or dead:
         yield _decoded(spec, rows, numbers, dead, path)
 
@@ -64,21 +88,41 @@ def parse_mail(data: bytes, fallback_id: str) -> dict[str, str | None]:
         "date": _date(mail),
         "sender": _header(mail, "From"),
         "subject": _header(mail, "Subject"),
-        "body": _body(mail)[:_MOST_BODY],
+        "body": _body(mail),
     }
 
 
-def _each(path: str) -> Iterator[bytes]:
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        data = file.read()
-    if not path.endswith((".tar", ".tgz", ".tar.gz")):
-        yield data
+def looks_like_mail(start: bytes) -> bool:
+    """Whether a file begins as a mail does: with a header field, or mbox's `From ` line.
+
+    >>> looks_like_mail(b"Return-Path: <a@b.example>"), looks_like_mail(b"id,text")
+    (True, False)
+    """
+    first = start.split(b"\n", 1)[0]
+    name, colon, _ = first.partition(b":")
+    plain = bool(name) and all(33 <= byte <= 126 for byte in name)
+    return first.startswith(b"From ") or (bool(colon) and plain)
+
+
+def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
+    """The mails of a file, or of a tar of files, in its order; None for one that is too large.
+
+    Args:
+      file: open, of bytes; need not be seekable.
+      path: its name, which tells whether it is a tar.
+
+    Raises:
+      tarfile.TarError: the tar is damaged.
+    """
+    if not path.lower().endswith((".tar", ".tgz", ".tar.gz")):
+        data = file.read(_MOST_BYTES + 1)
+        yield data if len(data) <= _MOST_BYTES else None
         return
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+    with tarfile.open(fileobj=file, mode="r|*") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:
-                yield content.read()
+                yield content.read() if member.size <= _MOST_BYTES else None
 
 
 def _header(mail: email.message.Message, name: str) -> str | None:
@@ -115,7 +159,7 @@ def _body(mail: email.message.Message) -> str:
 def _text(data: bytes, charset: str | None) -> str:
     try:
         return data.decode(charset or "utf-8")
-    except (LookupError, UnicodeDecodeError, ValueError):
+    except (LookupError, ValueError):
         return data.decode("latin-1")  # every byte means something there
 
 
@@ -130,6 +174,10 @@ def _decoded(
     dead: list[DeadLetter],
     path: str,
 ) -> Decoded:
-    table = pa.table({name: pa.array([r[name] for r in rows], pa.string()) for name in COLUMNS})
-    made = decode_columns(spec, table, path)
-    return made.renumbered(numbers, tuple(dead))
+    made = no_events(spec)
+    if rows:
+        columns = [pa.array([row[name] for row in rows], pa.string()) for name in COLUMNS]
+        table = pa.RecordBatch.from_arrays(columns, list(COLUMNS))
+        made = decode_columns(spec, table, path, positions=np.array(numbers, np.int64))
+    letters = sorted([*dead, *made.dead], key=lambda letter: letter.position)
+    return Decoded(made.batch, made.positions, tuple(letters))

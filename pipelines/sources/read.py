@@ -1,35 +1,45 @@
-"""Reads a split: bytes of a file to decoded events, a batch at a time."""
+"""Reads a split: bytes of a file to decoded events, a batch at a time.
+
+Positions count from 0: rows of a Parquet file, lines of a text file (the first line, a CSV header
+included, is 0), mails of an archive.
+"""
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
-from collections.abc import Iterator
-from typing import IO, cast
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import IO, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
+from pipelines.sources.csv_rows import read_header, read_rows
 from pipelines.sources.files import open_file
-from pipelines.sources.mail import read_mails
+from pipelines.sources.lines import each_line
+from pipelines.sources.mail import each_mail, read_mails
 from pipelines.sources.splits import Split
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import (
     Decoded,
     decode_columns,
     decode_json,
+    most_bytes,
     no_events,
     source_columns,
 )
 
+_T = TypeVar("_T")
+
 BATCH_ROWS = 65_536
 _BATCH_BYTES = 32 * 1024 * 1024
-_MOST_FIELD = 16 * 1024 * 1024
 
 
 def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
@@ -38,144 +48,144 @@ def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
     Raises:
       InputError: the file is damaged, or has none of the columns that are needed.
     """
-    try:
-        if split.format == "parquet":
-            yield from _read_parquet(split, spec)
-        elif split.format == "jsonl":
-            yield from _read_lines(split, spec)
-        elif split.format == "csv":
-            yield from _read_csv(split, spec)
-        else:
-            yield from read_mails(split.path, spec)
-    except (pa.ArrowInvalid, EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{split.path} is damaged: {error}") from error
+    if split.format == "parquet":
+        yield from _read_parquet(split, spec)
+    else:
+        reader = {"jsonl": _read_lines, "csv": _read_csv, "mail": _read_mails}[split.format]
+        with _open(split) as file:
+            yield from reader(file, split, spec)
 
 
 def _read_parquet(split: Split, spec: Spec) -> Iterator[Decoded]:
-    file = pq.ParquetFile(open_file(split.path), memory_map=True)
     wanted = source_columns(spec)
-    names = [name for name in file.schema_arrow.names if name in wanted]
-    if not names:
-        raise InputError(
-            f"{split.path} has none of the config's columns ({', '.join(sorted(wanted)[:8])}, …); "
-            "is it the right file, or does the config need ingest.columns?"
-        )
     position = split.first_row
-    groups = list(split.row_groups)
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=names):
+    for batch in _to_the_end(_parquet_batches(split, wanted), split):
+        if not batch.num_columns:
+            raise _no_columns(split, spec)
         yield decode_columns(spec, batch, split.path, position)
         position += batch.num_rows
 
 
-def _read_lines(split: Split, spec: Spec) -> Iterator[Decoded]:
-    lines: list[bytes] = []
-    size = seen = 0
-    numbers: list[int] = []
-    with _open(split) as file:
-        for line in file:
-            seen += 1
-            if not line.strip():
-                continue
-            lines.append(line)
-            numbers.append(seen - 1)
-            size += len(line)
-            if len(lines) >= BATCH_ROWS or size >= _BATCH_BYTES:
-                yield _lines(spec, lines, split.path, numbers)
-                lines, numbers, size = [], [], 0
-    if lines:
-        yield _lines(spec, lines, split.path, numbers)
+def _parquet_batches(split: Split, wanted: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    file = pq.ParquetFile(open_file(split.path))
+    names = [name for name in file.schema_arrow.names if name in wanted]
+    groups = list(split.row_groups) or list(range(file.num_row_groups))
+    size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+    rows = sum(file.metadata.row_group(group).num_rows for group in groups)
+    most = max(1, min(BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
+    yield from file.iter_batches(most, row_groups=groups, columns=names)
 
 
-def _lines(spec: Spec, lines: list[bytes], path: str, numbers: list[int]) -> Decoded:
-    """Decodes lines; positions are numbers of lines of the file, blank ones included."""
-    return decode_json(spec, lines, path).renumbered(numbers)
+def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
+    return read_mails(_to_the_end(each_mail(file, split.path), split), split.path, spec)
 
 
-def _read_csv(split: Split, spec: Spec) -> Iterator[Decoded]:
-    """Reads CSV (RFC 4180) row by row; a row with another number of fields is a dead letter."""
-    limit = csv.field_size_limit(_MOST_FIELD)
-    try:
-        with _open(split) as raw:
-            text = io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
-            rows = csv.reader(text, strict=False)
-            try:
-                header = [name.strip() for name in next(rows)]
-            except StopIteration:
-                return
-            wanted = [i for i, name in enumerate(header) if name in source_columns(spec)]
-            if not wanted:
-                raise InputError(
-                    f"{split.path} has none of the config's columns in its first line; CSV needs "
-                    "a header"
-                )
-            yield from _csv_batches(split.path, spec, rows, header, wanted)
-    finally:
-        csv.field_size_limit(limit)
+def _read_lines(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
+    most = most_bytes(spec)
+    lines = _to_the_end(each_line(file, most), split)
+    for dead, numbers, records in _line_batches(lines, split.path, most):
+        positions = np.array(numbers, np.int64)
+        yield _with(decode_json(spec, records, split.path, positions=positions), dead)
 
 
-def _csv_batches(
-    path: str,
-    spec: Spec,
-    rows: Iterator[list[str]],
-    header: list[str],
-    wanted: list[int],
-) -> Iterator[Decoded]:
-    good: list[list[str]] = []
-    numbers: list[int] = []
+def _line_batches(
+    source: Iterator[tuple[int, bytes | None]], path: str, most: int
+) -> Iterator[tuple[list[DeadLetter], list[int], list[bytes]]]:
     dead: list[DeadLetter] = []
-    for number, row in _numbered(rows, path, dead):
-        if not row:
-            continue
-        if len(row) != len(header):
-            detail = f"expected {len(header)} fields"
-            dead.append(DeadLetter(Stage.READ, Reason.BROKEN_ROW, path, number, None, detail))
-            continue
-        if any("\udc80" <= c <= "\udcff" for i in wanted for c in row[i] if c >= "\ud800"):
-            dead.append(DeadLetter(Stage.READ, Reason.NOT_UTF8, path, number))
-            continue
-        good.append(row)
-        numbers.append(number)
-        if len(good) >= BATCH_ROWS:
-            yield _csv_decoded(path, spec, good, numbers, header, wanted, dead)
-            good, numbers, dead = [], [], []
-    if good or dead:
-        yield _csv_decoded(path, spec, good, numbers, header, wanted, dead)
+    numbers: list[int] = []
+    lines: list[bytes] = []
+    size = 0
+    for number, line in source:
+        if line is None:
+            detail = f"expected at most {most} bytes"
+            dead.append(DeadLetter(Stage.READ, Reason.TOO_LARGE, path, number, None, detail))
+        elif line.strip():
+            numbers.append(number)
+            lines.append(line)
+            size += len(line)
+        if len(lines) >= BATCH_ROWS or len(dead) >= BATCH_ROWS or size >= _BATCH_BYTES:
+            yield dead, numbers, lines
+            dead, numbers, lines, size = [], [], [], 0
+    if lines or dead:
+        yield dead, numbers, lines
 
 
-def _numbered(
-    rows: Iterator[list[str]], path: str, dead: list[DeadLetter]
-) -> Iterator[tuple[int, list[str]]]:
-    number = -1
-    while True:
-        number += 1
-        try:
-            yield number, next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            detail = "expected CSV (RFC 4180)" if "limit" not in str(error) else "a field too long"
-            dead.append(DeadLetter(Stage.READ, Reason.BROKEN_ROW, path, number, None, detail))
+def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
+    header = read_header(file, split.path)
+    if not header:
+        return
+    wanted = [i for i, name in enumerate(header) if name in source_columns(spec)]
+    names = [header[i] for i in wanted]
+    if not names:
+        raise _no_columns(split, spec)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{split.path}: its header names {', '.join(twice)} more than once")
+    dead: list[DeadLetter] = []
+    numbers: list[int] = []
+    rows: list[Sequence[str]] = []
+    size = 0
+    for row in _to_the_end(read_rows(file, len(header)), split):
+        if row.reason is not None:
+            dead.append(DeadLetter(Stage.READ, row.reason, split.path, row.line, None, row.detail))
+        else:
+            numbers.append(row.line)
+            rows.append([row.fields[i] for i in wanted])
+            size += sum(map(len, rows[-1]))
+        if len(rows) >= BATCH_ROWS or len(dead) >= BATCH_ROWS or size >= _BATCH_BYTES:
+            yield _with(_typed(split, spec, names, rows, numbers), dead)
+            dead, numbers, rows, size = [], [], [], 0
+    if rows or dead:
+        yield _with(_typed(split, spec, names, rows, numbers), dead)
 
 
-def _csv_decoded(
-    path: str,
-    spec: Spec,
-    rows: list[list[str]],
-    numbers: list[int],
-    header: list[str],
-    wanted: list[int],
-    dead: list[DeadLetter],
+def _typed(
+    split: Split, spec: Spec, names: list[str], rows: list[Sequence[str]], numbers: list[int]
 ) -> Decoded:
-    columns = {
-        header[i]: pa.array([row[i] if row[i] != "" else None for row in rows], pa.string())
-        for i in wanted
-    }
-    made = decode_columns(spec, pa.table(columns), path) if rows else no_events(spec)
-    return made.renumbered(numbers, tuple(dead))
+    """Rows of text as events; an empty field is an absent value, as CSV has no other."""
+    if not rows:
+        return no_events(spec)
+    columns = [
+        pa.array([value or None for value in one], pa.string()) for one in zip(*rows, strict=True)
+    ]
+    table = pa.RecordBatch.from_arrays(columns, names)
+    return decode_columns(spec, table, split.path, positions=np.array(numbers, np.int64))
+
+
+def _with(made: Decoded, dead: list[DeadLetter]) -> Decoded:
+    letters = sorted([*dead, *made.dead], key=lambda letter: letter.position)
+    return Decoded(made.batch, made.positions, tuple(letters))
+
+
+def _no_columns(split: Split, spec: Spec) -> InputError:
+    names = sorted(source_columns(spec))
+    listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    return InputError(
+        f"{split.path} has none of the config's columns ({listed}); is it the right file, or does "
+        "the config need other names in `ingest`, `columns` or `aliases`?"
+    )
 
 
 def _open(split: Split) -> IO[bytes]:
-    raw = FileSystems.open(split.path, compression_type=CompressionTypes.UNCOMPRESSED)
+    try:
+        raw = FileSystems.open(split.path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except (BeamIOError, OSError) as error:
+        raise _unreadable(split, error) from error
     if split.compression == "gzip":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-    return cast("IO[bytes]", io.BufferedReader(raw) if not hasattr(raw, "readline") else raw)
+    return cast("IO[bytes]", raw if hasattr(raw, "readline") else io.BufferedReader(raw))
+
+
+def _to_the_end(items: Iterator[_T], split: Split) -> Iterator[_T]:
+    """Items of a file, whose damage becomes an `InputError` (without text of the file)."""
+    try:
+        yield from items
+    except (pa.ArrowInvalid, EOFError, OSError, zlib.error, tarfile.TarError) as error:
+        raise _unreadable(split, error) from error
+
+
+def _unreadable(split: Split, error: Exception) -> InputError:
+    return InputError(
+        f"{split.path} cannot be read to its end ({type(error).__name__}): it is damaged, "
+        "truncated or out of reach; write it anew, or leave it out of the input"
+    )

@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import os
 
+_BYTES_PER_ROW = 200  # of JSON or CSV, as events of people are
+_GZIP_RATIO = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -31,6 +34,17 @@ class Split:
     min_us: int | None = None
     max_us: int | None = None
     size: int = 0
+
+    @property
+    def likely_rows(self) -> int:
+        """How many rows, guessed from the size where the format does not tell; for plans only.
+
+        >>> Split("a.csv", "csv", size=1000).likely_rows, Split("a", "parquet", rows=3).likely_rows
+        (5, 3)
+        """
+        if self.rows is not None:
+            return self.rows
+        return self.size * (_GZIP_RATIO if self.compression else 1) // _BYTES_PER_ROW
 
     @property
     def name(self) -> str:
