@@ -214,8 +214,12 @@ def _word(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
 
 
 @numba.njit(cache=True)
-def _hash_bytes(data: npt.NDArray[np.uint8], start: int, end: int, seed: np.uint64) -> np.uint64:
-    """XXH64 of ``data[start:end]``, as in the specification."""
+def hash_bytes(data: npt.NDArray[np.uint8], start: int, end: int, seed: np.uint64) -> np.uint64:
+    """XXH64 of ``data[start:end]``, as in the specification; for other kernels.
+
+    >>> hash_bytes(np.frombuffer(b"spam", np.uint8), 0, 4, np.uint64(0)) == hash_text("spam")
+    True
+    """
     at = start
     if end - start >= 32:
         a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
@@ -251,7 +255,7 @@ def _hash_slices(
 ) -> UInt64s:
     hashes = np.empty(len(offsets) - 1, np.uint64)
     for i in range(len(hashes)):
-        hashes[i] = _hash_bytes(data, offsets[i], offsets[i + 1], seed)
+        hashes[i] = hash_bytes(data, offsets[i], offsets[i + 1], seed)
     return hashes
 
 

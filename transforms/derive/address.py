@@ -55,5 +55,5 @@ class EmailDomain:
         """string `[n]`."""
         found = pc.extract_regex(batch.column(self.of), r"@(?P<host>[^\s@<>,;:\"]+)")
         hosts = pc.struct_field(found, "host").to_pylist()
-        domains = [(registrable_domain(host) or None) if host else None for host in hosts]
+        domains = [registrable_domain(host) if host else None for host in hosts]
         return pa.array(domains, pa.string())

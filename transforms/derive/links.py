@@ -16,8 +16,13 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 
 _STRINGS = frozenset({ColumnType.STRING})
-_LINK = r"(?:https?://|www\.)[^\s/?#<>\"']"
-_HOST = re.compile(r"(?:https?://(?:[^\s/?#@<>\"']*@)?|www\.)([^\s/?#:<>\"'@]+)", re.IGNORECASE)
+_LINK = r"(?:https?://|\bwww\.)[^\s/?#<>\"',;]+"
+# What a browser takes for the authority (a backslash ends it, as a slash does).
+_AUTHORITY = re.compile(
+    r"(?:https?://|(?<![0-9A-Za-z_])(?=www\.))([^\s/?#\\<>\"']+)", re.IGNORECASE
+)
+_NAME = re.compile(r"[^\x00-,/:-@\[-^`{-\x7f]+")  # no ASCII punctuation but - . _
+_AROUND = ".-_\u2026\u2019\u201d\u00bb\u3001\uff0c"  # what text puts after a name
 _MOST_HOST = 253  # RFC 1035, section 2.3.4
 
 
@@ -40,10 +45,7 @@ class CountLinks:
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """int64 `[n]`."""
         array = batch.column(self.of)
-        counts = pc.count_substring_regex(array, _LINK, ignore_case=True)
-        # "http://www." is one link, and matches twice
-        both = pc.count_substring_regex(array, r"https?://www\.[^\s/?#<>\"']", ignore_case=True)
-        return pc.subtract(counts, both).cast(pa.int64())
+        return pc.count_substring_regex(array, _LINK, ignore_case=True).cast(pa.int64())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,27 +79,52 @@ class LinkDomain:
         return pc.replace_with_mask(pa.nulls(len(array), pa.string()), has, domains)
 
 
-def registrable_domain(host: str) -> str:
-    """The part of a host that someone registered.
+def registrable_domain(authority: str) -> str | None:
+    """The part of a link's or an address's host that someone registered; None where there is none.
 
-    >>> registrable_domain("a.b.example.com"), registrable_domain("192.0.2.7")
+    Letters are lower case, and names in Punycode (RFC 3492) are as people see them, so that one
+    domain has one form.
+
+    Args:
+      authority: a host, perhaps with a user before it and a port or punctuation after it.
+
+    >>> registrable_domain("good.example@a.b.example.com:80"), registrable_domain("192.0.2.7")
     ('example.com', '192.0.2.7')
+    >>> registrable_domain("www.xn--bcher-kva.example") == registrable_domain("b\u00fccher.example")
+    True
     """
-    return _registrable(host.lower().strip("."))
+    host = authority.rpartition("@")[2]
+    if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
+        return host.partition("]")[0].lower() + "]" if len(host) <= _MOST_HOST else None
+    match = _NAME.match(host)
+    if match is None:
+        return None
+    name = match[0].replace("\u3002", ".").strip(_AROUND)
+    return _registrable(name.lower()) if 0 < len(name) <= _MOST_HOST else None
 
 
 def _first_domain(text: str) -> str | None:
-    match = _HOST.search(text)
-    if match is None or len(match[1]) > _MOST_HOST:
-        return None
-    return registrable_domain(match[1]) or None
+    match = _AUTHORITY.search(text)
+    return None if match is None else registrable_domain(match[1])
 
 
 @functools.lru_cache(maxsize=65_536)
 def _registrable(host: str) -> str:
-    if not host or host.replace(".", "").isdigit():
+    if host.replace(".", "").isdigit():
         return host
+    host = ".".join(_unicode_label(label) for label in host.split("."))
     return _suffixes().privatesuffix(host) or host
+
+
+def _unicode_label(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        made = label[4:].encode("ascii").decode("punycode")
+        made.encode()  # it can hold surrogates, which are no text
+    except ValueError:
+        return label
+    return made
 
 
 @functools.lru_cache(maxsize=1)

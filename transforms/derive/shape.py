@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import numba
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
+from transforms.hashing import string_buffers, valid_mask
 
 _STRINGS = frozenset({ColumnType.STRING})
 
@@ -76,16 +79,23 @@ class DigitShare:
 
 
 def _byte_share(array: pa.Array, first: int, last: int) -> pa.Array:
-    """Share of bytes in a range: exact, since UTF-8 has no ASCII byte within another character."""
-    plain = pa.array(array.fill_null(""), pa.string()) if array.null_count else array
-    offsets = np.frombuffer(plain.buffers()[1], np.int32)[plain.offset :][: len(plain) + 1]
-    data = plain.buffers()[2]
-    values = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-    used = values[offsets[0] : offsets[-1]] if len(offsets) else values[:0]
-    running = np.concatenate([[0], np.cumsum((used >= first) & (used <= last))])
-    starts = offsets - offsets[0] if len(offsets) else offsets
-    counts = np.diff(running[starts])
-    lengths = pc.utf8_length(plain).to_numpy(zero_copy_only=False)
-    share = counts / np.maximum(lengths, 1)
-    null = array.is_null().to_numpy(zero_copy_only=False)
-    return pa.array(share, mask=null)
+    """Share of code points in a range of ASCII; UTF-8 has no ASCII byte in any other one."""
+    counts, lengths = _count(*string_buffers(array), first, last)
+    return pa.array(counts / np.maximum(lengths, 1), mask=~valid_mask(array))
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8], first: int, last: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Per text: bytes within a range, and code points (bytes that do not continue one)."""
+    rows = len(offsets) - 1
+    counts, lengths = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    for row in range(rows):
+        inside = points = 0
+        for at in range(offsets[row], offsets[row + 1]):
+            byte = data[at]
+            inside += first <= byte <= last
+            points += (byte & 0xC0) != 0x80
+        counts[row], lengths[row] = inside, points
+    return counts, lengths
