@@ -264,10 +264,11 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Writes one Parquet file, the same bytes for the same table.
 
     Strings are dictionary-encoded where that helps; floats are not (it costs time and saves none).
+    LZ4, since writing is the largest step of a backfill and zstd takes longer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=strings)
+    pq.write_table(table, path, compression="lz4", use_dictionary=strings)
 
 
 def _sync(path: Path) -> None:
