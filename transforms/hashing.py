@@ -47,7 +47,7 @@ def hash_column(array: pa.Array | pa.ChunkedArray, seed: int) -> UInt64s:
       TypeError: a type that has no canonical bytes.
 
     >>> hash_column(pa.array(["spam", None]), seed=0).tolist()
-    [13464240147608041363, 0]
+    [6695651547989661444, 0]
     """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
