@@ -129,7 +129,7 @@ def hash_ngrams(texts: Any, text: TextInput) -> Any:
     """
     words = tf.strings.split(texts)[:, : text.max_tokens]
     low, high = text.word_ngrams
-    grams = [tf.strings.ngrams(words, n) for n in range(low, high + 1)]
+    grams = [words if n == 1 else tf.strings.ngrams(words, n) for n in range(low, high + 1)]
     if text.char_ngrams is not None:
         padded = tf.strings.join([" ", words.flat_values, " "])
         letters = tf.strings.unicode_split(padded, "UTF-8")
@@ -141,9 +141,11 @@ def hash_ngrams(texts: Any, text: TextInput) -> Any:
             )
             # The width goes into the hashed string: "ab" as a word is no character pair.
             grams.append(tf.strings.join([f"{n}\x00", by_text.merge_dims(1, 2)]))
-    ids = tf.strings.to_hash_bucket_fast(tf.concat(grams, 1).flat_values, text.buckets)
-    together = tf.concat(grams, 1).with_values(ids)
-    return together.to_sparse()
+    ids = [
+        one.with_values(tf.strings.to_hash_bucket_fast(one.flat_values, text.buckets))
+        for one in grams
+    ]
+    return tf.concat(ids, 1).to_sparse()
 
 
 def graph_batch(
@@ -311,10 +313,12 @@ Counts = dict[bytes, tuple[int, int]]
 def most_frequent(counts: Mapping[bytes, tuple[int, int]], size: int, least: int) -> list[bytes]:
     """At most `size` strings that came at least `least` times, most frequent first.
 
+    Null, which is "", is a value like any other.
+
     >>> most_frequent({b"b": (2, 0), b"a": (2, 0), b"c": (1, 0), b"": (9, 0)}, 10, 2)
-    [b'a', b'b']
+    [b'', b'a', b'b']
     """
-    kept = [(-count, text) for text, (count, _) in counts.items() if count >= least and text]
+    kept = [(-count, text) for text, (count, _) in counts.items() if count >= least]
     return [text for _, text in sorted(kept)[:size]]
 
 
