@@ -64,7 +64,12 @@ def _hash_shapes(
         host_from = -1  # where the host of a link begins, while within one
         while at < end:
             byte = data[at]
-            if host_from >= 0 and at >= host_from:
+            if host_from < 0:
+                if byte == 0x68 or byte == 0x77:  # h, w
+                    prefix = _link_prefix(data, at, end)
+                    if prefix:
+                        host_from = at + prefix
+            elif at >= host_from:
                 if _is_space(byte):
                     host_from = -1
                 elif byte == 0x2F or byte == 0x3F or byte == 0x23:  # / ? #
@@ -72,10 +77,6 @@ def _hash_shapes(
                         at += 1
                     host_from = -1
                     continue
-            elif host_from < 0:
-                prefix = _link_prefix(data, at, end)
-                if prefix:
-                    host_from = at + prefix
             if 0x30 <= byte <= 0x39:
                 byte = 0x30
                 while at + 1 < end and 0x30 <= data[at + 1] <= 0x39:
