@@ -3,7 +3,7 @@
 What enters: a table of scored events and their numeric block. What leaves: a folder with TFT's
 `transform_fn` (a SavedModel) and the schema of what enters it. Batches have a fixed size and order,
 since float sums depend on both; rows beyond `training.analyse_rows` are left out by the hash of
-their id, so the same night chooses the same rows.
+their id, so the same night chooses the same rows. Texts need no analysis, so none is written down.
 """
 
 from __future__ import annotations
@@ -35,50 +35,58 @@ def analyze(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, fold
       spec: its `inputs` and `training.analyse_rows`.
       numeric: float32 `[n, K]`.
       events: `[n]` rows with `event_id` and the categorical and text columns.
-      folder: made here; must not exist.
+      folder: made here, whole or not at all; must not exist.
 
     Raises:
-      InputError: there are no rows.
+      InputError: there are no rows, or the folder exists.
+      ValueError: the block and the events differ in rows.
     """
     if len(numeric) == 0:
         raise InputError("no rows to analyse: the training span holds no scored events")
+    if len(numeric) != events.num_rows:
+        raise ValueError(f"a numeric block of {len(numeric)} rows for {events.num_rows} events")
+    if folder.exists():
+        raise InputError(f"{folder} is there already; remove it, or analyse into another folder")
     most = spec.training.analyse_rows if spec.training else len(numeric)
     chosen = sample_rows(events.column(EVENT_ID), most)
     if len(chosen) < len(numeric):
         numeric, events = numeric[chosen], events.take(pa.array(chosen))
-    scratch = Path(tempfile.mkdtemp(prefix="analyze-"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".analyze-", dir=folder.parent))
     try:
         rows = scratch / "rows.arrow"
         _write_rows(spec, numeric, events, rows)
         _run(spec, numeric.shape[1], str(rows), str(scratch / "tft"), str(scratch / "graph"))
-        shutil.copytree(scratch / "graph", folder)
+        os.rename(scratch / "graph", folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.int64]:
-    """At most about `most` rows, chosen by the hash of their id, in their order: int64 `[m]`.
+    """`most` rows, chosen by the hash of their id, in their order: int64 `[m]`.
 
     >>> sample_rows(pa.array(["a", "b"]), 5).tolist()
     [0, 1]
+    >>> len(sample_rows(pa.array(["a", "b"]), 1))
+    1
     """
-    count = len(ids)
-    if count <= most:
-        return np.arange(count)
-    share = most / count
+    if len(ids) <= most:
+        return np.arange(len(ids))
     hashes = hash_column(ids, _SEED)
-    return np.flatnonzero(hashes < np.uint64(int(share * 2.0**64)))
+    return np.flatnonzero(hashes <= np.partition(hashes, most - 1)[most - 1])
 
 
 def _write_rows(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, path: Path) -> None:
     import_tensorflow()
-    from transforms.graph import NUMERIC, graph_batch
+    from transforms.graph import NUMERIC, TEXT, graph_batch
 
     with pa.OSFile(str(path), "wb") as sink:
         writer = None
         for start in range(0, len(numeric), BATCH):
             part = events.slice(start, BATCH).combine_chunks().to_batches()[0]
             arrays = graph_batch(spec, numeric[start : start + BATCH], part)
+            if TEXT in arrays:
+                arrays[TEXT] = np.full(len(part), b"", object)
             columns = {
                 name: _list_column(value, value.shape[1] if name == NUMERIC else 1)
                 for name, value in arrays.items()

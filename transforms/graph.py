@@ -73,9 +73,9 @@ def scale(numeric: Any, how: str) -> Any:
       numeric: float32 `[batch, K]`.
       how: "zscore", "quantile" or "none".
     """
-    if how == "none":
-        return tf.identity(numeric)
     width = numeric.shape[1]
+    if how == "none" or width == 0:
+        return tf.identity(numeric)
     if how == "zscore":
         mean, deviation = tft.experimental.ptransform_analyzer(
             [numeric], _Moments(width), [tf.float32, tf.float32], [[width], [width]]
