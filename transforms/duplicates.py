@@ -84,6 +84,15 @@ class RecentIds:
         """No event before `now_us` is expected any more; forgetting happens when room is needed."""
         self._newest = max(self._newest, now_us)
 
+    def copy(self) -> RecentIds:
+        """The same ids, in memory of their own."""
+        made = RecentIds(self.horizon_us)
+        made._newest, made._count = self._newest, self._count
+        made._slots = self._slots.copy()
+        made._hash_1, made._hash_2 = self._hash_1.copy(), self._hash_2.copy()
+        made._time = self._time.copy()
+        return made
+
     def to_table(self) -> pa.Table:
         """Arrow, sorted, so that equal contents are equal bytes."""
         hash_1, hash_2, time = self._arrays()

@@ -13,7 +13,7 @@ Killed before: the messages come again and are decided then. A decision is never
 
     STATE/
     ├── log/date=2026-03-08/segment-000000000017.arrows   Arrow IPC stream, one batch per step
-    ├── snapshots/step-000000000016/                      state after step 16
+    ├── snapshots/step-000000000016/                      state before step 16
     └── cursor                                            the last step that was published
 """
 
@@ -201,7 +201,7 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
 
 def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
     """Writes a snapshot aside, renames it, and keeps it and the one before."""
-    target = root / "snapshots" / f"step-{step:012d}"
+    target = root / "snapshots" / f"step-{step + 1:012d}"
     aside = target.with_name(f".{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -220,4 +220,4 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
 def list_snapshots(root: Path) -> list[tuple[int, Path]]:
     """Snapshots as (step, folder), oldest first."""
     paths = (root / "snapshots").glob("step-*")
-    return sorted((int(path.name.split("-")[1]), path) for path in paths)
+    return sorted((int(path.name.split("-")[1]) - 1, path) for path in paths)

@@ -52,6 +52,10 @@ class ShardState:
         """Takes over what a fold has made."""
         self._states.update(delta)
 
+    def merge(self, other: ShardState) -> None:
+        """Takes over the keys of another shard of the same entity; they do not meet."""
+        self._states.update(other._states)
+
     def copy(self) -> ShardState:
         """A snapshot: the same bytes, another mapping."""
         return ShardState(self._plan, dict(self._states))

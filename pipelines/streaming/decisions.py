@@ -1,0 +1,63 @@
+"""Decisions as consumers get them: one JSON object per scored event, the same bytes every time.
+
+What enters: an `Outcome` and the scorer that made it. What leaves: messages. They are logged
+before they are published, and published again from the log after a crash, so a decision has one
+form for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.streaming.engine import LATE, SCORED, Outcome
+from scoring.decision import decision_id
+from scoring.scorer import Scorer
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> list[bytes]:
+    """One message per scored event, in fold order.
+
+    A decision has: decision_id, event_id, event_time (microseconds UTC), score, action, threshold
+    (null for the default action), bundle, late, and for actions the reasons in words.
+
+    Args:
+      spec: its name is part of the decision's id.
+      outcome: of a step.
+      scorer: that made it; None where nothing was scored.
+    """
+    scored = outcome.scored
+    if scored is None or scorer is None:
+        return []
+    mask = outcome.events.column(SCORED).to_numpy(zero_copy_only=False)
+    rows = outcome.events.filter(mask)
+    ids = rows.column(EVENT_ID).to_pylist()
+    times = rows.column(EVENT_TIME).to_pylist()
+    late = rows.column(LATE).to_pylist()
+    policy = scorer.bundle.policy
+    acted = np.flatnonzero(scored.action)
+    reasons = dict(zip(acted.tolist(), scorer.explain(scored, acted), strict=True))
+    messages = []
+    for row, event in enumerate(ids):
+        number = int(scored.action[row])
+        decision: dict[str, Any] = {
+            "decision_id": decision_id(spec.name, event),
+            "event_id": event,
+            "event_time": times[row],
+            "score": float(scored.score[row]),
+            "action": scored.names[number],
+            "threshold": policy.threshold_of(number),
+            "bundle": outcome.bundle,
+            "late": late[row],
+            "reasons": [
+                {"input": one.name, "about": one.about, "added": round(one.added, 6)}
+                for one in reasons.get(row, ())
+            ],
+        }
+        messages.append(_ENCODER.encode(decision))
+    return messages

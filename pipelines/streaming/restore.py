@@ -1,0 +1,143 @@
+"""From disk to a resident state: cold, from a night's snapshot, or from the scorer's own.
+
+What enters: the state folder, or a backfill's snapshot of a day. What leaves: the `Resident` to go
+on from, the number of the next step, and the decisions that were logged but perhaps not published.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from configs.errors import StateError
+from configs.fingerprint import state_fingerprint
+from configs.schema import Spec
+from pipelines.backfill.fold import RECENT_IDS, state_file
+from pipelines.backfill.stage import read_arrow
+from pipelines.layout import Layout
+from pipelines.streaming.engine import DECISION, LATE, Engine, Resident
+from pipelines.streaming.journal import Journal, list_snapshots
+from transforms.decode import event_schema
+from transforms.duplicates import RecentIds
+from transforms.velocity import ShardState, make_plan
+
+MANIFEST = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """Where to go on.
+
+    Attributes:
+      resident: the state after the last logged step.
+      next_step: the number of the next one.
+      unpublished: (step, decisions) that were logged after the cursor.
+      origin: in words, for the log.
+    """
+
+    resident: Resident
+    next_step: int
+    unpublished: tuple[tuple[int, tuple[bytes, ...]], ...]
+    origin: str
+
+
+def restore(spec: Spec, journal: Journal) -> Restored | None:
+    """The state after the last logged step; None where the folder holds none.
+
+    Raises:
+      StateError: the snapshot is of another spec, or the log lacks a step.
+    """
+    snapshots = list_snapshots(journal.root)
+    if not snapshots:
+        return None
+    step, folder = snapshots[-1]
+    resident = read_snapshot(spec, folder)
+    engine = Engine(spec, resident, None)
+    columns = event_schema(spec).names
+    cursor, last, unpublished = journal.published, step, []
+    for logged in journal.steps(min(step, cursor)):
+        if logged.number > cursor:
+            kept = logged.batch.column(DECISION).drop_null().to_pylist()
+            unpublished.append((logged.number, tuple(kept)))
+        if logged.number > step:
+            late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
+            engine.step(logged.batch.select(columns), late)
+            last = logged.number
+    return Restored(
+        engine.resident,
+        last + 1,
+        tuple(unpublished),
+        f"snapshot after step {step}, {last - step} logged steps since",
+    )
+
+
+def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
+    """The state at the end of a day that a backfill published.
+
+    Raises:
+      StateError: there is no such snapshot, or it is of another spec.
+    """
+    folder = Layout(out).state(day)
+    if not folder.is_dir():
+        there = sorted(path.name[5:] for path in (out / "state").glob("date=*"))
+        raise StateError(
+            f"{folder} is not there; {out} has snapshots of: {', '.join(there) or 'no day'}. "
+            "Run a backfill to that day, or choose another --from-night"
+        )
+    shards = json.loads((folder / MANIFEST).read_text())["shards"]
+    states = {}
+    for entity in spec.entities:
+        plan = make_plan(spec, entity)
+        whole = ShardState.empty(plan)
+        for shard in range(shards):
+            path = folder / state_file(entity, shard)
+            if not path.exists():
+                raise StateError(f"{path} is missing; run the backfill of {day} anew")
+            whole.merge(ShardState.from_table(read_arrow(path), plan))
+        states[entity] = whole
+    recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
+    return Resident(states, recent)
+
+
+def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes]:
+    """A snapshot as files; takes copies, so it may run beside the scorer."""
+    files = {
+        f"{entity}.arrow": _arrow_bytes(state.to_table())
+        for entity, state in resident.states.items()
+    }
+    files[RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
+    states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
+    manifest: dict[str, Any] = {"step": step, "state": states}
+    files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    return files
+
+
+def read_snapshot(spec: Spec, folder: Path) -> Resident:
+    """A snapshot that `snapshot_files` made.
+
+    Raises:
+      StateError: it is of another spec, or incomplete.
+    """
+    states = {}
+    for entity in spec.entities:
+        path = folder / f"{entity}.arrow"
+        if not path.exists():
+            raise StateError(
+                f"{folder} holds no state of entity {entity!r}, which the spec has; start with "
+                "--from-night, from a backfill under this spec"
+            )
+        states[entity] = ShardState.from_table(read_arrow(path), make_plan(spec, entity))
+    recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
+    return Resident(states, recent)
+
+
+def _arrow_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
