@@ -29,6 +29,7 @@ from pipelines.pubsub.intake import MicroBatch, SourceSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
+from pipelines.streaming.metrics import ScorerMetrics, serve_metrics
 from pipelines.streaming.restore import from_night, restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
 from pipelines.unbounded import open_intake, run_generations
@@ -57,6 +58,7 @@ class StreamRequest:
       out: a backfill's output folder, for `from_night`.
       from_night: start from the state at the end of this day; the folder must be fresh.
       seek: set the subscription back to the end of that day.
+      metrics_port: Prometheus metrics on 127.0.0.1; None: off.
     """
 
     bundles: Path
@@ -68,6 +70,7 @@ class StreamRequest:
     from_night: dt.date | None = None
     seek: bool = False
     settings: ServiceSettings = dataclasses.field(default_factory=ServiceSettings)
+    metrics_port: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +143,8 @@ def _run(request: StreamRequest, spec: Spec, service: Service, stopped: threadin
     intake = open_intake(settings, _decoder(spec, _begin_us(request)))
     number = intake.number
     _SERVICES[number] = service
+    if request.metrics_port is not None:
+        serve_metrics(ScorerMetrics(service, intake), request.metrics_port)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if stopped.is_set():  # the second one: at once; what is not acknowledged comes again

@@ -83,6 +83,7 @@ class Service:
     ) -> None:
         self.engine = engine
         self.counts: Counter[str] = Counter()
+        self.seconds = {"score": 0.0, "log": 0.0, "publish": 0.0}
         self._journal, self._step = journal, next_step
         self._decisions, self._dead, self._store = decisions, dead, store
         self._settings = settings or ServiceSettings()
@@ -146,14 +147,18 @@ class Service:
         self.counts["late"] += int(micro.late.sum())
         if micro.batch.num_rows == 0:
             return
+        started = time.perf_counter()
         outcome = self.engine.step(micro.batch, micro.late)
+        self.seconds["score"] += time.perf_counter() - started
         self.counts["duplicates"] += outcome.duplicates
         if outcome.events.num_rows == 0:
             return
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
         batch = log_batch(outcome, self._step, messages)
         day = day_of(int(batch.column("event_time")[0].as_py()))
+        started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
+        self.seconds["log"] += time.perf_counter() - started
         self._unpublished.append((self._step, messages))
         self._step += 1
         self.counts["events"] += batch.num_rows
@@ -166,8 +171,10 @@ class Service:
     def _publish(self) -> None:
         while self._unpublished:
             step, messages = self._unpublished[0]
+            started = time.perf_counter()
             if messages:
                 self._decisions.publish(messages)
+            self.seconds["publish"] += time.perf_counter() - started
             self._insist("the cursor", functools.partial(self._journal.mark_published, step))
             del self._unpublished[0]
 

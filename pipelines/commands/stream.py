@@ -1,0 +1,81 @@
+"""`lockstep stream`: the scorer, on a Pub/Sub subscription."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(stream)
+
+
+def stream(
+    bundles: Annotated[Path, typer.Option(help="Bundle store; its serving bundle decides.")],
+    subscription: Annotated[str, typer.Option(help="projects/P/subscriptions/S")],
+    decisions: Annotated[str, typer.Option(help="projects/P/topics/T")],
+    state: Annotated[Path, typer.Option(help="Folder of log and snapshots.")],
+    dead_letters: Annotated[
+        str | None, typer.Option(help="Topic for messages that cannot be used.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
+    from_night: Annotated[
+        str | None, typer.Option(help="Start from the state at the end of this day.")
+    ] = None,
+    seek: Annotated[
+        bool, typer.Option(help="Set the subscription back to the end of that day.")
+    ] = False,
+    endpoint: Annotated[
+        str | None, typer.Option(help="HOST:PORT; else PUBSUB_EMULATOR_HOST, or Google Cloud.")
+    ] = None,
+    batch_events: Annotated[int, typer.Option(help="Most events of a micro-batch.")] = 1000,
+    latency_ms: Annotated[int, typer.Option(help="How long a micro-batch waits for more.")] = 50,
+    buffer_events: Annotated[
+        int, typer.Option(help="Unacknowledged events at which pulling stops.")
+    ] = 200_000,
+    idle_exit: Annotated[
+        float | None, typer.Option(help="End when nothing came for so many seconds.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Prometheus metrics on 127.0.0.1:PORT.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
+) -> None:
+    """Score a subscription until SIGTERM; decisions go to a topic, a log stays for parity."""
+    from pipelines.layout import parse_day
+    from pipelines.progress import choose_progress
+    from pipelines.streaming.run import StreamRequest
+    from pipelines.streaming.run import stream as run
+    from pipelines.unbounded import SourceSettings
+
+    report = run(
+        StreamRequest(
+            bundles=bundles,
+            source=SourceSettings(
+                subscription,
+                endpoint,
+                batch_events=batch_events,
+                latency_s=latency_ms / 1000,
+                buffer_events=buffer_events,
+                end_after_idle_s=idle_exit,
+            ),
+            decisions=decisions,
+            state=state,
+            dead_letters=dead_letters,
+            out=out,
+            from_night=parse_day(from_night) if from_night else None,
+            seek=seek,
+            metrics_port=metrics_port,
+        ),
+        choose_progress(quiet or as_json),
+    )
+    if as_json:
+        print(json.dumps(report.counts))
+        return
+    for name, count in sorted(report.counts.items()):
+        print(f"{name:<24}{count:>12,}")
