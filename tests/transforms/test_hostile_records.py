@@ -5,9 +5,9 @@ import random
 import resource
 
 import pytest
+from hostile import HOSTILE, fine_event, hostile_records
 
 from configs.loader import load, shipped
-from hostile import HOSTILE, fine_event, hostile_records
 from transforms.catalog import CATALOG
 from transforms.dead_letter import Stage
 from transforms.decode import decode_json

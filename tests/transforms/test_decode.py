@@ -1,0 +1,297 @@
+import datetime as dt
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.loader import loads
+from transforms.catalog import CATALOG
+from transforms.decode import decode_columns, decode_json, event_schema, file_label
+
+PLAIN = """
+lockstep: 1
+name: plain
+events: {id: id, time: at, kind: what, aliases: {ts: at}}
+columns:
+  who: {type: string, max_bytes: 40}
+  count: {type: integer, minimum: 0}
+  share: {type: number}
+  good: {type: boolean}
+  seen: {type: timestamp}
+kinds:
+  act: {scored: true, required: [who]}
+  note: {}
+"""
+ROWS = """
+lockstep: 1
+name: rows
+events: {id: id, time: at, aliases: {Sum: sum}}
+ingest:
+  - {kind: sale, id: number, time: at, columns: {amount: sum}}
+  - kind: claim
+    id: number
+    time: claimed
+    delay: 1h
+    subject: {about: sale}
+    columns: {fraud: bad}
+    where: "not is_null(fraud)"
+columns:
+  amount: {type: number}
+  about: {type: string}
+  fraud: {type: boolean}
+kinds:
+  sale: {scored: true, required: [amount]}
+  claim: {required: [about, fraud]}
+"""
+UNNAMED = """
+lockstep: 1
+name: unnamed
+events: {id: id, time: at}
+ingest:
+  - {kind: sale, id: null, time: at}
+columns:
+  amount: {type: number}
+kinds:
+  sale: {scored: true}
+"""
+NOON = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
+HOUR = 3_600_000_000
+
+
+def spec_of(text):
+    return loads(text, "test.yaml", CATALOG)
+
+
+plain, rows, unnamed = map(spec_of, (PLAIN, ROWS, UNNAMED))
+
+
+def fates(decoded):
+    """Position -> reason and column of each dead letter."""
+    return {one.position: (str(one.reason), one.column) for one in decoded.dead}
+
+
+def json_of(spec, facts, **options):
+    return decode_json(spec, [json.dumps(fact).encode() for fact in facts], "f", **options)
+
+
+def table_of(spec, facts, **options):
+    names = dict.fromkeys(name for fact in facts for name in fact)
+    table = pa.table({name: [fact.get(name) for fact in facts] for name in names})
+    return decode_columns(spec, table, "f", **options)
+
+
+def act(**changes):
+    return {"id": "a", "at": NOON, "what": "act", "who": "w"} | changes
+
+
+@pytest.mark.parametrize("decode", [json_of, table_of])
+class TestBothWays:
+    def test_an_event_has_all_columns_in_order(self, decode):
+        decoded = decode(plain, [act(count=3, share=0.5, good=True, seen="1970-01-01", more=1)])
+        assert decoded.batch.schema == event_schema(plain)
+        assert decoded.batch.to_pylist() == [
+            {
+                "event_id": "a",
+                "event_time": NOON,
+                "kind": "act",
+                "who": "w",
+                "count": 3,
+                "share": 0.5,
+                "good": True,
+                "seen": 0,
+            }
+        ]
+        assert decoded.dead == ()
+
+    def test_a_faulty_row_dies_alone_with_its_first_fault(self, decode):
+        facts = [act(), act(count=-1, share="x"), act(who=None), act(what="dance"), act(id="b")]
+        decoded = decode(plain, facts, first_position=10)
+        assert fates(decoded) == {
+            11: ("out_of_range", "count"),
+            12: ("missing_column", "who"),
+            13: ("unknown_kind", "kind"),
+        }
+        assert decoded.positions.tolist() == [10, 14]
+
+    def test_a_kind_need_not_have_what_another_needs(self, decode):
+        assert decode(plain, [act(what="note", who=None)]).batch.num_rows == 1
+
+    def test_no_rows(self, decode):
+        decoded = decode(plain, [])
+        assert decoded.batch.schema == event_schema(plain)
+        assert decoded.batch.num_rows == len(decoded.positions) == len(decoded.dead) == 0
+
+    def test_a_missing_column_kills_each_row(self, decode):
+        decoded = decode(plain, [{"at": NOON, "what": "act"}] * 2)
+        assert fates(decoded) == dict.fromkeys((0, 1), ("missing_column", "event_id"))
+
+    def test_an_alias_stands_in(self, decode):
+        fact = {"id": "a", "ts": NOON, "what": "note"}
+        assert decode(plain, [fact]).batch.column("event_time").to_pylist() == [NOON]
+
+    def test_positions_need_not_follow_each_other(self, decode):
+        decoded = decode(plain, [act(), act(count="x")], positions=np.array([5, 50]))
+        assert decoded.positions.tolist() == [5]
+        assert fates(decoded) == {50: ("wrong_type", "count")}
+
+    def test_a_row_makes_an_event_per_rule(self, decode):
+        fact = {"number": 7, "at": NOON, "claimed": NOON + HOUR, "sum": 2.5, "bad": True}
+        decoded = decode(rows, [fact])
+        assert decoded.batch.to_pylist() == [
+            {
+                "event_id": "sale:7",
+                "event_time": NOON,
+                "kind": "sale",
+                "amount": 2.5,
+                "about": None,
+                "fraud": None,
+            },
+            {
+                "event_id": "claim:7",
+                "event_time": NOON + 2 * HOUR,
+                "kind": "claim",
+                "amount": None,
+                "about": "sale:7",
+                "fraud": True,
+            },
+        ]
+        assert decoded.positions.tolist() == [0, 0]
+
+    def test_a_row_that_a_rule_does_not_want_is_not_its_fault(self, decode):
+        fact = {"number": 7, "at": NOON, "claimed": None, "sum": 2.5, "bad": None}
+        decoded = decode(rows, [fact, fact | {"claimed": "never"}])
+        assert decoded.dead == ()
+        assert decoded.batch.column("event_id").to_pylist() == ["sale:7", "sale:7"]
+
+    def test_whether_a_rule_wants_a_row_must_be_plain(self, decode):
+        facts = [{"number": i, "at": NOON, "claimed": NOON, "sum": 1, "bad": bad}
+                 for i, bad in enumerate(["1", "0", "maybe"])]  # fmt: skip
+        decoded = decode(rows, facts)
+        assert fates(decoded) == {2: ("wrong_type", "fraud")}
+        assert decoded.batch.column("event_id").to_pylist() == [
+            "sale:0", "sale:1", "sale:2", "claim:0", "claim:1",
+        ]  # fmt: skip
+
+    def test_a_row_faulty_for_both_rules_is_one_dead_letter(self, decode):
+        fact = {"number": None, "at": NOON, "claimed": NOON, "sum": 1.0, "bad": True}
+        assert fates(decode(rows, [fact])) == {0: ("missing_column", "event_id")}
+
+    def test_an_alias_of_a_rules_column(self, decode):
+        fact = {"number": 7, "at": NOON, "Sum": 2.5}
+        assert decode(rows, [fact]).batch.column("amount").to_pylist() == [2.5]
+
+    def test_rows_without_a_name_are_named_by_file_and_position(self, decode):
+        decoded = decode(unnamed, [{"at": NOON, "amount": 1.0}] * 2, first_position=70)
+        assert decoded.batch.column("event_id").to_pylist() == ["sale:f#70", "sale:f#71"]
+
+
+def test_the_file_label_keeps_hive_partitions():
+    assert file_label("/a/b=1/c/date=2026-03-01/hour=2/x.parquet") == (
+        "date=2026-03-01/hour=2/x.parquet"
+    )
+    assert file_label("x") == "x"
+
+
+def test_columns_of_the_types_that_files_have():
+    moment = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+    table = pa.table(
+        {
+            "id": pa.chunked_array([pa.array([1], pa.int32()), pa.array([2], pa.int32())]),
+            "at": pa.array([moment, moment], pa.timestamp("ns", "UTC")),
+            "what": pa.array(["act", "act"]).dictionary_encode(),
+            "who": pa.array(["x", "y"], pa.large_string()),
+            "count": pa.array([1.0, None]),
+            "share": pa.array([1, None], pa.int8()),
+            "good": pa.array([1, 0], pa.int64()),
+            "seen": pa.array([dt.date(1970, 1, 2), None]),
+        }
+    )
+    decoded = decode_columns(plain, table, "f")
+    assert decoded.dead == ()
+    assert decoded.batch.to_pylist()[0] == {
+        "event_id": "1",
+        "event_time": NOON,
+        "kind": "act",
+        "who": "x",
+        "count": 1,
+        "share": 1.0,
+        "good": True,
+        "seen": 24 * HOUR,
+    }
+
+
+def test_of_two_columns_with_one_name_the_first_counts():
+    table = pa.Table.from_arrays(
+        [pa.array(["a"]), pa.array([NOON]), pa.array(["note"]), pa.array(["b"])],
+        ["id", "at", "what", "id"],
+    )
+    assert decode_columns(plain, table, "f").batch.column("event_id").to_pylist() == ["a"]
+
+
+def test_times_outside_of_what_the_config_allows():
+    narrow = spec_of(
+        PLAIN.replace("kind: what", "kind: what, earliest: 2026-01-01, latest: 2026-12-31")
+    )
+    decoded = json_of(narrow, [act(), act(at="2025-12-31T23:59:59.999999Z"), act(at="2027-02-01")])
+    assert fates(decoded) == dict.fromkeys((1, 2), ("bad_time", "event_time"))
+
+
+times = st.one_of(
+    st.integers(NOON, NOON + 10**12),
+    st.datetimes(dt.datetime(2026, 1, 1), dt.datetime(2027, 1, 1)).map(dt.datetime.isoformat),
+    st.sampled_from([None, -1, "soon", ""]),
+)
+facts = st.fixed_dictionaries(
+    {
+        "id": st.one_of(st.none(), st.text(max_size=5)),
+        "at": times,
+        "what": st.sampled_from(["act", "note", "dance", None]),
+        "who": st.one_of(st.none(), st.text(max_size=12), st.just("w" * 41)),
+        "count": st.one_of(st.none(), st.integers(-3, 2**63 - 1)),
+        "share": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+        "good": st.one_of(st.none(), st.booleans()),
+        "seen": st.one_of(st.none(), st.integers(0, 2**50)),
+    }
+)
+
+
+def as_text(fact):
+    """The fact as CSV has it: everything is text, and nothing is an empty field."""
+    texts = {
+        name: json.dumps(value) if isinstance(value, bool) else str(value)
+        for name, value in fact.items()
+        if value is not None
+    }
+    return {name: text for name, text in texts.items() if text != ""}
+
+
+@given(st.lists(facts, min_size=1, max_size=8))
+def test_the_same_facts_are_the_same_events(drawn):
+    for fact in drawn:  # CSV cannot tell an empty text from none
+        fact |= {name: fact[name] or None for name in ("id", "at", "who")}
+    typed = [fact | {"at": str(fact["at"]) if fact["at"] is not None else None} for fact in drawn]
+    names = {name: pa.string() for name in ("id", "at", "what", "who")}
+    native = pa.schema(
+        names | {"count": pa.int64(), "share": pa.float64(), "good": pa.bool_(), "seen": pa.int64()}
+    )
+    from_parquet = decode_columns(plain, pa.Table.from_pylist(typed, native), "f")
+    text = pa.schema({name: pa.string() for name in native.names})
+    from_csv = decode_columns(plain, pa.Table.from_pylist(list(map(as_text, drawn)), text), "f")
+    from_json = json_of(plain, drawn)
+    for other in (from_csv, from_json):
+        assert other.batch.equals(from_parquet.batch)
+        assert other.positions.tolist() == from_parquet.positions.tolist()
+        assert fates(other) == fates(from_parquet)
+
+
+@given(st.lists(facts, min_size=1, max_size=12), st.integers(1, 5))
+def test_any_cut_gives_the_same(drawn, size):
+    whole = json_of(plain, drawn)
+    parts = [
+        json_of(plain, drawn[i : i + size], first_position=i) for i in range(0, len(drawn), size)
+    ]
+    assert [row for part in parts for row in part.batch.to_pylist()] == whole.batch.to_pylist()
+    assert [letter for part in parts for letter in part.dead] == list(whole.dead)
