@@ -1,0 +1,12 @@
+"""Parity: the proof that what was served is what the offline path computes.
+
+Two modes. *As served* replays what had arrived, in the order in which it was folded; any
+difference is a fault of ours. *Ideal* folds the same events in total order, as a backfill does;
+every difference is attributed to its cause.
+"""
+
+from pipelines.parity.compare import Difference, ParityReport
+from pipelines.parity.ideal import check_ideal
+from pipelines.parity.served import check_served
+
+__all__ = ["Difference", "ParityReport", "check_ideal", "check_served"]
