@@ -101,7 +101,7 @@ class _Evaluator:
                 return np.negative(self._numbers(operand))
             case Binary("/", left, right):
                 numerator, divisor = self._numbers(left), self._numbers(right)
-                return np.where(divisor == 0, np.nan, np.divide(numerator, divisor))
+                return _finite(np.divide(numerator, divisor))
             case Binary(op, left, right):
                 return _finite(_BINARY[op](self._numbers(left), self._numbers(right)))
             case Call("coalesce", arguments):
@@ -125,7 +125,7 @@ class _Evaluator:
         value = self._numbers(arguments[0])
         for argument in arguments[1:]:
             value = function(value, self._numbers(argument))
-        return value
+        return value + 0.0  # one zero: which of two signs wins depends on the place in the array
 
     def _truth(self, node: Node) -> Any:
         match node:
@@ -196,5 +196,5 @@ def to_floats(array: pa.Array) -> Floats:
 
 
 def _finite(value: Any) -> Any:
-    """Overflow is null, as division by zero is."""
+    """Overflow and division by zero are null."""
     return np.where(np.isfinite(value), value, np.nan)
