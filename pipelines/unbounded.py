@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
-import threading
+import weakref
 from collections.abc import Callable, Iterable
 
 import apache_beam as beam
@@ -45,9 +44,7 @@ __all__ = [
 ]
 
 # Intakes of this process by number: a source is pickled and copied, sockets and buffers are not.
-_INTAKES: dict[int, Intake] = {}
-_NUMBERS = itertools.count()
-_LOCK = threading.Lock()
+_INTAKES: weakref.WeakValueDictionary[int, Intake] = weakref.WeakValueDictionary()
 
 
 def open_intake(settings: SourceSettings, decode: Decode, first_sequence: int = 0) -> Intake:
@@ -59,7 +56,7 @@ def open_intake(settings: SourceSettings, decode: Decode, first_sequence: int = 
     return Intake(settings, decode, Puller(settings.pull()), first_sequence=first_sequence)
 
 
-class ReadMicroBatches(beam.PTransform):  # type: ignore[misc]
+class ReadMicroBatches(beam.PTransform):
     """Micro-batches of an intake, one per bundle, for one generation."""
 
     def __init__(self, intake: Intake) -> None:
@@ -68,12 +65,11 @@ class ReadMicroBatches(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[MicroBatch]:
         """See the class."""
-        with _LOCK:
-            number = next(_NUMBERS)
-            _INTAKES[number] = self._intake
+        intake = self._intake
+        _INTAKES[intake.number] = intake
         # The reader itself waits, so no pause is needed before the next bundle.
         return begin | ReadFromUnboundedSource(
-            PubSubSource(number, self._intake.settings.generation_bundles),
+            PubSubSource(intake.number, intake.settings.generation_bundles),
             poll_interval=0,
             max_records_per_bundle=1,
         )
@@ -82,7 +78,7 @@ class ReadMicroBatches(beam.PTransform):  # type: ignore[misc]
 def run_generations(
     intake: Intake,
     build: Callable[[beam.PCollection[MicroBatch]], object],
-    on_failure: Callable[[Exception], bool] = lambda failure: False,
+    on_failure: Callable[[RuntimeError], bool] = lambda failure: False,
 ) -> int:
     """Runs pipelines over the intake, one after the other, until it has ended.
 
@@ -95,26 +91,29 @@ def run_generations(
 
     Returns:
       How many pipelines ran.
+
+    Raises:
+      InputError: the subscription cannot be read.
+      RuntimeError: a pipeline failed, and `on_failure` did not want to go on.
     """
     for generation in itertools.count(1):
         intake.rewind()
-        first = next(_NUMBERS)
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
         build(pipeline | "Read" >> ReadMicroBatches(intake))
         try:
             pipeline.run().wait_until_finish()
-        except Exception as failure:  # whatever a DoFn raised is for the caller to judge
+        except RuntimeError as failure:  # Beam's wrapper of whatever a DoFn or the source raised
+            if intake.failure is not None:
+                raise intake.failure from failure
             if not on_failure(failure):
                 raise
-        finally:
-            _let_go(first)
         if intake.ended:
             return generation
     return 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark(CheckpointMark):  # type: ignore[misc]
+class Mark(CheckpointMark):
     """How far a reader got: all micro-batches of an intake up to a sequence number."""
 
     intake: int
@@ -127,7 +126,7 @@ class Mark(CheckpointMark):  # type: ignore[misc]
             intake.finish(self.through)
 
 
-class MarkCoder(coders.Coder):  # type: ignore[misc]
+class MarkCoder(coders.Coder):
     """Two integers, as text; the form is fixed."""
 
     def encode(self, value: Mark) -> bytes:
@@ -145,7 +144,7 @@ class MarkCoder(coders.Coder):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(frozen=True)
-class PubSubSource(UnboundedSource):  # type: ignore[misc]
+class PubSubSource(UnboundedSource):
     """An intake of this process, by number; `bundles`: after so many, the pipeline ends."""
 
     intake: int
@@ -165,18 +164,18 @@ class PubSubSource(UnboundedSource):  # type: ignore[misc]
                 "the Pub/Sub source was moved to another process; run it with FnApiRunner in the "
                 "process that opened the intake"
             )
-        return PubSubReader(intake, self.intake, self.bundles)
+        return PubSubReader(intake, self.bundles)
 
     def get_checkpoint_mark_coder(self) -> coders.Coder:
         """See `MarkCoder`."""
         return MarkCoder()
 
 
-class PubSubReader(UnboundedReader):  # type: ignore[misc]
+class PubSubReader(UnboundedReader):
     """Reads an intake; its end is the end of a generation, or of the stream."""
 
-    def __init__(self, intake: Intake, number: int, bundles: int) -> None:
-        self._intake, self._number = intake, number
+    def __init__(self, intake: Intake, bundles: int) -> None:
+        self._intake = intake
         self._left = bundles
         self._current: MicroBatch | None = None
         self._through = -1
@@ -189,7 +188,11 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
     def advance(self) -> bool:
         """Waits for a micro-batch, within the latency budget; false: there is none now."""
         self._ended = self._left <= 0 or self._intake.ended
-        self._current = None if self._ended else self._intake.next()
+        try:
+            self._current = None if self._ended else self._intake.next()
+        except InputError as failure:
+            self._intake.failure = failure  # Beam would hand on its text only
+            raise
         if self._current is not None:
             self._through = self._current.sequence
         return self._current is not None
@@ -211,15 +214,8 @@ class PubSubReader(UnboundedReader):  # type: ignore[misc]
     def get_checkpoint_mark(self) -> Mark:
         """What this bundle completes; called once per bundle."""
         self._left -= 1
-        return Mark(self._number, self._through)
+        return Mark(self._intake.number, self._through)
 
     def _watermark(self) -> Timestamp:
         watermark = self._intake.watermark_us
         return MIN_TIMESTAMP if watermark is None else Timestamp(micros=watermark)
-
-
-def _let_go(first: int) -> None:
-    """Forgets the numbers of a generation that is over."""
-    with _LOCK:
-        for number in [number for number in _INTAKES if number >= first]:
-            del _INTAKES[number]

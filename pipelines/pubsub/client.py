@@ -1,4 +1,4 @@
-"""Pulls a subscription: flow control, leases, acks, and a stream that is opened anew when it breaks.
+"""Pulls a subscription: flow control, leases, acks, and a stream that is opened again.
 
 What enters: a subscription's name. What leaves: messages, whose leases are extended until they are
 acknowledged or given back. Two threads: one reads the stream, one extends leases and sends acks.
@@ -91,7 +91,6 @@ class Puller:
         self._leases: OrderedDict[str, tuple[float, int]] = OrderedDict()  # (extend at, bytes)
         self._bytes = 0
         self._acks: list[str] = []
-        self._returns: list[str] = []
         self._call: Any = None
         self._ready = False  # the channel
         self._closed = False
@@ -140,11 +139,10 @@ class Puller:
             self._forget(ids)
             self._changed.notify_all()
 
-    def give_back(self, ack_ids: Iterable[str]) -> None:
-        """Queues returns: these messages may be delivered again, to anyone."""
+    def forget(self, ack_ids: Iterable[str]) -> None:
+        """Ends leases without an ack: a later delivery of the message took their place."""
         with self._changed:
-            self._returns.extend(ids := list(ack_ids))
-            self._forget(ids)
+            self._forget(ack_ids)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -261,9 +259,9 @@ class Puller:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._acks or self._returns or self._closed, _KEEP_S)
+                self._changed.wait_for(lambda: self._acks or self._closed, _KEEP_S)
                 closed = self._closed
-            sent = self._send_acks() and self._send_returns() and self._extend()
+            sent = self._send_acks() and self._extend()
             if closed:
                 self._return_all()
                 return
@@ -286,11 +284,6 @@ class Puller:
                     self._acks = ack_ids[start:] + self._acks
                 return False
         return True
-
-    def _send_returns(self) -> bool:
-        with self._changed:
-            ack_ids, self._returns = self._returns, []
-        return self._modify(ack_ids, 0)
 
     def _extend(self) -> bool:
         now = time.monotonic()

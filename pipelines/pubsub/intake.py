@@ -24,12 +24,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from configs.errors import InputError
 from pipelines.order import DisorderBuffer, OrderSettings, Released
 from pipelines.pubsub.client import PullSettings, RawMessage
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
 
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
+
+_NUMBERS = itertools.count()  # of the intakes of this process
 
 Decode = Callable[[Sequence[bytes]], Decoded]
 """Events of some payloads; `positions` and dead letters count from 0 in the sequence."""
@@ -135,8 +138,8 @@ class Messages(Protocol):
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """These are done."""
 
-    def give_back(self, ack_ids: Sequence[str]) -> None:
-        """These may be delivered again."""
+    def forget(self, ack_ids: Sequence[str]) -> None:
+        """These ids are void; a later delivery took their place."""
 
     def close(self) -> None:
         """Ends; what is not acknowledged may be delivered again."""
@@ -169,6 +172,10 @@ class Intake:
       messages: the client.
       clocks: for tests.
       first_sequence: the number of the first micro-batch.
+
+    Attributes:
+      number: names the intake in this process.
+      failure: why it cannot be read, once that is so.
     """
 
     def __init__(
@@ -195,6 +202,8 @@ class Intake:
         self._again: deque[MicroBatch] = deque()
         self._arrived_s = self._clocks.steady_s()
         self._stopping = self._flushing = False
+        self.number = next(_NUMBERS)
+        self.failure: InputError | None = None
         self._empty: pa.RecordBatch | None = None
 
     @property
@@ -335,7 +344,7 @@ class Intake:
         if held is None:
             return False
         if held.ack_id != message.ack_id:
-            self._messages.give_back([])  # nothing to return: the old ack id is void by itself
+            self._messages.forget([held.ack_id])
             held.ack_id = message.ack_id
         self._redelivered += 1
         return True
