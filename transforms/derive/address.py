@@ -12,6 +12,7 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 from transforms.derive.links import registrable_domain
 
+_HOST = r"(?P<host>[^\s@<>,;:\"]+)"
 _STRINGS = frozenset({ColumnType.STRING})
 
 
@@ -53,7 +54,13 @@ class EmailDomain:
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
-        found = pc.extract_regex(batch.column(self.of), r"@(?P<host>[^\s@<>,;:\"]+)")
-        hosts = pc.struct_field(found, "host").to_pylist()
+        array = batch.column(self.of)
+        # What stands in angle brackets is the address; a display name may look like another.
+        hosts = pc.coalesce(_host(array, rf"<[^<>]*@{_HOST}>[^<>]*$"), _host(array, rf"@{_HOST}"))
+        hosts = hosts.to_pylist()
         domains = [registrable_domain(host) if host else None for host in hosts]
         return pa.array(domains, pa.string())
+
+
+def _host(array: pa.Array, pattern: str) -> pa.Array:
+    return pc.struct_field(pc.extract_regex(array, pattern), "host")
