@@ -61,7 +61,7 @@ class Script:
 
     def take(self, most: int, timeout_s: float) -> list[RawMessage]:
         if not self.waiting:
-            self.now_us += int(timeout_s * S)
+            self.now_us += max(1, int(timeout_s * S))  # a float of less than 1 µs must end too
         some, self.waiting = self.waiting[:most], self.waiting[most:]
         return some
 
