@@ -1,0 +1,1 @@
+"""Measurements: what a number in the docs comes from."""
