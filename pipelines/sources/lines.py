@@ -25,10 +25,8 @@ def each_line(file: IO[bytes], most: int) -> Iterator[tuple[int, bytes | None]]:
     number = -1
     while line := file.readline(most + 1):
         number += 1
-        if number == 0:
-            line = line.removeprefix(BOM)
         if len(line) <= most:
-            yield number, line
+            yield number, line.removeprefix(BOM) if number == 0 else line
             continue
         while not line.endswith(b"\n") and (line := file.readline(most + 1)):
             pass

@@ -13,6 +13,7 @@ import email.message
 import email.parser
 import email.policy
 import email.utils
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -28,7 +29,13 @@ COLUMNS = ("message_id", "date", "sender", "subject", "body")
 _BATCH = 4096
 _BATCH_BYTES = 32 * 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
-_UNREADABLE = (
+_BEGINS = re.compile(
+    rb"From \S+ .*\d\d:\d\d|"  # mbox
+    rb"(return-path|delivered-to|envelope-to|received|date|from|sender|to|subject|message-id|"
+    rb"mime-version|content-type|authentication-results|dkim-signature|arc-[a-z-]+|x-[a-z0-9-]+):",
+    re.IGNORECASE,
+)
+UNREADABLE = (
     # What the standard library's parser raises on hostile headers and charsets.
     ValueError,
     LookupError,
@@ -58,7 +65,7 @@ def read_mails(mails: Iterable[bytes | None], path: str, spec: Spec) -> Iterator
             continue
         try:
             rows.append(parse_mail(data, f"{file_label(path)}#{number}"))
-        except _UNREADABLE:
+        except UNREADABLE:
             detail = "expected a mail (RFC 5322)"
             dead.append(DeadLetter(Stage.READ, Reason.BROKEN_ROW, path, number, None, detail))
             continue
@@ -93,15 +100,12 @@ def parse_mail(data: bytes, fallback_id: str) -> dict[str, str | None]:
 
 
 def looks_like_mail(start: bytes) -> bool:
-    """Whether a file begins as a mail does: with a header field, or mbox's `From ` line.
+    """Whether a file begins as a stored mail does: with a field of its envelope or header.
 
     >>> looks_like_mail(b"Return-Path: <a@b.example>"), looks_like_mail(b"id,text")
     (True, False)
     """
-    first = start.split(b"\n", 1)[0]
-    name, colon, _ = first.partition(b":")
-    plain = bool(name) and all(33 <= byte <= 126 for byte in name)
-    return first.startswith(b"From ") or (bool(colon) and plain)
+    return _BEGINS.match(start) is not None
 
 
 def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
