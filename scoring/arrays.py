@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,13 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any
             if missing:
                 raise BundleError(f"{path.name}: the array {sorted(missing)[0]!r} is missing")
             return {name: archive[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{path.name} is damaged: {error}") from error
 
 
 def save_json(path: Path, value: object) -> None:
     """Writes JSON, keys sorted, floats exact."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -53,7 +54,9 @@ def load_json(path: Path) -> dict[str, Any]:
       BundleError: it is damaged.
     """
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path.name} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise BundleError(f"{path.name} is damaged: it holds no JSON object")
     return value

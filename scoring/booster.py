@@ -65,9 +65,12 @@ class BoosterModel:
         except (xgboost.core.XGBoostError, OSError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise BundleError(f"{path.name} is damaged: {first}") from error
-        if booster.feature_names is not None and list(booster.feature_names) != list(names):
+        found = list(booster.feature_names or ())
+        if found != list(names):
+            other = next((one for one in found if one not in names), None)
+            what = f"{len(found)} inputs" if other is None else f"the input {other!r}"
             raise BundleError(
-                f"{path.name} was fitted on {len(booster.feature_names)} inputs, the spec makes "
-                f"{len(names)}, or others; train anew with `lockstep nightly`"
+                f"{path.name} was fitted on {what}, the spec makes {len(names)} others; train anew "
+                "with `lockstep nightly`"
             )
         return cls(booster)

@@ -11,16 +11,16 @@ and none is read as one.
     calibration.json, policy.json, metrics.json, provenance.json
 
 A bundle's name is its semantic fingerprint: of the spec, the graph's constants, the models, the
-calibration and the thresholds; not of `saved_model.pb`, whose bytes differ from run to run.
+calibration and the thresholds; not of `saved_model.pb`, whose bytes differ from run to run. It is
+computed anew at every load, so a manifest that was edited to fit edited files is found out too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,29 @@ from scoring.arrays import load_json, save_json
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
 from scoring.decision import DecisionPolicy
+from scoring.files import exclusive, files_below, publish, sha256_of
+from scoring.identity import library_versions, semantic_fingerprint
 from scoring.linear import LinearModel
+from scoring.manifest import (
+    BOOSTER,
+    CALIBRATION,
+    FORMAT,
+    GRAPH,
+    LINEAR,
+    MANIFEST,
+    METRICS,
+    POLICY,
+    PROVENANCE,
+    SPEC,
+    TEXT,
+    verify_files,
+)
 from scoring.scorer import Models, input_names
 from scoring.text_model import TextModel
+from transforms.catalog import CATALOG
+from transforms.inputs import numeric_names
 
-FORMAT = 1
-MANIFEST, SPEC, GRAPH = "manifest.json", "spec.yaml", "transform_graph"
-BOOSTER, LINEAR, TEXT = "booster.ubj", "linear.npz", "text.npz"
-CALIBRATION, POLICY = "calibration.json", "policy.json"
-METRICS, PROVENANCE = "metrics.json", "provenance.json"
+_ASIDE = ".writing-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +83,12 @@ class BundleParts:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, loaded."""
+    """A verified bundle, loaded.
+
+    Attributes:
+      state: entity -> fingerprint of the velocity state that its features need.
+      versions: library -> the major and minor version that made it.
+    """
 
     path: Path
     fingerprint: str
@@ -81,137 +100,56 @@ class Bundle:
     policy: DecisionPolicy
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+    state: Mapping[str, str]
+    versions: Mapping[str, str]
 
 
 def write_bundle(parts: BundleParts, store: Path) -> Path:
-    """Writes a bundle aside, verifies it, and renames it to ``store/<fingerprint>``.
+    """Writes a bundle aside, loads it as a check, and renames it to ``store/<fingerprint>``.
 
-    A bundle of that name that is there already is the same bundle, and stays.
+    A bundle of that name that is there already is the same bundle, and stays; if it is damaged, it
+    is replaced.
 
     Returns:
       Its folder.
-    """
-    store.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=store))
-    try:
-        name = _write_files(parts, aside)
-        verify_files(aside)
-        target = store / name
-        if not target.exists():
-            for file in aside.rglob("*"):
-                _sync(file)
-            os.chmod(aside, 0o755)
-            os.rename(aside, target)
-            _sync(store)
-        return target
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def verify_files(folder: Path) -> dict[str, Any]:
-    """Checks every file of a bundle against its manifest; returns the manifest.
 
     Raises:
-      BundleError: which file is missing, changed, cut short or not listed.
+      BundleError: the parts do not fit each other; the store is as it was.
     """
-    if not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing")
-    manifest = load_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise BundleError(
-            f"{folder.name}: {MANIFEST} has format {manifest.get('format')!r}, this release reads "
-            f"{FORMAT}; use the release that wrote it, or train anew"
-        )
-    listed = manifest.get("files")
-    if not isinstance(listed, dict) or not isinstance(manifest.get("fingerprint"), str):
-        raise BundleError(f"{folder.name}: {MANIFEST} is damaged: it lists no files")
-    found = {name for name in _files(folder) if name != MANIFEST}
-    for name in sorted(found - set(listed)):
-        raise BundleError(f"{folder.name}: {name} is not in the manifest; a bundle is never edited")
-    for name, facts in sorted(listed.items()):
-        if name not in found:
-            raise BundleError(f"{folder.name}: {name} is missing; copy the bundle anew")
-        size, digest = (folder / name).stat().st_size, _sha256(folder / name)
-        if size != facts["bytes"]:
-            raise BundleError(
-                f"{folder.name}: {name} has {size:,} bytes, the manifest says {facts['bytes']:,}; "
-                "it was cut short or changed: copy the bundle anew"
-            )
-        if digest != facts["sha256"]:
-            raise BundleError(
-                f"{folder.name}: {name} was changed: its sha256 is {digest[:12]}…, the manifest "
-                f"says {facts['sha256'][:12]}…; copy the bundle anew"
-            )
-    return manifest
+    with exclusive(store):
+        for left in store.glob(f"{_ASIDE}*"):  # by a writer that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store))
+        try:
+            name = _write_files(parts, aside)
+            load_bundle(aside, CATALOG)
+            target = store / name
+            if target.exists() and not _is_whole(target):
+                target.rename(Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store)) / name)
+            if not target.exists():
+                publish(aside, target)
+        finally:
+            for left in store.glob(f"{_ASIDE}*"):
+                shutil.rmtree(left, ignore_errors=True)
+    return target
 
 
 def load_bundle(folder: Path, catalog: Catalog) -> Bundle:
     """Verifies and loads a bundle.
 
     Raises:
-      BundleError: see `verify_files`; or its spec no longer means what it did when it was made.
+      BundleError: see `verify_files`; or its spec no longer means what it did when it was made, or
+        its parts do not fit each other.
     """
     manifest = verify_files(folder)
-    text = (folder / SPEC).read_text()
     try:
-        spec = loads(text, f"{folder.name}/{SPEC}", catalog)
-    except ConfigError as error:
-        raise BundleError(
-            f"{folder.name}: {SPEC} does not load in this release:\n{error}"
-        ) from error
-    if fingerprint(spec) != manifest["spec"]:
-        raise BundleError(
-            f"{folder.name}: {SPEC} now means {fingerprint(spec)}, the manifest says "
-            f"{manifest['spec']}; the bundle was made by a release with other defaults: train anew"
-        )
-    models = Models(
-        spec=spec,
-        text=TextModel.load(folder / TEXT) if TEXT in manifest["files"] else None,
-        linear=LinearModel.load(folder / LINEAR) if LINEAR in manifest["files"] else None,
-        booster=BoosterModel.load(folder / BOOSTER, input_names(spec))
-        if BOOSTER in manifest["files"]
-        else None,
-    )
-    return Bundle(
-        path=folder,
-        fingerprint=manifest["fingerprint"],
-        spec=spec,
-        graph=folder / GRAPH,
-        models=models,
-        model=manifest["model"],
-        calibration=Calibration.load(folder / CALIBRATION),
-        policy=DecisionPolicy.load(folder / POLICY),
-        metrics=load_json(folder / METRICS),
-        provenance=load_json(folder / PROVENANCE),
-    )
-
-
-def graph_constants(graph: Path) -> str:
-    """A digest of all numbers in a SavedModel: what analysis found, whatever nodes are called."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((graph / "transform_fn" / "saved_model.pb").read_bytes())
-    found: list[bytes] = []
-    for meta in model.meta_graphs:
-        nodes = [*meta.graph_def.node]
-        for function in meta.graph_def.library.function:
-            nodes.extend(function.node_def)
-        for node in nodes:
-            tensor = node.attr["value"].tensor if node.op == "Const" else None
-            if tensor is not None and tensor.dtype != _TF_STRING:
-                found.append(tensor.SerializeToString(deterministic=True))
-    digest = hashlib.sha256()
-    for data in sorted(found):
-        digest.update(hashlib.sha256(data).digest())
-    return digest.hexdigest()
-
-
-_TF_STRING = 7  # names of checkpoints and files, which differ from run to run
+        return _load(folder, manifest, catalog)
+    except BundleError as error:
+        raise BundleError(f"{folder.name}: {error}") from error
 
 
 def _write_files(parts: BundleParts, folder: Path) -> str:
-    (folder / SPEC).write_text(parts.config)
+    (folder / SPEC).write_text(parts.config, encoding="utf-8")
     shutil.copytree(parts.graph, folder / GRAPH)
     models = parts.models
     if models.text is not None:
@@ -224,12 +162,12 @@ def _write_files(parts: BundleParts, folder: Path) -> str:
     parts.policy.save(folder / POLICY)
     save_json(folder / METRICS, parts.metrics)
     save_json(folder / PROVENANCE, parts.provenance)
-    name = _semantic_fingerprint(parts, folder)
-    files = {
-        one: {"bytes": (folder / one).stat().st_size, "sha256": _sha256(folder / one)}
-        for one in _files(folder)
-    }
     spec = parts.spec
+    name = semantic_fingerprint(spec, parts.model, folder)
+    files = {
+        one: {"bytes": (folder / one).stat().st_size, "sha256": sha256_of(folder / one)}
+        for one in files_below(folder)
+    }
     manifest = {
         "format": FORMAT,
         "fingerprint": name,
@@ -237,35 +175,102 @@ def _write_files(parts: BundleParts, folder: Path) -> str:
         "name": spec.name,
         "spec": fingerprint(spec),
         "state": {entity: state_fingerprint(spec, entity) for entity in spec.entities},
+        "versions": library_versions(),
         "files": files,
     }
     save_json(folder / MANIFEST, manifest)
     return name
 
 
-def _semantic_fingerprint(parts: BundleParts, folder: Path) -> str:
-    digest = hashlib.sha256()
-    digest.update(fingerprint(parts.spec).encode())
-    digest.update(parts.model.encode())
-    digest.update(graph_constants(folder / GRAPH).encode())
-    for name in (BOOSTER, LINEAR, TEXT, CALIBRATION, POLICY):
-        if (folder / name).exists():
-            digest.update(name.encode() + _sha256(folder / name).encode())
-    return digest.hexdigest()[:16]
+def _load(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Bundle:
+    """Loads verified files; messages name the file, the caller adds the bundle."""
+    spec = _load_spec(folder, manifest, catalog)
+    files = manifest["files"]
+    models = Models(
+        spec=spec,
+        text=_load_text(folder / TEXT, spec) if TEXT in files else None,
+        linear=_load_linear(folder / LINEAR, spec) if LINEAR in files else None,
+        booster=BoosterModel.load(folder / BOOSTER, input_names(spec))
+        if BOOSTER in files
+        else None,
+    )
+    policy = DecisionPolicy.load(folder / POLICY)
+    wanted = (spec.policy.default, *(action.name for action in spec.policy.actions))
+    if policy.names != wanted:
+        raise BundleError(
+            f"{POLICY} has the actions {', '.join(policy.names)}, {SPEC} has {', '.join(wanted)}; "
+            "train anew"
+        )
+    bundle = Bundle(
+        path=folder,
+        fingerprint=manifest["fingerprint"],
+        spec=spec,
+        graph=folder / GRAPH,
+        models=models,
+        model=manifest["model"],
+        calibration=Calibration.load(folder / CALIBRATION),
+        policy=policy,
+        metrics=load_json(folder / METRICS),
+        provenance=load_json(folder / PROVENANCE),
+        state=manifest["state"],
+        versions=manifest.get("versions", {}),
+    )
+    made = semantic_fingerprint(spec, bundle.model, folder)
+    if made != bundle.fingerprint:
+        raise BundleError(
+            f"{MANIFEST} names the bundle {bundle.fingerprint}, its parts make {made}: it was "
+            "edited; copy the bundle anew"
+        )
+    return bundle
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Spec:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        text = (folder / SPEC).read_text(encoding="utf-8")
+        spec = loads(text, f"{folder.name}/{SPEC}", catalog)
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise BundleError(f"{SPEC} does not load in this release:\n{error}") from error
+    if fingerprint(spec) != manifest["spec"]:
+        raise BundleError(
+            f"{SPEC} now means {fingerprint(spec)}, the manifest says {manifest['spec']}; the "
+            "bundle was made by a release with other defaults: train anew"
+        )
+    state = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
+    if state != manifest["state"]:
+        entity = next((e for e in state if state[e] != manifest["state"].get(e)), "of another name")
+        raise BundleError(
+            f"{MANIFEST} and {SPEC} differ in the velocity state of the entity {entity}; the "
+            "bundle was made by a release with other state: backfill and train anew"
+        )
+    return spec
+
+
+def _load_text(path: Path, spec: Spec) -> TextModel:
+    model = TextModel.load(path)
+    buckets = spec.inputs.text.buckets if spec.inputs.text else 0
+    if model.weights.shape != (buckets,):
+        raise BundleError(
+            f"{path.name} has weights {model.weights.shape}, the spec has {buckets} text buckets; "
+            "train anew"
+        )
+    return model
+
+
+def _load_linear(path: Path, spec: Spec) -> LinearModel:
+    model = LinearModel.load(path)
+    width = len(numeric_names(spec)) + (path.with_name(TEXT)).exists()
+    count = len(spec.inputs.categorical)
+    if model.numeric.shape != (width,) or model.categories.shape[:1] != (count,):
+        raise BundleError(
+            f"{path.name} has {len(model.numeric)} numeric weights and those of "
+            f"{len(model.categories)} categories, the spec makes {width} and {count}; train anew"
+        )
+    return model
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_files(folder)
+    except BundleError:
+        return False
+    return True

@@ -70,7 +70,22 @@ class Calibration:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path.name} is damaged: {error}") from error
-        rises = made.slope > 0 and all(np.diff(made.raw) > 0) and all(np.diff(made.share) >= 0)
-        if not rises or len(made.raw) != len(made.share):
-            raise BundleError(f"{path.name}: the calibration curve does not rise")
+        if not made.rises():
+            raise BundleError(f"{path.name}: the calibration curve does not rise from 0 to 1")
         return made
+
+    def rises(self) -> bool:
+        """Whether a higher raw score never has a lower share, and all shares lie in [0, 1].
+
+        >>> Calibration(raw=(0.0, 1.0), share=(0.2, 0.1)).rises()
+        False
+        """
+        numbers = np.array([self.slope, self.offset, *self.raw, *self.share])
+        return bool(
+            np.isfinite(numbers).all()
+            and self.slope > 0
+            and len(self.raw) == len(self.share)
+            and (np.diff(self.raw) > 0).all()
+            and (np.diff(self.share) >= 0).all()
+            and all(0 <= one <= 1 for one in self.share)
+        )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,10 +71,9 @@ class DecisionPolicy:
         """
         value = load_json(path)
         try:
-            thresholds = tuple(ActionThreshold(**one) for one in value["thresholds"])
-            return cls(thresholds, str(value["default"]))
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"{path.name} is damaged: {error}") from error
+            return cls(tuple(map(_threshold, value["thresholds"])), str(value["default"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path.name} is damaged: {error!r}") from error
 
 
 def decision_id(use: str, event_id: str) -> str:
@@ -80,10 +81,21 @@ def decision_id(use: str, event_id: str) -> str:
 
     So a consumer that remembers ids acts on an event once, also across a swap of bundles.
 
+    Args:
+      use: the spec's name.
+      event_id: of the scored event.
+
     >>> decision_id("chat", "m-1") == decision_id("chat", "m-1")
     True
     """
-    digest = hashlib.blake2b(
-        event_id.encode(), digest_size=16, person=b"lockstep", key=use.encode()
+    text = f"{len(use)}:{use}:{event_id}"  # the length keeps ("a", "b:c") and ("a:b", "c") apart
+    return hashlib.blake2b(text.encode(), digest_size=16, person=b"lockstep").hexdigest()
+
+
+def _threshold(plain: dict[str, Any]) -> ActionThreshold:
+    value = None if plain["value"] is None else float(plain["value"])
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"the threshold {value} is no number")
+    return ActionThreshold(
+        str(plain["action"]), value, float(plain["min_precision"]), str(plain["reason"])
     )
-    return digest.hexdigest()

@@ -1,28 +1,39 @@
 """Why an event scored as it did, in words an analyst can use.
 
-What enters: contributions of the booster to one event's log odds, and what each input means. What
-leaves: the largest ones, as names and short sentences, without values of private columns.
+What enters: contributions of a model to one event's log odds, what each input means, and the
+values before scaling. What leaves: the largest ones, as names, short sentences and values. Values
+of private columns stay out.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.schema import Spec
+from transforms.inputs import numeric_names
 from transforms.velocity import describe_features
 
 
 @dataclasses.dataclass(frozen=True)
 class InputReason:
-    """One input's part in a score: its name, what it means, and what it added to the log odds."""
+    """One input's part in a score.
+
+    Attributes:
+      name: of the input.
+      about: what it means, and its value where that is known and not private.
+      added: to the log odds.
+      value: before scaling; None: null, private, or no number.
+    """
 
     name: str
     about: str
     added: float
+    value: float | None = None
 
 
 def input_meanings(spec: Spec) -> dict[str, str]:
@@ -39,11 +50,18 @@ def input_meanings(spec: Spec) -> dict[str, str]:
     return meanings | {"text_score": "what the text model says of the words"}
 
 
+def shown_inputs(spec: Spec) -> tuple[bool, ...]:
+    """Whether the value of each column of the numeric block may be shown: not if it is private."""
+    private = {name for name, column in spec.columns.items() if column.private}
+    return tuple(name not in private for name in numeric_names(spec))
+
+
 def top_reasons(
     contributions: npt.NDArray[np.float32],
     names: Sequence[str],
     meanings: Mapping[str, str],
     most: int = 3,
+    values: Mapping[str, float] | None = None,
 ) -> tuple[InputReason, ...]:
     """The inputs that raised one event's score most, largest first; ties by name.
 
@@ -52,10 +70,24 @@ def top_reasons(
       names: of the D inputs.
       meanings: name -> words.
       most: how many.
+      values: name -> value before scaling, of those that may be shown; NaN for null.
 
     >>> top_reasons(np.array([0.5, -1.0, 0.1], np.float32), ["a", "b"], {"a": "first"}, 3)
-    (InputReason(name='a', about='first', added=0.5),)
+    (InputReason(name='a', about='first', added=0.5, value=None),)
+    >>> top_reasons(np.array([2, 0], np.float32), ["a"], {"a": "first"}, 3, {"a": 7.0})
+    (InputReason(name='a', about='first: 7', added=2.0, value=7.0),)
     """
     parts = [(-float(value), name) for value, name in zip(contributions, names, strict=False)]
     raised = sorted(part for part in parts if part[0] < 0)[:most]
-    return tuple(InputReason(name, meanings.get(name, name), -value) for value, name in raised)
+    return tuple(
+        _reason(name, meanings.get(name, name), -value, (values or {}).get(name))
+        for value, name in raised
+    )
+
+
+def _reason(name: str, about: str, added: float, value: float | None) -> InputReason:
+    if value is None:
+        return InputReason(name, about, added)
+    if math.isnan(value):
+        return InputReason(name, f"{about}: none", added)
+    return InputReason(name, f"{about}: {value:.6g}", added, value)

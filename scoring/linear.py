@@ -8,6 +8,7 @@ section 4).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +45,30 @@ class LinearModel:
         [4.0]
         """
         odds = np.full(len(numeric), self.intercept, np.float64)
+        for part in self._parts(numeric, categories):
+            odds += part
+        return odds.astype(np.float32)
+
+    def contributions(
+        self, numeric: npt.NDArray[np.float32], categories: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """What each input adds to the log odds: float32 `[n, N + C + 1]`; the last is the rest.
+
+        >>> model = LinearModel(np.array([2.0]), np.array([[0.0, 3.0]]), -1.0)
+        >>> model.contributions(np.array([[2]], np.float32), np.array([[1]])).tolist()
+        [[4.0, 3.0, -1.0]]
+        """
+        rest = np.full(len(numeric), self.intercept, np.float64)
+        return np.stack([*self._parts(numeric, categories), rest], 1).astype(np.float32)
+
+    def _parts(
+        self, numeric: npt.NDArray[np.float32], categories: npt.NDArray[np.int64]
+    ) -> Iterator[npt.NDArray[np.float64]]:
         for column, weight in enumerate(self.numeric):
             values = numeric[:, column].astype(np.float64)
-            odds += np.where(np.isnan(values), 0.0, values) * weight
+            yield np.where(np.isnan(values), 0.0, values) * weight
         for column, weights in enumerate(self.categories):
-            odds += weights[np.minimum(categories[:, column], len(weights) - 1)]
-        return odds.astype(np.float32)
+            yield weights[np.minimum(categories[:, column], len(weights) - 1)]
 
     def save(self, path: Path) -> None:
         """Writes an `.npz`."""

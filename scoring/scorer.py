@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from configs.schema import Spec
 from scoring.booster import BoosterModel
-from scoring.explanation import InputReason, input_meanings, top_reasons
+from scoring.explanation import InputReason, input_meanings, shown_inputs, top_reasons
 from scoring.linear import LinearModel
 from scoring.text_model import TextModel
 from transforms.executor import Executor, Transformed
@@ -60,6 +60,29 @@ class Models:
             return self.booster.score(model_inputs(transformed, text_scores))
         raise ValueError(f"there is no {which!r} model here")
 
+    def contributions(self, which: str, inputs: Floats) -> Floats | None:
+        """What each input of `input_names` adds to the log odds; the last column is the rest.
+
+        Args:
+          which: "booster", "linear" or "text".
+          inputs: float32 `[n, D]`.
+
+        Returns:
+          float32 `[n, D + 1]`; None for the text model, whose n-grams are hashed.
+        """
+        if which == "booster" and self.booster is not None:
+            return self.booster.contributions(inputs)
+        if which != "linear" or self.linear is None:
+            return None
+        categories = len(self.spec.inputs.categorical)
+        end = inputs.shape[1] - (self.spec.inputs.text is not None)
+        start = end - categories
+        numbers = np.r_[:start, end : inputs.shape[1]]
+        made = self.linear.contributions(inputs[:, numbers], inputs[:, start:end].astype(np.int64))
+        # The linear rule has its categories last, the inputs have the text score there.
+        order = np.r_[:start, len(numbers) : len(numbers) + categories, start : len(numbers), -1]
+        return made[:, order]
+
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
@@ -96,6 +119,7 @@ class Scorer:
         self.names = input_names(bundle.spec)
         self._executor = Executor(bundle.graph, bundle.spec)
         self._meanings = input_meanings(bundle.spec)
+        self._shown = shown_inputs(bundle.spec)
 
     def score(self, numeric: Floats, batch: pa.RecordBatch) -> Scored:
         """Scores events; a row's bits do not depend on the others.
@@ -117,13 +141,31 @@ class Scorer:
             names=bundle.policy.names,
         )
 
-    def explain(self, scored: Scored, rows: npt.NDArray[np.intp]) -> list[tuple[InputReason, ...]]:
-        """The reasons of some events, in words; empty where the model is no booster."""
-        booster = self.bundle.models.booster
-        if booster is None or self.bundle.model != "booster" or not len(rows):
+    def explain(
+        self, scored: Scored, rows: npt.NDArray[np.intp], numeric: Floats | None = None
+    ) -> list[tuple[InputReason, ...]]:
+        """The reasons of some events, in words; empty where the text model alone decides.
+
+        Args:
+          scored: as `score` made it.
+          rows: of it, int `[r]`.
+          numeric: the block that was scored, float32 `[n, K]`; with it, reasons tell values.
+        """
+        if not len(rows):
+            return []
+        made = self.bundle.models.contributions(self.bundle.model, scored.inputs[rows])
+        if made is None:
             return [() for _ in rows]
-        made = booster.contributions(scored.inputs[rows])
-        return [top_reasons(row, self.names, self._meanings) for row in made]
+        if numeric is None:
+            return [top_reasons(row, self.names, self._meanings) for row in made]
+        return [
+            top_reasons(row, self.names, self._meanings, values=self._values(numbers))
+            for row, numbers in zip(made, numeric[rows], strict=True)
+        ]
+
+    def _values(self, numbers: npt.NDArray[np.float32]) -> dict[str, float]:
+        together = zip(self.names, numbers.tolist(), self._shown, strict=False)
+        return {name: value for name, value, shown in together if shown}
 
 
 def input_names(spec: Spec) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from configs.errors import BundleError
 from scoring.arrays import load_json
-from scoring.bundle import MANIFEST, METRICS, PROVENANCE, verify_files
+from scoring.files import exclusive, replace_file
+from scoring.manifest import MANIFEST, METRICS, PROVENANCE, verify_files
 
 POINTER = "serving.json"
 _MOST_HISTORY = 100
@@ -25,7 +25,12 @@ _MOST_HISTORY = 100
 
 @dataclasses.dataclass(frozen=True)
 class BundleInfo:
-    """A bundle in a list."""
+    """A bundle in a list.
+
+    Attributes:
+      made: the night that it was trained as of, "2026-03-04".
+      damaged: why its facts cannot be read; "" if they can. `verify` looks at every file.
+    """
 
     fingerprint: str
     name: str
@@ -33,6 +38,7 @@ class BundleInfo:
     serving: bool
     made: str
     metrics: dict[str, Any]
+    damaged: str = ""
 
 
 class Store:
@@ -46,24 +52,9 @@ class Store:
         self.root = root
 
     def list(self) -> list[BundleInfo]:
-        """All bundles, oldest first; damaged ones are told by `verify`, not here."""
+        """All bundles, oldest first; a damaged one says so, and hides no other."""
         serving = self.serving()
-        found = []
-        for folder in self.root.glob(f"*/{MANIFEST}"):
-            if folder.parent.name.startswith("."):
-                continue
-            manifest, metrics = load_json(folder), load_json(folder.parent / METRICS)
-            made = load_json(folder.parent / PROVENANCE).get("as_of", "")
-            found.append(
-                BundleInfo(
-                    fingerprint=manifest.get("fingerprint", folder.parent.name),
-                    name=manifest.get("name", ""),
-                    model=manifest.get("model", ""),
-                    serving=folder.parent.name == serving,
-                    made=made,
-                    metrics=metrics,
-                )
-            )
+        found = [_info(self.root / name, name == serving) for name in self._names()]
         return sorted(found, key=lambda one: (one.made, one.fingerprint))
 
     def path(self, fingerprint: str) -> Path:
@@ -79,11 +70,11 @@ class Store:
                     f"no bundle of {self.root} serves; `lockstep bundle promote` makes one serve"
                 )
             fingerprint = serving
-        names = [path.parent.name for path in self.root.glob(f"*/{MANIFEST}")]
-        found = [name for name in names if name.startswith(fingerprint) and name[:1] != "."]
+        names = self._names()
+        found = [name for name in names if fingerprint and name.startswith(fingerprint)]
         if len(found) != 1:
             what = "no bundle" if not found else f"{len(found)} bundles"
-            known = ", ".join(sorted(names)) or "none"
+            known = ", ".join(names) or "none"
             raise BundleError(f"{what} called {fingerprint!r} in {self.root}; there are: {known}")
         return self.root / found[0]
 
@@ -93,7 +84,14 @@ class Store:
         Raises:
           BundleError: what does not match.
         """
-        return verify_files(self.path(fingerprint))
+        folder = self.path(fingerprint)
+        manifest = verify_files(folder)
+        if manifest["fingerprint"] != folder.name:
+            raise BundleError(
+                f"{folder.name}: {MANIFEST} names the bundle {manifest['fingerprint']}; a bundle's "
+                "folder has its name: copy it anew"
+            )
+        return manifest
 
     def serving(self) -> str | None:
         """Fingerprint of the bundle that serves; None if none does.
@@ -101,8 +99,7 @@ class Store:
         Raises:
           BundleError: the pointer is damaged.
         """
-        serving = self._pointer().get("serving")
-        return str(serving) if serving else None
+        return self._pointer()[0]
 
     def promote(self, fingerprint: str) -> str:
         """Makes a bundle serve, after checking its files; returns its fingerprint.
@@ -110,15 +107,12 @@ class Store:
         Raises:
           BundleError: it is damaged; what serves stays.
         """
-        folder = self.path(fingerprint)
-        verify_files(folder)
-        pointer = self._pointer()
-        before = pointer.get("serving")
-        if before == folder.name:
-            return folder.name
-        history = [*pointer.get("history", []), *([before] if before else [])]
-        self._write({"serving": folder.name, "history": history[-_MOST_HISTORY:]})
-        return folder.name
+        name = str(self.verify(fingerprint)["fingerprint"])
+        with exclusive(self.root):
+            before, history = self._pointer()
+            if before != name:
+                self._write(name, (*history, before) if before else history)
+        return name
 
     def rollback(self) -> str:
         """Makes the bundle serve that did before; returns its fingerprint.
@@ -126,24 +120,43 @@ class Store:
         Raises:
           BundleError: there is none, or it is damaged; what serves stays.
         """
-        pointer = self._pointer()
-        history = list(pointer.get("history", []))
-        if not history:
-            raise BundleError(f"{self.root}: no bundle served before the one that serves now")
-        before = history.pop()
-        verify_files(self.path(before))
-        self._write({"serving": before, "history": history})
-        return str(before)
+        with exclusive(self.root):
+            _, history = self._pointer()
+            if not history:
+                raise BundleError(f"{self.root}: no bundle served before the one that serves now")
+            self.verify(history[-1])
+            self._write(history[-1], history[:-1])
+        return history[-1]
 
-    def _pointer(self) -> dict[str, Any]:
+    def _names(self) -> tuple[str, ...]:
+        found = (path.parent.name for path in self.root.glob(f"*/{MANIFEST}"))
+        return tuple(sorted(name for name in found if not name.startswith(".")))
+
+    def _pointer(self) -> tuple[str | None, tuple[str, ...]]:
         path = self.root / POINTER
-        return load_json(path) if path.exists() else {}
+        if not path.exists():
+            return None, ()
+        pointer = load_json(path)
+        serving, history = pointer.get("serving"), pointer.get("history")
+        names = (serving, *history) if isinstance(history, list) else (None,)
+        if not all(isinstance(one, str) for one in names):
+            raise BundleError(
+                f"{path} is damaged: it should name the bundle that serves, and those before it; "
+                "remove it and `lockstep bundle promote` the right one"
+            )
+        return str(serving), tuple(map(str, names[1:]))
 
-    def _write(self, pointer: dict[str, Any]) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        aside = self.root / f".{POINTER}.tmp"
-        with open(aside, "w") as file:
-            json.dump(pointer, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.root / POINTER)
+    def _write(self, serving: str, history: tuple[str, ...]) -> None:
+        pointer = {"serving": serving, "history": history[-_MOST_HISTORY:]}
+        replace_file(self.root / POINTER, json.dumps(pointer, indent=1) + "\n")
+
+
+def _info(folder: Path, serving: bool) -> BundleInfo:
+    try:
+        manifest = load_json(folder / MANIFEST)
+        metrics = load_json(folder / METRICS)
+        made = str(load_json(folder / PROVENANCE).get("as_of", ""))
+    except BundleError as error:
+        return BundleInfo(folder.name, "", "", serving, "", {}, str(error))
+    name, model = str(manifest.get("name", "")), str(manifest.get("model", ""))
+    return BundleInfo(folder.name, name, model, serving, made, metrics)

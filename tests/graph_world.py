@@ -41,7 +41,8 @@ def full_inputs(scaling="zscore"):
 
 
 @functools.lru_cache(maxsize=1)
-def _scratch():
+def scratch_folder():
+    """A folder that lives as long as the test run."""
     folder = Path(tempfile.mkdtemp(prefix="graph-world-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -58,7 +59,7 @@ def analysed(name, scaling):
         spec, width = spec_with(full_inputs(scaling)), 3
     else:
         spec, width = shipped_spec(name), None
-    folder = _scratch() / f"{name}-{scaling}"
+    folder = scratch_folder() / f"{name}-{scaling}"
     analyze(spec, *make_rows(spec, 500, seed=1, width=width), folder)
     return spec, folder
 
