@@ -1,0 +1,111 @@
+"""What messages lead to: reports after minutes, verdicts after hours, appeals after days."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.simulate.rows import (
+    FIRST_ABUSE,
+    Floats,
+    Integers,
+    Kind,
+    Rows,
+    Source,
+    concat,
+    make_ids,
+    make_rows,
+)
+from pipelines.simulate.world import DAY_US, World
+
+# Mean reports per message, and the share of messages that are judged, by act. Honest ones: false
+# reports, and random audits.
+_REPORTS = np.array([0.002, 0.01, 0.003, 0.30, 0.45, 0.08, 0.7, 0.4])
+_JUDGED = np.array([0.006, 0.012, 0.006, 0.85, 0.85, 0.88, 0.72, 0.65])
+_AUTOMATIC = np.array([0.05, 0.1, 0.05, 0.35, 0.15, 0.4, 0.1, 0.0])
+_WRONG_ABUSE, _WRONG_AUDIT, _WRONG_AFTER_REPORT = 0.03, 0.015, 0.06
+_SECOND_US = 1_000_000
+
+
+def react(world: World, rng: np.random.Generator, messages: Rows, seed: int, unit: int) -> Rows:
+    """Reports, verdicts and appeals about messages, at the times when they become known.
+
+    Args:
+      world: whose accounts report.
+      rng: of this stretch.
+      messages: with ids.
+      seed, unit: of the ids.
+
+    Returns:
+      Rows with ids, in no order.
+    """
+    act = messages.act.astype(np.int64)
+    abuse = act >= FIRST_ABUSE
+    count = len(act)
+    reports = rng.poisson(_REPORTS[act])
+    audited = rng.random(count) < _JUDGED[act]
+    judged = audited | ((reports > 0) & (rng.random(count) < 0.5))
+    about = np.repeat(np.arange(count), reports)
+    reported_at = messages.time[about] + _minutes(rng, len(about), 6, 1.4, 3 * DAY_US)
+    reporter = world.draw_present(rng, reported_at)
+
+    row = np.flatnonzero(judged)
+    truth = abuse[row]
+    wrong = np.where(
+        truth, _WRONG_ABUSE, np.where(reports[row] > 0, _WRONG_AFTER_REPORT, _WRONG_AUDIT)
+    )
+    said = truth ^ (rng.random(len(row)) < wrong)
+    automatic = rng.random(len(row)) < _AUTOMATIC[act[row]]
+    delay = np.where(
+        automatic,
+        _minutes(rng, len(row), 2, 0.8, DAY_US),
+        _minutes(rng, len(row), 240, 1.3, 10 * DAY_US),
+    )
+    known = messages.time[row] + delay
+
+    appeals = np.flatnonzero(said & (rng.random(len(row)) < np.where(truth, 0.03, 0.5)))
+    upheld = truth[appeals] ^ (rng.random(len(appeals)) < 0.05)
+    heard = known[appeals] + _minutes(rng, len(appeals), 1200, 0.8, 10 * DAY_US)
+    return concat(
+        [
+            make_rows(
+                reported_at,
+                id=make_ids(seed, 1, unit, len(about)),
+                kind=Kind.REPORT,
+                author=reporter,
+                target=messages.author[about],
+                subject=messages.id[about],
+            ),
+            _verdicts(known, messages, row, said, np.where(automatic, 1, 0), seed, 2, unit),
+            _verdicts(heard, messages, row[appeals], upheld, int(Source.APPEAL), seed, 3, unit),
+        ]
+    )
+
+
+def _verdicts(
+    known: Integers,
+    messages: Rows,
+    row: Integers,
+    said: npt.NDArray[np.bool_],
+    source: npt.ArrayLike,
+    seed: int,
+    series: int,
+    unit: int,
+) -> Rows:
+    return make_rows(
+        known,
+        id=make_ids(seed, series, unit, len(row)),
+        kind=Kind.VERDICT,
+        target=messages.author[row],
+        subject=messages.id[row],
+        verdict=said,
+        source=source,
+    )
+
+
+def _minutes(
+    rng: np.random.Generator, count: int, median: float, sigma: float, most_us: int
+) -> Integers:
+    """Lognormal delays in microseconds, never under a second."""
+    drawn: Floats = rng.lognormal(np.log(median), sigma, count) * 60 * _SECOND_US
+    return np.clip(drawn, _SECOND_US, most_us).astype(np.int64)
