@@ -84,10 +84,11 @@ def _entity(
         columns = known_names(inner, kind, types, "column")
         if columns:
             keys[kind] = tuple(columns)
+    declared = [kind for kind in (inner.keys() if inner else ()) if kind in kinds]
     windows = read_windows(section)
     parts = section.sections("aggregates")
     aggregates = tuple(
-        _aggregate(one, part, keys, windows, types, catalog, dict(parts)) for one, part in parts
+        _aggregate(one, part, declared, windows, types, catalog, dict(parts)) for one, part in parts
     )
     _check_references(parts, aggregates, catalog)
     longest = max((w.length_us for one in aggregates for w in one.windows), default=0)
@@ -105,7 +106,7 @@ def _entity(
 def _aggregate(
     name: str,
     section: Section,
-    keys: Mapping[str, tuple[str, ...]],
+    keyed: list[str],
     windows: tuple[Window, ...],
     types: Mapping[str, ColumnType],
     catalog: Catalog,
@@ -113,7 +114,7 @@ def _aggregate(
 ) -> Aggregate:
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
-    kinds = known_names(section, "of", keys, "kind with a key in this entity:")
+    kinds = known_names(section, "of", keyed, "kind with a key in this entity:")
     where = read_expression(section, "where", types)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows

@@ -152,7 +152,7 @@ def read_derived(
             returns[name] = catalog.derivations[op].returns
         else:
             returns[name] = ColumnType.NUMBER
-    known = types | returns
+    known = returns | types  # a clash is told once, and the column stays
     found: dict[str, Derived] = {}
     needs: dict[str, list[str]] = {}
     for name, section in parts:

@@ -134,8 +134,8 @@ def column_types(
     columns: Mapping[str, Column], derived: Mapping[str, Any]
 ) -> dict[str, ColumnType]:
     """Types of every column that an expression or an operation may name."""
-    types = {name: column.type for name, column in columns.items()}
-    types |= {name: one.type for name, one in derived.items()}
+    types = {name: one.type for name, one in derived.items()}
+    types |= {name: column.type for name, column in columns.items()}
     types |= {"event_id": ColumnType.STRING, "kind": ColumnType.STRING}
     return types | {"event_time": ColumnType.TIMESTAMP}
 

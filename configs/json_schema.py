@@ -1,0 +1,204 @@
+"""A JSON Schema of the config's YAML, for editors: completion and red lines while typing.
+
+What enters: the catalog of operations. What leaves: a schema (draft 2020-12) generated from the
+dataclasses of `configs.schema` and of the operations. It checks shapes; that names resolve and
+types fit is `loader`'s part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from typing import Any
+
+from configs.catalog import Catalog
+from configs.schema import ColumnType, Evaluation, Expression, Gate
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_NUMBER: dict[str, Any] = {"type": "number"}
+_INTEGER: dict[str, Any] = {"type": "integer"}
+_BOOLEAN: dict[str, Any] = {"type": "boolean"}
+_NAMES: dict[str, Any] = {"type": "array", "items": _TEXT}
+_ONE_OR_MORE: dict[str, Any] = {"anyOf": [_TEXT, _NAMES]}
+_DURATION: dict[str, Any] = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d)$"}
+_DATE: dict[str, Any] = {"type": "string"}
+
+
+def json_schema(catalog: Catalog) -> dict[str, Any]:
+    """The schema.
+
+    Args:
+      catalog: its operations and their arguments become alternatives.
+    """
+    window = {"anyOf": [_DURATION, _object({"length": _DURATION, "tiles": _INTEGER}, ["length"])]}
+    windows = {"type": "array", "items": window}
+    aggregate = {"of": _ONE_OR_MORE, "where": _TEXT, "windows": windows}
+    entity = {
+        "about": _TEXT,
+        "key": _map(_ONE_OR_MORE),
+        "windows": windows,
+        "retention": _DURATION,
+        "aggregates": _map(_operations(catalog.aggregates, aggregate)),
+    }
+    column = {
+        "type": {"enum": [str(one) for one in ColumnType]},
+        "private": _BOOLEAN,
+        "max_bytes": _INTEGER,
+        "minimum": _NUMBER,
+        "maximum": _NUMBER,
+        "allow_nonfinite": _BOOLEAN,
+        "about": _TEXT,
+    }
+    sections = {
+        "lockstep": {"const": 1},
+        "name": _TEXT,
+        "about": _TEXT,
+        "shards": _INTEGER,
+        "hash_seed": _INTEGER,
+        "events": _object(_EVENTS),
+        "columns": _map(_object(column, ["type"])),
+        "kinds": _map(_object({"required": _NAMES, "scored": _BOOLEAN, "about": _TEXT})),
+        "derive": _map(_operations(catalog.derivations, {})),
+        "entities": _map(_object(entity, ["key"])),
+        "ingest": {"type": "array", "items": _object(_INGEST, ["kind", "time"])},
+        "inputs": _object(_INPUTS),
+        "labels": _object(_LABELS, ["kind", "subject", "positive"]),
+        "training": _object(_TRAINING, ["span", "delay"]),
+        "policy": _object({"actions": _map(_object(_ACTION, ["min_precision"])), "default": _TEXT}),
+        "gate": _object(_plain_fields(Gate)),
+        "evaluation": _object(_plain_fields(Evaluation)),
+    }
+    schema = _object(sections, ["lockstep", "columns", "kinds"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep"} | schema
+
+
+def dumps(catalog: Catalog) -> str:
+    """The schema as the text of configs/schema.json."""
+    return json.dumps(json_schema(catalog), indent=1, sort_keys=True) + "\n"
+
+
+_EVENTS = {
+    "id": _TEXT,
+    "time": _TEXT,
+    "kind": _TEXT,
+    "aliases": {"type": "object", "additionalProperties": _TEXT},
+    "earliest": _DATE,
+    "latest": _DATE,
+    "disorder": _DURATION,
+    "dedup": _DURATION,
+    "max_dead_share": _NUMBER,
+}
+_INGEST = {
+    "kind": _TEXT,
+    "id": _TEXT,
+    "time": _TEXT,
+    "delay": _DURATION,
+    "columns": {"type": "object", "additionalProperties": _TEXT},
+    "subject": {"type": "object", "additionalProperties": _TEXT, "maxProperties": 1},
+    "where": _TEXT,
+}
+_RANGE = {"type": "array", "items": _INTEGER, "minItems": 2, "maxItems": 2}
+_INPUTS = {
+    "numeric": _NAMES,
+    "exclude": _NAMES,
+    "computed": {"type": "object", "additionalProperties": _TEXT},
+    "categorical": {
+        "type": "object",
+        "additionalProperties": {
+            "type": ["object", "null"],
+            "properties": {
+                "vocabulary": _INTEGER,
+                "oov_buckets": _INTEGER,
+                "min_frequency": _INTEGER,
+            },
+            "additionalProperties": False,
+        },
+    },
+    "text": {
+        "type": "object",
+        "properties": {
+            "column": _TEXT,
+            "buckets": _INTEGER,
+            "word_ngrams": _RANGE,
+            "char_ngrams": _RANGE,
+            "max_tokens": _INTEGER,
+        },
+        "required": ["column"],
+        "additionalProperties": False,
+    },
+    "scaling": {"enum": ["zscore", "quantile", "none"]},
+}
+_LABELS = {"kind": _TEXT, "subject": _TEXT, "positive": _TEXT, "maturity": _DURATION}
+_TRAINING = {
+    "span": _DURATION,
+    "delay": _DURATION,
+    "gate": _DURATION,
+    "validation_share": _NUMBER,
+    "rounds": _INTEGER,
+    "early_stopping": _INTEGER,
+    "refit": _BOOLEAN,
+    "booster": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
+    "text_folds": _INTEGER,
+    "text_regularisation": _NUMBER,
+    "positive_weight": {"anyOf": [_NUMBER, {"const": "balanced"}]},
+    "model": {"enum": ["booster", "linear", "text"]},
+    "analyse_rows": _INTEGER,
+    "train_rows": _INTEGER,
+    "seed": _INTEGER,
+}
+_ACTION = {"min_precision": _NUMBER, "confidence": _NUMBER}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return made | {"required": required} if required else made
+
+
+def _map(value: dict[str, Any]) -> dict[str, Any]:
+    """An object with names of one's own, all of one shape; `name:` alone is an empty one."""
+    return {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "null"}]}}
+
+
+def _operations(
+    operations: typing.Mapping[str, type[Any]], shared: dict[str, Any]
+) -> dict[str, Any]:
+    """One alternative per operation: its name, its arguments, what all have."""
+    alternatives = []
+    for name in sorted(operations):
+        operation = operations[name]
+        hints = typing.get_type_hints(operation)
+        arguments = {f.name: _argument(hints[f.name]) for f in dataclasses.fields(operation)}
+        required = [
+            f.name
+            for f in dataclasses.fields(operation)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        ]
+        properties = {"op": {"const": name}, "about": _TEXT, **shared, **arguments}
+        alternatives.append(
+            _object(properties, ["op", *required]) | {"description": operation.about}
+        )
+    return {"oneOf": alternatives}
+
+
+def _argument(hint: Any) -> dict[str, Any]:
+    if hint is bool:
+        return _BOOLEAN
+    if hint is int:
+        return _INTEGER
+    if hint is float:
+        return _NUMBER
+    if typing.get_origin(hint) is tuple:
+        return _NAMES
+    if hint is Expression:
+        return {"type": "string", "description": "an expression over columns"}
+    return _TEXT
+
+
+def _plain_fields(section: type[Any]) -> dict[str, Any]:
+    kinds = {"int": _INTEGER, "float": _NUMBER, "bool": _BOOLEAN}
+    return {f.name: kinds.get(str(f.type), _TEXT) for f in dataclasses.fields(section)}

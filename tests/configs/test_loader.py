@@ -1,0 +1,169 @@
+"""Configs: the shipped ones load; every mistake is told at once, with its place and a hint."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from configs.errors import ConfigError, InputError
+from configs.fingerprint import dataset_fingerprint, fingerprint, state_fingerprint
+from configs.json_schema import dumps, json_schema
+from configs.loader import load, loads, shipped
+from transforms.catalog import CATALOG
+
+GOLDEN = Path(__file__).parent / "golden"
+SHIPPED = ("chat", "card_fraud", "card_fraud_handbook", "video_comments", "mail")
+CHAT = shipped("chat").read_text()
+
+
+def chat(*changes):
+    text = CHAT
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+BROKEN = {
+    "many": chat(
+        ("op: count, of: report", "op: coutn, of: report"),
+        ("span: 7d", "spam: 7d"),
+        ("column: channel_id}", "column: chanel}"),
+        ("author_texts_1d /", "author_text_1d /"),
+        ("[1m, 1h, 1d, 30d]", "[1m, 1h, {length: 1d, tiles: 7}, 3]"),
+        ("shards: 16", "shards: many"),
+    ),
+    "window": chat(("[1m, 1h, 1d, 30d]", "[{length: 1h, tiles: 7}, 10ms, 900d, 1h, 1h]")),
+    "cycle": chat(
+        ("{op: text_length, of: clean}", "{op: arithmetic, expression: 'links + 1'}"),
+        ("{op: count_links, of: clean}", "{op: arithmetic, expression: 'characters + 1'}"),
+    ),
+    "clash": chat(
+        ("  upper_share:     {op: upper", "  text:            {op: upper"),
+        ("author_id:    {type", "event_id:     {type"),
+    ),
+    "types": chat(
+        ("column: characters, windows: [1h, 30d]}", "column: text, windows: [1h, 30d]}"),
+        ('where: "links > 0"}\n      linked_share', 'where: "text > 0"}\n      linked_share'),
+        ("numeric: [recipients,", "numeric: [text,"),
+        ("scored: true", "scored: maybe"),
+    ),
+    "references": chat(
+        ("numerator: linked,", "numerator: linkde,"),
+        ("key: {message: [channel_id]}", "key: {mesage: [channel_id]}"),
+        ("kind: verdict\n  subject: subject_id", "kind: verdic\n  subject: subjet_id"),
+        ("column: clean, buckets", "column: claen, buckets"),
+    ),
+    "expression": chat(('"is_abuse == 1"', "\"__import__('os') == 1\"")),
+    "not_yaml": "lockstep: 1\nname: [chat\nkinds: {}\n",
+    "twice": chat(("gate: {min", "shards: 3\ngate: {min")),
+    "empty": "",
+    "nothing": "lockstep: 1\n",
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configs_load(name):
+    assert load(shipped(name), CATALOG).scored_kinds
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_mistakes_are_told_as_the_golden_file_says(name):
+    with pytest.raises(ConfigError) as caught:
+        loads(BROKEN[name], f"{name}.yaml", CATALOG)
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(f"{caught.value}\n")
+    assert path.read_text() == f"{caught.value}\n"
+
+
+def test_all_mistakes_come_at_once_with_file_line_and_hint():
+    with pytest.raises(ConfigError) as caught:
+        loads(BROKEN["many"], "many.yaml", CATALOG)
+    message = str(caught.value)
+    assert message.count("many.yaml:") >= 7
+    assert "did you mean 'count'?" in message
+    assert "did you mean 'span'?" in message
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(InputError, match="cannot read the config"):
+        load(tmp_path / "none.yaml", CATALOG)
+    (tmp_path / "bytes.yaml").write_bytes(b"lockstep: 1\nname: \xff\n")
+    with pytest.raises(ConfigError, match=r"bytes\.yaml:2:1: this line is not UTF-8"):
+        load(tmp_path / "bytes.yaml", CATALOG)
+    with pytest.raises(InputError, match="did you mean 'chat'"):
+        shipped("chatt")
+
+
+def test_a_spec_is_frozen():
+    spec = load(shipped("chat"), CATALOG)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.name = "other"  # type: ignore[misc]
+
+
+MESSAGE = "  message: {scored: true, required: [author_id, channel_id, text]}\n"
+REPORT = "  report:  {required: [author_id, target_id, subject_id]}\n"
+SAME = [
+    (("# how long the scorer waits", "# otherwise"),),
+    (("about: the account that acts", "about: who acts"),),
+    ((MESSAGE + REPORT, REPORT + MESSAGE),),
+]
+
+
+@pytest.mark.parametrize("changes", SAME)
+def test_what_does_not_matter_does_not_count(changes):
+    one, other = loads(CHAT, "a", CATALOG), loads(chat(*changes), "b", CATALOG)
+    assert fingerprint(one) == fingerprint(other)
+
+
+CHANNEL = "channel:\n    key: {message: [channel_id]}\n    windows: [1m, "
+SHAPE = "fingerprint:     {op: fingerprint, of: "
+OTHER = [
+    ((f"{CHANNEL}1h, 1d]", f"{CHANNEL}2h, 1d]"), {"channel"}),
+    (('where: "links > 0"', 'where: "links > 1"'), {"author", "channel"}),
+    ((f"{SHAPE}clean}}", f"{SHAPE}text}}"), {"author", "fingerprint"}),
+    (("eta: 0.1", "eta: 0.2"), set()),
+    (("shards: 16", "shards: 8"), set()),
+]
+
+
+@pytest.mark.parametrize(("change", "entities"), OTHER)
+def test_what_matters_counts_where_it_matters(change, entities):
+    one, other = loads(CHAT, "a", CATALOG), loads(chat(change), "b", CATALOG)
+    assert fingerprint(one) != fingerprint(other)
+    changed = {e for e in one.entities if state_fingerprint(one, e) != state_fingerprint(other, e)}
+    assert changed == entities
+    assert (dataset_fingerprint(one) != dataset_fingerprint(other)) == ("eta" not in change[0])
+
+
+def test_the_schema_for_editors_is_current():
+    path = shipped("chat").parent / "schema.json"
+    assert path.read_text() == dumps(CATALOG), "write it anew: see CONTRIBUTING.md"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_schema_accepts_the_shipped_configs(name):
+    schema = json_schema(CATALOG)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    value = YAML(typ="safe").load(shipped(name).read_text())
+    jsonschema.validate(_plain(value), schema)
+
+
+@pytest.mark.parametrize("name", ["many", "references"])
+def test_the_schema_refuses_misspelt_settings(name):
+    value = YAML(typ="safe").load(BROKEN["many"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(_plain(value), json_schema(CATALOG))
+
+
+def _plain(value):
+    """Dates as text, as an editor's YAML has them."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
