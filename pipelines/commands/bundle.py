@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from scoring.bundle import Bundle
     from scoring.store import Store
 
 Out = Annotated[Path, typer.Option(help="Output folder that holds bundles/.")]
@@ -38,7 +39,7 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
             json.dumps(
                 [
                     {"fingerprint": i.fingerprint, "name": i.name, "model": i.model,
-                     "serving": i.serving, "as_of": i.made}
+                     "serving": i.serving, "as_of": i.made, "damaged": i.damaged}
                     for i in infos
                 ]
             )
@@ -48,6 +49,9 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
     for column in ("", "fingerprint", "config", "model", "as of", "AUC", "AP"):
         table.add_column(column)
     for info in infos:
+        if info.damaged:
+            table.add_row("*" if info.serving else "", info.fingerprint, "damaged", "", "", "", "")
+            continue
         made = info.metrics.get("candidate", {})
         table.add_row(
             "*" if info.serving else "",
@@ -62,11 +66,14 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
 
 
 def show(name: Name, out: Out, as_json: Json = False) -> None:
-    """Show a bundle's manifest, thresholds and provenance."""
+    """Show a bundle's manifest, thresholds and provenance, after checking its files."""
+    from scoring.arrays import load_json
+
     store = _store(out)
+    store.verify(name)
     folder = store.path(name)
     facts = {
-        part: json.loads((folder / f"{part}.json").read_text())
+        part: load_json(folder / f"{part}.json")
         for part in ("manifest", "policy", "calibration", "provenance", "metrics")
     }
     if as_json:
@@ -83,32 +90,48 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
     for one in facts["policy"]["thresholds"]:
         value = "never: " + one["reason"] if one["value"] is None else f">= {one['value']:.6f}"
         print(f"  {one['action']:<10} {value}")
+    versions = manifest.get("versions", {})
+    print(f"  made with  {', '.join(f'{library} {v}' for library, v in versions.items())}")
     for key, value in facts["provenance"].items():
         print(f"  {key}: {value}")
 
 
 def verify(name: Name, out: Out, as_json: Json = False) -> None:
     """Check every file of a bundle against its manifest, and load it."""
+    from scoring.identity import other_versions
+
+    bundle = _load(name, out)
+    notes = other_versions(bundle.versions)
+    if as_json:
+        print(json.dumps({"fingerprint": bundle.fingerprint, "ok": True, "versions": notes}))
+        return
+    print(f"{bundle.fingerprint}: every file is as the manifest says, and the parts fit")
+    for note in notes:
+        print(f"  note: made with {note}; the last bits of scores may differ")
+
+
+def promote(name: Name, out: Out, as_json: Json = False) -> None:
+    """Make a bundle serve, after loading it as a check."""
+    fingerprint = _store(out).promote(_load(name, out).fingerprint)
+    _say_serving(fingerprint, as_json)
+
+
+def rollback(out: Out, as_json: Json = False) -> None:
+    """Make the bundle serve that did before."""
+    _say_serving(_store(out).rollback(), as_json)
+
+
+def _say_serving(fingerprint: str, as_json: bool) -> None:
+    print(json.dumps({"serving": fingerprint}) if as_json else f"{fingerprint} serves")
+
+
+def _load(name: str, out: Path) -> Bundle:
     from scoring.bundle import load_bundle
     from transforms.catalog import CATALOG
 
     store = _store(out)
-    manifest = store.verify(name)
-    load_bundle(store.path(name), CATALOG)
-    if as_json:
-        print(json.dumps({"fingerprint": manifest["fingerprint"], "ok": True}))
-        return
-    print(f"{manifest['fingerprint']}: {len(manifest['files'])} files as the manifest says")
-
-
-def promote(name: Name, out: Out) -> None:
-    """Make a bundle serve."""
-    print(f"{_store(out).promote(name)} serves")
-
-
-def rollback(out: Out) -> None:
-    """Make the bundle serve that did before."""
-    print(f"{_store(out).rollback()} serves")
+    store.verify(name)
+    return load_bundle(store.path(name), CATALOG)
 
 
 def _store(out: Path) -> Store:

@@ -1,0 +1,79 @@
+"""`lockstep bundle`: what it prints for people and for machines, and what it refuses."""
+
+import json
+
+import pytest
+import typer
+from bundle_world import copy_bundle
+from typer.testing import CliRunner
+
+from configs.errors import BundleError
+from pipelines.commands import bundle
+from scoring.store import Store
+
+
+@pytest.fixture
+def house(tmp_path):
+    """An output folder with a booster that serves, and a linear rule beside it."""
+    (tmp_path / "bundles").mkdir()
+    names = [copy_bundle(tmp_path / "bundles", model).name for model in ("booster", "linear")]
+    Store(tmp_path / "bundles").promote(names[0])
+    return tmp_path, *names
+
+
+def run(*words):
+    """What the command prints; an error of ours comes through."""
+    app = typer.Typer()
+    bundle.register(app)
+    done = CliRunner().invoke(app, ["bundle", *map(str, words)], env={"COLUMNS": "120"})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_list(house):
+    out, one, two = house
+    table = run("list", "--out", out)
+    assert one in table and two in table and "*" in table
+    infos = json.loads(run("list", "--out", out, "--json"))
+    assert {info["fingerprint"]: info["serving"] for info in infos} == {one: True, two: False}
+    (out / "bundles" / two / "metrics.json").write_text("")
+    assert "damaged" in run("list", "--out", out)
+
+
+def test_list_of_nothing(tmp_path):
+    assert json.loads(run("list", "--out", tmp_path, "--json")) == []
+
+
+def test_show(house):
+    out, one, _ = house
+    text = run("show", "serving", "--out", out)
+    assert one in text and "block" in text and "tensorflow 2." in text
+    facts = json.loads(run("show", one[:8], "--out", out, "--json"))
+    assert facts["manifest"]["fingerprint"] == one
+    (out / "bundles" / one / "policy.json").write_text("{")
+    with pytest.raises(BundleError, match=r"policy.json .*cut short"):
+        run("show", "serving", "--out", out)
+
+
+def test_verify(house):
+    out, one, two = house
+    assert "every file is as the manifest says" in run("verify", one, "--out", out)
+    found = json.loads(run("verify", one, "--out", out, "--json"))
+    assert found == {"fingerprint": one, "ok": True, "versions": []}
+    (out / "bundles" / two / "text.npz").write_bytes(b"")
+    with pytest.raises(BundleError, match=rf"{two}: text.npz"):
+        run("verify", two, "--out", out)
+
+
+def test_promote_and_rollback(house):
+    out, one, two = house
+    assert run("promote", two, "--out", out) == f"{two} serves\n"
+    assert json.loads(run("rollback", "--out", out, "--json")) == {"serving": one}
+    assert json.loads(run("promote", two, "--out", out, "--json")) == {"serving": two}
+    (out / "bundles" / one / "spec.yaml").unlink()
+    for words in (("promote", one), ("rollback",)):
+        with pytest.raises(BundleError, match=r"spec.yaml is missing"):
+            run(*words, "--out", out)
+    assert Store(out / "bundles").serving() == two
