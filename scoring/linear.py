@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from scoring.arrays import load_arrays, save_arrays
 
+_MOST = float(np.finfo(np.float32).max)
+
 
 @dataclasses.dataclass(frozen=True)
 class LinearModel:
@@ -47,7 +49,7 @@ class LinearModel:
         odds = np.full(len(numeric), self.intercept, np.float64)
         for part in self._parts(numeric, categories):
             odds += part
-        return odds.astype(np.float32)
+        return np.clip(odds, -_MOST, _MOST).astype(np.float32)
 
     def contributions(
         self, numeric: npt.NDArray[np.float32], categories: npt.NDArray[np.int64]
@@ -59,7 +61,8 @@ class LinearModel:
         [[4.0, 3.0, -1.0]]
         """
         rest = np.full(len(numeric), self.intercept, np.float64)
-        return np.stack([*self._parts(numeric, categories), rest], 1).astype(np.float32)
+        made = np.stack([*self._parts(numeric, categories), rest], 1)
+        return np.clip(made, -_MOST, _MOST).astype(np.float32)
 
     def _parts(
         self, numeric: npt.NDArray[np.float32], categories: npt.NDArray[np.int64]

@@ -67,7 +67,8 @@ def scale(numeric: Any, how: str) -> Any:
     """The numeric block scaled column by column; NaN stays NaN.
 
     z-score: less the mean, divided by the standard deviation (1 where it is 0), both of the values
-    that are there. Quantile: the share of `QUANTILES` intervals that lie below, from 0 to 1.
+    that are there; what overflows becomes the largest float32. Quantile: the share of `QUANTILES`
+    intervals that lie below, from 0 to 0.99.
 
     Args:
       numeric: float32 `[batch, K]`.
@@ -80,7 +81,9 @@ def scale(numeric: Any, how: str) -> Any:
         mean, deviation = tft.experimental.ptransform_analyzer(
             [numeric], _Moments(width), [tf.float32, tf.float32], [[width], [width]]
         )
-        return (numeric - mean) / deviation
+        scaled = (numeric - mean) / deviation
+        # One value sent to overflow must not stop a night: XGBoost learns from no infinity.
+        return tf.where(tf.math.is_inf(scaled), tf.sign(scaled) * scaled.dtype.max, scaled)
     (bounds,) = tft.experimental.ptransform_analyzer(
         [numeric], _Quantiles(width), [tf.float32], [[width, QUANTILES - 1]]
     )

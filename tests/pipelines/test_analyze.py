@@ -11,7 +11,7 @@ from configs.errors import InputError
 from configs.schema import Categorical, Inputs
 from pipelines import analyze as module
 from pipelines.analyze import analyze, sample_rows
-from scoring.bundle import graph_constants
+from scoring.identity import graph_constants
 from transforms.executor import Executor
 
 
@@ -23,6 +23,7 @@ def test_moments_over_several_batches_are_those_of_numpy(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 64)
     spec = spec_with(Inputs(categorical=(Categorical("terminal", 3, 2, 2),)))
     numeric, table = make_rows(spec, 500, width=4)
+    numeric[:, 1] /= 1e6
     numeric[:, 2] = np.nan  # a column that is always null
     numeric[:, 3] = 0.1  # and one that never varies
     analyze(spec, numeric, table, tmp_path / "graph")
@@ -30,6 +31,9 @@ def test_moments_over_several_batches_are_those_of_numpy(tmp_path, monkeypatch):
     plain = numeric[:, :2].astype(np.float64)
     expected = (plain - np.nanmean(plain, 0)) / np.nanstd(plain, 0)
     np.testing.assert_allclose(made.numeric[:, :2], expected, rtol=1e-4, atol=1e-5)
+    huge = np.array([[3e38] * 4, [-3e38] * 4], np.float32)
+    overflown = apply(tmp_path / "graph", spec, huge, table.slice(0, 2)).numeric[:, 1]
+    assert overflown.tolist() == [np.finfo(np.float32).max, np.finfo(np.float32).min]
     assert np.isnan(made.numeric[:, 2]).all()
     assert (made.numeric[:, 3] == made.numeric[0, 3]).all()
     assert abs(made.numeric[0, 3]) < 1e-6

@@ -98,3 +98,13 @@ def test_a_model_that_is_not_there_is_refused(world):
     scorer = world[0]
     with pytest.raises(ValueError, match="no 'forest' model"):
         scorer.bundle.models.raw("forest", None, None)
+
+
+def test_numbers_at_the_end_of_the_range_are_scored(world):
+    scorer, numeric, batch, _ = world
+    for value in (3.4e38, -3.4e38, 1e-45, -0.0):
+        made = scorer.score(np.full_like(numeric, value), batch)
+        assert np.isfinite(made.inputs).all()
+        assert np.isfinite(made.raw).all()
+        assert ((made.score >= 0) & (made.score <= 1)).all()
+        assert len(scorer.explain(made, np.arange(3), np.full_like(numeric, value))) == 3
