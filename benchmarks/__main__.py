@@ -99,8 +99,11 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
             promote=False,
         )
     )
-    print(f"As of day {DAYS}, with the days before already there, over {arguments.events:,} events: "
-          f"{time.monotonic() - began:.0f} s in all.\n")  # fmt: skip
+    seconds = time.monotonic() - began
+    print(
+        f"As of day {DAYS}, with the days before already there, over {arguments.events:,} events: "
+        f"{seconds:.0f} s in all.\n"
+    )
     print("| stage | seconds | peak memory |\n|---|---|---|")
     for stage in made.report.stages:
         print(f"| {stage.stage} | {stage.seconds:.1f} | {stage.peak_bytes / 1e9:.2f} GB |")
