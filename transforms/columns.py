@@ -105,6 +105,11 @@ def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
     """Decodes dictionaries, brings all kinds of text and bytes to one, of valid UTF-8."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if isinstance(array.type, pa.UuidType):  # how Parquet files of DuckDB and Spark have them
+        array = pa.array([None if one is None else str(one) for one in array.to_pylist()])
+        array = array.cast(pa.string())
+    elif isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
     bad = np.zeros(len(array), np.bool_)
     if any(is_it(array.type) for is_it in _IS_TEXT):
         array, bad = _utf8(array.cast(pa.string()))

@@ -1,5 +1,6 @@
 import decimal
 import math
+import uuid
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,14 @@ def typed(array, type_, **limits):
 )  # fmt: skip
 def test_strings(array, expected, faults):
     assert typed(array, STRING) == (expected, faults)
+
+
+def test_extension_types():
+    one = uuid.UUID(int=7)
+    assert typed(pa.array([one.bytes, None], pa.uuid()), STRING) == ([str(one), None], {})
+    assert typed(pa.nulls(1, pa.uuid()), STRING) == ([None], {})
+    assert typed(pa.array(["{}"], pa.json_()), STRING) == (["{}"], {})
+    assert typed(pa.array([1, 0], pa.bool8()), BOOLEAN) == ([True, False], {})
 
 
 def test_text_that_only_claims_to_be_utf8():
