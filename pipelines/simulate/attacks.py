@@ -15,11 +15,11 @@ from pipelines.simulate.world import DAY_US, World, part_at
 
 # Shares of all messages; together about 3 %.
 SHARES = {
-    Act.CAMPAIGN: 0.014,
+    Act.CAMPAIGN: 0.007,
     Act.TAKEOVER: 0.003,
-    Act.FLOOD: 0.006,
-    Act.HARASS: 0.004,
-    Act.SCAM: 0.003,
+    Act.FLOOD: 0.002,
+    Act.HARASS: 0.012,
+    Act.SCAM: 0.009,
 }
 SEASONS = 256  # theme = campaign * SEASONS + season
 _MINUTE_US = 60_000_000
@@ -90,7 +90,8 @@ def _campaigns(
     world: World, rng: np.random.Generator, stretch: Stretch, budget: float, pool: Integers
 ) -> _Plan:
     """Waves: some accounts, each a few near-duplicates with a link, within an hour or a day."""
-    waves = max(1, round(budget / 90))
+    days = stretch.length_us / DAY_US
+    waves = max(1, round(budget / 90), round(min(3 * days, budget / 20)))
     campaigns = max(2, waves // 12)
     start = np.sort(stretch.uniform(rng, waves))
     campaign = rng.integers(0, campaigns, waves)
@@ -106,8 +107,8 @@ def _campaigns(
     minutes = np.where(slow, 720, np.maximum(5, rng.exponential(40, waves)))
 
     wave = np.repeat(np.arange(waves), size)  # one per account and wave
-    member = (first[wave] + _count_within(size)) % used
-    each = 1 + rng.poisson(budget / max(size.sum(), 1), len(wave))
+    member = (first[wave] + count_within(size)) % used
+    each = 1 + rng.poisson(max(budget / size.sum() - 1, 0), len(wave))
     row = np.repeat(np.arange(len(wave)), each)
     time = start[wave[row]] + _within(rng, minutes[wave[row]])
     made = np.full(used, np.iinfo(np.int64).max)
@@ -156,10 +157,10 @@ def _harassment(
     world: World, rng: np.random.Generator, stretch: Stretch, budget: float, pool: Integers
 ) -> _Plan:
     """A quarrel: several insults within an hour, in the account's own channel."""
-    episodes = max(1, round(budget / 7))
-    used = min(max(1, episodes // 3), max(1, len(pool) // 10))
+    episodes = max(1, round(budget / 4))
+    used = min(max(1, round(episodes * 0.8)), max(1, len(pool) // 4))
     who = rng.integers(0, used, episodes)
-    size = 2 + rng.geometric(1 / 6, episodes)
+    size = 1 + rng.geometric(1 / 3, episodes)
     row = np.repeat(np.arange(episodes), size)
     minutes = 5 + 55 * rng.random(episodes)
     rows = make_rows(
@@ -177,7 +178,7 @@ def _scams(
 ) -> _Plan:
     """Aged accounts that send a message or two a day, each to another channel."""
     days = max(1, stretch.length_us // DAY_US)
-    used = min(max(1, round(budget / (1 + 1.6 * days))), max(1, len(pool) // 10))
+    used = min(max(1, round(budget / (1 + 0.8 * days))), max(1, len(pool) // 10))
     size = 1 + rng.poisson(max(budget / used - 1, 0), used)
     who = np.repeat(np.arange(used), size)
     time = stretch.daily(rng, len(who))
@@ -217,10 +218,10 @@ def _within(rng: np.random.Generator, minutes: Floats) -> Integers:
     return (rng.random(len(minutes)) * minutes * _MINUTE_US).astype(np.int64)
 
 
-def _count_within(sizes: Integers) -> Integers:
+def count_within(sizes: Integers) -> Integers:
     """0, 1, … within each group.
 
-    >>> _count_within(np.array([2, 3])).tolist()
+    >>> count_within(np.array([2, 3])).tolist()
     [0, 1, 0, 1, 2]
     """
     ends = np.cumsum(sizes)

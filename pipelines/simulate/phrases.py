@@ -10,7 +10,8 @@ from __future__ import annotations
 SENTENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "en": (
         ("", "", "", "hey ", "ok so ", "wait, ", "btw ", "I think ", "haha ", "good morning, ",
-         "not sure but ", "guys, ", "sorry, ", "honestly ", "anyone else? ", "just saw: "),
+         "not sure but ", "guys, ", "sorry, ", "honestly ", "anyone else? ", "just saw: ",
+         "do you have five minutes, ", "can you do me a favour, "),
         ("the raid", "that match", "my cat", "the new patch", "the server", "our build",
          "the second half", "dinner", "level 12", "this song", "the stream", "the bus",
          "that boss fight", "my sister", "the weather", "the meeting", "the free trial",

@@ -20,10 +20,11 @@ from pipelines.simulate.world import DAY_US, World
 
 # Mean reports per message, and the share of messages that are judged, by act. Honest ones: false
 # reports, and random audits.
-_REPORTS = np.array([0.002, 0.01, 0.003, 0.30, 0.45, 0.08, 0.7, 0.4])
-_JUDGED = np.array([0.006, 0.012, 0.006, 0.85, 0.85, 0.88, 0.72, 0.65])
+_REPORTS = np.array([0.004, 0.012, 0.003, 0.25, 0.4, 0.06, 0.25, 0.12])
+_JUDGED = np.array([0.006, 0.012, 0.006, 0.995, 0.97, 0.99, 0.65, 0.55])
 _AUTOMATIC = np.array([0.05, 0.1, 0.05, 0.35, 0.15, 0.4, 0.1, 0.0])
-_WRONG_ABUSE, _WRONG_AUDIT, _WRONG_AFTER_REPORT = 0.03, 0.015, 0.06
+_WRONG = np.array([0.015, 0.02, 0.01, 0.005, 0.02, 0.005, 0.06, 0.06])
+_WRONG_AFTER_REPORT = 0.12  # of honest messages
 _SECOND_US = 1_000_000
 
 
@@ -51,9 +52,8 @@ def react(world: World, rng: np.random.Generator, messages: Rows, seed: int, uni
 
     row = np.flatnonzero(judged)
     truth = abuse[row]
-    wrong = np.where(
-        truth, _WRONG_ABUSE, np.where(reports[row] > 0, _WRONG_AFTER_REPORT, _WRONG_AUDIT)
-    )
+    misled = ~truth & (reports[row] > 0)
+    wrong = np.where(misled, _WRONG_AFTER_REPORT, _WRONG[act[row]])
     said = truth ^ (rng.random(len(row)) < wrong)
     automatic = rng.random(len(row)) < _AUTOMATIC[act[row]]
     delay = np.where(

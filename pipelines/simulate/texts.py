@@ -36,9 +36,9 @@ def write_texts(world: World, rng: np.random.Generator, messages: Rows) -> pa.Ar
     """
     act = messages.act.copy()
     bland = rng.random(len(act))
-    act[(act == Act.HARASS) & (bland < 0.3)] = Act.CHAT  # the hurt is not in the words
-    act[(act == Act.SCAM) & (bland < 0.25)] = Act.CHAT
-    act[(act == Act.CAMPAIGN) & (bland < 0.06)] = Act.CHAT  # warming up
+    act[(act == Act.HARASS) & (bland < 0.6)] = Act.CHAT  # the hurt is not in the words
+    act[(act == Act.SCAM) & (bland < 0.55)] = Act.CHAT
+    act[(act == Act.CAMPAIGN) & (bland < 0.1)] = Act.CHAT  # warming up
     at: list[Integers] = []
     texts: list[pa.Array] = []
     for one, write in (
@@ -95,8 +95,8 @@ def _sentences(rng: np.random.Generator, language: Integers) -> pa.Array:
     )
     said = _change(
         said,
-        (draw > 0.6) & (draw < 0.604),  # among friends
-        lambda some, where: _join(some, " ", _pick(rng, phrases.INSULTS, len(where)), " 😂"),
+        (draw > 0.6) & (draw < 0.625),  # among friends
+        lambda some, where: _insults(rng, where),
     )
     said = _change(said, (draw > 0.7) & (draw < 0.725), lambda some, where: pc.utf8_upper(some))
     return _change(
