@@ -39,7 +39,7 @@ DAYS = 14
 START = dt.date(2026, 3, 1)
 EVENTS, SUBSCRIPTION = "projects/demo/topics/events", "projects/demo/subscriptions/scorer"
 DECISIONS = "projects/demo/topics/decisions"
-_PUBLISH_EVENTS = 1000
+_PUBLISH_EVENTS = 200
 _SWAP_S = 4.0
 
 

@@ -231,7 +231,7 @@ def _overlaps(split: Split, days: Sequence[dt.date]) -> bool:
 def _estimate(splits: Sequence[Split], days: Sequence[dt.date]) -> int:
     total = 0.0
     for split in splits:
-        rows = float(split.rows or 0)
+        rows = float(split.likely_rows)
         if split.min_us is not None and split.max_us is not None and days:
             wanted = Days(days[0], days[-1])
             inside = min(split.max_us + 1, wanted.end_us) - max(split.min_us, wanted.start_us)

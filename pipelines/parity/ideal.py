@@ -31,6 +31,7 @@ from pipelines.backfill.plan import entity_marker
 from pipelines.backfill.stage import write_arrow
 from pipelines.layout import Days, Layout, day_of, write_json
 from pipelines.parity.compare import (
+    DUPLICATE,
     HAND_OFF,
     LATE,
     MISSING,
@@ -95,7 +96,7 @@ def check_ideal(state: Path, bundles: Path, archive: str | None = None) -> Parit
     effect = np.abs(scores - logged.scores)
     differ = np.flatnonzero(columns.any(1) | (effect != 0))
     touched = _touched(spec, logged, missing)
-    begun = _begun_elsewhere(spec, state, logged)
+    begun = _begun_elsewhere(spec, state, logged, touched)
     differences = []
     unexplained: Counter[str] = Counter()
     for row in differ:
@@ -208,23 +209,37 @@ def _by_shard(whole: ShardState, plan: Plan, shards: int) -> list[ShardState]:
     ]
 
 
-def _touched(
-    spec: Spec, logged: _Logged, missing: pa.Table
-) -> tuple[dict[str, set[int]], dict[str, set[int]], dict[str, npt.NDArray[np.uint64]]]:
-    """Per entity: keys that a late event touched, keys of missing events, keys of scored events."""
-    batch = logged.events.to_batches()[0]
+@dataclasses.dataclass(frozen=True)
+class _Touched:
+    """Per entity: keys that something out of order touched, and the key of each scored event."""
+
+    late: dict[str, set[int]]
+    missing: dict[str, set[int]]
+    doubled: dict[str, set[int]]
+    keys: dict[str, npt.NDArray[np.uint64]]
+
+
+def _touched(spec: Spec, logged: _Logged, missing: pa.Table) -> _Touched:
+    batch = logged.events.combine_chunks().to_batches()[0]
     derived = derive(spec, batch)
-    late = derived.filter(pa.array(logged.late))
-    absent = [derive(spec, one) for one in missing.to_batches()]
-    wanted = pa.array(logged.ids, pa.string())
-    at = pc.index_in(wanted, value_set=derived.column(EVENT_ID))
-    scored = derived.take(at)
-    lates, missings, keys = {}, {}, {}
-    for name in spec.entities:
-        lates[name] = set(_keys(spec, name, late).tolist()) if late.num_rows else set()
-        missings[name] = {int(k) for one in absent for k in _keys(spec, name, one)}
-        keys[name] = _keys(spec, name, scored)
-    return lates, missings, keys
+    ids = derived.column(EVENT_ID)
+    counts = pc.value_counts(ids)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    parts = {
+        "late": [derived.filter(pa.array(logged.late))],
+        "missing": [derive(spec, one) for one in missing.to_batches()],
+        "doubled": [derived.filter(pc.is_in(ids, value_set=twice))],
+    }
+    found = {
+        part: {
+            name: {int(key) for one in batches for key in _keys(spec, name, one)} - {0}
+            for name in spec.entities
+        }
+        for part, batches in parts.items()
+    }
+    scored = derived.take(pc.index_in(pa.array(logged.ids, pa.string()), value_set=ids))
+    keys = {name: _keys(spec, name, scored) for name in spec.entities}
+    return _Touched(found["late"], found["missing"], found["doubled"], keys)
 
 
 def _keys(spec: Spec, entity: str, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
@@ -238,14 +253,16 @@ def _keys(spec: Spec, entity: str, batch: pa.RecordBatch) -> npt.NDArray[np.uint
     return found
 
 
-def _begun_elsewhere(spec: Spec, state: Path, logged: _Logged) -> dict[str, npt.NDArray[np.bool_]]:
+def _begun_elsewhere(
+    spec: Spec, state: Path, logged: _Logged, touched: _Touched
+) -> dict[str, npt.NDArray[np.bool_]]:
     """Scored events whose key had a history at the start by the log, and has none in the state.
 
     A handed-over state that lacks a key, or holds one that the scorer never saw, shows in the
     sequence number of the key's first event.
     """
     resident = start_state(spec, state)
-    _, _, keys = _touched(spec, logged, event_schema(spec).empty_table())
+    keys = touched.keys
     wrong = {}
     for index, name in enumerate(spec.entities):
         first_seen: dict[int, int] = {}
@@ -267,12 +284,12 @@ def _cause(
     features: tuple[str, ...],
     logged: _Logged,
     bundle: str,
-    touched: tuple[dict[str, set[int]], dict[str, set[int]], dict[str, npt.NDArray[np.uint64]]],
+    touched: _Touched,
     begun: dict[str, npt.NDArray[np.bool_]],
 ) -> str:
     if not features:
         return VERSION if logged.bundles[row] != bundle else UNEXPLAINED
-    lates, missings, keys = touched
+    keys = touched.keys
     prefixes = tuple(f"{name}_" for name in keys)
     computed = not any(feature.startswith(prefixes) for feature in features)
     for name in keys:
@@ -280,9 +297,11 @@ def _cause(
         key = int(keys[name][row])
         if not concerned and not computed:
             continue
-        if key in missings[name]:
+        if key in touched.missing[name]:
             return MISSING
-        if key in lates[name]:
+        if key in touched.doubled[name]:
+            return DUPLICATE
+        if key in touched.late[name]:
             return LATE
         if begun[name][row]:
             return HAND_OFF

@@ -130,7 +130,8 @@ def _compare(
     engine: Engine, batch: pa.RecordBatch, names: tuple[str, ...], first: int
 ) -> list[Difference]:
     late = batch.column(LATE).to_numpy(zero_copy_only=False)
-    outcome = engine.step(batch.select(event_schema(engine.spec).names), late)
+    events = batch.select(event_schema(engine.spec).names)
+    outcome = engine.step(events, late, accepted=True)
     logged = matrix(batch.column(NUMERIC), np.float32)
     if outcome.scored is None or len(logged) != len(outcome.numeric):
         count = max(len(logged), len(outcome.numeric))

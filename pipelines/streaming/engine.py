@@ -104,16 +104,22 @@ class Engine:
         self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
         self._scorer = scorer
 
-    def step(self, batch: pa.RecordBatch, late: npt.NDArray[np.bool_]) -> Outcome:
+    def step(
+        self, batch: pa.RecordBatch, late: npt.NDArray[np.bool_], accepted: bool = False
+    ) -> Outcome:
         """Folds and scores one micro-batch.
 
         Args:
           batch: decoded events `[n]` in fold order (total order, but for late ones).
           late: bool `[n]`.
+          accepted: the events are of a log, so they were found to be no duplicates; when an id is
+            forgotten depends on the watermark at that time, which a replay does not have.
         """
         keep = self.resident.recent.take(
             *hash_ids(batch.column(EVENT_ID)), batch.column(EVENT_TIME).to_numpy()
         )
+        if accepted:
+            keep = np.ones(batch.num_rows, np.bool_)
         duplicates = int(len(keep) - keep.sum())
         if duplicates:
             batch, late = batch.filter(pa.array(keep)), late[keep]

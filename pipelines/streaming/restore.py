@@ -66,7 +66,7 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
             unpublished.append((logged.number, tuple(kept)))
         if logged.number > step:
             late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
-            engine.step(logged.batch.select(columns), late)
+            engine.step(logged.batch.select(columns), late, accepted=True)
             last = logged.number
     return Restored(
         engine.resident,

@@ -208,13 +208,13 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(write, run, tmp_path,
     command = [sys.executable, str(script), str(config), source, str(out), "1"]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     kills = 0
-    for _ in range(40):
+    for attempt in range(60):
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         process.stdout.readline()
         try:
-            process.wait(timeout=0.2 + rng.random() * 1.5)
+            process.wait(timeout=0.2 + rng.random() * 1.5 + attempt * 0.4)
         except subprocess.TimeoutExpired:
             process.send_signal(how)
             kills += 1
