@@ -41,7 +41,8 @@ def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> lis
     late = rows.column(LATE).to_pylist()
     policy = scorer.bundle.policy
     acted = np.flatnonzero(scored.action)
-    reasons = dict(zip(acted.tolist(), scorer.explain(scored, acted), strict=True))
+    said = scorer.explain(scored, acted, outcome.numeric)
+    reasons = dict(zip(acted.tolist(), said, strict=True))
     messages = []
     for row, event in enumerate(ids):
         number = int(scored.action[row])
@@ -55,7 +56,12 @@ def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> lis
             "bundle": outcome.bundle,
             "late": late[row],
             "reasons": [
-                {"input": one.name, "about": one.about, "added": round(one.added, 6)}
+                {
+                    "input": one.name,
+                    "about": one.about,
+                    "added": round(one.added, 6),
+                    "value": one.value,
+                }
                 for one in reasons.get(row, ())
             ],
         }
