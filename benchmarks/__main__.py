@@ -94,7 +94,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
             config=config,
             source=str(_simulated(root, arguments.events)),
             out=root / "out",
-            as_of=START + dt.timedelta(days=DAYS - 1),
+            as_of=START + dt.timedelta(days=DAYS),
             workers=arguments.workers,
             promote=False,
         )

@@ -1,0 +1,65 @@
+"""Publishing: disorder on request, the same for the same seed, and nothing lost on the way."""
+
+import itertools
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from backfill_world import CONFIG, make_events
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.errors import InputError
+from configs.loader import loads
+from pipelines.publish import PublishSettings, disorder, publish
+from transforms.catalog import CATALOG
+
+SPEC = loads(CONFIG, "tiny.yaml", CATALOG)
+S = 1_000_000
+
+
+@given(
+    st.lists(st.integers(0, 100), max_size=50).map(sorted),
+    st.floats(0, 30),
+    st.floats(0, 1),
+    st.integers(0, 5),
+)
+def test_every_event_goes_out_and_no_further_than_asked(times, shuffle, duplicates, seed):
+    events = [(t * S, str(i).encode()) for i, t in enumerate(times)]
+    settings = PublishSettings(shuffle_s=shuffle, duplicates=duplicates, seed=seed)
+    sent = list(disorder(events, settings))
+    assert set(sent) == {payload for _, payload in events}
+    assert sent == list(disorder(events, settings))
+    latest = 0
+    for payload in sent:
+        moment = times[int(payload)]
+        assert moment >= latest - shuffle
+        latest = max(latest, moment)
+
+
+def test_late_events_come_later_than_the_shuffle():
+    events = [(i * S, str(i).encode()) for i in range(1000)]
+    sent = list(disorder(events, PublishSettings(late=0.1, late_s=60)))
+    overtaken = sum(int(a) > int(b) for a, b in itertools.pairwise(sent))
+    assert overtaken > 50
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_files_become_messages(tmp_path, kind):
+    events = sorted(make_events(50), key=lambda event: event["at"])
+    path = tmp_path / f"events.{kind}"
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    else:
+        pq.write_table(pa.Table.from_pylist(events), path)
+    sent = []
+    count = publish(str(path), SPEC, lambda batch: sent.extend(batch), PublishSettings())
+    assert count == len(events) == len(sent)
+    assert [json.loads(one)["id"] for one in sent] == [event["id"] for event in events]
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "events.csv").write_text("id,at\n1,2\n")
+    with pytest.raises(InputError, match="only JSON Lines and Parquet"):
+        publish(str(tmp_path / "events.csv"), SPEC, print, PublishSettings())
