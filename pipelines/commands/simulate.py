@@ -23,6 +23,8 @@ def simulate(
     days: Annotated[int, typer.Option(help="How many days.")] = 10,
     start: Annotated[str, typer.Option(help="First day, UTC.")] = "2026-03-01",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    accounts: Annotated[int | None, typer.Option(help="Accounts; one per 40 events.")] = None,
+    files_per_day: Annotated[int | None, typer.Option(help="Files a day; one per 250k.")] = None,
     format_: Annotated[str, typer.Option("--format", help="parquet or jsonl.")] = "parquet",
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as JSON.")] = False,
@@ -39,6 +41,8 @@ def simulate(
         days=days,
         start=parse_day(start),
         seed=seed,
+        accounts=accounts,
+        files_per_day=files_per_day,
         format=format_,
     )
     counts = run(settings, choose_progress(quiet or as_json))

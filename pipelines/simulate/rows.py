@@ -55,7 +55,7 @@ class Rows:
       kind, act: int8, of `Kind` and `Act`.
       author, target, channel: int64 indices; -1: null.
       theme: int64: whose words (campaign and season, episode, author).
-      subject: uint64, the id of the judged or reported event; 0: null.
+      subject: uint64, the id of the judged or reported event; of a message: null.
       verdict: int8, 1 abuse, 0 not, -1 null.
       source: int8, of `Source`; -1: null.
     """

@@ -58,7 +58,7 @@ def to_table(rows: Rows, texts: pa.Array, world: World) -> pa.Table:
             "author_id": _names("u", rows.author),
             "target_id": _names("u", rows.target),
             "channel_id": _names("c", rows.channel),
-            "subject_id": _spread(to_hex(rows.subject[rows.subject > 0]), rows.subject > 0),
+            "subject_id": _spread(to_hex(rows.subject[~message]), ~message),
             "text": _spread(texts, message),
             "client": pa.array(CLIENTS).take(pa.array(world.client[author], mask=~message)),
             "recipients": pa.array(recipients, mask=~message),

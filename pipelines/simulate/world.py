@@ -91,6 +91,7 @@ def make_world(accounts: int, days: int, start_us: int, seed: int) -> World:
     age_days = rng.exponential(300, accounts)
     young = rng.random(accounts) < 0.1
     age_days[young] = -days * rng.random(int(young.sum()))
+    age_days[0] = 1 + abs(age_days[0])  # somebody is there when it starts
     draw = rng.random(accounts)
     habit = np.full(accounts, Habit.PERSON, np.int8)
     habit[draw < 0.015] = Habit.CREATOR
