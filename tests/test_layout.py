@@ -65,9 +65,8 @@ def words(path):
             yield node.attr
         elif isinstance(node, ast.alias):
             yield node.name
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in told:
-                yield node.value
+        elif isinstance(node, ast.Constant) and id(node) not in told:
+            yield str(node.value)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
