@@ -92,7 +92,7 @@ def fit_sparse(
 
     >>> inputs = scipy.sparse.csr_matrix(np.array([[0.0, 1.0], [0.0, -1.0]]))
     >>> made = fit_sparse(inputs, np.array([1, 0], np.int8))
-    >>> made.weights[0], bool(made.weights[1] > 0)
+    >>> float(made.weights[0]), bool(made.weights[1] > 0)
     (0.0, True)
     """
     used = np.unique(inputs.indices)

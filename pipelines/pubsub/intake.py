@@ -314,7 +314,16 @@ class Intake:
             self._arrived_s = self._clocks.steady_s()
 
     def _take_in(self, arrived: Sequence[RawMessage], now_us: int) -> None:
-        fresh = [message for message in arrived if not self._came_again(message)]
+        newest: dict[str, RawMessage] = {}
+        for message in arrived:
+            if self._came_again(message):
+                continue
+            before = newest.pop(message.message_id, None)
+            if before is not None:  # twice in one response
+                self._messages.forget([before.ack_id])
+                self._redelivered += 1
+            newest[message.message_id] = message
+        fresh = list(newest.values())
         if not fresh:
             return
         decoded = self._decode([message.data for message in fresh])
