@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.comments import comments_table
 from configs.loader import load, shipped
@@ -126,7 +127,8 @@ def _forest(spec: Spec, data: Path, workers: int, trees: int) -> Figures:
         forest = RandomForestClassifier(n_estimators=trees, random_state=0, n_jobs=workers)
         forest.fit(np.nan_to_num(train.numeric), train.labels == 1)
         scores = forest.predict_proba(np.nan_to_num(test.numeric))[:, 1]
-        keep = _not_known(train, test)
+        between = load_dataset(spec, layout, TRAIN_WEEK.start_us, TEST_WEEK.end_us, known)
+        keep = _not_known(between, test)
         return _figures(
             evaluate(
                 scores[keep],
@@ -140,20 +142,17 @@ def _forest(spec: Spec, data: Path, workers: int, trees: int) -> Figures:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _not_known(train: Dataset, test: Dataset) -> np.ndarray:  # type: ignore[type-arg]
+def _not_known(history: Dataset, test: Dataset) -> npt.NDArray[np.bool_]:
     """The protocol's test cards, whatever the ladder's delay: frauds known after 7 days drop out.
 
-    A card is known on a day if it had a fraud from the training week on, at least 8 days earlier.
+    A card is known on a day if it had a fraud, from the training week on, at least 8 days earlier.
     """
     first: dict[str, int] = {}
-    for part in (train, test):
-        days = part.times // DAY_US
-        cards = part.events.column("customer").to_pylist()
-        for card, day, label in zip(cards, days.tolist(), part.labels, strict=True):
-            if label == 1:
-                first[card] = min(first.get(card, day), day)
-    days = test.times // DAY_US
-    cards = test.events.column("customer").to_pylist()
+    fraud = history.take(np.flatnonzero(history.labels == 1))
+    cards = fraud.events.column("customer").to_pylist()
+    for card, day in zip(cards, (fraud.times // DAY_US).tolist(), strict=True):
+        first[card] = min(first.get(card, day), day)
+    cards, days = test.events.column("customer").to_pylist(), (test.times // DAY_US).tolist()
     return np.array([first.get(c, 1 << 40) > d - 8 for c, d in zip(cards, days, strict=True)])
 
 
