@@ -45,8 +45,20 @@ class Models:
             return None
         return self.text.score(transformed.text)
 
-    def raw(self, which: str, transformed: Transformed, text_scores: Floats | None) -> Floats:
+    def raw(
+        self,
+        which: str,
+        transformed: Transformed,
+        text_scores: Floats | None,
+        inputs: Floats | None = None,
+    ) -> Floats:
         """Log odds of one model ("booster", "linear" or "text"): float32 `[n]`.
+
+        Args:
+          which: of the models.
+          transformed: n events.
+          text_scores: as `text_scores` made them.
+          inputs: as `model_inputs` made them, if it was asked already.
 
         Raises:
           ValueError: the bundle has no such model.
@@ -57,7 +69,8 @@ class Models:
             numeric = with_text(transformed.numeric, text_scores)
             return self.linear.score(numeric, transformed.categories)
         if which == "booster" and self.booster is not None:
-            return self.booster.score(model_inputs(transformed, text_scores))
+            made = model_inputs(transformed, text_scores) if inputs is None else inputs
+            return self.booster.score(made)
         raise ValueError(f"there is no {which!r} model here")
 
     def contributions(self, which: str, inputs: Floats) -> Floats | None:
@@ -131,10 +144,11 @@ class Scorer:
         bundle = self.bundle
         transformed = self._executor.transform(numeric, batch)
         text_scores = bundle.models.text_scores(transformed)
-        raw = bundle.models.raw(bundle.model, transformed, text_scores)
+        inputs = model_inputs(transformed, text_scores)
+        raw = bundle.models.raw(bundle.model, transformed, text_scores, inputs)
         score = bundle.calibration.apply(raw)
         return Scored(
-            inputs=model_inputs(transformed, text_scores),
+            inputs=inputs,
             raw=raw,
             score=score,
             action=bundle.policy.decide(score),

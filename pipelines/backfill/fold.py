@@ -46,6 +46,7 @@ class DayPieces:
       day: "2026-03-01".
       end_us: the microsecond after the day.
       pieces: folders, ordered by split and number.
+      sizes: events of each piece.
       bases: index of each piece's first scored event in the day's matrix.
       scored: how many scored events the day has, duplicates included.
       work: folder for matrices and duplicates.
@@ -55,6 +56,7 @@ class DayPieces:
     day: str
     end_us: int
     pieces: tuple[str, ...]
+    sizes: tuple[int, ...]
     bases: tuple[int, ...]
     scored: int
     work: str
@@ -101,10 +103,9 @@ def drop_seen(task: DedupTask) -> dict[str, Any]:
 def duplicate_rows(day: DayPieces) -> list[Integers]:
     """The rows of each piece that are duplicates: one int64 array per piece, ascending."""
     dropped = read_arrow(Path(day.work, "duplicates.arrow")).column("event").to_numpy()
-    sizes = [read_arrow(Path(piece, "events.arrow")).num_rows for piece in day.pieces]
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(day.sizes)]).astype(np.int64)
     cuts = np.searchsorted(dropped, starts)
-    return [dropped[cuts[i] : cuts[i + 1]] - starts[i] for i in range(len(sizes))]
+    return [dropped[cuts[i] : cuts[i + 1]] - starts[i] for i in range(len(day.sizes))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,10 +199,10 @@ def _shard_rows(task: FoldTask, day: DayPieces) -> tuple[Rows, Integers]:
         if first == last:
             continue
         batch = table.slice(first, last - first).combine_chunks().to_batches()[0]
-        rows = rows_from_batch(plan, batch)
+        rows, scored = rows_from_batch(plan, batch), batch.column("scored").to_numpy()
         if len(dropped[number]):
-            rows = rows.take(np.flatnonzero(~np.isin(rows.row, dropped[number])))
-        scored = read_arrow(Path(piece, "events.arrow")).column("scored").to_numpy()[rows.row]
+            kept = np.flatnonzero(~np.isin(rows.row, dropped[number]))
+            rows, scored = rows.take(kept), scored[kept]
         parts.append(rows)
         places.append(np.where(scored >= 0, scored + day.bases[number], -1).astype(np.int64))
         origins.append(np.full(len(rows), number, np.int64))

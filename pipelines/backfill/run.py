@@ -204,8 +204,9 @@ class _Run:
     def _pieces(self, day: dt.date) -> DayPieces:
         folder = self._layout.work / "stage" / f"date={day}"
         pieces = sorted(map(str, folder.iterdir())) if folder.is_dir() else []
-        sizes = [read_arrow(Path(piece, "scored.arrow")).num_rows for piece in pieces]
-        bases = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
+        sizes = [read_arrow(Path(piece, "events.arrow")).num_rows for piece in pieces]
+        scored = [read_arrow(Path(piece, "scored.arrow")).num_rows for piece in pieces]
+        bases = np.concatenate([[0], np.cumsum(scored)]).astype(int).tolist()
         work = self._layout.work / "days" / str(day)
         work.mkdir(parents=True)
         index = self._plan.days.index(day)
@@ -218,6 +219,7 @@ class _Run:
             day=str(day),
             end_us=day_us(day) + DAY_US,
             pieces=tuple(pieces),
+            sizes=tuple(sizes),
             bases=tuple(bases[:-1]),
             scored=bases[-1],
             work=str(work),
@@ -289,9 +291,8 @@ class _Run:
             publish_folder(Path(pieces.state), self._layout.state(day))
         publish_folder(Path(pieces.work, "verdicts"), self._layout.verdicts(day))
         publish_folder(Path(pieces.work, "features"), self._layout.features(day))
-        events = sum(read_arrow(Path(piece, "events.arrow")).num_rows for piece in pieces.pieces)
         counts = {
-            "events": events - duplicates[pieces.day],
+            "events": sum(pieces.sizes) - duplicates[pieces.day],
             "scored": sum(parts),
             "verdicts": verdicts.num_rows,
         }

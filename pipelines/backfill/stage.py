@@ -6,8 +6,8 @@ in total order, as Arrow files that the later steps map into memory:
 - `events.arrow`   every event: id, its 128-bit hash, time, source position, index among the scored
 - `scored.arrow`   scored events only: id, time, kind and the columns that become model inputs
 - `verdicts.arrow` events of the label's kind: id, time, subject, positive
-- `rows-E.arrow`   entity E's narrow rows, ordered by shard; where each shard begins is in the
-                   schema's metadata, so that a fold reads just its shard's slice
+- `rows-E.arrow`   entity E's narrow rows and their index among the scored, ordered by shard; where
+                   each shard begins is in the schema's metadata: a fold reads its slice only
 
 This is the shuffle: wide columns never leave their piece, and a step can be run again. A decision
 record says why it is files and not a GroupByKey (docs/decisions/0002-file-shuffle.md).
@@ -231,6 +231,7 @@ def _write_piece(
     scored = scored_mask(spec, batch)
     ids = batch.column(EVENT_ID)
     hash_1, hash_2 = hash_ids(ids)
+    places = np.where(scored, np.cumsum(scored) - 1, -1).astype(np.int32)
     events = pa.table(
         {
             EVENT_ID: ids,
@@ -238,7 +239,7 @@ def _write_piece(
             "hash_1": hash_1,
             "hash_2": hash_2,
             "position": positions,
-            "scored": np.where(scored, np.cumsum(scored) - 1, -1).astype(np.int32),
+            "scored": places,
         }
     )
     source = json.dumps({"source": task.split.path})
@@ -252,8 +253,9 @@ def _write_piece(
     for plan in plans:
         rows = entity_rows(plan, batch)
         shards = shard_of(rows.key, spec.shards)
-        order = np.argsort(shards, kind="stable")
-        starts = np.searchsorted(shards[order], np.arange(spec.shards + 1))
-        narrow = rows_to_batch(rows.take(order))
+        order = np.argsort(shards.astype(np.int16), kind="stable")  # 16 bits: a radix sort
+        starts = np.concatenate([[0], np.cumsum(np.bincount(shards, minlength=spec.shards))])
+        rows = rows.take(order)
+        narrow = rows_to_batch(rows).append_column("scored", pa.array(places[rows.row]))
         metadata = {**(narrow.schema.metadata or {}), b"starts": json.dumps(starts.tolist())}
         write_arrow(narrow.replace_schema_metadata(metadata), folder / f"rows-{plan.entity}.arrow")

@@ -48,6 +48,10 @@ _SPARSE = 63
 _Q = 57
 _LIMIT = 1 << 52
 
+_WEIGHTS = np.array(
+    [0, *(1 << (_Q - rank) for rank in range(1, _Q + 1)), 0], np.uint64
+)  # 2^(57 - rank) for ranks 1 to 57; 0 and 58 are counted apart
+
 _jit = numba.njit(cache=True, nogil=True)
 
 
@@ -65,21 +69,13 @@ def _rank_of(hashed):
 
 
 @_jit
-def _weight(rank):
-    """2^(57 - rank) for ranks 1 to 57; 0 for the others, which are counted apart."""
-    if rank < 1 or rank > _Q:
-        return np.uint64(0)
-    return np.uint64(1) << np.uint64(_Q - rank)
-
-
-@_jit
 def _raise_register(union, facts, cell, register, rank):
     """Sets a register of a window's union, and keeps its three facts (zeros, S, full) right."""
     before = union[cell, register]
     if rank <= before:
         return
     union[cell, register] = rank
-    facts[cell, 1] = facts[cell, 1] - _weight(before) + _weight(rank)
+    facts[cell, 1] = facts[cell, 1] - _WEIGHTS[before] + _WEIGHTS[rank]
     if before == 0:
         facts[cell, 0] -= np.uint64(1)
     if rank == _Q + 1:
@@ -96,14 +92,15 @@ def _forget_union(union, facts, cell):
 
 @_jit
 def fold_keys(
-    tile_us, tiles, retention, sums, extremes, sketches, scalars, touches,
+    tile_us, tiles, retention, sums, extremes, sketches, scalars, sum_at, extreme_at, sketch_at,
+    touches,
     first_key, starts, order, time, mask, values, hashes, place,
     old, old_at, new, new_at, room, outputs, sequences,
 ):  # fmt: skip
     """Folds keys from `first_key` on, until all are done or `new` has less than `room` left.
 
     Args:
-      tile_us, tiles, sums, extremes, sketches, scalars, touches: `plan.Arrays`.
+      tile_us, tiles, sums, extremes, sketches, scalars, ..._at, touches: `plan.Arrays`.
       retention: microseconds.
       starts: int64 `[keys + 1]`, where each key's rows begin in `order`.
       order: int64 `[m]`, rows grouped by key.
@@ -128,6 +125,7 @@ def fold_keys(
     tile_sums = np.empty((n_sums, most), np.int64)
     tile_extremes = np.empty((n_extremes, most), np.int64)
     tile_sketches = np.empty((n_sketches, most, _REGISTERS), np.uint8)
+    tile_words = tile_sketches.view(np.uint64)
     totals = np.empty(n_sums, np.int64)
     bests = np.empty(n_extremes, np.int64)  # of sign * value, so always the largest
     union = np.empty((n_sketches, _REGISTERS), np.uint8)
@@ -181,36 +179,33 @@ def fold_keys(
                         unsigned, p = get_unsigned(old, p)
                         previous += np.int64(unsigned)
                     number[w, i] = previous
-                    for c in range(n_sums):
-                        if sums[c, 0] == w:
-                            tile_sums[c, i], p = get_signed(old, p)
-                            totals[c] += tile_sums[c, i]
-                    for c in range(n_extremes):
-                        if extremes[c, 0] == w:
-                            tile_extremes[c, i] = NONE
-                            present = old[p]
-                            p += 1
-                            if present:
-                                tile_extremes[c, i], p = get_signed(old, p)
-                                bests[c] = max(bests[c], tile_extremes[c, i])
-                    for c in range(n_sketches):
-                        if sketches[c, 0] == w:
-                            tile_sketches[c, i, :] = 0
-                            filled = old[p]
-                            p += 1
-                            if filled == 255:
-                                for r in range(_REGISTERS):
-                                    rank = old[p + r]
-                                    tile_sketches[c, i, r] = rank
-                                    _raise_register(union, facts, c, r, rank)
-                                p += _REGISTERS
-                            else:
-                                for _ in range(filled):
-                                    r = old[p]
-                                    rank = old[p + 1]
-                                    tile_sketches[c, i, r] = rank
-                                    _raise_register(union, facts, c, r, rank)
-                                    p += 2
+                    for c in range(sum_at[w], sum_at[w + 1]):
+                        tile_sums[c, i], p = get_signed(old, p)
+                        totals[c] += tile_sums[c, i]
+                    for c in range(extreme_at[w], extreme_at[w + 1]):
+                        tile_extremes[c, i] = NONE
+                        present = old[p]
+                        p += 1
+                        if present:
+                            tile_extremes[c, i], p = get_signed(old, p)
+                            bests[c] = max(bests[c], tile_extremes[c, i])
+                    for c in range(sketch_at[w], sketch_at[w + 1]):
+                        tile_sketches[c, i, :] = 0
+                        filled = old[p]
+                        p += 1
+                        if filled == 255:
+                            for r in range(_REGISTERS):
+                                rank = old[p + r]
+                                tile_sketches[c, i, r] = rank
+                                _raise_register(union, facts, c, r, rank)
+                            p += _REGISTERS
+                        else:
+                            for _ in range(filled):
+                                r = old[p]
+                                rank = old[p + 1]
+                                tile_sketches[c, i, r] = rank
+                                _raise_register(union, facts, c, r, rank)
+                                p += 2
         # --- fold -------------------------------------------------------------------------
         for j in range(starts[k], starts[k + 1]):
             row = order[j]
@@ -238,15 +233,13 @@ def fold_keys(
                 oldest = now // tile_us[w] - tiles[w] + 1
                 while live[w] > 0 and number[w, head[w]] < oldest:
                     gone = head[w]
-                    for c in range(n_sums):
-                        if sums[c, 0] == w:
-                            totals[c] -= tile_sums[c, gone]
-                    for c in range(n_extremes):
-                        if extremes[c, 0] == w and tile_extremes[c, gone] == bests[c]:
+                    for c in range(sum_at[w], sum_at[w + 1]):
+                        totals[c] -= tile_sums[c, gone]
+                    for c in range(extreme_at[w], extreme_at[w + 1]):
+                        if tile_extremes[c, gone] == bests[c]:
                             stale_extreme[c] = True
-                    for c in range(n_sketches):
-                        if sketches[c, 0] == w:
-                            stale_sketch[c] = True
+                    for c in range(sketch_at[w], sketch_at[w + 1]):
+                        stale_sketch[c] = True
                     head[w] = (gone + 1) % tiles[w]
                     live[w] -= 1
             for c in range(n_extremes):
@@ -262,6 +255,8 @@ def fold_keys(
                     stale_sketch[c] = False
                     _forget_union(union, facts, c)
                     w = sketches[c, 0]
+                    if live[w] == 0:
+                        continue
                     for i in range(live[w]):
                         tile = (head[w] + i) % tiles[w]
                         for r in range(_REGISTERS):
@@ -271,12 +266,9 @@ def fold_keys(
                     full = np.uint64(0)
                     for r in range(_REGISTERS):
                         rank = union[c, r]
-                        if rank == 0:
-                            zeros += np.uint64(1)
-                        elif rank == _Q + 1:
-                            full += np.uint64(1)
-                        else:
-                            scaled += np.uint64(1) << np.uint64(_Q - rank)
+                        zeros += np.uint64(rank == 0)
+                        full += np.uint64(rank == _Q + 1)
+                        scaled += _WEIGHTS[rank]
                     facts[c, 0] = zeros
                     facts[c, 1] = scaled
                     facts[c, 2] = full
@@ -312,17 +304,14 @@ def fold_keys(
                     last = (head[w] + live[w]) % tiles[w]
                     live[w] += 1
                     number[w, last] = current
-                    for c in range(n_sums):
-                        if sums[c, 0] == w:
-                            tile_sums[c, last] = 0
-                    for c in range(n_extremes):
-                        if extremes[c, 0] == w:
-                            tile_extremes[c, last] = NONE
-                    for c in range(n_sketches):
-                        if sketches[c, 0] == w:
-                            tile_sketches[c, last, :] = 0
-                for c in range(n_sums):
-                    if sums[c, 0] == w and (bits >> np.uint64(sums[c, 1])) & np.uint64(1):
+                    for c in range(sum_at[w], sum_at[w + 1]):
+                        tile_sums[c, last] = 0
+                    for c in range(extreme_at[w], extreme_at[w + 1]):
+                        tile_extremes[c, last] = NONE
+                    for c in range(sketch_at[w], sketch_at[w + 1]):
+                        tile_sketches[c, last, :] = 0
+                for c in range(sum_at[w], sum_at[w + 1]):
+                    if (bits >> np.uint64(sums[c, 1])) & np.uint64(1):
                         value = np.int64(1)
                         if sums[c, 2] >= 0:
                             value = values[sums[c, 2], row]
@@ -330,13 +319,13 @@ def fold_keys(
                         after = min(max(before + value, -_LIMIT), _LIMIT)
                         tile_sums[c, last] = after
                         totals[c] += after - before
-                for c in range(n_extremes):
-                    if extremes[c, 0] == w and (bits >> np.uint64(extremes[c, 1])) & np.uint64(1):
+                for c in range(extreme_at[w], extreme_at[w + 1]):
+                    if (bits >> np.uint64(extremes[c, 1])) & np.uint64(1):
                         value = extremes[c, 3] * values[extremes[c, 2], row]
                         tile_extremes[c, last] = max(tile_extremes[c, last], value)
                         bests[c] = max(bests[c], value)
-                for c in range(n_sketches):
-                    if sketches[c, 0] == w and (bits >> np.uint64(sketches[c, 1])) & np.uint64(1):
+                for c in range(sketch_at[w], sketch_at[w + 1]):
+                    if (bits >> np.uint64(sketches[c, 1])) & np.uint64(1):
                         hashed = hashes[sketches[c, 2], row]
                         register = np.int64(hashed >> np.uint64(57))
                         rank = _rank_of(hashed)
@@ -372,36 +361,35 @@ def fold_keys(
                 else:
                     at = put_unsigned(new, at, number[w, tile] - previous)
                 previous = number[w, tile]
-                for c in range(n_sums):
-                    if sums[c, 0] == w:
-                        at = put_signed(new, at, tile_sums[c, tile])
-                for c in range(n_extremes):
-                    if extremes[c, 0] == w:
-                        if tile_extremes[c, tile] == NONE:
-                            new[at] = 0
-                            at += 1
-                        else:
-                            new[at] = 1
-                            at = put_signed(new, at + 1, tile_extremes[c, tile])
-                for c in range(n_sketches):
-                    if sketches[c, 0] == w:
-                        filled = 0
-                        for r in range(_REGISTERS):
-                            if tile_sketches[c, tile, r] != 0:
+                for c in range(sum_at[w], sum_at[w + 1]):
+                    at = put_signed(new, at, tile_sums[c, tile])
+                for c in range(extreme_at[w], extreme_at[w + 1]):
+                    if tile_extremes[c, tile] == NONE:
+                        new[at] = 0
+                        at += 1
+                    else:
+                        new[at] = 1
+                        at = put_signed(new, at + 1, tile_extremes[c, tile])
+                for c in range(sketch_at[w], sketch_at[w + 1]):
+                    filled = 0
+                    end = at + 1
+                    for word in range(_REGISTERS // 8):
+                        if tile_words[c, tile, word] == np.uint64(0):
+                            continue  # most sketches are nearly empty
+                        for r in range(8 * word, 8 * word + 8):
+                            if tile_sketches[c, tile, r] != 0 and filled <= _SPARSE:
                                 filled += 1
-                        if filled > _SPARSE:
-                            new[at] = 255
-                            at += 1
-                            for r in range(_REGISTERS):
-                                new[at + r] = tile_sketches[c, tile, r]
-                            at += _REGISTERS
-                        else:
-                            new[at] = filled
-                            at += 1
-                            for r in range(_REGISTERS):
-                                if tile_sketches[c, tile, r] != 0:
-                                    new[at] = r
-                                    new[at + 1] = tile_sketches[c, tile, r]
-                                    at += 2
+                                if filled <= _SPARSE:
+                                    new[end] = r
+                                    new[end + 1] = tile_sketches[c, tile, r]
+                                    end += 2
+                    if filled > _SPARSE:
+                        new[at] = 255
+                        for r in range(_REGISTERS):
+                            new[at + 1 + r] = tile_sketches[c, tile, r]
+                        at += 1 + _REGISTERS
+                    else:
+                        new[at] = filled
+                        at = end
         new_at[k + 1] = at
     return keys

@@ -8,6 +8,7 @@ outputs that it is finished from.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,10 @@ class Feature:
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """The cells as arrays, for the kernel: int64 throughout."""
+    """The cells as arrays, for the kernel: int64 throughout.
+
+    Cells of a sort are ordered by window; those of window w are `..._at[w]` to `..._at[w + 1]`.
+    """
 
     tile_us: Int64s
     tiles: Int64s
@@ -55,6 +59,9 @@ class Arrays:
     extremes: Int64s  # [cells, 4]: window, slot bit, value row, sign
     sketches: Int64s  # [cells, 3]: window, slot bit, hash row
     scalars: Int64s  # [cells, 3]: kind, slot bit, value row (-1: none)
+    sum_at: Int64s  # [windows + 1]
+    extreme_at: Int64s
+    sketch_at: Int64s
     touches: npt.NDArray[np.uint64]  # [windows]: slots that touch a tile of the window
 
 
@@ -141,6 +148,8 @@ def _compile(spec: Spec, entity: str) -> Plan:
     ordered = [
         cell for kind in (Sum, Extreme, Sketch, Scalar) for cell in cells if isinstance(cell, kind)
     ]
+    tiled = list(dict.fromkeys(cell.window for cell in ordered if not isinstance(cell, Scalar)))
+    ordered.sort(key=lambda cell: _place(cell, tiled))  # stable: state keeps its format
     column, columns = 0, {}
     for cell in ordered:
         width = 3 if isinstance(cell, Sketch) else 1
@@ -173,7 +182,7 @@ def _compile(spec: Spec, entity: str) -> Plan:
         slots=slots,
         values=values,
         hashes=hashes,
-        arrays=_arrays(ordered, slots, values, hashes),
+        arrays=_arrays(ordered, tiled, slots, values, hashes),
         width=column,
         retention_us=config.retention_us,
         scored_kinds=spec.scored_kinds,
@@ -182,13 +191,18 @@ def _compile(spec: Spec, entity: str) -> Plan:
     )
 
 
+def _place(cell: Cell, windows: list[Window]) -> tuple[int, int]:
+    sort = (Sum, Extreme, Sketch, Scalar).index(type(cell))
+    return sort, 0 if isinstance(cell, Scalar) else windows.index(cell.window)
+
+
 def _arrays(
     cells: list[Cell],
+    windows: list[Window],
     slots: tuple[Slot, ...],
     values: tuple[Slot, ...],
     hashes: tuple[Slot, ...],
 ) -> Arrays:
-    windows = list(dict.fromkeys(cell.window for cell in cells if not isinstance(cell, Scalar)))
     bit = {slot: index for index, slot in enumerate(slots)}
     value = {slot: index for index, slot in enumerate(values)}
     hashed = {slot: index for index, slot in enumerate(hashes)}
@@ -221,5 +235,14 @@ def _arrays(
         extremes=np.array(extremes, np.int64).reshape(-1, 4),
         sketches=np.array(sketches, np.int64).reshape(-1, 3),
         scalars=np.array(scalars, np.int64).reshape(-1, 3),
+        sum_at=_starts(sums, len(windows)),
+        extreme_at=_starts(extremes, len(windows)),
+        sketch_at=_starts(sketches, len(windows)),
         touches=np.array(touches, np.uint64),
     )
+
+
+def _starts(cells: Sequence[tuple[int, ...]], windows: int) -> Int64s:
+    """Where the cells of each window begin, and their end."""
+    counts = np.bincount([cell[0] for cell in cells], minlength=windows) if cells else [0] * windows
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
