@@ -276,7 +276,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def _is_float(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _sync(path: Path) -> None:

@@ -135,7 +135,7 @@ def _vectors(block: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     )
 
 
-def _table(columns: Mapping[str, pa.Array], metadata: Mapping[str, str]) -> pa.Table:
+def _table(columns: Mapping[str, pa.Array], metadata: Mapping[bytes, str]) -> pa.Table:
     """Features have no null (NaN stands for it); said in the schema, Parquet writes no levels."""
     fields = [
         pa.field(name, values.type, nullable=not pa.types.is_float32(values.type))
