@@ -1,149 +1,17 @@
-"""`make bench`: speed and memory of the batch path, and its neighbours, side by side in one run.
+"""`make bench`: the batch path, then the streaming scorer (`benchmarks.batch`, `.streaming`).
 
 Prints Markdown tables; docs/performance.md holds what one such run printed. Nothing here is an
-assertion: machines differ, ratios within one run are what counts.
+assertion: machines differ, ratios within one run are what counts. Workers import this module
+again, so it imports little.
 """
-
-from __future__ import annotations
-
-import argparse
-import datetime as dt
-import shutil
-import tempfile
-import time
-from pathlib import Path
-
-from benchmarks.neighbours import duckdb_windows, graph_alone, polars_rolling, score_alone
-from configs.loader import load, shipped
-from configs.schema import Spec
-from pipelines.backfill import BackfillReport, BackfillRequest, backfill
-from pipelines.layout import Days
-from pipelines.meter import Meter
-from pipelines.nightly import NightlyRequest, nightly
-from pipelines.simulate import SimulateSettings, simulate
-from transforms.catalog import CATALOG
-
-START = dt.date(2026, 3, 1)
-DAYS = 10
 
 
 def main() -> None:
     """Runs the benchmarks."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000, help="the large run")
-    parser.add_argument("--small", type=int, default=1_000_000, help="the small run")
-    parser.add_argument("--neighbours", type=int, default=1_000_000, help="events for each")
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
-    try:
-        _run(root, arguments)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    from benchmarks import batch, streaming
 
-
-def _run(root: Path, arguments: argparse.Namespace) -> None:
-    spec, config = load(shipped("chat"), CATALOG), shipped("chat").read_text()
-    bundle = _bundle(root, config)
-    print("## Parquet to model inputs\n")
-    print("chat.yaml: 4 entities, 61 velocity features of 11 kinds, 71 numeric inputs, text, two")
-    print(f"categories; {arguments.workers} workers; TFT apply, model, Parquet written.\n")
-    print("| events | seconds | events/s | peak memory | read, decode, derive | duplicates | fold |"
-          " assemble, TFT, model, write | publish |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
-    for count in (arguments.small, arguments.events):
-        source = _simulated(root, count)
-        report, seconds, peak = _backfill(spec, source, root / "out", bundle, arguments.workers)
-        steps = {one.step: one.seconds for one in report.usage}
-        names = ("read, decode, derive", "drop duplicates", "fold", "assemble, write", "publish")
-        cells = " | ".join(f"{steps[name]:.1f} s" for name in names)
-        print(
-            f"| {report.events:,} | {seconds:.1f} | {report.events / seconds:,.0f} | "
-            f"{peak / 1e9:.2f} GB | {cells} |",
-            flush=True,
-        )
-    print("\n## Neighbours, on the same events, one process\n")
-    source = _simulated(root, arguments.neighbours)
-    print("| what | events | seconds | events/s | peak memory |")
-    print("|---|---|---|---|---|")
-    for name, function in (
-        ("polars rolling: counts and sums, 4 keys x 4 windows, no distinct", polars_rolling),
-        ("DuckDB windows: the same", duckdb_windows),
-    ):
-        meter = Meter()
-        with meter.step(name):
-            count = function(source)
-        _row(name, count, meter)
-    meter = Meter()
-    report, seconds, _ = _backfill(spec, source, root / "one", None, 1)
-    print(f"| Lockstep backfill without a bundle, 1 worker | {report.events:,} | {seconds:.1f} | "
-          f"{report.events / seconds:,.0f} | "
-          f"{max(one.peak_bytes for one in report.usage) / 1e9:.2f} GB |")  # fmt: skip
-    for name, apply in (
-        ("TFT apply alone", graph_alone),
-        ("TFT apply and model alone", score_alone),
-    ):
-        meter = Meter()
-        count = apply(bundle, root / "one", meter)
-        _row(name, count, meter)
-    print("\n## A night\n")
-    began = time.monotonic()
-    made = nightly(
-        NightlyRequest(
-            spec=spec,
-            config=config,
-            source=str(_simulated(root, arguments.events)),
-            out=root / "out",
-            as_of=START + dt.timedelta(days=DAYS),
-            workers=arguments.workers,
-            promote=False,
-        )
-    )
-    seconds = time.monotonic() - began
-    print(
-        f"As of day {DAYS}, with the days before already there, over {arguments.events:,} events: "
-        f"{seconds:.0f} s in all.\n"
-    )
-    print("| stage | seconds | peak memory |\n|---|---|---|")
-    for stage in made.report.stages:
-        print(f"| {stage.stage} | {stage.seconds:.1f} | {stage.peak_bytes / 1e9:.2f} GB |")
-
-
-def _row(name: str, count: int, meter: Meter) -> None:
-    [usage] = meter.usage
-    print(
-        f"| {name} | {count:,} | {usage.seconds:.1f} | {count / usage.seconds:,.0f} | "
-        f"{usage.peak_bytes / 1e9:.2f} GB |",
-        flush=True,
-    )
-
-
-def _simulated(root: Path, events: int) -> Path:
-    folder = root / f"input-{events}"
-    if not folder.exists():
-        simulate(SimulateSettings(folder, events=events, days=DAYS, start=START))
-    return folder
-
-
-def _bundle(root: Path, config: str) -> Path:
-    """A bundle of a small night, to have a graph and a model."""
-    source = root / "training"
-    simulate(SimulateSettings(source, events=100_000, days=14, start=START, seed=3))
-    spec = load(shipped("chat"), CATALOG)
-    night = START + dt.timedelta(days=11)
-    made = nightly(NightlyRequest(spec, config, str(source), root / "trained", night, workers=2))
-    return made.folder
-
-
-def _backfill(
-    spec: Spec, source: Path, out: Path, bundle: Path | None, workers: int
-) -> tuple[BackfillReport, float, int]:
-    shutil.rmtree(out, ignore_errors=True)
-    days = Days(START, START + dt.timedelta(days=DAYS - 1))
-    began = time.monotonic()
-    report = backfill(BackfillRequest(spec, str(source), out, days, workers, bundle=bundle))
-    seconds = time.monotonic() - began
-    return report, seconds, max(one.peak_bytes for one in report.usage)
+    batch.main()
+    streaming.main()
 
 
 if __name__ == "__main__":

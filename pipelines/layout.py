@@ -270,9 +270,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
     ordered = [f.name for f in table.schema if not _is_float(f.type)]
-    pq.write_table(
-        table, path, compression="lz4", use_dictionary=strings, write_statistics=ordered
-    )
+    pq.write_table(table, path, compression="lz4", use_dictionary=strings, write_statistics=ordered)
 
 
 def _is_float(kind: pa.DataType) -> bool:

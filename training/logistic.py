@@ -95,10 +95,14 @@ def fit_sparse(
     >>> float(made.weights[0]), bool(made.weights[1] > 0)
     (0.0, True)
     """
-    used = np.unique(inputs.indices)
+    filled = np.bincount(inputs.indices, minlength=inputs.shape[1]) > 0
+    used, place = np.flatnonzero(filled), np.cumsum(filled, dtype=np.int32) - 1
+    narrow = scipy.sparse.csr_matrix(
+        (inputs.data, place[inputs.indices], inputs.indptr), shape=(inputs.shape[0], len(used))
+    )
     begin = None if start is None else Weights(start.weights[used], start.intercept)
     made = fit_logistic(
-        inputs[:, used],
+        narrow,
         labels,
         regularisation=regularisation,
         positive_weight=positive_weight,
