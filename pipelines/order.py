@@ -18,8 +18,8 @@ It says: no event before this time is expected. Events with a time below it are 
 - *Ahead*: a message whose earliest event is more than `ahead_us` beyond the clock is not taken.
   One sender with a wrong clock would else make everybody's events late. The caller gets its
   references back, to dead-letter.
-- *Late*: an event that belongs before one that was given out already. It is given out at once,
-  marked; all others are in total order, `(event_time, event_id)`.
+- *Late*: an event that belongs before one that was given out already, or is about to be. It is
+  given out at once, marked; all others are in total order, `(event_time, event_id)`.
 - *Full*: at `capacity` events the caller is to stop adding. If none of them may go yet, the
   earliest are given out nevertheless (`forced` counts them): memory is bounded, whatever arrives.
 
@@ -45,6 +45,9 @@ _MOST_CHUNKS = 256  # held pieces; more are merged, so that a take looks at few
 _SORT_KEYS = [(EVENT_TIME, "ascending"), (EVENT_ID, "ascending")]
 
 Refs = npt.NDArray[np.int64]
+
+Frontier = tuple[int, bytes]
+"""A place in the total order: event time in microseconds UTC, and the id's bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +111,14 @@ class _Chunk:
 
 
 class DisorderBuffer:
-    """Events between arrival and fold; one thread at a time may use it."""
+    """Events between arrival and fold; one thread at a time may use it.
 
-    def __init__(self, settings: OrderSettings) -> None:
+    Args:
+      settings: how long to wait.
+      frontier: the last event that an earlier buffer gave out in order; those before it are late.
+    """
+
+    def __init__(self, settings: OrderSettings, frontier: Frontier | None = None) -> None:
         self._settings = settings
         self._held: list[_Chunk] = []
         self._late: list[_Chunk] = []
@@ -120,7 +128,7 @@ class DisorderBuffer:
         self._watermark: int | None = None
         self._latest: int | None = None  # event time
         self._arrived_us: int | None = None  # clock
-        self._frontier: tuple[int, bytes] | None = None  # last one collected
+        self._frontier = frontier  # last one collected
 
     def __len__(self) -> int:
         """Events held, ready ones included."""

@@ -30,6 +30,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from configs.errors import InputError
+from pipelines.order import Frontier
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Decode, Intake, MicroBatch, SourceSettings
 
@@ -47,13 +48,25 @@ __all__ = [
 _INTAKES: weakref.WeakValueDictionary[int, Intake] = weakref.WeakValueDictionary()
 
 
-def open_intake(settings: SourceSettings, decode: Decode, first_sequence: int = 0) -> Intake:
+def open_intake(
+    settings: SourceSettings,
+    decode: Decode,
+    first_sequence: int = 0,
+    frontier: Frontier | None = None,
+) -> Intake:
     """Connects to the subscription; close the intake at the end.
+
+    Args:
+      settings: of the source.
+      decode: payloads to events.
+      first_sequence: number of the first micro-batch.
+      frontier: what was folded last, in order; earlier events are late.
 
     Raises:
       InputError: there are no credentials. A subscription that cannot be read raises on reading.
     """
-    return Intake(settings, decode, Puller(settings.pull()), first_sequence=first_sequence)
+    puller = Puller(settings.pull())
+    return Intake(settings, decode, puller, first_sequence=first_sequence, frontier=frontier)
 
 
 class ReadMicroBatches(beam.PTransform):

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from pipelines.order import DisorderBuffer, OrderSettings, Released
+from pipelines.order import DisorderBuffer, Frontier, OrderSettings, Released
 from pipelines.pubsub.client import PullSettings, RawMessage
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
@@ -185,12 +185,13 @@ class Intake:
         messages: Messages,
         clocks: Clocks | None = None,
         first_sequence: int = 0,
+        frontier: Frontier | None = None,
     ) -> None:
         self.settings = settings
         self._decode = decode
         self._messages = messages
         self._clocks = clocks or Clocks()
-        self._buffer = DisorderBuffer(settings.order())
+        self._buffer = DisorderBuffer(settings.order(), frontier)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged

@@ -21,6 +21,7 @@ from configs.errors import StateError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill.stage import scored_mask
+from pipelines.order import Frontier
 from scoring.scorer import Scored, Scorer
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
@@ -34,19 +35,30 @@ BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
 
 @dataclasses.dataclass(frozen=True)
 class Resident:
-    """What a scorer remembers: velocity state per entity, and the ids seen lately.
+    """What a scorer remembers: velocity state per entity, the ids seen lately, and how far it is.
 
     A key's state is immutable bytes, so a shallow copy of a `ShardState` is a snapshot.
+
+    Attributes:
+      states: by entity.
+      recent: ids of accepted events.
+      frontier: the last event that was folded in order; what comes before it now is late.
     """
 
     states: Mapping[str, ShardState]
     recent: RecentIds
+    frontier: Frontier | None = None
 
     @classmethod
     def empty(cls, spec: Spec) -> Resident:
         """A cold start."""
         states = {entity: ShardState.empty(make_plan(spec, entity)) for entity in spec.entities}
         return cls(states, RecentIds(spec.events.dedup_us))
+
+    def copy(self) -> Resident:
+        """A snapshot, which a scorer that goes on does not change."""
+        states = {entity: state.copy() for entity, state in self.states.items()}
+        return Resident(states, self.recent.copy(), self.frontier)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +158,12 @@ class Engine:
         scored = None
         if self._scorer is not None and len(queried):
             scored = self._scorer.score(numeric, asked)
+        ordered = np.flatnonzero(~late)
+        if len(ordered):
+            last = int(ordered[-1])
+            event_id = batch.column(EVENT_ID)[last].as_py().encode()
+            frontier = int(batch.column(EVENT_TIME)[last].as_py()), event_id
+            self.resident = dataclasses.replace(self.resident, frontier=frontier)
         events = batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask))
         return Outcome(
             events=events,

@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import pyarrow.compute as pc
 
 from configs.errors import BundleError, LockstepError, StateError
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
 from pipelines.streaming.decisions import encode_decisions
-from pipelines.streaming.engine import Engine, Resident, log_batch
+from pipelines.streaming.engine import LATE, Engine, Resident, log_batch
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import snapshot_files
 from scoring.bundle import load_bundle
@@ -124,11 +125,7 @@ class Service:
         if self._snapshot is not None and self._snapshot.is_alive():
             return
         self._snapshot_at = self._step + self._settings.snapshot_steps
-        resident = self.engine.resident
-        copied = Resident(
-            {entity: state.copy() for entity, state in resident.states.items()},
-            resident.recent.copy(),
-        )
+        copied = self.engine.resident.copy()
         self._snapshot = threading.Thread(
             target=self._write_snapshot, args=(copied, self._step - 1), daemon=True
         )
@@ -144,13 +141,13 @@ class Service:
     def _take(self, micro: MicroBatch) -> None:
         if micro.dead:
             self._bury(micro.dead)
-        self.counts["late"] += int(micro.late.sum())
         if micro.batch.num_rows == 0:
             return
         started = time.perf_counter()
         outcome = self.engine.step(micro.batch, micro.late)
         self.seconds["score"] += time.perf_counter() - started
         self.counts["duplicates"] += outcome.duplicates
+        self.counts["late"] += pc.sum(outcome.events.column(LATE)).as_py() or 0
         if outcome.events.num_rows == 0:
             return
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
