@@ -310,7 +310,7 @@ def read_expression(
     except ExpressionError as error:
         line, column = section.at(key)
         quoted = 1 if isinstance(value, str) else 0
-        hint = did_you_mean(error.name, types) if error.name else ""
+        hint = did_you_mean(error.name, error.choices or types) if error.name else ""
         place = (line, column + quoted + error.column)
         section.mistakes.add(place, f"{key}: {error}", hint)
         return None

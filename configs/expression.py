@@ -111,12 +111,20 @@ class ExpressionError(ValueError):
     Attributes:
       column: offset in the text.
       name: an unknown name, for a did-you-mean; or None.
+      choices: what it may have meant; empty: a column.
     """
 
-    def __init__(self, message: str, column: int = 0, name: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        column: int = 0,
+        name: str | None = None,
+        choices: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.column = column
         self.name = name
+        self.choices = choices
 
 
 @functools.lru_cache(maxsize=4096)
@@ -259,7 +267,7 @@ def _node(tree: ast.expr, depth: int) -> Node:
 
 def _call(name: str, arguments: list[ast.expr], column: int, depth: int) -> Call:
     if name not in FUNCTIONS:
-        raise ExpressionError(f"there is no function {name!r}", column, name)
+        raise ExpressionError(f"there is no function {name!r}", column, name, tuple(FUNCTIONS))
     fewest, most = FUNCTIONS[name]
     if not fewest <= len(arguments) <= most:
         count = str(fewest) if fewest == most else f"{fewest} to {most}"

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from pipelines.progress import Progress, Quiet
 from pipelines.report import (
     DeadCount,
     Fact,
+    KindCount,
     NightlyReport,
     Parts,
     SliceCount,
@@ -350,6 +352,7 @@ class _Night:
             serving_fingerprint=facts.get("serving_fingerprint"),
             sources=(SourceCount(self._request.source, made.read),) if made else (),
             rows=made.read if made else 0,
+            kinds=self._kinds(),
             dead=tuple(DeadCount("decode", r, n) for r, n in made.dead.items()) if made else (),
             max_dead_share=spec.events.max_dead_share,
             slices=facts.get("slices", ()),
@@ -369,6 +372,16 @@ class _Night:
         write_bytes(folder / "report.html", render(report).encode())
         write_bytes(folder / "report.json", report.to_json())
         return folder / "report.html", report
+
+    def _kinds(self) -> tuple[KindCount, ...]:
+        """Events of the days that the night may look at, duplicates included, by kind."""
+        start = day_of(slices(self._training(), self._as_of_us).span.start_us)
+        counts: Counter[str] = Counter({kind: 0 for kind in self._spec.kinds})
+        for day in self._layout.published():
+            if start <= day < self._request.as_of:
+                counts.update(self._layout.read_marker(day).get("kinds", {}))
+        scored = self._spec.scored_kinds
+        return tuple(KindCount(kind, count, kind in scored) for kind, count in counts.items())
 
     def _provenance(self, made: BackfillReport | None) -> dict[str, Any]:
         facts: dict[str, Any] = {}

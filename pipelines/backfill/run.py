@@ -41,7 +41,7 @@ from pipelines.backfill.fold import (
     state_file,
 )
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, entity_marker, make_backfill_plan
-from pipelines.backfill.stage import StageTask, read_arrow, stage_split
+from pipelines.backfill.stage import StageTask, kind_counts, read_arrow, stage_split
 from pipelines.layout import (
     DAY_US,
     Layout,
@@ -297,6 +297,9 @@ class _Run:
             "verdicts": verdicts.num_rows,
         }
         self._totals.update(counts)
+        kinds: Counter[str] = Counter()
+        for piece in pieces.pieces:
+            kinds.update(kind_counts(piece))
         write_json(
             marker,
             {
@@ -306,6 +309,7 @@ class _Run:
                 "columns": dataset_schema(self._spec).names,
                 "duplicates": duplicates[pieces.day],
                 "parts": len(parts),
+                "kinds": dict(kinds),
                 **counts,
             },
         )

@@ -152,6 +152,13 @@ def verdict_table(spec: Spec, batch: pa.RecordBatch) -> pa.Table:
     return table.filter(pa.array(chosen))
 
 
+def kind_counts(folder: str) -> dict[str, int]:
+    """How many events of each kind a piece holds, duplicates included."""
+    schema = read_arrow(Path(folder, "events.arrow")).schema
+    counts: dict[str, int] = json.loads(schema.metadata[b"lockstep"])["kinds"]
+    return counts
+
+
 def write_arrow(table: pa.Table | pa.RecordBatch, path: Path) -> None:
     """Writes an uncompressed Arrow file, which `read_arrow` maps without copying."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,8 +249,9 @@ def _write_piece(
             "scored": places,
         }
     )
-    source = json.dumps({"source": task.split.path})
-    write_arrow(events.replace_schema_metadata({"lockstep": source}), folder / "events.arrow")
+    kinds = {one["values"]: one["counts"] for one in batch.column(KIND).value_counts().to_pylist()}
+    facts = json.dumps({"source": task.split.path, "kinds": kinds})
+    write_arrow(events.replace_schema_metadata({"lockstep": facts}), folder / "events.arrow")
     columns = [EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)]
     wide = pa.Table.from_batches([batch]).select(columns).filter(pa.array(scored))
     write_arrow(wide.combine_chunks(), folder / "scored.arrow")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from training.evaluate import Metrics
 
 
 def register(app: typer.Typer) -> None:
@@ -44,26 +47,11 @@ def evaluate(
         print(json.dumps([one.to_builtins() for one in found]))
         return
     table = Table(title=f"{found[0].days}, labels as known before {found[0].as_of}")
-    for column in ("bundle", "events", "labelled", "positives", "AUC", "AP", "AP 95 %", "Brier"):
-        table.add_column(column, justify="left" if column == "bundle" else "right")
-    grouped = any(one.metrics.group_precision for one in found)
-    if grouped:
-        table.add_column("precision@top", justify="right")
+    table.add_column("bundle", no_wrap=True)
     for one in found:
-        made = one.metrics
-        cells = [
-            one.bundle,
-            f"{made.events:,}",
-            f"{made.labelled:,}",
-            f"{made.positives:,}",
-            _figure(made.auc),
-            _figure(made.average_precision),
-            f"{_figure(made.average_precision_low)}-{_figure(made.average_precision_high)}",
-            _figure(made.brier, 5),
-        ]
-        if grouped:
-            cells.append(_figure(made.group_precision.mean if made.group_precision else None))
-        table.add_row(*cells)
+        table.add_column(one.bundle, justify="right", no_wrap=True)
+    for name, cells in _lines([one.metrics for one in found]):
+        table.add_row(name, *cells)
     Console().print(table)
     for one in found:
         for at in one.metrics.at:
@@ -72,6 +60,26 @@ def evaluate(
                 f"{_figure(at.precision)} ({at.precision_low:.3f}-{at.precision_high:.3f}), recall "
                 f"{_figure(at.recall)}, {at.flagged:,} flagged"
             )
+
+
+def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:
+    """What is compared: a name, and a cell per bundle."""
+    lines = [
+        ("events", [f"{one.events:,}" for one in metrics]),
+        ("labelled", [f"{one.labelled:,}" for one in metrics]),
+        ("positives", [f"{one.positives:,}" for one in metrics]),
+        ("AUC", [_figure(one.auc) for one in metrics]),
+        ("average precision (AP)", [_figure(one.average_precision) for one in metrics]),
+        ("AP, 95 % interval", [
+            f"{_figure(one.average_precision_low)}-{_figure(one.average_precision_high)}"
+            for one in metrics
+        ]),
+        ("Brier score", [_figure(one.brier, 5) for one in metrics]),
+    ]  # fmt: skip
+    if any(one.group_precision for one in metrics):
+        groups = [one.group_precision for one in metrics]
+        lines.append(("precision of top groups", [_figure(g.mean if g else None) for g in groups]))
+    return lines
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

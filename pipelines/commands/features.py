@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+_WITHOUT_KEY = "null without a key; "
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
@@ -19,9 +21,6 @@ def features(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """List features: meaning, entity, window, unit, type, null rule, cost in state."""
-    from rich.console import Console
-    from rich.table import Table
-
     from pipelines.commands._shared import load_config
     from transforms.velocity import describe_features, make_plan
 
@@ -30,27 +29,17 @@ def features(
     if as_json:
         print(json.dumps([dataclasses.asdict(info) for info in infos]))
         return
-    table = Table(title=f"{len(infos)} velocity features of {spec.name}")
-    columns = ("feature", "meaning", "entity", "window", "short by", "unit", "null", "state bytes")
-    for column in columns:
-        table.add_column(column, justify="right" if column == "state bytes" else "left")
-    for info in infos:
-        table.add_row(
-            info.name,
-            info.about,
-            info.entity,
-            info.window,
-            info.window_error,
-            info.unit,
-            info.null_rule,
-            f"{info.state_bytes:,}",
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        "All features are float32. 'short by': a window is cut into tiles and may be shorter than "
-        "it says by less than one tile, never longer. 'state bytes': the most that a key keeps for "
-        "the feature; aggregates share cells, so a key keeps less than the sum:"
-    )
-    for entity in spec.entities:
-        print(f"  {entity}: at most {make_plan(spec, entity).max_state_bytes:,} bytes per key")
+    print(f"{len(infos)} velocity features of {spec.name}, all float32, null without a key.")
+    print("A window is cut into tiles: it may be short by less than one, and is never longer.")
+    for entity, its_config in spec.entities.items():
+        its = [info for info in infos if info.entity == entity]
+        most = make_plan(spec, entity).max_state_bytes
+        about = f": {its_config.about}" if its_config.about else ""
+        print(f"\n{entity}{about} (at most {most:,} bytes a key)")
+        wide = max((len(info.name) for info in its), default=0)
+        for info in its:
+            empty = info.null_rule.removeprefix(_WITHOUT_KEY)
+            print(f"  {info.name:<{wide}}  {info.unit}; {empty}; {info.state_bytes:,} bytes")
+            short = f"; short by {info.window_error}" if info.window_error else ""
+            print(f"      {info.about}{short}")
+    print("\nBytes are the most that a key keeps for a feature; features share what they keep.")
