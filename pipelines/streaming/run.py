@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import logging
 import signal
 import threading
@@ -30,7 +31,7 @@ from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.metrics import ScorerMetrics, serve_metrics
-from pipelines.streaming.restore import from_night, restore, snapshot_files
+from pipelines.streaming.restore import ORIGIN, from_night, restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
 from pipelines.unbounded import open_intake, run_generations
 from scoring.bundle import load_bundle
@@ -216,6 +217,8 @@ def _start(
             seek_to_time(request.source.subscription, begin, request.source.endpoint)
     files = snapshot_files(spec, resident, -1)
     save_snapshot(request.state, -1, files)
+    night = str(request.from_night) if request.from_night else None
+    files |= {ORIGIN: json.dumps({"night": night}).encode()}
     for name, data in files.items():  # what parity replays from, for as long as the log lasts
         path = request.state / "start" / name
         path.parent.mkdir(exist_ok=True)
