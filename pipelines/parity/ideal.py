@@ -30,8 +30,8 @@ from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
+from pipelines.backfill.assemble import MODEL_INPUTS, dataset_schema
 from pipelines.backfill.assemble import SCORE as OFFLINE_SCORE
-from pipelines.backfill.assemble import dataset_schema
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.plan import entity_marker
 from pipelines.backfill.stage import write_arrow
@@ -45,12 +45,13 @@ from pipelines.parity.compare import (
     differing_columns,
     gather,
 )
-from pipelines.parity.diagnose import Sided, Suspects, diagnose
-from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches
+from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
+from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches, matrix
 from pipelines.parity.order import OrderCauses, missing_events, out_of_order
 from pipelines.parity.replay import replay
-from pipelines.streaming.engine import LATE, SCORE, Resident
+from pipelines.streaming.engine import INPUTS, LATE, SCORE, Resident
 from scoring.bundle import load_bundle
+from scoring.scorer import input_names
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
@@ -66,7 +67,7 @@ class _Logged:
 
     Attributes:
       events: decoded columns, and `lockstep_late`.
-      ids, times, inside, numeric, scores, bundles: of the scored ones `[s]`.
+      ids, times, inside, numeric, inputs, scores, bundles: of the scored ones `[s]`.
       causes: of the scored ones whose fold, repeated, gives something else.
     """
 
@@ -75,6 +76,7 @@ class _Logged:
     times: npt.NDArray[np.int64]
     inside: npt.NDArray[np.bool_]
     numeric: Floats
+    inputs: Floats
     scores: npt.NDArray[np.float64]
     bundles: npt.NDArray[np.object_]
     causes: list[str | None]
@@ -89,8 +91,22 @@ class _Offline:
     """
 
     numeric: Floats
+    inputs: Floats
     scores: npt.NDArray[np.float64]
     there: npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """Differences, and what the unexplained ones point to.
+
+    Attributes:
+      unlike: model input -> events with equal numeric blocks in which it differs; "": the score.
+    """
+
+    differences: list[Difference]
+    suspects: Suspects
+    unlike: Counter[str]
 
 
 def check_ideal(
@@ -120,15 +136,18 @@ def check_ideal(
         resident = start if base.folder else None
         made = _offline(spec, resident, every, Path(scratch), bundle.path, logged.ids)
     order = OrderCauses.of(spec, logged.events, missing, start.recent)
-    differences, suspects = _attribute(spec, logged, order, made, bundle.fingerprint)
-    hints = out_of_order(logged.events) if suspects else []
-    if suspects:
+    found = _attribute(spec, logged, order, made, bundle.fingerprint)
+    hints = []
+    if found.suspects:
+        hints += out_of_order(logged.events)
         sides = [_ideal_side(spec, every, logged, made.numeric)]
-        hints += diagnose(spec, start, sides, suspects, "The backfill's values")
+        hints += diagnose(spec, start, sides, found.suspects, "The backfill's values")
+    categories = [one.column for one in spec.inputs.categorical]
+    hints += unlike_after_the_fold(found.unlike, categories, spec.inputs.text is not None)
     return gather(
         "ideal",
         logged.times[logged.inside],
-        differences,
+        found.differences,
         Counter(logged.bundles[logged.inside].tolist()),
         hints,
     )
@@ -148,13 +167,16 @@ def _attribute(
     order: OrderCauses,
     made: _Offline,
     bundle: str,
-) -> tuple[list[Difference], Suspects]:
+) -> _Found:
     """Every difference with its cause, and where to look for the unexplained."""
     names = numeric_names(spec)
     columns = differing_columns(made.numeric, logged.numeric) & made.there[:, None]
     scores = np.where(made.there, made.scores, logged.scores)
-    differ = (columns.any(1) | (scores != logged.scores) | ~made.there) & logged.inside
-    differences, suspects, strayed = [], Suspects(), []
+    other = differing_columns(made.inputs, logged.inputs) & made.there[:, None]
+    differ = columns.any(1) | other.any(1) | (scores != logged.scores) | ~made.there
+    differ &= logged.inside
+    found, inputs = _Found([], Suspects(), Counter()), input_names(spec)
+    strayed: list[tuple[int, tuple[str, ...]]] = []
     ids = logged.ids.to_pylist()
     for row in np.flatnonzero(differ).tolist():
         features = tuple(names[i] for i in np.flatnonzero(columns[row]))
@@ -164,9 +186,12 @@ def _attribute(
             cause = logged.causes[row] or order.cause(ids[row], features)
         else:
             cause = VERSION if logged.bundles[row] != bundle else UNEXPLAINED
-        if cause == UNEXPLAINED:
+        if cause == UNEXPLAINED and features:
             strayed.append((row, features))
-        differences.append(
+        elif cause == UNEXPLAINED:
+            changed = np.flatnonzero(other[row])
+            found.unlike.update([inputs[i] for i in changed] or [""])
+        found.differences.append(
             Difference(
                 ids[row],
                 int(logged.times[row]),
@@ -183,8 +208,8 @@ def _attribute(
         )
         events = logged.events.select(event_schema(spec).names).take(place)
         batch = events.combine_chunks().to_batches()[0]
-        suspects.add(spec, batch, [features for _, features in strayed])
-    return differences, suspects
+        found.suspects.add(spec, batch, [features for _, features in strayed])
+    return found
 
 
 def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
@@ -205,9 +230,11 @@ def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
 
 def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Logged:
     """The log from the base on, folded once more in its own order."""
-    width = len(numeric_names(spec))
+    width, deep = len(numeric_names(spec)), len(input_names(spec))
     columns = [*event_schema(spec).names, LATE]
-    events, ids, times, inside, numeric, scores, bundles = [], [], [], [], [], [], []
+    events, ids, times, inside, scores, bundles = [], [], [], [], [], []
+    numeric: list[Floats] = []
+    inputs: list[Floats] = []
     causes: list[str | None] = []
     for one in replay(spec, base, _fitting(spec, logged_batches(state, base, span))):
         events.append(pa.Table.from_batches([one.log.batch.select(columns)]))
@@ -215,9 +242,9 @@ def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Lo
         times.append(one.scored.column(EVENT_TIME).to_numpy())
         inside.append(one.inside)
         fits = one.numeric.shape[1] == width
-        numeric.append(
-            one.numeric if fits else np.full((len(one.numeric), width), np.nan, np.float32)
-        )
+        numeric.append(one.numeric if fits else _null(len(one.numeric), width))
+        seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
+        inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))
         scores.append(one.scored.column(SCORE).to_numpy())
         bundles += [one.log.bundle] * one.scored.num_rows
         causes += one.causes if fits else [VERSION] * len(one.causes)
@@ -229,10 +256,16 @@ def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Lo
         np.concatenate(times),
         np.concatenate(inside),
         np.concatenate(numeric),
+        np.concatenate(inputs),
         np.concatenate(scores),
         np.array(bundles, object),
         causes,
     )
+
+
+def _null(count: int, width: int) -> Floats:
+    """What an event has of inputs that its bundle did not know."""
+    return np.full((count, width), np.nan, np.float32)
 
 
 def _offline(
@@ -248,12 +281,14 @@ def _offline(
         _plant_state(plain, start, Layout(out), days.first - dt.timedelta(days=1))
     backfill(BackfillRequest(plain, str(scratch / "events.parquet"), out, days, bundle=bundle))
     names = list(numeric_names(spec))
-    table = read_features(Layout(out), list(days), [EVENT_ID, *names, OFFLINE_SCORE])
+    table = read_features(Layout(out), list(days), [EVENT_ID, *names, MODEL_INPUTS, OFFLINE_SCORE])
     place = pc.index_in(ids, value_set=table.column(EVENT_ID).combine_chunks())
     order = place.fill_null(0).to_numpy()
     block = np.stack([table.column(name).to_numpy() for name in names], 1)
+    inputs = matrix(table.column(MODEL_INPUTS).combine_chunks(), np.float32)
     return _Offline(
         block[order],
+        np.asarray(inputs, np.float32)[order],
         table.column(OFFLINE_SCORE).to_numpy()[order],
         place.is_valid().to_numpy(zero_copy_only=False),
     )
