@@ -38,7 +38,7 @@ _ABOUT = {
     "ideal": "The same events went through the backfill, in total order, with the bundle that "
     "serves now. What arrived late, twice or never may differ; anything else may not.",
 }
-_FEATURES = 12
+_FEATURES = 6
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,17 +19,18 @@ from pipelines.parity.compare import (
     VERSION,
     ParityReport,
 )
-from pipelines.report.plots import BAD, BASELINE, FAINT, INK, NEW, SERVING, STYLE, as_svg, make_axes
+from pipelines.report.plots import BAD, BASELINE, NEW, SERVING, STYLE, as_svg, make_axes
 
+# Colour and opacity: what belongs together differs in the second only.
 _COLOURS = {
-    LATE: SERVING,
-    DUPLICATE: NEW,
-    MISSING: BASELINE,
-    VERSION: FAINT,
-    HAND_OFF: INK,
-    UNEXPLAINED: BAD,
+    LATE: (SERVING, 1.0),
+    DUPLICATE: (NEW, 1.0),
+    MISSING: (BASELINE, 1.0),
+    VERSION: (NEW, 0.45),
+    HAND_OFF: (BASELINE, 0.45),
+    UNEXPLAINED: (BAD, 1.0),
 }
-_TICKS = 4
+_TICKS = (1 / 6, 1 / 2, 5 / 6)
 
 
 def differences_svg(report: ParityReport) -> str:
@@ -41,19 +42,22 @@ def differences_svg(report: ParityReport) -> str:
         below = [0.0] * BINS
         for cause, counts in report.differing_over_time.items():
             heights = [100 * n / max(of, 1) for n, of in zip(counts, report.compared, strict=True)]
-            plot.bar(at, heights, width, below, color=_COLOURS[cause], label=cause, linewidth=0)
+            colour, alpha = _COLOURS[cause]
+            plot.bar(at, heights, width, below, color=colour, alpha=alpha, label=cause, linewidth=0)
             below = [one + other for one, other in zip(below, heights, strict=True)]
-        step = (report.last_us - report.first_us) / _TICKS
-        ticks = [report.first_us + step * i for i in range(_TICKS + 1)]
-        plot.set_xticks(ticks, [_moment(one, step) for one in ticks])
-        plot.set_xlim(ticks[0], max(ticks[-1], ticks[0] + 1))
+        length = report.last_us - report.first_us
+        ticks = [report.first_us + length * place for place in _TICKS]
+        plot.set_xticks(ticks, [_moment(one, length) for one in ticks])
+        plot.set_xlim(report.first_us, max(report.last_us, report.first_us + 1))
         plot.set_ylim(0, max(1e-6, 1.1 * max(below)))
         figure.legend(loc="upper center", ncols=2, handlelength=1.2)
         return as_svg(figure)
 
 
-def _moment(time_us: float, step_us: float) -> str:
+def _moment(time_us: float, length_us: int) -> str:
     moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=int(time_us))
-    if step_us >= 12 * 3_600_000_000:
-        return moment.strftime("%m-%d")
-    return moment.strftime("%H:%M" if step_us >= 60_000_000 else "%H:%M:%S")
+    if length_us > 20 * 86_400_000_000:
+        return moment.strftime("%Y-%m-%d")
+    if length_us > 20 * 3_600_000_000:
+        return moment.strftime("%m-%d %H:%M")
+    return moment.strftime("%H:%M" if length_us > 600_000_000 else "%H:%M:%S")
