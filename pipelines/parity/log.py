@@ -23,7 +23,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import Days
-from pipelines.streaming.engine import BUNDLE, LATE, Resident
+from pipelines.streaming.engine import BUNDLE, LATE, SCORE, Resident
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
 
@@ -191,15 +191,18 @@ def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
     return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
 
 
-def newest_time(state: Path) -> int | None:
-    """The scorer's clock at the end of its log; None where nothing is logged."""
-    segments = list_segments(state)
-    clock = _NEVER
-    for first, _ in reversed(segments):
+def newest_decision(state: Path) -> int | None:
+    """The scorer's clock at the last decision of its log; None where there is none."""
+    for first, _ in reversed(list_segments(state)):
+        newest, clock = None, _NEVER
         for step in read_steps(state, first - 1):
-            clock = max(clock, int(clock_of(step.batch)[-1]))
-        if clock != _NEVER:
-            return clock
+            clocks = clock_of(step.batch, clock)
+            clock = int(clocks[-1])
+            scored = clocks[step.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)]
+            if len(scored) and scored[-1] != _NEVER:
+                newest = int(scored[-1])
+        if newest is not None:
+            return newest
     return None
 
 

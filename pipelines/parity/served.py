@@ -46,7 +46,7 @@ def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> Pa
       span: which decisions are compared; None: all that the log can be replayed for.
 
     Raises:
-      InputError: there is no log.
+      InputError: there is no log, or nothing was decided in the span.
       BundleError: a bundle is gone or damaged.
       StateError: the log lacks a step.
     """
@@ -74,6 +74,8 @@ def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> Pa
         times.append(one.scored.column(EVENT_TIME).to_numpy()[one.inside])
         versions[one.log.bundle] += int(one.inside.sum())
         differences += _differences(one, unlike, suspects)
+    if not sum(versions.values()):
+        raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
     sides = map(logged_side, logged_batches(state, base, span))
     hints = (
         diagnose(spec, base.state(spec), sides, suspects, "The served values") if suspects else []

@@ -197,9 +197,13 @@ def list_segments(root: Path) -> list[tuple[int, Path]]:
 
 
 def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
-    """The steps of a segment; a torn last one was never acknowledged, and is left out."""
+    """The steps of a segment; a torn last one was never acknowledged, and is left out.
+
+    Read, not mapped: a scorer that meets a full disk cuts a half-written step off again, and a
+    reader of the same pages would be killed by SIGBUS.
+    """
     try:
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path)) as source:
             reader = pa.ipc.open_stream(source)
             while True:
                 yield reader.read_next_batch()

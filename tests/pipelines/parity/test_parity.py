@@ -13,7 +13,7 @@ from configs.errors import InputError
 from pipelines.layout import DAY_US, day_us
 from pipelines.parity import TimeSpan, check_ideal, check_served
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING
-from pipelines.parity.log import find_base, logged_batches, newest_time
+from pipelines.parity.log import find_base, logged_batches, newest_decision
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 
@@ -173,7 +173,7 @@ def test_a_log_that_is_being_written_is_compared_as_far_as_it_is_whole(scored, t
         seen.append(served.events)
     assert seen == sorted(seen, reverse=True)
     assert 0 < seen[-1] < seen[0] < whole.events
-    assert newest_time(copy) < newest_time(state)
+    assert newest_decision(copy) < newest_decision(state)
     ideal = check_ideal(copy, bundles)
     assert (ideal.events, ideal.differing) == (seen[-1], 0)
 
