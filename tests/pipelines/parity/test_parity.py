@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -176,6 +178,31 @@ def test_a_log_that_is_being_written_is_compared_as_far_as_it_is_whole(scored, t
     assert newest_decision(copy) < newest_decision(state)
     ideal = check_ideal(copy, bundles)
     assert (ideal.events, ideal.differing) == (seen[-1], 0)
+
+
+def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_path):
+    folder, events, _ = stream_house
+    live = after_night(events)
+    state, bundles = tmp_path / "state", folder / "house" / "bundles"
+    made = request(folder, server, state)
+    settings = dataclasses.replace(made.source, batch_events=20, end_after_idle_s=8.0)
+    running = threading.Thread(target=stream, args=(dataclasses.replace(made, source=settings),))
+    running.start()
+    seen = []
+    try:
+        for part in range(3):
+            publish(server, live[100 * part : 100 * (part + 1)], disorder=1)
+            while running.is_alive() and (newest_decision(state) or 0) <= max(seen, default=0):
+                time.sleep(0.05)
+            served = check_served(state, bundles)
+            assert served.events > 0
+            assert served.differing == 0
+            seen.append(newest_decision(state))
+        check_ideal(state, bundles).require()
+        assert running.is_alive(), "it ran all the while"
+    finally:
+        running.join(60)
+    assert seen == sorted(set(seen))
 
 
 def test_a_folder_that_holds_no_log_is_refused_and_left_alone(tmp_path, stream_house):
