@@ -1,5 +1,6 @@
 """Parity of both modes, whole and by range, on logs of scorers that did nothing wrong."""
 
+import dataclasses
 import datetime as dt
 import json
 import shutil
