@@ -13,7 +13,7 @@ import typing
 from typing import Any
 
 from configs.catalog import Catalog
-from configs.schema import ColumnType, Evaluation, Expression, Gate
+from configs.schema import ColumnType, Evaluation, Expression
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -66,7 +66,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "labels": _object(_LABELS, ["kind", "subject", "positive"]),
         "training": _object(_TRAINING, ["span", "delay"]),
         "policy": _object({"actions": _map(_object(_ACTION, ["min_precision"])), "default": _TEXT}),
-        "gate": _object(_plain_fields(Gate)),
+        "gate": _object(_GATE),
         "evaluation": _object(_plain_fields(Evaluation)),
     }
     schema = _object(sections, ["lockstep", "columns", "kinds"])
@@ -146,6 +146,13 @@ _TRAINING = {
     "analyse_rows": _INTEGER,
     "train_rows": _INTEGER,
     "seed": _INTEGER,
+}
+_GATE = {
+    "min_average_precision": _NUMBER,
+    "min_auc": _NUMBER,
+    "max_drop": _NUMBER,
+    "min_positives": _INTEGER,
+    "parity": _DURATION,
 }
 _ACTION = {"min_precision": _NUMBER, "confidence": _NUMBER}
 

@@ -340,6 +340,7 @@ def _gate(root: Section) -> Gate:
         min_auc=section.number("min_auc", 0.5, least=0.0, most=1.0),
         max_drop=section.number("max_drop", 0.02, least=0.0, most=1.0),
         min_positives=section.integer("min_positives", 20, least=1),
+        parity_us=section.duration("parity", 0),
     )
     section.done()
     return gate

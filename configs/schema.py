@@ -324,12 +324,15 @@ class Gate:
       max_drop: largest allowed fall of average precision against the serving bundle on the same
         events.
       min_positives: evidence below this many positives refuses.
+      parity_us: the newest stretch of the scorer's log, in event time, that must be clean under
+        `lockstep parity` before a bundle is promoted; 0: parity is not asked.
     """
 
     min_average_precision: float = 0.0
     min_auc: float = 0.5
     max_drop: float = 0.02
     min_positives: int = 20
+    parity_us: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from configs.errors import BundleError, EvidenceError, InputError, LockstepError
+from configs.errors import BundleError, EvidenceError, GateError, InputError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec, Training
 from pipelines.analyze import analyze
@@ -33,6 +33,7 @@ from pipelines.backfill import (
 from pipelines.dataset import Dataset, load_dataset
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, locked, write_bytes
 from pipelines.meter import Meter
+from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.report import (
     DeadCount,
@@ -76,6 +77,7 @@ class NightlyRequest:
       as_of: the night: nothing that became known on or after this day is used.
       since: the first day of a first run; None: as far back as training and windows reach.
       promote: whether a bundle that passes the gate serves at once.
+      scorer: the state folder of the scorer, whose log the gate's `parity` asks for.
     """
 
     spec: Spec
@@ -88,6 +90,7 @@ class NightlyRequest:
     since: dt.date | None = None
     promote: bool = True
     keep_states: int = 14
+    scorer: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +191,9 @@ class _Night:
             self._facts["bundle_fingerprint"] = folder.name
         summary = f"bundle {folder.name} passed the gate"
         if self._request.promote:
+            if self._spec.gate.parity_us:
+                with self._stage("parity"):
+                    self._require_parity(gate, folder.name)
             with self._stage("promote"):
                 self._store.promote(folder.name)
             summary += " and serves"
@@ -315,6 +321,26 @@ class _Night:
         )
         self._facts["serving"] = made
         return made, bundle
+
+    def _require_parity(self, gate: GateResult, bundle: str) -> None:
+        """The last rule of the gate, asked of the scorer that would take the bundle over."""
+        request, layout = self._request, self._layout
+        rule = check_parity(
+            self._spec.gate.parity_us,
+            request.scorer,
+            layout.bundles,
+            request.source,
+            layout.report(request.as_of),
+        )
+        self._facts["gate"] = dataclasses.replace(
+            gate, passed=gate.passed and rule.passed, rules=(*gate.rules, rule)
+        )
+        if not rule.passed:
+            raise GateError(
+                f"bundle {bundle} is kept and not promoted: {rule.words} What serves now stays. "
+                "See docs/parity.md; once parity is clean, run the night again, or promote the "
+                "bundle by hand with `lockstep bundle promote`"
+            )
 
     def _parts(self, fitted: Fitted, graph: Path, gate: GateResult, cut: Slices) -> BundleParts:
         return BundleParts(

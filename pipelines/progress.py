@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,8 +24,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 _PLAIN_SECONDS = 5.0  # a line at most this often where there is no terminal
+_LIVE_SECONDS = 30.0  # the same for what runs for weeks
 
 
 class Step(Protocol):
@@ -42,6 +46,9 @@ class Progress(Protocol):
     def step(self, name: str, total: float, unit: str) -> contextlib.AbstractContextManager[Step]:
         """A step with a known amount of work."""
 
+    def live(self, line: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
+        """Shows a line that tells how things stand, asked anew while this lasts."""
+
 
 class Quiet:
     """Shows nothing: notebooks, tests, `--quiet` and `--json`."""
@@ -57,9 +64,21 @@ class Quiet:
         """A step that shows nothing."""
         yield self
 
+    @contextlib.contextmanager
+    def live(self, line: Callable[[], str]) -> Iterator[None]:
+        """Asks nothing, shows nothing."""
+        yield
+
 
 class Plain:
-    """Lines on standard error, with the rate: logs, cron, CI."""
+    """Lines on standard error, with the rate: logs, cron, CI.
+
+    Args:
+      live_seconds: a live line is printed that often.
+    """
+
+    def __init__(self, live_seconds: float = _LIVE_SECONDS) -> None:
+        self._live_seconds = live_seconds
 
     def say(self, text: str) -> None:
         """Prints a line."""
@@ -71,6 +90,24 @@ class Plain:
         line = _PlainStep(name, total, unit)
         yield line
         line.end()
+
+    @contextlib.contextmanager
+    def live(self, line: Callable[[], str]) -> Iterator[None]:
+        """Prints the line now and then, and at the end."""
+        ended = threading.Event()
+
+        def repeat() -> None:
+            while not ended.wait(self._live_seconds):
+                self.say(line())
+
+        thread = threading.Thread(target=repeat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.say(line())
 
 
 class _PlainStep:
@@ -125,6 +162,16 @@ class Terminal:
             task = bars.add_task(name, total=round(total), unit=unit, rate="")
             yield _Bar(bars, task)
             bars.update(task, total=max(bars.tasks[0].completed, 1))
+
+    @contextlib.contextmanager
+    def live(self, line: Callable[[], str]) -> Iterator[None]:
+        """One line that is written over itself, as wide as the terminal."""
+
+        def shown() -> Text:
+            return Text(line(), no_wrap=True, overflow="ellipsis")
+
+        with Live(get_renderable=shown, console=self._console, refresh_per_second=2):
+            yield
 
 
 class _Bar:

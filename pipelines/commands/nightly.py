@@ -22,6 +22,9 @@ def nightly(
     since: Annotated[str | None, typer.Option(help="First day of a first run.")] = None,
     workers: Annotated[int, typer.Option(help="Processes of the backfill.")] = 1,
     promote: Annotated[bool, typer.Option(help="Serve a bundle that passes the gate.")] = True,
+    scorer: Annotated[
+        Path | None, typer.Option(help="The --state of `lockstep stream`, for `gate: {parity: …}`.")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
@@ -43,6 +46,7 @@ def nightly(
             workers=workers,
             since=parse_day(since) if since else None,
             promote=promote,
+            scorer=scorer,
         ),
         choose_progress(quiet or as_json),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,22 +20,36 @@ LATE, DUPLICATE, MISSING = "late", "duplicate", "missing event"
 VERSION, HAND_OFF, UNEXPLAINED = "bundle or graph version", "state hand-off", "unexplained"
 CAUSES = (LATE, DUPLICATE, MISSING, VERSION, HAND_OFF, UNEXPLAINED)
 
+BINS = 48
+"""Pieces of time into which a report counts decisions and differences."""
+
+_SHOWN = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """One event whose two sides differ.
 
     Attributes:
-      event: its place among the compared.
+      event: its id.
+      time_us: its time, microseconds UTC.
       cause: of `CAUSES`.
       features: names of the numeric inputs that differ; empty if only what comes after does.
-      effect: |score one way - score the other|.
+      served: the score that was decided by.
+      offline: the score as computed again.
     """
 
-    event: int
+    event: str
+    time_us: int
     cause: str
     features: tuple[str, ...]
-    effect: float
+    served: float
+    offline: float
+
+    @property
+    def effect(self) -> float:
+        """|score one way - score the other|."""
+        return abs(self.served - self.offline)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +58,17 @@ class ParityReport:
 
     Attributes:
       mode: "as served" or "ideal".
-      events: compared.
+      events: decisions compared.
       by_cause: cause -> events.
       by_feature: feature -> events in which it differs.
+      features_of: cause -> feature -> events.
       largest_effect: by cause, on a score.
+      largest: the differences with the largest effects, largest first.
       versions: how many events each bundle decided.
-      hints: what the pattern of unexplained differences points to.
+      hints: what differences that no cause allows point to, in words.
+      first_us, last_us: times of the earliest and the latest compared event; 0 if there is none.
+      compared, differing_over_time: by piece of time from `first_us` to `last_us` (`BINS` equal
+        ones): decisions; cause -> decisions that differ.
     """
 
     mode: str
@@ -59,6 +78,12 @@ class ParityReport:
     largest_effect: dict[str, float]
     versions: dict[str, int]
     hints: tuple[str, ...] = ()
+    features_of: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    largest: tuple[Difference, ...] = ()
+    first_us: int = 0
+    last_us: int = 0
+    compared: tuple[int, ...] = ()
+    differing_over_time: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def differing(self) -> int:
@@ -72,6 +97,10 @@ class ParityReport:
             return self.differing == 0
         return self.by_cause.get(UNEXPLAINED, 0) == 0
 
+    def share(self, cause: str) -> float:
+        """The share of the compared events that differ by a cause."""
+        return self.by_cause.get(cause, 0) / max(self.events, 1)
+
     def require(self) -> None:
         """Does nothing if the two sides agree as they must.
 
@@ -80,18 +109,28 @@ class ParityReport:
         """
         if self.clean:
             return
+        raise ParityError(f"{self.words()} Do not promote; see docs/parity.md")
+
+    def words(self) -> str:
+        """The finding in a few sentences."""
+        if not self.differing:
+            return f"{self.mode}: {self.events:,} decisions, none differs in any bit."
         features = ", ".join(sorted(self.by_feature, key=lambda n: -self.by_feature[n])[:5])
         counts = ", ".join(f"{cause} {n:,}" for cause, n in self.by_cause.items())
         hints = f" {' '.join(self.hints)}" if self.hints else ""
-        raise ParityError(
+        return (
             f"{self.mode}: {self.differing:,} of {self.events:,} events differ ({counts}), in "
-            f"{features or 'what comes after the numeric block'}.{hints} Do not promote; see "
-            "docs/parity.md"
+            f"{features or 'what comes after the numeric block'}.{hints}"
         )
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dataclasses.asdict(self) | {"differing": self.differing, "clean": self.clean}
+        return dataclasses.asdict(self) | {
+            "differing": self.differing,
+            "clean": self.clean,
+            "shares": {cause: self.share(cause) for cause in self.by_cause},
+            "largest": [dataclasses.asdict(one) | {"effect": one.effect} for one in self.largest],
+        }
 
 
 def differing_columns(
@@ -108,39 +147,45 @@ def differing_columns(
 
 def gather(
     mode: str,
-    events: int,
+    times: npt.NDArray[np.int64],
     differences: Sequence[Difference],
-    versions: Counter[str],
+    versions: Mapping[str, int],
     hints: Sequence[str] = (),
 ) -> ParityReport:
-    """A report of differences."""
+    """A report of differences.
+
+    Args:
+      mode: "as served" or "ideal".
+      times: int64 `[n]`, microseconds UTC, of every compared event.
+      differences: of those that differ.
+      versions: bundle -> events.
+      hints: in words.
+    """
     effects: dict[str, float] = {}
+    features: dict[str, Counter[str]] = {}
+    moments: dict[str, list[int]] = {}
     for one in differences:
         effects[one.cause] = max(effects.get(one.cause, 0.0), one.effect)
+        features.setdefault(one.cause, Counter()).update(one.features)
+        moments.setdefault(one.cause, []).append(one.time_us)
+    first, last = (int(times.min()), int(times.max())) if len(times) else (0, 0)
+
+    def binned(values: npt.ArrayLike) -> tuple[int, ...]:
+        return tuple(np.histogram(values, BINS, (first, max(last, first + BINS)))[0].tolist())
+
+    causes = [cause for cause in CAUSES if cause in moments]
     return ParityReport(
         mode=mode,
-        events=events,
-        by_cause=dict(Counter(one.cause for one in differences)),
+        events=len(times),
+        by_cause={cause: len(moments[cause]) for cause in causes},
         by_feature=dict(Counter(name for one in differences for name in one.features)),
-        largest_effect=effects,
+        largest_effect={cause: effects[cause] for cause in causes},
         versions=dict(versions),
         hints=tuple(hints),
+        features_of={cause: dict(features[cause].most_common()) for cause in causes},
+        largest=tuple(sorted(differences, key=lambda one: (-one.effect, one.event))[:_SHOWN]),
+        first_us=first,
+        last_us=last,
+        compared=binned(times),
+        differing_over_time={cause: binned(moments[cause]) for cause in causes},
     )
-
-
-def hints_for(features: Counter[str], names: Sequence[str]) -> list[str]:
-    """What a pattern of features points to: a window, an entity, an aggregate, or the model.
-
-    >>> hints_for(Counter({"a_n_1h": 5, "a_m_1h": 4}), ["a_n_1h", "a_n_1d", "a_m_1h"])
-    ['Only features of window 1h differ: look at its length and tiles.']
-    """
-    if not features:
-        return ["Only what comes after the numeric block differs: graph, vocabulary or model."]
-    windows = {name.rsplit("_", 1)[-1] for name in features}
-    others = {name.rsplit("_", 1)[-1] for name in names if name not in features}
-    if len(windows) == 1 and not windows <= others:
-        return [f"Only features of window {windows.pop()} differ: look at its length and tiles."]
-    entities = {name.split("_", 1)[0] for name in features}
-    if len(entities) == 1:
-        return [f"Only features of entity {entities.pop()} differ: look at its keys and order."]
-    return []

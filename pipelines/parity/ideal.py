@@ -2,8 +2,13 @@
 
 What enters: a scorer's state folder, its bundles, and optionally an archive of all that was sent.
 What leaves: a `ParityReport` in which each difference has a cause. The offline side is
-`pipelines.backfill`, run over the distinct events of the log, from the state that the scorer
-started from, with the bundle that serves.
+`pipelines.backfill`, run over the distinct events of the log, from a state that the scorer kept,
+with the bundle that serves.
+
+Three values of an event stand side by side: what was served, what folding the log in its own order
+gives now, and the ideal one. If the first two differ, the scorer's fold is at fault, and the
+sequence numbers say how (`replay`). If only the last differs, the order or the set of the events
+is the cause, and it must be one that reached this event (`order`); else it is unexplained.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import dataclasses
 import datetime as dt
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,90 +30,127 @@ from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
+from pipelines.backfill.assemble import MODEL_INPUTS, dataset_schema
 from pipelines.backfill.assemble import SCORE as OFFLINE_SCORE
-from pipelines.backfill.assemble import dataset_schema
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.plan import entity_marker
 from pipelines.backfill.stage import write_arrow
 from pipelines.layout import Days, Layout, day_of, write_json
 from pipelines.parity.compare import (
     DUPLICATE,
-    HAND_OFF,
-    LATE,
-    MISSING,
     UNEXPLAINED,
     VERSION,
     Difference,
     ParityReport,
     differing_columns,
     gather,
-    hints_for,
 )
-from pipelines.parity.served import logged_batches, matrix, start_state
-from pipelines.sources import open_source, read_split
-from pipelines.streaming.engine import LATE as LATE_COLUMN
-from pipelines.streaming.engine import NUMERIC, SCORE, SEQUENCE
+from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
+from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches, matrix
+from pipelines.parity.order import OrderCauses, missing_events, out_of_order
+from pipelines.parity.replay import replay
+from pipelines.streaming.engine import INPUTS, LATE, SCORE, Resident
 from scoring.bundle import load_bundle
+from scoring.scorer import input_names
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
-from transforms.derive import derive
-from transforms.hashing import key_hash
 from transforms.inputs import numeric_names
-from transforms.velocity import Plan, ShardState, make_plan, shard_of
+from transforms.velocity import Plan, ShardState, make_plan, shard_of, total_order
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Logged:
-    """The scorer's side: events in fold order, and what was scored of them."""
+    """The scorer's side: events in fold order, and what was scored of them.
+
+    Attributes:
+      events: decoded columns, and `lockstep_late`.
+      ids, times, inside, numeric, inputs, scores, bundles: of the scored ones `[s]`.
+      causes: of the scored ones whose fold, repeated, gives something else.
+    """
 
     events: pa.Table
-    late: npt.NDArray[np.bool_]
-    ids: list[str]
+    ids: pa.Array
+    times: npt.NDArray[np.int64]
+    inside: npt.NDArray[np.bool_]
     numeric: Floats
+    inputs: Floats
     scores: npt.NDArray[np.float64]
-    sequences: npt.NDArray[np.int64]
-    bundles: list[str]
+    bundles: npt.NDArray[np.object_]
+    causes: list[str | None]
 
 
-def check_ideal(state: Path, bundles: Path, archive: str | None = None) -> ParityReport:
+@dataclasses.dataclass(frozen=True)
+class _Offline:
+    """The backfill's side of the scored events, in their order.
+
+    Attributes:
+      there: bool `[s]`; an event that had been folded before the log begins has no place in it.
+    """
+
+    numeric: Floats
+    inputs: Floats
+    scores: npt.NDArray[np.float64]
+    there: npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """Differences, and what the unexplained ones point to.
+
+    Attributes:
+      unlike: model input -> events with equal numeric blocks in which it differs; "": the score.
+    """
+
+    differences: list[Difference]
+    suspects: Suspects
+    unlike: Counter[str]
+
+
+def check_ideal(
+    state: Path, bundles: Path, archive: str | None = None, span: TimeSpan | None = None
+) -> ParityReport:
     """Compares a scorer's log with a backfill of the same events.
 
     Args:
-      state: the scorer's folder.
+      state: the scorer's folder; the scorer may be running.
       bundles: the store.
       archive: file, folder or glob of all events that were sent; shows what never arrived.
+      span: which decisions are compared; None: all that the log can be replayed for.
 
     Raises:
-      InputError: there is no log.
+      InputError: there is no log, or nothing was decided in the span.
       BundleError: the serving bundle is gone or damaged.
     """
     bundle = load_bundle(Store(bundles).path("serving"), CATALOG)
     spec = bundle.spec
-    logged = _read_log(state, spec)
-    missing = _missing(spec, logged, archive)
-    every = pa.concat_tables([logged.events, missing]) if missing.num_rows else logged.events
+    base = find_base(state, span)
+    logged = _read_log(spec, state, base, span)
+    start = base.state(spec)
+    missing = missing_events(spec, logged.events, archive, start.recent, base.night_end_us)
+    columns = event_schema(spec).names
+    every = pa.concat_tables([logged.events.select(columns), missing])
     with tempfile.TemporaryDirectory(prefix="lockstep-parity-") as scratch:
-        numeric, scores = _offline(spec, state, every, Path(scratch), bundle.path, logged.ids)
-    names = numeric_names(spec)
-    columns = differing_columns(numeric, logged.numeric)
-    effect = np.abs(scores - logged.scores)
-    differ = np.flatnonzero(columns.any(1) | (effect != 0))
-    touched = _touched(spec, logged, missing)
-    begun = _begun_elsewhere(spec, state, logged, touched)
-    differences = []
-    unexplained: Counter[str] = Counter()
-    for row in differ:
-        features = tuple(names[i] for i in np.flatnonzero(columns[row]))
-        cause = _cause(int(row), features, logged, bundle.fingerprint, touched, begun)
-        if cause == UNEXPLAINED:
-            unexplained.update(features)
-        differences.append(Difference(int(row), cause, features, float(effect[row])))
-    versions = Counter(logged.bundles)
-    hints = hints_for(unexplained, names) if unexplained else []
-    return gather("ideal", len(logged.ids), differences, versions, hints)
+        resident = start if base.folder else None
+        made = _offline(spec, resident, every, Path(scratch), bundle.path, logged.ids)
+    order = OrderCauses.of(spec, logged.events, missing, start.recent)
+    found = _attribute(spec, logged, order, made, bundle.fingerprint)
+    hints = []
+    if found.suspects:
+        hints += out_of_order(logged.events)
+        sides = [_ideal_side(spec, every, logged, made.numeric)]
+        hints += diagnose(spec, start, sides, found.suspects, "The backfill's values")
+    categories = [one.column for one in spec.inputs.categorical]
+    hints += unlike_after_the_fold(found.unlike, categories, spec.inputs.text is not None)
+    return gather(
+        "ideal",
+        logged.times[logged.inside],
+        found.differences,
+        Counter(logged.bundles[logged.inside].tolist()),
+        hints,
+    )
 
 
 def archive_spec(spec: Spec) -> Spec:
@@ -118,74 +161,153 @@ def archive_spec(spec: Spec) -> Spec:
     return dataclasses.replace(spec, events=events, ingest=())
 
 
-def _read_log(state: Path, spec: Spec) -> _Logged:
-    columns = event_schema(spec).names
-    events, late, ids, numeric, scores, sequences, bundles = [], [], [], [], [], [], []
-    for batch, name in logged_batches(state):
-        events.append(pa.Table.from_batches([batch.select(columns)]))
-        late.append(batch.column(LATE_COLUMN).to_numpy(zero_copy_only=False))
-        scored = batch.filter(batch.column(SCORE).is_valid())
-        ids += scored.column(EVENT_ID).to_pylist()
-        numeric.append(np.asarray(matrix(scored.column(NUMERIC), np.float32), np.float32))
-        scores.append(scored.column(SCORE).to_numpy())
-        sequences.append(np.asarray(matrix(scored.column(SEQUENCE), np.int64), np.int64))
-        bundles += [name] * scored.num_rows
-    if not events:
-        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
+def _attribute(
+    spec: Spec,
+    logged: _Logged,
+    order: OrderCauses,
+    made: _Offline,
+    bundle: str,
+) -> _Found:
+    """Every difference with its cause, and where to look for the unexplained."""
+    names = numeric_names(spec)
+    columns = differing_columns(made.numeric, logged.numeric) & made.there[:, None]
+    scores = np.where(made.there, made.scores, logged.scores)
+    other = differing_columns(made.inputs, logged.inputs) & made.there[:, None]
+    differ = columns.any(1) | other.any(1) | (scores != logged.scores) | ~made.there
+    differ &= logged.inside
+    found, inputs = _Found([], Suspects(), Counter()), input_names(spec)
+    strayed: list[tuple[int, tuple[str, ...]]] = []
+    ids = logged.ids.to_pylist()
+    for row in np.flatnonzero(differ).tolist():
+        features = tuple(names[i] for i in np.flatnonzero(columns[row]))
+        if not made.there[row]:
+            cause = DUPLICATE
+        elif features:
+            cause = logged.causes[row] or order.cause(ids[row], features)
+        else:
+            cause = VERSION if logged.bundles[row] != bundle else UNEXPLAINED
+        if cause == UNEXPLAINED and features:
+            strayed.append((row, features))
+        elif cause == UNEXPLAINED:
+            changed = np.flatnonzero(other[row])
+            found.unlike.update([inputs[i] for i in changed] or [""])
+        found.differences.append(
+            Difference(
+                ids[row],
+                int(logged.times[row]),
+                cause,
+                features,
+                float(logged.scores[row]),
+                float(scores[row]),
+            )
+        )
+    if strayed:
+        place = pc.index_in(
+            logged.ids.take(pa.array([row for row, _ in strayed])),
+            value_set=logged.events.column(EVENT_ID).combine_chunks(),
+        )
+        events = logged.events.select(event_schema(spec).names).take(place)
+        batch = events.combine_chunks().to_batches()[0]
+        found.suspects.add(spec, batch, [features for _, features in strayed])
+    return found
+
+
+def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
+    """Batches whose events have the columns that the serving spec decodes.
+
+    Raises:
+      InputError: an earlier bundle's events lack a column.
+    """
+    for one in batches:
+        lacking = [n for n in event_schema(spec).names if n not in one.batch.schema.names]
+        if lacking:
+            raise InputError(
+                f"the log's events under bundle {one.bundle} lack column {lacking[0]!r} of the "
+                "serving spec; give --days after the swap"
+            )
+        yield one
+
+
+def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Logged:
+    """The log from the base on, folded once more in its own order."""
+    width, deep = len(numeric_names(spec)), len(input_names(spec))
+    columns = [*event_schema(spec).names, LATE]
+    events, ids, times, inside, scores, bundles = [], [], [], [], [], []
+    numeric: list[Floats] = []
+    inputs: list[Floats] = []
+    causes: list[str | None] = []
+    for one in replay(spec, base, _fitting(spec, logged_batches(state, base, span))):
+        events.append(pa.Table.from_batches([one.log.batch.select(columns)]))
+        ids.append(one.scored.column(EVENT_ID))
+        times.append(one.scored.column(EVENT_TIME).to_numpy())
+        inside.append(one.inside)
+        fits = one.numeric.shape[1] == width
+        numeric.append(one.numeric if fits else _null(len(one.numeric), width))
+        seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
+        inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))
+        scores.append(one.scored.column(SCORE).to_numpy())
+        bundles += [one.log.bundle] * one.scored.num_rows
+        causes += one.causes if fits else [VERSION] * len(one.causes)
+    if not sum(map(np.count_nonzero, inside)):
+        raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
     return _Logged(
         pa.concat_tables(events).combine_chunks(),
-        np.concatenate(late),
-        ids,
-        np.concatenate([one for one in numeric if len(one)]),
+        pa.concat_arrays(ids),
+        np.concatenate(times),
+        np.concatenate(inside),
+        np.concatenate(numeric),
+        np.concatenate(inputs),
         np.concatenate(scores),
-        np.concatenate([one for one in sequences if len(one)]),
-        bundles,
+        np.array(bundles, object),
+        causes,
     )
 
 
-def _missing(spec: Spec, logged: _Logged, archive: str | None) -> pa.Table:
-    """Events of the archive that the log has not, from the log's first event on."""
-    empty = event_schema(spec).empty_table()
-    if archive is None:
-        return empty
-    known = logged.events.column(EVENT_ID)
-    times = logged.events.column(EVENT_TIME).to_numpy()
-    found = []
-    for split in open_source(archive, spec):
-        for made in read_split(split, spec):
-            table = pa.Table.from_batches([made.batch])
-            fresh = ~pc.is_in(table.column(EVENT_ID), value_set=known).to_numpy(
-                zero_copy_only=False
-            )
-            moment = table.column(EVENT_TIME).to_numpy()
-            fresh &= (moment >= times.min()) & (moment <= times.max())
-            found.append(table.filter(pa.array(fresh)))
-    return pa.concat_tables(found).combine_chunks() if found else empty
+def _null(count: int, width: int) -> Floats:
+    """What an event has of inputs that its bundle did not know."""
+    return np.full((count, width), np.nan, np.float32)
 
 
 def _offline(
-    spec: Spec, state: Path, events: pa.Table, scratch: Path, bundle: Path, ids: list[str]
-) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """Numeric block and scores of a backfill over the events, in the order of `ids`."""
+    spec: Spec, start: Resident | None, events: pa.Table, scratch: Path, bundle: Path, ids: pa.Array
+) -> _Offline:
+    """What a backfill over the events makes of those with some ids."""
     plain = archive_spec(spec)
     pq.write_table(events, scratch / "events.parquet")
     times = events.column(EVENT_TIME).to_numpy()
     days = Days(day_of(times.min()), day_of(times.max()))
     out = scratch / "out"
-    if (state / "start").is_dir():
-        _plant_state(plain, state, Layout(out), days.first - dt.timedelta(days=1))
+    if start is not None:
+        _plant_state(plain, start, Layout(out), days.first - dt.timedelta(days=1))
     backfill(BackfillRequest(plain, str(scratch / "events.parquet"), out, days, bundle=bundle))
     names = list(numeric_names(spec))
-    table = read_features(Layout(out), list(days), [EVENT_ID, *names, OFFLINE_SCORE])
-    place = {event: i for i, event in enumerate(table.column(EVENT_ID).to_pylist())}
-    order = np.array([place[event] for event in ids], np.int64)
+    table = read_features(Layout(out), list(days), [EVENT_ID, *names, MODEL_INPUTS, OFFLINE_SCORE])
+    place = pc.index_in(ids, value_set=table.column(EVENT_ID).combine_chunks())
+    order = place.fill_null(0).to_numpy()
     block = np.stack([table.column(name).to_numpy() for name in names], 1)
-    return block[order], table.column(OFFLINE_SCORE).to_numpy()[order]
+    inputs = matrix(table.column(MODEL_INPUTS).combine_chunks(), np.float32)
+    return _Offline(
+        block[order],
+        np.asarray(inputs, np.float32)[order],
+        table.column(OFFLINE_SCORE).to_numpy()[order],
+        place.is_valid().to_numpy(zero_copy_only=False),
+    )
 
 
-def _plant_state(spec: Spec, state: Path, layout: Layout, day: dt.date) -> None:
-    """Puts the scorer's first state where a backfill looks for the day before."""
-    resident = start_state(spec, state)
+def _ideal_side(spec: Spec, every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
+    """Distinct events in total order, with what the backfill made of the scored ones."""
+    ids = every.column(EVENT_ID).combine_chunks()
+    order = total_order(every.column(EVENT_TIME).to_numpy(), ids)
+    first = np.zeros(len(order), np.bool_)
+    first[np.unique(pc.index_in(ids, value_set=ids).to_numpy())] = True
+    events = every.take(pa.array(order[first[order]])).combine_chunks().to_batches()[0]
+    place = pc.index_in(events.column(EVENT_ID), value_set=logged.ids)
+    scored = place.is_valid().to_numpy(zero_copy_only=False)
+    return Sided(events, scored, numeric[place.drop_null().to_numpy()])
+
+
+def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -> None:
+    """Puts the scorer's state where a backfill looks for the day before."""
     folder = layout.state(day)
     for entity, whole in resident.states.items():
         plan = make_plan(spec, entity)
@@ -207,102 +329,3 @@ def _by_shard(whole: ShardState, plan: Plan, shards: int) -> list[ShardState]:
     return [
         ShardState.from_table(table.filter(pa.array(of == shard)), plan) for shard in range(shards)
     ]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Touched:
-    """Per entity: keys that something out of order touched, and the key of each scored event."""
-
-    late: dict[str, set[int]]
-    missing: dict[str, set[int]]
-    doubled: dict[str, set[int]]
-    keys: dict[str, npt.NDArray[np.uint64]]
-
-
-def _touched(spec: Spec, logged: _Logged, missing: pa.Table) -> _Touched:
-    batch = logged.events.combine_chunks().to_batches()[0]
-    derived = derive(spec, batch)
-    ids = derived.column(EVENT_ID)
-    counts = pc.value_counts(ids)
-    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    parts = {
-        "late": [derived.filter(pa.array(logged.late))],
-        "missing": [derive(spec, one) for one in missing.to_batches()],
-        "doubled": [derived.filter(pc.is_in(ids, value_set=twice))],
-    }
-    found = {
-        part: {
-            name: {int(key) for one in batches for key in _keys(spec, name, one)} - {0}
-            for name in spec.entities
-        }
-        for part, batches in parts.items()
-    }
-    scored = derived.take(pc.index_in(pa.array(logged.ids, pa.string()), value_set=ids))
-    keys = {name: _keys(spec, name, scored) for name in spec.entities}
-    return _Touched(found["late"], found["missing"], found["doubled"], keys)
-
-
-def _keys(spec: Spec, entity: str, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
-    """Each event's key of an entity: uint64 `[n]`, 0 without one."""
-    kinds = batch.column(KIND)
-    found = np.zeros(batch.num_rows, np.uint64)
-    for kind, columns in spec.entities[entity].keys.items():
-        hashes, valid = key_hash(batch, columns, entity, spec.hash_seed)
-        here = pc.equal(kinds, kind).to_numpy(zero_copy_only=False) & valid
-        found = np.where(here, hashes, found)
-    return found
-
-
-def _begun_elsewhere(
-    spec: Spec, state: Path, logged: _Logged, touched: _Touched
-) -> dict[str, npt.NDArray[np.bool_]]:
-    """Scored events whose key had a history at the start by the log, and has none in the state.
-
-    A handed-over state that lacks a key, or holds one that the scorer never saw, shows in the
-    sequence number of the key's first event.
-    """
-    resident = start_state(spec, state)
-    keys = touched.keys
-    wrong = {}
-    for index, name in enumerate(spec.entities):
-        first_seen: dict[int, int] = {}
-        bad: set[int] = set()
-        for key, sequence in zip(
-            keys[name].tolist(), logged.sequences[:, index].tolist(), strict=True
-        ):
-            if key and key not in first_seen:
-                first_seen[key] = sequence
-                known = resident.states[name].get(key) != b""
-                if known != (sequence > 0) and not known:
-                    bad.add(key)
-        wrong[name] = np.array([key in bad for key in keys[name].tolist()], np.bool_)
-    return wrong
-
-
-def _cause(
-    row: int,
-    features: tuple[str, ...],
-    logged: _Logged,
-    bundle: str,
-    touched: _Touched,
-    begun: dict[str, npt.NDArray[np.bool_]],
-) -> str:
-    if not features:
-        return VERSION if logged.bundles[row] != bundle else UNEXPLAINED
-    keys = touched.keys
-    prefixes = tuple(f"{name}_" for name in keys)
-    computed = not any(feature.startswith(prefixes) for feature in features)
-    for name in keys:
-        concerned = any(feature.startswith(f"{name}_") for feature in features)
-        key = int(keys[name][row])
-        if not concerned and not computed:
-            continue
-        if key in touched.missing[name]:
-            return MISSING
-        if key in touched.doubled[name]:
-            return DUPLICATE
-        if key in touched.late[name]:
-            return LATE
-        if begun[name][row]:
-            return HAND_OFF
-    return UNEXPLAINED

@@ -1,14 +1,14 @@
 """As served: the scorer's log, replayed in the order in which it was folded, in large batches.
 
 What enters: a scorer's state folder and the bundles that it used. What leaves: a `ParityReport`
-that must have no difference. The replay starts from the state that the scorer started from, and
-runs derive, fold, graph and model of this installation over other cuts of the same events.
+that must have no difference. The replay starts from a state that the scorer kept, and runs derive,
+fold, graph and model of this installation over other cuts of the same events.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from configs.schema import Spec
+from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.parity.compare import (
     UNEXPLAINED,
     VERSION,
@@ -24,131 +24,95 @@ from pipelines.parity.compare import (
     ParityReport,
     differing_columns,
     gather,
-    hints_for,
 )
-from pipelines.streaming.engine import (
-    BUNDLE,
-    INPUTS,
-    LATE,
-    NUMERIC,
-    SCORE,
-    SCORED,
-    SEQUENCE,
-    Engine,
-    Resident,
-)
-from pipelines.streaming.journal import Journal
-from pipelines.streaming.restore import read_snapshot
-from scoring.bundle import Bundle, load_bundle
-from scoring.scorer import Scorer
+from pipelines.parity.diagnose import Suspects, diagnose, unlike_after_the_fold
+from pipelines.parity.log import TimeSpan, find_base, logged_batches, matrix
+from pipelines.parity.replay import Replayed, logged_side, replay
+from pipelines.streaming.engine import ACTION, INPUTS, SCORE
+from scoring.bundle import load_bundle
+from scoring.scorer import Scorer, input_names
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.inputs import numeric_names
 
-BATCH_EVENTS = 16_384
 
-
-def check_served(state: Path, bundles: Path) -> ParityReport:
-    """Replays a scorer's log and compares numeric block, model inputs, score and sequences.
+def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> ParityReport:
+    """Replays a scorer's log and compares numeric block, inputs, score, action and sequences.
 
     Args:
-      state: the scorer's folder.
+      state: the scorer's folder; the scorer may be running.
       bundles: the store that holds every bundle that the log names.
+      span: which decisions are compared; None: all that the log can be replayed for.
 
     Raises:
-      InputError: there is no log.
+      InputError: there is no log, or nothing was decided in the span.
       BundleError: a bundle is gone or damaged.
       StateError: the log lacks a step.
     """
     store = Store(bundles)
-    engine: Engine | None = None
-    bundle: Bundle | None = None
+    base = find_base(state, span)
+    batches = logged_batches(state, base, span)
+    first = next(batches, None)
+    if first is None:
+        raise InputError(f"{state} holds no step of this range; give a later or a wider one")
+    scorers: dict[str, Scorer] = {}
+
+    def scorer_of(name: str) -> Scorer:
+        if name not in scorers:
+            scorers.clear()  # one bundle in memory at a time
+            scorers[name] = Scorer(load_bundle(store.path(name), CATALOG))
+        return scorers[name]
+
+    spec = scorer_of(first.bundle).bundle.spec
     differences: list[Difference] = []
-    features: Counter[str] = Counter()
     versions: Counter[str] = Counter()
-    seen = 0
-    names: tuple[str, ...] = ()
-    for table, name in logged_batches(state):
-        if bundle is None or bundle.fingerprint != name:
-            bundle = load_bundle(store.path(name), CATALOG)
-            scorer = Scorer(bundle)
-            if engine is None:
-                engine = Engine(bundle.spec, start_state(bundle.spec, state), scorer)
-            else:
-                engine.swap(scorer)
-            names = numeric_names(bundle.spec)
-        if engine is None:
-            continue
-        found = _compare(engine, table, names, seen)
-        differences += found
-        features.update(feature for one in found for feature in one.features)
-        asked = int(np.count_nonzero(table.column(SCORED).to_numpy(zero_copy_only=False)))
-        seen += asked
-        versions[name] += asked
-    if engine is None:
-        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
-    hints = hints_for(features, names) if differences else []
-    return gather("as served", seen, differences, versions, hints)
+    times: list[npt.NDArray[np.int64]] = []
+    unlike: Counter[str] = Counter()
+    suspects = Suspects()
+    for one in replay(spec, base, itertools.chain([first], batches), scorer_of):
+        times.append(one.scored.column(EVENT_TIME).to_numpy()[one.inside])
+        versions[one.log.bundle] += int(one.inside.sum())
+        differences += _differences(one, unlike, suspects)
+    if not sum(versions.values()):
+        raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
+    sides = map(logged_side, logged_batches(state, base, span))
+    hints = (
+        diagnose(spec, base.state(spec), sides, suspects, "The served values") if suspects else []
+    )
+    categories = [one.column for one in spec.inputs.categorical]
+    hints += unlike_after_the_fold(unlike, categories, spec.inputs.text is not None)
+    return gather("as served", np.concatenate(times), differences, versions, hints)
 
 
-def start_state(spec: Spec, state: Path) -> Resident:
-    """The state that the scorer began with."""
-    folder = state / "start"
-    return read_snapshot(spec, folder) if folder.is_dir() else Resident.empty(spec)
-
-
-def logged_batches(state: Path, most: int = BATCH_EVENTS) -> Iterator[tuple[pa.RecordBatch, str]]:
-    """The log in fold order, steps of one bundle taken together up to `most` events."""
-    held: list[pa.RecordBatch] = []
-    bundle, rows = "", 0
-    for step in Journal(state).steps():
-        name = step.batch.column(BUNDLE)[0].as_py()
-        if held and (name != bundle or rows >= most):
-            yield _one(held), bundle
-            held, rows = [], 0
-        bundle = name
-        held.append(step.batch)
-        rows += step.batch.num_rows
-    if held:
-        yield _one(held), bundle
-
-
-def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """The lists of a column that are there, as rows: `[s, width]`."""
-    lists = column.drop_null()
-    count = len(lists)
-    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
-    return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
-
-
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def _compare(
-    engine: Engine, batch: pa.RecordBatch, names: tuple[str, ...], first: int
-) -> list[Difference]:
-    late = batch.column(LATE).to_numpy(zero_copy_only=False)
-    events = batch.select(event_schema(engine.spec).names)
-    outcome = engine.step(events, late, accepted=True)
-    logged = matrix(batch.column(NUMERIC), np.float32)
-    if outcome.scored is None or len(logged) != len(outcome.numeric):
-        count = max(len(logged), len(outcome.numeric))
-        return [Difference(first + i, UNEXPLAINED, (), 0.0) for i in range(count)]
-    columns = differing_columns(outcome.numeric, np.asarray(logged, np.float32))
-    inputs = np.asarray(matrix(batch.column(INPUTS), np.float32), np.float32)
-    if inputs.shape == outcome.scored.inputs.shape:
-        other = differing_columns(outcome.scored.inputs, inputs).any(1)
+def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> list[Difference]:
+    """The span's differences; what they point to is noted in `unlike` and `suspects`."""
+    scored = one.outcome.scored
+    if scored is None:
+        return []
+    logged = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
+    if logged.shape == scored.inputs.shape:
+        other = differing_columns(scored.inputs, logged)
     else:
-        other = np.ones(len(columns), np.bool_)
-    scores = batch.column(SCORE).drop_null().to_numpy()
-    effect = np.abs(scores - outcome.scored.score)
-    sequences = matrix(batch.column(SEQUENCE), np.int64) != outcome.sequences
-    differ = columns.any(1) | other | (effect != 0) | sequences.any(1)
-    found = []
-    for row in np.flatnonzero(differ):
-        features = tuple(names[i] for i in np.flatnonzero(columns[row]))
-        cause = UNEXPLAINED if features or sequences[row].any() else VERSION
-        found.append(Difference(first + int(row), cause, features, float(effect[row])))
-    return found
+        other = np.ones(scored.inputs.shape, np.bool_)
+    scores = one.scored.column(SCORE).to_numpy()
+    differ = other.any(1) | (scores != scored.score)
+    differ |= np.array(one.scored.column(ACTION).to_pylist()) != np.array(scored.actions())
+    differ |= np.array([cause is not None for cause in one.causes], np.bool_)
+    names, inputs = numeric_names(one.spec), input_names(one.spec)
+    rows = np.flatnonzero(differ & one.inside)
+    events = one.scored.take(pa.array(rows))
+    features = [tuple(names[i] for i in np.flatnonzero(one.columns[row])) for row in rows]
+    causes = [one.causes[row] or VERSION for row in rows]
+    for row in rows:
+        if one.causes[row] is None:
+            unlike.update([inputs[i] for i in np.flatnonzero(other[row])] or [""])
+    strayed = [i for i, cause in enumerate(causes) if cause == UNEXPLAINED]
+    if strayed:
+        chosen = events.select(event_schema(one.spec).names).take(pa.array(strayed))
+        suspects.add(one.spec, chosen, [features[i] for i in strayed])
+    ids, times = events.column(EVENT_ID).to_pylist(), events.column(EVENT_TIME).to_pylist()
+    return [
+        Difference(ids[i], times[i], causes[i], features[i], scores[row], scored.score[row])
+        for i, row in enumerate(rows.tolist())
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import importlib.resources
 
 import jinja2
@@ -48,11 +49,11 @@ def render(report: NightlyReport) -> str:
     """
     sources = sorted(report.sources, key=lambda one: (-one.rows, one.source))
     return (
-        _environment()
+        environment("pipelines.report")
         .get_template("page.html.jinja")
         .render(
             report=report,
-            css=markupsafe.Markup(_packaged("page.css")),
+            css=markupsafe.Markup(packaged("pipelines.report", "page.css")),
             tiles=_tiles(report),
             comparison=_comparison(report),
             plots=_plots(report),
@@ -65,14 +66,15 @@ def render(report: NightlyReport) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_packaged),
+def environment(package: str) -> jinja2.Environment:
+    """Templates of a package, with filters that write numbers and times for people."""
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(functools.partial(packaged, package)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         day=_day,
         moment=_moment_words,
         count=_count,
@@ -82,11 +84,12 @@ def _environment() -> jinja2.Environment:
         size=_size,
         words=lambda text: text.replace("_", " "),
     )
-    return environment
+    return made
 
 
-def _packaged(name: str) -> str:
-    return importlib.resources.files("pipelines.report").joinpath(name).read_text("utf-8")
+def packaged(package: str, name: str) -> str:
+    """The text of a file that comes with a package."""
+    return importlib.resources.files(package).joinpath(name).read_text("utf-8")
 
 
 def _plots(report: NightlyReport) -> dict[str, markupsafe.Markup]:

@@ -19,7 +19,7 @@ from training.evaluate import Metrics
 from training.thresholds import Threshold
 
 # Colours that occur nowhere else -> the page's variables.
-_INK, _FAINT, _NEW, _SERVING, _BASELINE, _BAD = (
+INK, FAINT, NEW, SERVING, BASELINE, BAD = (
     "#010101",
     "#020202",
     "#030303",
@@ -28,29 +28,29 @@ _INK, _FAINT, _NEW, _SERVING, _BASELINE, _BAD = (
     "#060606",
 )
 _VARIABLES = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--line)",
-    _NEW: "var(--new)",
-    _SERVING: "var(--serving)",
-    _BASELINE: "var(--baseline)",
-    _BAD: "var(--bad)",
+    INK: "var(--ink)",
+    FAINT: "var(--line)",
+    NEW: "var(--new)",
+    SERVING: "var(--serving)",
+    BASELINE: "var(--baseline)",
+    BAD: "var(--bad)",
 }
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lockstep",
     "font.size": 10.5,
     "font.family": "sans-serif",
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": _FAINT,
+    "grid.color": FAINT,
     "grid.linewidth": 0.5,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.major.size": 0,
     "xtick.major.pad": 6,
     "ytick.major.size": 0,
@@ -67,12 +67,12 @@ def precision_recall_svg(
     thresholds: Sequence[Threshold] = (),
 ) -> str:
     """Precision over recall: the new model, the baseline, what serves, and the thresholds."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("recall: share of abuse that is found", "precision")
+    with rc_context(STYLE):
+        figure, axes = make_axes("recall: share of abuse that is found", "precision")
         for other, colour, name, line in (
-            (baseline, _BASELINE, "logistic regression", ":"),
-            (serving, _SERVING, "serving now", "--"),
-            (metrics, _NEW, "new model", "-"),
+            (baseline, BASELINE, "logistic regression", ":"),
+            (serving, SERVING, "serving now", "--"),
+            (metrics, NEW, "new model", "-"),
         ):
             if other is not None and other.precision_recall:
                 axes.plot(
@@ -84,11 +84,11 @@ def precision_recall_svg(
                 )
         if metrics.prevalence is not None:
             axes.axhline(
-                metrics.prevalence, color=_INK, linewidth=0.8, dashes=(2, 3), label="chance"
+                metrics.prevalence, color=INK, linewidth=0.8, dashes=(2, 3), label="chance"
             )
         for one in thresholds:
             if one.precision is not None:
-                axes.plot([one.recall], [one.precision], "o", color=_NEW, markersize=6)
+                axes.plot([one.recall], [one.precision], "o", color=NEW, markersize=6)
                 axes.annotate(
                     one.action,
                     (one.recall, one.precision),
@@ -98,14 +98,14 @@ def precision_recall_svg(
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=2, handlelength=2.2)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def calibration_svg(metrics: Metrics) -> str:
     """Share of abuse over mean score per bin, with 95 % intervals; the diagonal is perfect."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("mean score of a bin", "share that is abuse")
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, dashes=(2, 3), label="perfect")
+    with rc_context(STYLE):
+        figure, axes = make_axes("mean score of a bin", "share that is abuse")
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, dashes=(2, 3), label="perfect")
         said = [one.mean_score for one in metrics.calibration]
         share = [one.share for one in metrics.calibration]
         below = [one.share - one.share_low for one in metrics.calibration]
@@ -115,8 +115,8 @@ def calibration_svg(metrics: Metrics) -> str:
             share,
             yerr=[[max(0.0, one) for one in below], [max(0.0, one) for one in above]],
             fmt="o-",
-            color=_NEW,
-            ecolor=_NEW,
+            color=NEW,
+            ecolor=NEW,
             elinewidth=0.9,
             capsize=2.5,
             markersize=4.5,
@@ -125,17 +125,17 @@ def calibration_svg(metrics: Metrics) -> str:
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str:
     """Events per bin of score, by class, on a logarithmic axis; thresholds as lines."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("score", "events (logarithmic)")
+    with rc_context(STYLE):
+        figure, axes = make_axes("score", "events (logarithmic)")
         edges = [one.low for one in metrics.histogram] + [1.0]
         for counts, colour, name, filled in (
-            ([one.negatives for one in metrics.histogram], _SERVING, "not abuse", 0.25),
-            ([one.positives for one in metrics.histogram], _BAD, "abuse", 0.25),
+            ([one.negatives for one in metrics.histogram], SERVING, "not abuse", 0.25),
+            ([one.positives for one in metrics.histogram], BAD, "abuse", 0.25),
         ):
             axes.stairs(counts, edges, color=colour, fill=True, alpha=filled, baseline=0.5)
             axes.stairs(counts, edges, color=colour, label=name, linewidth=1.4, baseline=None)
@@ -144,7 +144,7 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
         axes.set_ylim(0.5, max(10.0, most * 2.0))
         for one in thresholds:
             if one.value is not None:
-                axes.axvline(one.value, color=_INK, linewidth=1, dashes=(4, 2))
+                axes.axvline(one.value, color=INK, linewidth=1, dashes=(4, 2))
                 axes.annotate(
                     one.action,
                     (one.value, 0.98),
@@ -158,10 +158,11 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
         axes.set_xlim(0, 1)
         axes.minorticks_off()
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
-        return _svg(figure)
+        return as_svg(figure)
 
 
-def _axes(across: str, up: str) -> tuple[Figure, Axes]:
+def make_axes(across: str, up: str) -> tuple[Figure, Axes]:
+    """A figure of the page's size with one pair of axes."""
     figure = Figure(figsize=(4.4, 3.7))
     axes = figure.add_axes((0.145, 0.135, 0.82, 0.73))
     axes.set_xlabel(across)
@@ -170,7 +171,7 @@ def _axes(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """The figure's `<svg>` for a page: no prolog, addresses, group ids, fonts, fixed size."""
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})

@@ -109,35 +109,21 @@ class Journal:
         os.replace(aside, self.root / "cursor")
 
     def steps(self, after: int = -1) -> Iterator[LoggedStep]:
-        """Steps with a number above `after`, in order.
-
-        Raises:
-          StateError: a step is missing between two that are there.
-        """
-        expected: int | None = None
-        segments = list_segments(self.root)
-        for index, (_, path) in enumerate(segments):
-            later = segments[index + 1][0] if index + 1 < len(segments) else None
-            if later is not None and later <= after + 1:
-                continue
-            for batch in read_segment(path):
-                number = batch.column(STEP)[0].as_py()
-                if expected is not None and number != expected:
-                    raise StateError(
-                        f"{path}: step {number} follows step {expected - 1}; the log is damaged. "
-                        "Start anew with --from-night, which needs no log"
-                    )
-                expected = number + 1
-                if number > after:
-                    yield LoggedStep(number, batch)
+        """See `read_steps`."""
+        return read_steps(self.root, after)
 
     def forget(self, through: int, keep_days: int) -> None:
-        """Drops segments whose steps lie all at or before `through`, but for the newest days."""
+        """Drops the oldest segments whose steps lie all at or before `through`.
+
+        The newest days stay, and what is dropped is the log's beginning: never a piece out of it,
+        even where a late event gave a segment an older day's name.
+        """
         segments = list_segments(self.root)
         days = sorted({path.parent.name for _, path in segments})[-keep_days:]
         for (_, path), (following, _) in itertools.pairwise(segments):
-            if following <= through + 1 and path.parent.name not in days:
-                path.unlink()
+            if following > through + 1 or path.parent.name in days:
+                break
+            path.unlink()
 
     def _must_roll(self, schema: pa.Schema, day: dt.date) -> bool:
         return (
@@ -180,6 +166,30 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
         left = left[file.write(left) :]
 
 
+def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
+    """Steps of a log with a number above `after`, in order; the folder is only read.
+
+    Raises:
+      StateError: a step is missing between two that are there.
+    """
+    expected: int | None = None
+    segments = list_segments(root)
+    for index, (_, path) in enumerate(segments):
+        later = segments[index + 1][0] if index + 1 < len(segments) else None
+        if later is not None and later <= after + 1:
+            continue
+        for batch in read_segment(path):
+            number = batch.column(STEP)[0].as_py()
+            if expected is not None and number != expected:
+                raise StateError(
+                    f"{path}: step {number} follows step {expected - 1}; the log is damaged. "
+                    "Start anew with --from-night, which needs no log"
+                )
+            expected = number + 1
+            if number > after:
+                yield LoggedStep(number, batch)
+
+
 def list_segments(root: Path) -> list[tuple[int, Path]]:
     """The log's segments as (first step, path), in order of steps."""
     paths = (root / "log").glob("date=*/segment-*.arrows")
@@ -187,9 +197,13 @@ def list_segments(root: Path) -> list[tuple[int, Path]]:
 
 
 def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
-    """The steps of a segment; a torn last one was never acknowledged, and is left out."""
+    """The steps of a segment; a torn last one was never acknowledged, and is left out.
+
+    Read, not mapped: a scorer that meets a full disk cuts a half-written step off again, and a
+    reader of the same pages would be killed by SIGBUS.
+    """
     try:
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path)) as source:
             reader = pa.ipc.open_stream(source)
             while True:
                 yield reader.read_next_batch()
@@ -200,7 +214,11 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
-    """Writes a snapshot aside, renames it, and keeps it and the one before."""
+    """Writes a snapshot aside, renames it, and drops those that nobody needs any more.
+
+    The newest two stay, and for each day of the log the last one before the day: parity replays a
+    range of the log from there.
+    """
     target = root / "snapshots" / f"step-{step + 1:012d}"
     aside = target.with_name(f".{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -213,8 +231,16 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    for _, path in list_snapshots(root)[:-2]:
-        shutil.rmtree(path)
+    snapshots = list_snapshots(root)
+    needed = {path for _, path in snapshots[-2:]}
+    firsts: dict[str, int] = {}
+    for first, path in list_segments(root):
+        firsts.setdefault(path.parent.name, first)
+    for first in firsts.values():
+        needed.update([path for before, path in snapshots if before < first][-1:])
+    for _, path in snapshots:
+        if path not in needed:
+            shutil.rmtree(path)
 
 
 def list_snapshots(root: Path) -> list[tuple[int, Path]]:

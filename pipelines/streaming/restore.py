@@ -27,6 +27,8 @@ from transforms.duplicates import RecentIds
 from transforms.velocity import ShardState, make_plan
 
 MANIFEST = "manifest.json"
+ORIGIN = "origin.json"
+"""Beside the state that a scorer began with: the night that it came from."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import logging
 import signal
 import threading
@@ -30,8 +31,9 @@ from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.metrics import ScorerMetrics, serve_metrics
-from pipelines.streaming.restore import from_night, restore, snapshot_files
+from pipelines.streaming.restore import ORIGIN, from_night, restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
+from pipelines.streaming.status import StatusLine
 from pipelines.unbounded import open_intake, run_generations
 from scoring.bundle import load_bundle
 from scoring.scorer import Scorer
@@ -92,7 +94,8 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
       BusyError: another scorer holds the state folder.
       InputError: the subscription or topic cannot be used.
     """
-    say = (progress or Quiet()).say
+    progress = progress or Quiet()
+    say = progress.say
     store = Store(request.bundles)
     scorer = Scorer(load_bundle(store.path("serving"), CATALOG))
     spec = scorer.bundle.spec
@@ -120,7 +123,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
                 stopped.is_set,
             )
             service.republish(unpublished)
-            generations = _run(request, spec, service, stopped)
+            generations = _run(request, spec, service, stopped, progress)
             service.close()
             if dead is not None:
                 dead.close()
@@ -138,7 +141,13 @@ class ScoreMicroBatch(beam.DoFn):
         _SERVICES[self._number].process(micro)
 
 
-def _run(request: StreamRequest, spec: Spec, service: Service, stopped: threading.Event) -> int:
+def _run(
+    request: StreamRequest,
+    spec: Spec,
+    service: Service,
+    stopped: threading.Event,
+    progress: Progress,
+) -> int:
     settings = dataclasses.replace(request.source, disorder_us=spec.events.disorder_us)
     frontier = service.engine.resident.frontier
     intake = open_intake(settings, _decoder(spec, _begin_us(request)), frontier=frontier)
@@ -157,7 +166,7 @@ def _run(request: StreamRequest, spec: Spec, service: Service, stopped: threadin
         _LOGGER.error("a pipeline failed, the next one goes on: %s", str(failure)[:500])
         return not stopped.is_set()
 
-    with _signals(stop):
+    with _signals(stop), progress.live(StatusLine(service, intake)):
         try:
             return run_generations(
                 intake,
@@ -217,6 +226,8 @@ def _start(
             seek_to_time(request.source.subscription, begin, request.source.endpoint)
     files = snapshot_files(spec, resident, -1)
     save_snapshot(request.state, -1, files)
+    night = str(request.from_night) if request.from_night else None
+    files |= {ORIGIN: json.dumps({"night": night}).encode()}
     for name, data in files.items():  # what parity replays from, for as long as the log lasts
         path = request.state / "start" / name
         path.parent.mkdir(exist_ok=True)

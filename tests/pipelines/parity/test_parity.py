@@ -1,54 +1,42 @@
-"""Parity holds where it must, and is able to fail: each planted fault is found and named."""
+"""Parity of both modes, whole and by range, on logs of scorers that did nothing wrong."""
 
 import dataclasses
+import datetime as dt
+import json
+import shutil
+import threading
+import time
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from backfill_world import CONFIG
+from backfill_world import tree_bytes
 from stream_world import after_night, publish, request
 
-from configs.errors import ParityError
-from configs.loader import loads
-from pipelines.backfill import fold
-from pipelines.parity import check_ideal, check_served, served
-from pipelines.parity.compare import LATE, MISSING
+from configs.errors import InputError
+from pipelines.layout import DAY_US, day_us
+from pipelines.parity import TimeSpan, check_ideal, check_served
+from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING
+from pipelines.parity.log import find_base, logged_batches, newest_decision
+from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
-from transforms.catalog import CATALOG
-from transforms.duplicates import RecentIds
-from transforms.executor import Executor
-from transforms.velocity.state import ShardState
+
+TENTH = day_us(dt.date(2026, 3, 10))
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    """State folders of scorers, by what happened to them; made once each."""
-    return {}, tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture
-def scored(logs, stream_house, server):
-    """Runs a scorer over the events after the night; returns its state folder and the store."""
-    made, root = logs
-    folder, events, _ = stream_house
-
-    def run(name, live=None, **how):
-        if name not in made:
-            chosen = after_night(events) if live is None else live(after_night(events))
-            publish(server, chosen, **{"disorder": 1, **how})
-            stream(request(folder, server, root / name))
-            made[name] = root / name
-        return made[name], folder / "house" / "bundles"
-
-    return run
+def both(state, bundles, archive=None, span=None):
+    return check_served(state, bundles, span), check_ideal(state, bundles, archive, span)
 
 
 def test_as_served_and_ideal_agree_on_an_orderly_stream(scored):
     state, bundles = scored("orderly", duplicates=0.1)
-    for report in (check_served(state, bundles), check_ideal(state, bundles)):
+    before = tree_bytes(state)
+    for report in both(state, bundles):
         assert report.events > 100
         assert report.differing == 0
+        assert sum(report.compared) == report.events
+        assert report.hints == ()
         report.require()
+    assert tree_bytes(state) == before, "parity only reads"
 
 
 def test_late_events_differ_from_the_ideal_and_are_named(scored):
@@ -57,106 +45,176 @@ def test_late_events_differ_from_the_ideal_and_are_named(scored):
         return kept + [event for i, event in enumerate(live) if i % 10 == 0]
 
     state, bundles = scored("late", some_late)
-    assert check_served(state, bundles).differing == 0
-    ideal = check_ideal(state, bundles)
-    assert ideal.differing > 0
+    served, ideal = both(state, bundles)
+    assert served.differing == 0
     assert set(ideal.by_cause) == {LATE}
+    assert ideal.features_of[LATE] == ideal.by_feature
+    assert 0 < ideal.share(LATE) == ideal.differing / ideal.events < 1
+    assert ideal.largest[0].effect == ideal.largest_effect[LATE] > 0
+    assert [one.effect for one in ideal.largest] == sorted(
+        (one.effect for one in ideal.largest), reverse=True
+    )
+    assert sum(ideal.differing_over_time[LATE]) == ideal.differing
     ideal.require()
 
 
-def test_a_dropped_event_is_found_in_the_archive(scored, stream_house):
+def test_a_late_event_explains_nothing_before_itself(scored, stream_house):
+    """Its own key's earlier events are not excused by it."""
+    state, bundles = scored("late")
+    late = {}
+    first = {}
+    for one in logged_batches(state, find_base(state)):
+        for row in one.batch.to_pylist():
+            if row["lockstep_late"] and row["who"]:
+                late[row["who"]] = min(late.get(row["who"], 1 << 62), row["event_time"])
+    for one in check_ideal(state, bundles).largest:
+        first[one.event] = one.time_us
+    assert late
+    assert all(time >= min(late.values()) for time in first.values())
+
+
+def test_an_event_that_never_came_is_found_in_the_archive(scored, stream_house):
     folder = stream_house[0]
-    state, bundles = scored("dropped", lambda live: [e for i, e in enumerate(live) if i % 20])
-    assert check_served(state, bundles).differing == 0
-    ideal = check_ideal(state, bundles, str(folder / "input"))
+    state, bundles = scored("dropped", lambda live: [e for i, e in enumerate(live) if i % 20 != 7])
+    served, ideal = both(state, bundles, str(folder / "input"))
+    assert served.differing == 0
     assert set(ideal.by_cause) == {MISSING}
+    assert check_ideal(state, bundles).differing == 0, "without the archive nobody can know"
 
 
-def planted(monkeypatch, scored, change):
-    """As served, by an installation whose spec was changed behind the bundle's back."""
+def test_a_gap_between_the_night_and_the_stream_is_a_hand_off(scored, stream_house):
+    folder = stream_house[0]
+    state, bundles = scored("gap", lambda live: [e for e in live if e["at"] >= "2026-03-09T06"])
+    served, ideal = both(state, bundles, str(folder / "input"))
+    assert served.differing == 0
+    assert set(ideal.by_cause) == {HAND_OFF}
+
+
+def test_an_event_that_comes_again_after_its_horizon_is_a_duplicate(scored):
+    def again(live):
+        morning = [e for e in live if e["at"] < "2026-03-09T03"]
+        return [*live, *morning]
+
+    state, bundles = scored("again", again, parts=1)
+    served, ideal = both(state, bundles)
+    assert served.differing == 0
+    assert DUPLICATE in ideal.by_cause
+    assert set(ideal.by_cause) <= {DUPLICATE, LATE}
+
+
+def test_a_range_is_one_piece_of_the_log(scored):
     state, bundles = scored("orderly", duplicates=0.1)
-    load = served.load_bundle
-
-    def changed(folder, catalog):
-        bundle = load(folder, catalog)
-        spec = change(bundle.spec)
-        return dataclasses.replace(bundle, spec=spec)
-
-    monkeypatch.setattr(served, "load_bundle", changed)
-    monkeypatch.setattr("pipelines.streaming.restore.ShardState.from_table", _of_any_plan)
-    return check_served(state, bundles)
-
-
-def _of_any_plan(table, plan):
-    keys = table.column("key").to_pylist()
-    return ShardState(plan, dict(zip(keys, table.column("state").to_pylist(), strict=True)))
+    whole = check_served(state, bundles)
+    ninth, tenth = TimeSpan.parse("2026-03-09"), TimeSpan.parse("2026-03-10")
+    early, late = both(state, bundles, span=ninth), both(state, bundles, span=tenth)
+    for one, other in zip(early, late, strict=True):
+        assert one.differing == other.differing == 0
+        assert one.events + other.events == whole.events
+        assert one.last_us < TENTH <= other.first_us
+    noon = TimeSpan.parse("2026-03-09T06:00..2026-03-09T18:00")
+    part = check_served(state, bundles, noon)
+    assert 0 < part.events < early[0].events
+    with pytest.raises(InputError, match="this range"):
+        check_ideal(state, bundles, span=TimeSpan.parse("2026-04-01"))
 
 
-def test_a_changed_window_is_found_and_named(monkeypatch, scored):
-    def change(spec):
-        return loads(
-            CONFIG.replace("windows: [1h, 1d]", "windows: [1h, {length: 1d, tiles: 24}]"),
-            "x",
-            CATALOG,
-        )
-
-    report = planted(monkeypatch, scored, change)
-    assert report.differing > 0
-    assert {name.rsplit("_", 1)[-1] for name in report.by_feature} == {"1d"}
-    assert any("window 1d" in hint for hint in report.hints)
-    with pytest.raises(ParityError, match="Do not promote"):
-        report.require()
+@pytest.mark.parametrize("text", ["yesterday", "2026-03-09T10:00..2026-03-09T09:00", "T1..T2"])
+def test_a_range_that_is_none_is_refused(text):
+    with pytest.raises(InputError):
+        TimeSpan.parse(text)
 
 
-def test_another_rounding_is_found(monkeypatch, scored):
-    report = planted(
-        monkeypatch,
-        scored,
-        lambda spec: loads(CONFIG.replace("decimals: 2", "decimals: 0"), "x", CATALOG),
-    )
-    assert set(report.by_feature) == {"who_amounts_1h", "who_amounts_1d"}
-    with pytest.raises(ParityError):
-        report.require()
+def test_a_range_is_replayed_from_the_last_state_before_it(stream_house, server, tmp_path):
+    """Snapshots of each day stay, so that a long log need not be folded from its beginning."""
+    folder, events, _ = stream_house
+    live = after_night(events)
+    state, bundles = tmp_path / "state", folder / "house" / "bundles"
+    ends = ("2026-03-09T12", "2026-03-09T20", "2026-03-10T08", "2026-03-10T16", "2026-04")
+    for number, end in enumerate(ends):  # each ends with a snapshot
+        publish(server, [event for event in live if event["at"] < end], disorder=1)
+        live = [event for event in live if event["at"] >= end]
+        changes = {"from_night": None} if number else {}
+        stream(request(folder, server, state, **changes))
+    assert len(list_snapshots(state)) == 4, "the newest two, and the last before each day"
+    span = TimeSpan.parse("2026-03-10")
+    base = find_base(state, span)
+    assert base.step > -1
+    first = next(iter(logged_batches(state, base, span)))
+    assert not first.inside.all(), "the base lies before the range"
+    for report in both(state, bundles, span=span):
+        assert report.events > 50
+        assert report.differing == 0
+
+    for _, path in list_segments(state):  # as when only the newest day of the log is kept
+        if path.parent.name == "date=2026-03-09":
+            path.unlink()
+    assert find_base(state).step == find_base(state, span).step
+    whole = check_served(state, bundles)
+    assert whole.differing == 0
+    assert whole.first_us >= TENTH - DAY_US // 4
+    for step, snapshot in list_snapshots(state):
+        if step >= find_base(state).step:
+            shutil.rmtree(snapshot)
+    with pytest.raises(InputError, match="no snapshot from there"):
+        check_served(state, bundles)
 
 
-def test_a_duplicate_that_is_folded_is_found(monkeypatch, scored):
+def test_a_log_that_is_being_written_is_compared_as_far_as_it_is_whole(scored, tmp_path):
+    """The last step may be half on disk; the clock may move while parity reads."""
     state, bundles = scored("orderly", duplicates=0.1)
-    batches = list(served.logged_batches(state))
-
-    monkeypatch.setattr(served, "logged_batches", lambda state: iter(batches))
-    monkeypatch.setattr(RecentIds, "take", lambda self, a, b, time: np.ones(len(time), bool))
-    first, name = batches[0]
-    table = pa.Table.from_batches([first])
-    twice = pa.concat_tables([table.slice(0, 50), table]).combine_chunks().to_batches()[0]
-    batches[0] = (twice, name)
-    report = check_served(state, bundles)
-    assert report.differing > 0
-
-
-def test_a_tie_rule_that_was_swapped_is_found(monkeypatch, scored):
-    def same_times(live):
-        return [{**event, "at": event["at"][:13] + ":00:00+00:00"} for event in live]
-
-    state, bundles = scored("ties", same_times)
-    assert check_served(state, bundles).differing == 0
-    monkeypatch.setattr(
-        fold, "total_order", lambda time, ids: np.lexsort((np.arange(len(time))[::-1], time))
-    )
-    report = check_ideal(state, bundles)
-    assert report.by_cause.get("unexplained", 0) > 0
-    with pytest.raises(ParityError):
-        report.require()
+    whole = check_served(state, bundles)
+    copy = tmp_path / "state"
+    shutil.copytree(state, copy)
+    *_, (_, last), (_, verdicts_only) = list_segments(copy)
+    verdicts_only.unlink()
+    data = last.read_bytes()
+    seen = []
+    for cut in (len(data) - 1, len(data) - 700, len(data) // 2, 40, 0):
+        last.write_bytes(data[:cut])
+        served = check_served(copy, bundles)
+        assert served.differing == 0
+        seen.append(served.events)
+    assert seen == sorted(seen, reverse=True)
+    assert 0 < seen[-1] < seen[0] < whole.events
+    assert newest_decision(copy) < newest_decision(state)
+    ideal = check_ideal(copy, bundles)
+    assert (ideal.events, ideal.differing) == (seen[-1], 0)
 
 
-def test_a_stale_vocabulary_is_found_and_named(monkeypatch, scored):
-    state, bundles = scored("orderly", duplicates=0.1)
-    transform = Executor.transform
+def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_path):
+    folder, events, _ = stream_house
+    live = after_night(events)
+    state, bundles = tmp_path / "state", folder / "house" / "bundles"
+    made = request(folder, server, state)
+    settings = dataclasses.replace(made.source, batch_events=20, end_after_idle_s=8.0)
+    running = threading.Thread(target=stream, args=(dataclasses.replace(made, source=settings),))
+    running.start()
+    seen = []
+    try:
+        for part in range(3):
+            publish(server, live[100 * part : 100 * (part + 1)], disorder=1)
+            while running.is_alive() and (newest_decision(state) or 0) <= max(seen, default=0):
+                time.sleep(0.05)
+            served = check_served(state, bundles)
+            assert served.events > 0
+            assert served.differing == 0
+            seen.append(newest_decision(state))
+        check_ideal(state, bundles).require()
+        assert running.is_alive(), "it ran all the while"
+    finally:
+        running.join(60)
+    assert seen == sorted(set(seen))
 
-    def stale(self, numeric, batch):
-        made = transform(self, numeric, batch)
-        return dataclasses.replace(made, categories=np.asarray((made.categories + 1) % 5))
 
-    monkeypatch.setattr(Executor, "transform", stale)
-    report = check_served(state, bundles)
-    assert set(report.by_cause) == {"bundle or graph version"}
-    assert any("vocabulary" in hint for hint in report.hints)
+def test_a_folder_that_holds_no_log_is_refused_and_left_alone(tmp_path, stream_house):
+    with pytest.raises(InputError, match="holds no log"):
+        check_served(tmp_path / "typo", stream_house[0] / "house" / "bundles")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_report_is_plain_json(scored):
+    state, bundles = scored("late")
+    told = json.loads(json.dumps(check_ideal(state, bundles).to_builtins()))
+    assert told["clean"] is True
+    assert told["shares"]["late"] == told["by_cause"]["late"] / told["events"]
+    assert np.isclose(told["largest"][0]["effect"], told["largest_effect"]["late"])

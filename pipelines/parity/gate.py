@@ -1,0 +1,67 @@
+"""Parity as a rule of the promotion gate: the scorer's newest log must be clean.
+
+What enters: how much of the log is asked for, the scorer's folder, the store, and the archive that
+the nightly trains from. What leaves: the rule with its answer, for the nightly's page, and the
+findings as a page and as JSON beside it. It looks at the log anew each time: a verdict that lies in
+a file may be of another night, or of another installation than the one that is about to promote.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.units import format_duration
+from pipelines.layout import write_bytes
+from pipelines.parity.ideal import check_ideal
+from pipelines.parity.log import TimeSpan, newest_decision
+from pipelines.parity.page import render
+from pipelines.parity.served import check_served
+from scoring.store import Store
+from training.gate import Rule
+
+NAME = "parity"
+
+
+def check_parity(
+    newest_us: int, state: Path | None, bundles: Path, archive: str | None, report: Path
+) -> Rule:
+    """Checks the newest stretch of a scorer's log in both modes.
+
+    Where no bundle serves yet there can be no log, and the rule is passed.
+
+    Args:
+      newest_us: how much of it, in event time.
+      state: the scorer's folder; it may be running. None: it is not known.
+      bundles: the store.
+      archive: of all events, so that missing ones are told from faults; None: there is none.
+      report: folder for parity.html and parity.json.
+
+    Raises:
+      BundleError: a bundle that the log names is gone or damaged.
+      StateError: the log lacks a step.
+    """
+    if Store(bundles).serving() is None:
+        return Rule(NAME, True, "nothing serves yet, so there is no log to look at.")
+    if state is None:
+        return Rule(NAME, False, "the scorer's log is not known: give --scorer its --state folder.")
+    newest = newest_decision(state)
+    if newest is None:
+        return Rule(NAME, False, f"{state} holds no decision of a scorer: nothing shows it.")
+    span = TimeSpan(newest + 1 - newest_us, None)
+    try:
+        found = (
+            check_served(state, bundles, span),
+            check_ideal(state, bundles, archive, span),
+        )
+    except InputError as error:
+        return Rule(NAME, False, f"parity cannot be shown: {error}.")
+    write_bytes(report / "parity.html", render(found, str(state)).encode())
+    told = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
+    write_bytes(report / "parity.json", (told + "\n").encode())
+    passed = all(one.clean for one in found)
+    words = " ".join(one.words() for one in found)
+    return Rule(
+        NAME, passed, f"the newest {format_duration(newest_us)} of the scorer's log, {words}"
+    )

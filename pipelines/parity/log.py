@@ -1,0 +1,249 @@
+"""A scorer's log as parity reads it: from a state that is known, in fold order, by range.
+
+What enters: a scorer's state folder, which a running scorer may be writing, and a span. What
+leaves: the state to begin from, and batches of logged events, each marked whether it lies in the
+span. Nothing is written. The last step of a segment that is being written is whole or left out.
+
+A decision lies in the span if the scorer's clock did: the latest event time that it had folded by
+then, late events aside. That clock never goes back, so a span is one piece of the log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.schema import EVENT_TIME, Spec
+from pipelines.layout import Days
+from pipelines.streaming.engine import BUNDLE, LATE, SCORE, Resident
+from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
+from pipelines.streaming.restore import ORIGIN, read_snapshot
+
+BATCH_EVENTS = 16_384
+_NEVER = np.iinfo(np.int64).min
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeSpan:
+    """A half-open range of event time, microseconds UTC; None: no bound.
+
+    >>> TimeSpan.parse("2026-03-01..2026-03-02") == TimeSpan.parse("2026-03-01T00..2026-03-03T00")
+    True
+    """
+
+    start_us: int | None = None
+    end_us: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> TimeSpan:
+        """Days, both included ("2026-03-01..2026-03-07", "2026-03-01"), or times.
+
+        Times are UTC where they do not say otherwise, and the second one is not included:
+        "2026-03-01T10:00..2026-03-01T12:00".
+
+        Raises:
+          InputError: neither.
+        """
+        if "T" not in text:
+            days = Days.parse(text)
+            return cls(days.start_us, days.end_us)
+        first, _, last = text.partition("..")
+        span = cls(_moment(first, text), _moment(last, text))
+        if (span.start_us or 0) >= (span.end_us or 0):
+            raise InputError(f"times {text!r}: the second one is not after the first; swap them")
+        return span
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """Where a replay begins.
+
+    Attributes:
+      step: the last step that the state holds; -1: none.
+      folder: of the snapshot; None: a cold start.
+      night_end_us: the end of the night that the state came from, so that every event from then
+        on belongs to the log; None: the state is the scorer's own, or empty.
+    """
+
+    step: int
+    folder: Path | None
+    night_end_us: int | None = None
+
+    def state(self, spec: Spec) -> Resident:
+        """The state after `step`.
+
+        Raises:
+          StateError: it is of another spec.
+        """
+        return read_snapshot(spec, self.folder) if self.folder else Resident.empty(spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogBatch:
+    """Logged events of one bundle, in fold order.
+
+    Attributes:
+      batch: `engine.log_batch` of some steps.
+      bundle: fingerprint.
+      inside: bool `[n]`, which lie in the span.
+    """
+
+    batch: pa.RecordBatch
+    bundle: str
+    inside: npt.NDArray[np.bool_]
+
+
+def find_base(state: Path, span: TimeSpan | None = None) -> Base:
+    """The latest kept state from which every event of a span can be replayed.
+
+    Where the log no longer reaches back to the span's start, the first state that it can be
+    replayed from.
+
+    Raises:
+      InputError: there is no log, or no state to begin it with.
+    """
+    segments = list_segments(state)
+    if not segments:
+        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
+    first = segments[0][0]
+    known = [_start(state / "start")]
+    known += [Base(step, folder) for step, folder in list_snapshots(state) if step >= 0]
+    usable = [base for base in known if base.step + 1 >= first]
+    if not usable:
+        raise InputError(
+            f"{state} has a log from step {first} on and no snapshot from there; wait for the "
+            "scorer's next snapshot, or give another --state"
+        )
+    if span is None or span.start_us is None:
+        return usable[0]
+    for base in reversed(usable[1:]):
+        following = _first_time(state, base.step)
+        if following is not None and following < span.start_us:
+            return base
+    return usable[0]
+
+
+def logged_batches(
+    state: Path, base: Base, span: TimeSpan | None = None, most: int = BATCH_EVENTS
+) -> Iterator[LogBatch]:
+    """The log from a base on, steps of one bundle together up to `most` events.
+
+    Raises:
+      StateError: a step is missing between two that are there.
+      InputError: the log has lost the step after the base.
+    """
+    span = span or TimeSpan()
+    held: list[pa.RecordBatch] = []
+    inside: list[npt.NDArray[np.bool_]] = []
+    bundle, rows, clock, expected = "", 0, _NEVER, base.step + 1
+    for step in read_steps(state, base.step):
+        if step.number != expected:
+            raise InputError(
+                f"{state}: the log goes on at step {step.number}, expected {expected}; it was "
+                "shortened meanwhile (only its newest days are kept). Start parity again"
+            )
+        expected += 1
+        clocks = clock_of(step.batch, clock)
+        clock = int(clocks[-1])
+        if span.end_us is not None and clocks[0] >= span.end_us:
+            break
+        name = step.batch.column(BUNDLE)[0].as_py()
+        if held and (name != bundle or rows >= most or step.batch.schema != held[0].schema):
+            yield LogBatch(_one(held), bundle, np.concatenate(inside))
+            held, inside, rows = [], [], 0
+        bundle = name
+        held.append(step.batch)
+        inside.append(_within(clocks, span))
+        rows += step.batch.num_rows
+    if held:
+        yield LogBatch(_one(held), bundle, np.concatenate(inside))
+
+
+def clock_of(batch: pa.RecordBatch, before: int = _NEVER) -> npt.NDArray[np.int64]:
+    """The scorer's clock at each event: the latest time folded so far, late events aside.
+
+    Args:
+      batch: logged events `[n]`.
+      before: the clock before the first one.
+
+    Returns:
+      int64 `[n]`, microseconds UTC, never falling.
+    """
+    times = batch.column(EVENT_TIME).to_numpy()
+    late = batch.column(LATE).to_numpy(zero_copy_only=False)
+    clocks = np.maximum.accumulate(np.where(late, _NEVER, times))
+    return np.maximum(clocks, before)
+
+
+def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """The lists of a column that are there, as rows: `[s, width]`."""
+    lists = column.drop_null()
+    count = len(lists)
+    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
+    return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
+
+
+def newest_decision(state: Path) -> int | None:
+    """The scorer's clock at the last decision of its log; None where there is none."""
+    for first, _ in reversed(list_segments(state)):
+        newest, clock = None, _NEVER
+        for step in read_steps(state, first - 1):
+            clocks = clock_of(step.batch, clock)
+            clock = int(clocks[-1])
+            scored = clocks[step.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)]
+            if len(scored) and scored[-1] != _NEVER:
+                newest = int(scored[-1])
+        if newest is not None:
+            return newest
+    return None
+
+
+def _start(folder: Path) -> Base:
+    if not folder.is_dir():
+        return Base(-1, None)
+    origin = folder / ORIGIN
+    night = json.loads(origin.read_text())["night"] if origin.exists() else None
+    return Base(-1, folder, Days.parse(night).end_us if night else None)
+
+
+def _first_time(state: Path, step: int) -> int | None:
+    """The time of the first event after a step that is not late."""
+    for logged in read_steps(state, step):
+        clocks = clock_of(logged.batch)
+        there = clocks[clocks != _NEVER]
+        if len(there):
+            return int(there[0])
+    return None
+
+
+def _within(clocks: npt.NDArray[np.int64], span: TimeSpan) -> npt.NDArray[np.bool_]:
+    inside = np.ones(len(clocks), np.bool_)
+    if span.start_us is not None:
+        inside &= clocks >= span.start_us
+    if span.end_us is not None:
+        inside &= clocks < span.end_us
+    return inside
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _moment(text: str, whole: str) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InputError(
+            f"{whole!r} is not a range; write it as 2026-03-01..2026-03-07 or as "
+            "2026-03-01T10:00..2026-03-01T12:00"
+        ) from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

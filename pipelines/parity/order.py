@@ -1,0 +1,186 @@
+"""Which difference the arrival of events explains: late, twice, or never.
+
+What enters: the log in fold order, and what an archive has beyond it. What leaves: for an event
+whose ideal value is another, the cause; but only one that reached it, through a key of the very
+entities whose features differ, by an event that lies at or before it in time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED
+from pipelines.parity.keys import entities_of, entity_keys
+from pipelines.sources import open_source, read_split
+from pipelines.streaming.engine import LATE as LATE_COLUMN
+from transforms.decode import event_schema
+from transforms.derive import derive
+from transforms.duplicates import RecentIds, hash_ids
+from transforms.velocity import total_order
+
+_CAUSES = (HAND_OFF, MISSING, DUPLICATE, LATE)
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderCauses:
+    """What came late, twice or never, or was lost at the hand-off, by entity and key.
+
+    Attributes:
+      since: cause -> entity -> key -> time of the earliest such event.
+      keys: entity -> id of a logged event -> its key.
+      times: id of a logged event -> its time.
+      entities: numeric input -> entities that it is made of.
+    """
+
+    since: dict[str, dict[str, dict[int, int]]]
+    keys: dict[str, dict[str, int]]
+    times: dict[str, int]
+    entities: dict[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, spec: Spec, events: pa.Table, missing: pa.Table, recent: RecentIds) -> OrderCauses:
+        """Looks through the log and what it lacks.
+
+        Args:
+          spec: the use.
+          events: the log: decoded columns and `lockstep_late`.
+          missing: events that never arrived.
+          recent: ids that were folded before the log begins.
+        """
+        columns = event_schema(spec).names
+        ids = events.column(EVENT_ID).combine_chunks()
+        counts = pc.value_counts(ids)
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        new = recent.copy().take(*hash_ids(ids), events.column(EVENT_TIME).to_numpy())
+        twice = pa.concat_arrays([twice, ids.filter(pa.array(~new))])
+        kept = events.filter(pc.invert(events.column(LATE_COLUMN))).column(EVENT_TIME)
+        before = pc.less(missing.column(EVENT_TIME), pc.min(kept))
+        parts = {
+            MISSING: missing.filter(pc.invert(before)),
+            HAND_OFF: missing.filter(before),
+            DUPLICATE: events.filter(pc.is_in(ids, value_set=twice)).select(columns),
+            LATE: events.filter(events.column(LATE_COLUMN)).select(columns),
+        }
+        since = {cause: _earliest(spec, table) for cause, table in parts.items()}
+        touched = {
+            name: {key for one in since.values() for key in one[name]} for name in spec.entities
+        }
+        keys: dict[str, dict[str, int]] = {name: {} for name in spec.entities}
+        for batch in events.select(columns).to_batches():
+            derived = derive(spec, batch)
+            names = batch.column(EVENT_ID)
+            for entity in spec.entities:
+                found = entity_keys(spec, entity, derived)
+                rows = np.flatnonzero(np.isin(found, np.array(list(touched[entity]), np.uint64)))
+                chosen = names.take(pa.array(rows)).to_pylist()
+                keys[entity].update(zip(chosen, found[rows].tolist(), strict=True))
+        times = dict(zip(ids.to_pylist(), events.column(EVENT_TIME).to_pylist(), strict=True))
+        return cls(since, keys, times, entities_of(spec))
+
+    def cause(self, event: str, features: Sequence[str]) -> str:
+        """The cause of an event's differing features; each of them must have one.
+
+        Of several causes that reached the event, the first of `_CAUSES`.
+        """
+        found = set()
+        for name in features:
+            reached = [
+                cause
+                for cause in _CAUSES
+                if any(self._reaches(cause, entity, event) for entity in self.entities[name])
+            ]
+            if not reached:
+                return UNEXPLAINED
+            found.add(reached[0])
+        return next(one for one in _CAUSES if one in found)
+
+    def _reaches(self, cause: str, entity: str, event: str) -> bool:
+        key = self.keys[entity].get(event)
+        began = self.since[cause][entity].get(key) if key is not None else None
+        return began is not None and began <= self.times[event]
+
+
+def missing_events(
+    spec: Spec,
+    events: pa.Table,
+    archive: str | None,
+    recent: RecentIds,
+    begin_us: int | None = None,
+) -> pa.Table:
+    """Events of the archive that the log should have and has not.
+
+    That is from the night that the scorer started from, else from the log's first event that was
+    not late, to its last one; what lies outside was folded before, or may still come.
+
+    Args:
+      spec: of the archive.
+      events: the log: decoded columns and `lockstep_late`.
+      archive: file, folder or glob; None: nothing is known to be missing.
+      recent: ids that were folded before the log begins.
+      begin_us: the end of the night, microseconds UTC.
+    """
+    empty = event_schema(spec).empty_table()
+    times = events.filter(pc.invert(events.column(LATE_COLUMN))).column(EVENT_TIME).to_numpy()
+    if archive is None or not len(times):
+        return empty
+    first, last = int(times.min()), int(times.max())
+    first = first if begin_us is None else min(first, begin_us)
+    known = events.column(EVENT_ID).combine_chunks()
+    before = recent.copy()
+    found = []
+    for split in open_source(archive, spec):
+        if split.min_us is not None and split.min_us > last:
+            continue
+        for made in read_split(split, spec):
+            batch = made.batch
+            moments = batch.column(EVENT_TIME).to_numpy()
+            fresh = ~pc.is_in(batch.column(EVENT_ID), value_set=known).to_numpy(
+                zero_copy_only=False
+            )
+            fresh &= (moments >= first) & (moments < last)
+            chosen = batch.filter(pa.array(fresh))
+            new = before.take(*hash_ids(chosen.column(EVENT_ID)), moments[fresh])
+            found.append(pa.Table.from_batches([chosen.filter(pa.array(new))]))
+    return pa.concat_tables(found).combine_chunks() if found else empty
+
+
+def out_of_order(events: pa.Table) -> list[str]:
+    """Whether the log itself breaks the total order, in words.
+
+    Args:
+      events: in fold order, with `lockstep_late`; late ones are allowed to.
+    """
+    kept = events.filter(pc.invert(events.column(LATE_COLUMN)))
+    times = kept.column(EVENT_TIME).to_numpy()
+    order: npt.NDArray[np.int64] = total_order(times, kept.column(EVENT_ID).combine_chunks())
+    wrong = int(np.count_nonzero(order != np.arange(len(order))))
+    if not wrong:
+        return []
+    tied = bool((times[1:] >= times[:-1]).all())
+    rule = (
+        "of equal time are not in the order of their ids: the scorer's tie rule"
+        if tied
+        else ("are not in the order of their times: the scorer's disorder buffer")
+    )
+    return [f"{wrong:,} logged events {rule}."]
+
+
+def _earliest(spec: Spec, table: pa.Table) -> dict[str, dict[int, int]]:
+    """Entity -> key -> time of its earliest event."""
+    found: dict[str, dict[int, int]] = {name: {} for name in spec.entities}
+    for batch in table.to_batches():
+        derived = derive(spec, batch)
+        times = batch.column(EVENT_TIME).to_pylist()
+        for entity in spec.entities:
+            first = found[entity]
+            for key, time in zip(entity_keys(spec, entity, derived).tolist(), times, strict=True):
+                if key:
+                    first[key] = min(first.get(key, time), time)
+    return found

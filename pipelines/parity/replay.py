@@ -1,0 +1,189 @@
+"""Folds a scorer's log again, in the order in which it was folded, and sets both sides together.
+
+What enters: a base, the log from there on, and a way to get scorers. What leaves: per batch, what
+was logged and what comes out now. Where the fold itself differs, the per-key sequence numbers say
+how: they count the events that a key had before, so a doubled or a lost event shows in them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs.schema import Spec
+from pipelines.parity.compare import (
+    DUPLICATE,
+    HAND_OFF,
+    MISSING,
+    UNEXPLAINED,
+    differing_columns,
+)
+from pipelines.parity.diagnose import Sided
+from pipelines.parity.keys import entities_of, entity_keys, sequence_of
+from pipelines.parity.log import Base, LogBatch, matrix
+from pipelines.streaming.engine import (
+    LATE,
+    NUMERIC,
+    SCORE,
+    SEQUENCE,
+    Engine,
+    Outcome,
+    Resident,
+)
+from scoring.scorer import Scorer
+from transforms.decode import event_schema
+from transforms.derive import derive
+from transforms.inputs import numeric_names
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """A batch of the log beside what comes out now.
+
+    Attributes:
+      log: the batch; `scored` its scored rows.
+      inside: bool `[s]`, which scored rows lie in the span.
+      spec: that was folded by.
+      numeric: float32 `[s, K]`, as logged.
+      outcome: of this installation.
+      columns: bool `[s, K]`, where the numeric block differs.
+      causes: of the scored rows whose fold differs; None: it does not.
+    """
+
+    log: LogBatch
+    scored: pa.RecordBatch
+    inside: npt.NDArray[np.bool_]
+    spec: Spec
+    numeric: Floats
+    outcome: Outcome
+    columns: npt.NDArray[np.bool_]
+    causes: list[str | None]
+
+
+def replay(
+    spec: Spec,
+    base: Base,
+    batches: Iterator[LogBatch],
+    scorer_of: Callable[[str], Scorer] | None = None,
+) -> Iterator[Replayed]:
+    """Folds logged batches from a base on, in order.
+
+    Args:
+      spec: of the first batch's bundle.
+      base: where the log is taken up.
+      batches: from there on.
+      scorer_of: the scorer of a bundle; None: nothing is scored.
+
+    Raises:
+      StateError: the base is of another spec.
+    """
+    resident = base.state(spec)
+    histories = _Histories(
+        Resident({name: one.copy() for name, one in resident.states.items()}, resident.recent)
+    )
+    engine = Engine(spec, resident, None)
+    bundle = ""
+    for log in batches:
+        if scorer_of is not None and log.bundle != bundle:
+            engine.swap(scorer_of(log.bundle))
+            bundle = log.bundle
+        late = log.batch.column(LATE).to_numpy(zero_copy_only=False)
+        outcome = engine.step(
+            log.batch.select(event_schema(engine.spec).names), late, accepted=True
+        )
+        mask = log.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)
+        scored = log.batch.filter(pa.array(mask))
+        numeric = np.asarray(matrix(scored.column(NUMERIC), np.float32), np.float32)
+        if numeric.shape == outcome.numeric.shape:
+            columns = differing_columns(outcome.numeric, numeric)
+        else:
+            columns = np.ones((len(numeric), outcome.numeric.shape[1]), np.bool_)
+        yield Replayed(
+            log=log,
+            scored=scored,
+            inside=log.inside[mask],
+            spec=engine.spec,
+            numeric=numeric,
+            outcome=outcome,
+            columns=columns,
+            causes=histories.causes(engine.spec, scored, outcome, columns),
+        )
+
+
+def logged_side(log: LogBatch) -> Sided:
+    """A batch of the log with the numeric block that was served."""
+    batch = log.batch
+    mask = batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)
+    numeric = np.asarray(matrix(batch.column(NUMERIC), np.float32), np.float32)
+    return Sided(batch, mask, numeric)
+
+
+class _Histories:
+    """Why the fold of an event differs, told from the sequence numbers of its keys.
+
+    A key whose first event of the log has another number than the state that the log begins with
+    was handed over wrongly. A number that goes off later was counted up by an event that was
+    folded twice, or not by one that was dropped. Where all numbers agree, the values differ for
+    another reason.
+    """
+
+    def __init__(self, start: Resident) -> None:
+        self._start = start
+        self._known: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def causes(
+        self,
+        spec: Spec,
+        scored: pa.RecordBatch,
+        outcome: Outcome,
+        columns: npt.NDArray[np.bool_],
+    ) -> list[str | None]:
+        """A cause per scored row; None where the fold agrees."""
+        causes: list[str | None] = [None] * scored.num_rows
+        logged = np.asarray(matrix(scored.column(SEQUENCE), np.int64), np.int64)
+        if logged.shape != outcome.sequences.shape:
+            return [UNEXPLAINED] * scored.num_rows
+        for row in np.flatnonzero(columns.any(1)).tolist():
+            causes[row] = UNEXPLAINED
+        off = logged != outcome.sequences
+        rows = np.flatnonzero(off.any(1))
+        if not len(rows):
+            return causes
+        events = scored.select(event_schema(spec).names).take(pa.array(rows))
+        derived = derive(spec, events)
+        keys = {name: entity_keys(spec, name, derived) for name in spec.entities}
+        of = entities_of(spec)
+        names = numeric_names(spec)
+        for place, row in enumerate(rows.tolist()):
+            found = {
+                name: self._cause(
+                    name,
+                    int(keys[name][place]),
+                    int(logged[row, index]),
+                    int(outcome.sequences[row, index]),
+                )
+                for index, name in enumerate(spec.entities)
+                if off[row, index]
+            }
+            concerned = [of[names[i]] for i in np.flatnonzero(columns[row])]
+            explained = all(one & found.keys() for one in concerned)
+            causes[row] = next(iter(found.values())) if explained else UNEXPLAINED
+        return causes
+
+    def _cause(self, entity: str, key: int, logged: int, replayed: int) -> str:
+        known = self._known.get((entity, key))
+        delta = logged - replayed
+        if known is not None and known[1] == delta:
+            return known[0]
+        if known is None and replayed in (0, sequence_of(self._start.states[entity].get(key))):
+            cause = HAND_OFF
+        else:
+            cause = DUPLICATE if delta > (known[1] if known else 0) else MISSING
+        self._known[(entity, key)] = (cause, delta)
+        return cause

@@ -1,0 +1,67 @@
+"""A page in headless Chromium: how wide it is, and what sticks out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed: layout is not looked at"
+)
+_MEASURE = """<!doctype html><meta charset="utf-8"><body style="margin:0">
+<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>
+<pre id="told"></pre>
+<script>
+onload = () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const edge = page.documentElement.clientWidth;
+  const out = [...page.querySelectorAll("body *")]
+    .filter((one) => one.getBoundingClientRect().right > edge + 1)
+    .map((one) => one.tagName + ":" + one.textContent.trim().slice(0, 40));
+  document.querySelector("#told").textContent = "TOLD" + JSON.stringify({{
+    edge, scroll: page.documentElement.scrollWidth, out,
+    cards: page.querySelectorAll(".card").length,
+    drawn: [...page.querySelectorAll("svg")].map((one) => one.getBoundingClientRect().height),
+  }}) + "END";
+}};
+</script>"""
+
+
+def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
+    """What a browser makes of a page at a width in pixels: edge, scroll, out, cards, drawn."""
+    (folder / "page.html").write_text(page, "utf-8")
+    (folder / "frame.html").write_text(_MEASURE.format(width=width), "utf-8")
+    assert CHROMIUM is not None
+    dumped = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={folder / 'profile'}",
+            "--window-size=1600,1000",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            (folder / "frame.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    found = re.search(r"TOLD(\{.*\})END", dumped)
+    assert found is not None, dumped[-2000:]
+    told: dict[str, Any] = json.loads(
+        found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    )
+    return told
