@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import platform
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +46,7 @@ from pipelines.report import (
     render,
 )
 from pipelines.sources import open_source
+from pipelines.versions import library_versions
 from pipelines.workers import explain_os_error
 from scoring.bundle import Bundle, BundleParts, load_bundle, write_bundle
 from scoring.explanation import input_meanings
@@ -419,17 +419,6 @@ class _Night:
         notes = self._facts.get("notes", {})
         facts |= {k.replace("_", " "): v for k, v in notes.items() if not k.endswith("_us")}
         return facts | library_versions()
-
-
-def library_versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
-    from importlib.metadata import version
-
-    names = ("apache-beam", "tensorflow-transform", "tensorflow", "scikit-learn", "xgboost")
-    found = {name: version(name) for name in names if name != "xgboost"}
-    import xgboost
-
-    return {"python": platform.python_version(), **found, "xgboost": xgboost.__version__}
 
 
 def _trained(bundle: Bundle) -> TimeRange:
