@@ -15,13 +15,15 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 
 
-def test_the_stream_decides_what_a_backfill_computes(stream_house, server, tiny_spec, tmp_path):
+def test_the_stream_decides_what_a_backfill_computes(
+    stream_house, either_server, tiny_spec, tmp_path
+):
     folder, events, made = stream_house
     live = after_night(events)
-    publish(server, live, disorder=1, duplicates=0.05)
-    report = stream(request(folder, server, tmp_path / "state"))
+    publish(either_server, live, disorder=1, duplicates=0.05)
+    report = stream(request(folder, either_server, tmp_path / "state"))
     posts = {event["id"] for event in live if event["kind"] == "post"}
-    decisions = hear(server)
+    decisions = hear(either_server)
     assert {one["event_id"] for one in decisions} == posts
     assert len({one["decision_id"] for one in decisions}) == len(decisions)
     assert {one["bundle"] for one in decisions} == {made.bundle}
@@ -35,40 +37,42 @@ def test_the_stream_decides_what_a_backfill_computes(stream_house, server, tiny_
 
 
 def test_a_restart_goes_on_and_a_poison_message_harms_nobody(
-    stream_house, server, tiny_spec, tmp_path
+    stream_house, either_server, tiny_spec, tmp_path
 ):
     folder, events, _ = stream_house
     live = after_night(events)
     half = len(live) // 2
-    with TopicPublisher(EVENTS, server) as publisher:
+    with TopicPublisher(EVENTS, either_server) as publisher:
         publisher.publish([b"\xff", b"{", b"[]", b'{"id": "x", "at": "never", "kind": "post"}'])
-    publish(server, live[:half], disorder=1)
-    first = stream(request(folder, server, tmp_path / "state"))
+    publish(either_server, live[:half], disorder=1)
+    first = stream(request(folder, either_server, tmp_path / "state"))
     assert sum(n for name, n in first.counts.items() if name.startswith("dead")) == 4
-    publish(server, live[half:], disorder=1)
-    second = stream(request(folder, server, tmp_path / "state", from_night=None))
+    publish(either_server, live[half:], disorder=1)
+    second = stream(request(folder, either_server, tmp_path / "state", from_night=None))
     assert second.next_step > first.next_step
     online, offline = logged(tmp_path / "state", tiny_spec), backfilled(folder, tiny_spec)
     assert online.keys() == {event["id"] for event in live if event["kind"] == "post"}
     assert all(online[event][:2] == offline[event] for event in online)
 
 
-def test_a_night_is_not_started_over_a_scorers_own_state(stream_house, server, tmp_path):
+def test_a_night_is_not_started_over_a_scorers_own_state(stream_house, either_server, tmp_path):
     folder, _, _ = stream_house
-    stream(request(folder, server, tmp_path / "state"))
-    publish(server, after_night(stream_house[1])[:50], disorder=1)
-    stream(request(folder, server, tmp_path / "state", from_night=None))
+    stream(request(folder, either_server, tmp_path / "state"))
+    publish(either_server, after_night(stream_house[1])[:50], disorder=1)
+    stream(request(folder, either_server, tmp_path / "state", from_night=None))
     with pytest.raises(StateError, match="holds a scorer's own state"):
-        stream(request(folder, server, tmp_path / "state"))
+        stream(request(folder, either_server, tmp_path / "state"))
 
 
-def test_a_swap_in_the_middle_is_followed_and_told(stream_house, server, tiny_spec, tmp_path):
+def test_a_swap_in_the_middle_is_followed_and_told(
+    stream_house, either_server, tiny_spec, tmp_path
+):
     folder, events, made = stream_house
     live = after_night(events)
     store = Store(folder / "house" / "bundles")
     half = len(live) // 2
-    publish(server, live[:half], disorder=1)
-    stream(request(folder, server, tmp_path / "state"))
+    publish(either_server, live[:half], disorder=1)
+    stream(request(folder, either_server, tmp_path / "state"))
     other = CONFIG.replace("rounds: 20", "rounds: 7")
     later = nightly(
         NightlyRequest(
@@ -80,8 +84,8 @@ def test_a_swap_in_the_middle_is_followed_and_told(stream_house, server, tiny_sp
         )
     )
     try:
-        publish(server, live[half:], disorder=1)
-        stream(request(folder, server, tmp_path / "state", from_night=None))
-        assert {one["bundle"] for one in hear(server)} == {made.bundle, later.bundle}
+        publish(either_server, live[half:], disorder=1)
+        stream(request(folder, either_server, tmp_path / "state", from_night=None))
+        assert {one["bundle"] for one in hear(either_server)} == {made.bundle, later.bundle}
     finally:
         store.rollback()
