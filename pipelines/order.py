@@ -108,9 +108,15 @@ class _Chunk:
 
 
 class DisorderBuffer:
-    """Events between arrival and fold; one thread at a time may use it."""
+    """Events between arrival and fold; one thread at a time may use it.
 
-    def __init__(self, settings: OrderSettings) -> None:
+    Args:
+      settings: how long to wait, and how much to hold.
+      frontier: (event time, event id) of the last event in total order that was given out before,
+        by an earlier process; what belongs before it is late.
+    """
+
+    def __init__(self, settings: OrderSettings, frontier: tuple[int, bytes] | None = None) -> None:
         self._settings = settings
         self._held: list[_Chunk] = []
         self._late: list[_Chunk] = []
@@ -120,7 +126,7 @@ class DisorderBuffer:
         self._watermark: int | None = None
         self._latest: int | None = None  # event time
         self._arrived_us: int | None = None  # clock
-        self._frontier: tuple[int, bytes] | None = None  # last one collected
+        self._frontier = frontier  # last one collected
 
     def __len__(self) -> int:
         """Events held, ready ones included."""

@@ -47,13 +47,25 @@ __all__ = [
 _INTAKES: weakref.WeakValueDictionary[int, Intake] = weakref.WeakValueDictionary()
 
 
-def open_intake(settings: SourceSettings, decode: Decode, first_sequence: int = 0) -> Intake:
+def open_intake(
+    settings: SourceSettings,
+    decode: Decode,
+    first_sequence: int = 0,
+    frontier: tuple[int, bytes] | None = None,
+) -> Intake:
     """Connects to the subscription; close the intake at the end.
+
+    Args:
+      settings: what is read, and how.
+      decode: of payloads.
+      first_sequence: the number of the first micro-batch.
+      frontier: as `pipelines.order.DisorderBuffer`.
 
     Raises:
       InputError: there are no credentials. A subscription that cannot be read raises on reading.
     """
-    return Intake(settings, decode, Puller(settings.pull()), first_sequence=first_sequence)
+    puller = Puller(settings.pull())
+    return Intake(settings, decode, puller, first_sequence=first_sequence, frontier=frontier)
 
 
 class ReadMicroBatches(beam.PTransform):

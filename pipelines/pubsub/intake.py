@@ -172,6 +172,7 @@ class Intake:
       messages: the client.
       clocks: for tests.
       first_sequence: the number of the first micro-batch.
+      frontier: as `DisorderBuffer`.
 
     Attributes:
       number: names the intake in this process.
@@ -185,12 +186,13 @@ class Intake:
         messages: Messages,
         clocks: Clocks | None = None,
         first_sequence: int = 0,
+        frontier: tuple[int, bytes] | None = None,
     ) -> None:
         self.settings = settings
         self._decode = decode
         self._messages = messages
         self._clocks = clocks or Clocks()
-        self._buffer = DisorderBuffer(settings.order())
+        self._buffer = DisorderBuffer(settings.order(), frontier)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged

@@ -37,10 +37,22 @@ class Resident:
     """What a scorer remembers: velocity state per entity, and the ids seen lately.
 
     A key's state is immutable bytes, so a shallow copy of a `ShardState` is a snapshot.
+
+    Attributes:
+      states: per entity.
+      recent: for duplicates.
+      frontier: (event time, event id) up to which events were folded in total order; what belongs
+        before it and comes after a restart is late. None: nothing was folded.
     """
 
     states: Mapping[str, ShardState]
     recent: RecentIds
+    frontier: tuple[int, bytes] | None = None
+
+    def copy(self) -> Resident:
+        """A snapshot, for another thread."""
+        states = {entity: state.copy() for entity, state in self.states.items()}
+        return Resident(states, self.recent.copy(), self.frontier)
 
     @classmethod
     def empty(cls, spec: Spec) -> Resident:
@@ -123,6 +135,8 @@ class Engine:
         duplicates = int(len(keep) - keep.sum())
         if duplicates:
             batch, late = batch.filter(pa.array(keep)), late[keep]
+        if batch.num_rows:
+            self._advance(batch)
         derived = derive(self.spec, batch)
         mask = scored_mask(self.spec, batch)
         queried = np.flatnonzero(mask)
@@ -157,6 +171,13 @@ class Engine:
             bundle=self._scorer.bundle.fingerprint if self._scorer else "",
             duplicates=duplicates,
         )
+
+    def _advance(self, batch: pa.RecordBatch) -> None:
+        time = batch.column(EVENT_TIME).to_numpy()[-1]  # late ones come first: it is the furthest
+        place = (int(time), batch.column(EVENT_ID)[-1].as_py().encode())
+        before = self.resident.frontier
+        if before is None or place > before:
+            self.resident = dataclasses.replace(self.resident, frontier=place)
 
 
 def check_fits(now: Spec, wanted: Spec) -> None:

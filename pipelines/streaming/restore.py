@@ -19,7 +19,7 @@ from configs.fingerprint import state_fingerprint
 from configs.schema import Spec
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.stage import read_arrow
-from pipelines.layout import Layout
+from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.streaming.engine import DECISION, LATE, Engine, Resident
 from pipelines.streaming.journal import Journal, list_snapshots
 from transforms.decode import event_schema
@@ -101,7 +101,7 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
             whole.merge(ShardState.from_table(read_arrow(path), plan))
         states[entity] = whole
     recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
-    return Resident(states, recent)
+    return Resident(states, recent, (day_us(day) + DAY_US, b""))
 
 
 def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes]:
@@ -113,6 +113,9 @@ def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes
     files[RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
+    if resident.frontier is not None:
+        time, event_id = resident.frontier
+        manifest["frontier"] = [time, event_id.decode()]
     files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
     return files
 
@@ -133,7 +136,9 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
             )
         states[entity] = ShardState.from_table(read_arrow(path), make_plan(spec, entity))
     recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
-    return Resident(states, recent)
+    frontier = json.loads((folder / MANIFEST).read_text()).get("frontier")
+    place = (int(frontier[0]), str(frontier[1]).encode()) if frontier else None
+    return Resident(states, recent, place)
 
 
 def _arrow_bytes(table: pa.Table) -> bytes:

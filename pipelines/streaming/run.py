@@ -140,7 +140,8 @@ class ScoreMicroBatch(beam.DoFn):
 
 def _run(request: StreamRequest, spec: Spec, service: Service, stopped: threading.Event) -> int:
     settings = dataclasses.replace(request.source, disorder_us=spec.events.disorder_us)
-    intake = open_intake(settings, _decoder(spec, _begin_us(request)))
+    frontier = service.engine.resident.frontier
+    intake = open_intake(settings, _decoder(spec, _begin_us(request)), frontier=frontier)
     number = intake.number
     _SERVICES[number] = service
     if request.metrics_port is not None:

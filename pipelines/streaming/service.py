@@ -124,11 +124,7 @@ class Service:
         if self._snapshot is not None and self._snapshot.is_alive():
             return
         self._snapshot_at = self._step + self._settings.snapshot_steps
-        resident = self.engine.resident
-        copied = Resident(
-            {entity: state.copy() for entity, state in resident.states.items()},
-            resident.recent.copy(),
-        )
+        copied = self.engine.resident.copy()
         self._snapshot = threading.Thread(
             target=self._write_snapshot, args=(copied, self._step - 1), daemon=True
         )
