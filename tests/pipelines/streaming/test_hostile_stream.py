@@ -173,4 +173,5 @@ def test_a_million_in_flat_memory(chat_house, server, tmp_path, capsys):
     with capsys.disabled():
         print(f"\nKiB at most: {peaks[:: max(1, len(peaks) // 20)]}", dict(report.counts))
         print(collections.Counter(due.values()).most_common(3))
-    assert peaks[-1] - peaks[len(peaks) // 3] < 96 * 1024  # KiB
+    # KiB; this process keeps the reasons due as well, of 270,000 records in these two thirds
+    assert peaks[-1] - peaks[len(peaks) // 3] < 96 * 1024
