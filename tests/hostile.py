@@ -4,6 +4,7 @@
 looks odd and is fine: those must come through. The stream's tests publish the same records.
 """
 
+import datetime as dt
 import json
 import random
 
@@ -12,11 +13,11 @@ from transforms.dead_letter import Reason
 NOW_US = 1_767_225_600_000_000  # 2026-01-01
 
 
-def fine_event(number):
+def fine_event(number, step_us=1):
     """A message as the config wants it."""
     return {
         "event_id": f"m{number:08d}",
-        "sent_at": NOW_US + number,
+        "sent_at": NOW_US + number * step_us,
         "kind": "message",
         "author_id": f"u{number % 97}",
         "channel_id": f"c{number % 7}",
@@ -77,6 +78,15 @@ def _nested(rng, event):
 def _noise(rng, event):
     del event
     return b"\xfe" + rng.randbytes(rng.randrange(60))
+
+
+def _elsewhere(rng, event):
+    """The same moment in another zone, with more digits than are kept."""
+    del rng
+    zone = dt.timezone(dt.timedelta(hours=5, minutes=30))
+    moment = dt.datetime.fromtimestamp(0, zone) + dt.timedelta(microseconds=event["sent_at"])
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S.%f789+05:30")
+    return json.dumps(event | {"sent_at": text}).encode()
 
 
 _SURROGATES = (rb"\ud800", rb"\udc00", rb"\udbff\ud800", rb"a\ud83d", rb"\ude00\ud83d")
@@ -166,17 +176,20 @@ HOSTILE = (
     (None, _with(recipients=17.0)),
     (None, _with(account_age=7)),
     (None, _with(event_id=-5)),
-    (None, _with(sent_at="2026-01-01T10:00:00.123456789+05:30")),
-    (None, _with(sent_at=str(NOW_US))),
+    (None, _elsewhere),
+    (None, lambda rng, event: json.dumps(event | {"sent_at": str(event["sent_at"])}).encode()),
     (None, lambda rng, event: b" \r\n" + json.dumps(event, indent=2).encode() + b"\t\n"),
 )
 
 
-def hostile_records(count, seed=0):
-    """(reason or None, record) pairs; half of the records are as they should be."""
+def hostile_records(count, seed=0, step_us=1):
+    """(reason or None, record) pairs; half of the records are as they should be.
+
+    Events are `step_us` apart.
+    """
     rng = random.Random(seed)
     for number in range(count):
-        event = fine_event(number)
+        event = fine_event(number, step_us)
         if rng.random() < 0.5:
             yield None, json.dumps(event).encode()
             continue

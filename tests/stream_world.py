@@ -1,5 +1,6 @@
 """Helpers of the streaming tests: topics, publishing, listening, reading the log."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -7,17 +8,36 @@ import random
 
 import numpy as np
 import polars as pl
+from google.api_core.exceptions import NotFound
+from google.pubsub_v1 import PublisherClient, SubscriberClient
 
+from pipelines.pubsub import connect
+from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.journal import Journal
-from pipelines.streaming.run import StreamRequest
+from pipelines.streaming.run import StreamRequest, stream
 from pipelines.unbounded import SourceSettings
 from transforms.inputs import numeric_names
 
 NIGHT = dt.date(2026, 3, 8)
 EVENTS, SUBSCRIPTION = "projects/p/topics/events", "projects/p/subscriptions/events"
 DECISIONS, HEARD = "projects/p/topics/decisions", "projects/p/subscriptions/heard"
+
+
+def set_up_topics(endpoint):
+    """The topics and subscriptions of these tests, made anew where they are there."""
+    publisher = PublisherClient(transport=connect.publisher_transport(endpoint))
+    subscriber = SubscriberClient(transport=connect.subscriber_transport(endpoint))
+    for topic, subscription in ((EVENTS, SUBSCRIPTION), (DECISIONS, HEARD)):
+        with contextlib.suppress(NotFound):
+            subscriber.delete_subscription(subscription=subscription)
+        with contextlib.suppress(NotFound):
+            publisher.delete_topic(topic=topic)
+        ensure_topic(topic, endpoint)
+        ensure_subscription(subscription, topic, endpoint=endpoint)
+    publisher.transport.close()
+    subscriber.transport.close()
 
 
 def publish(endpoint, events, disorder=200, duplicates=0.0, seed=5):
@@ -85,3 +105,8 @@ def backfilled(folder, spec):
 
 def after_night(events):
     return [event for event in events if event["at"] >= "2026-03-09"]
+
+
+def serve(asked):
+    """A scorer, as what a process of its own does."""
+    stream(asked)

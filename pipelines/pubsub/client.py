@@ -35,6 +35,7 @@ _BACKOFF_S = (0.1, 30.0)
 _STEADY_S = 10.0  # a stream that lived so long breaks off for the first time
 _SERVER_MARGIN = 1.1  # the server's limits lie above ours, so that ours are the ones that hold
 _CLOSE_S = 10.0
+_GRACE_S = 2.0  # for the server to end a stream
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Puller:
         self._bytes = 0
         self._acks: list[str] = []
         self._call: Any = None
+        self._outbox: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False ends the stream
         self._ready = False  # the channel
         self._closed = False
         self._fatal: InputError | None = None
@@ -146,13 +148,19 @@ class Puller:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Sends what acks there are, gives everything else back, and ends the threads."""
+        """Sends what acks there are, gives everything else back, and ends the threads.
+
+        The stream is ended from our side, and the server's end awaited: into one that is only
+        cancelled, Google's emulator goes on delivering, and what it puts there waits for the lease.
+        """
         with self._changed:
             if self._closed:
                 return
             self._closed = True
             call = self._call
             self._changed.notify_all()
+        self._outbox.put(False)
+        self._threads[0].join(_GRACE_S)
         if call is not None:
             call.cancel()
         for thread in self._threads:
@@ -191,7 +199,7 @@ class Puller:
             self._back_off(error, failures)
 
     def _stream(self) -> None:
-        outbox: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        outbox = self._outbox = queue.SimpleQueue()
         settings = self.settings
         call = self._transport.streaming_pull(
             _requests(settings, outbox),
@@ -263,6 +271,7 @@ class Puller:
                 closed = self._closed
             sent = self._send_acks() and self._extend()
             if closed:
+                self._threads[0].join(_CLOSE_S)  # what it still reads is given back too
                 self._return_all()
                 return
             failures = 0 if sent else failures + 1

@@ -172,6 +172,7 @@ class Intake:
       messages: the client.
       clocks: for tests.
       first_sequence: the number of the first micro-batch.
+      frontier: as `DisorderBuffer`.
 
     Attributes:
       number: names the intake in this process.

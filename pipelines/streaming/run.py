@@ -225,13 +225,13 @@ def _start(
             begin = day_us(request.from_night) + DAY_US - spec.events.disorder_us
             seek_to_time(request.source.subscription, begin, request.source.endpoint)
     files = snapshot_files(spec, resident, -1)
-    save_snapshot(request.state, -1, files)
     night = str(request.from_night) if request.from_night else None
     files |= {ORIGIN: json.dumps({"night": night}).encode()}
     for name, data in files.items():  # what parity replays from, for as long as the log lasts
         path = request.state / "start" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
+    save_snapshot(request.state, -1, files)  # last: once it is there, a restart goes on from it
     return resident, 0, (), origin
 
 

@@ -13,7 +13,7 @@ import functools
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -51,11 +51,14 @@ class ServiceSettings:
       snapshot_steps: a snapshot is begun after so many steps.
       swap_poll_s: how often the store is asked which bundle serves.
       keep_log_days: of the newest days, for parity.
+      remember_s: an id is remembered for so long after it was folded, beyond the horizon of event
+        time; more than a lease.
     """
 
     snapshot_steps: int = 2000
     swap_poll_s: float = 1.0
     keep_log_days: int = 7
+    remember_s: float = 90.0
 
 
 class Service:
@@ -90,6 +93,7 @@ class Service:
         self._settings = settings or ServiceSettings()
         self._stopping = stopping
         self._sequence = -1
+        self._folded: deque[tuple[float, int]] = deque()  # (clock, event time that was reached)
         self._unpublished: list[tuple[int, list[bytes]]] = []
         self._snapshot_at = next_step + self._settings.snapshot_steps
         self._snapshot: threading.Thread | None = None
@@ -162,8 +166,20 @@ class Service:
         self.counts["decisions"] += len(messages)
         if outcome.scored is not None:
             self.counts.update(f"action {name}" for name in outcome.scored.actions())
-        if micro.watermark_us is not None:
-            self.engine.resident.recent.watermark(micro.watermark_us)
+        self._forget_ids()
+
+    def _forget_ids(self) -> None:
+        """Lets ids go by what was folded a while ago.
+
+        Not by the intake's watermark, which runs ahead of what is folded: a second copy may be in
+        the next micro-batch. And not at once: a message that was folded and not acknowledged
+        comes again when its lease ends, and in a backlog event time passes faster than the clock.
+        """
+        now, frontier = time.monotonic(), self.engine.resident.frontier
+        if frontier is not None and (not self._folded or now - self._folded[-1][0] >= 1.0):
+            self._folded.append((now, frontier[0]))
+        while self._folded and now - self._folded[0][0] > self._settings.remember_s:
+            self.engine.resident.recent.watermark(self._folded.popleft()[1])
 
     def _publish(self) -> None:
         while self._unpublished:

@@ -5,13 +5,13 @@ import json
 
 import pytest
 from backfill_world import CONFIG, make_events
-from stream_world import DECISIONS, EVENTS, HEARD, NIGHT, SUBSCRIPTION
+from pubsub_world import NO_EMULATOR, emulator_command, running_emulator
+from stream_world import NIGHT, set_up_topics
 
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.layout import Days
 from pipelines.nightly import NightlyRequest, nightly
-from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.server import running_server
 from transforms.catalog import CATALOG
 
@@ -45,9 +45,35 @@ def stream_house(tmp_path_factory, tiny_spec):
 @pytest.fixture
 def server():
     with running_server() as running:
-        endpoint = running.endpoint
-        ensure_topic(EVENTS, endpoint)
-        ensure_topic(DECISIONS, endpoint)
-        ensure_subscription(SUBSCRIPTION, EVENTS, endpoint=endpoint)
-        ensure_subscription(HEARD, DECISIONS, endpoint=endpoint)
+        set_up_topics(running.endpoint)
+        yield running.endpoint
+
+
+@pytest.fixture(scope="session")
+def lockstep_server():
+    with running_server() as running:
+        yield running.endpoint
+
+
+@pytest.fixture(scope="session")
+def google_emulator():
+    """Endpoint of Google's emulator, in its own process, where its jar and Java are."""
+    command = emulator_command()
+    if command is None:
+        pytest.skip(NO_EMULATOR)
+    with running_emulator(command) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(params=["lockstep", "google"])
+def endpoint(request):
+    """Our server, then Google's emulator; both may hold other tests' topics."""
+    name = "lockstep_server" if request.param == "lockstep" else "google_emulator"
+    return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def either_server(endpoint):
+    """Each of both servers, with empty topics."""
+    set_up_topics(endpoint)
+    return endpoint

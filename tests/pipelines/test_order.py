@@ -77,6 +77,12 @@ def test_a_tie_is_late_only_where_it_belongs_before_what_went() -> None:
     assert take(buffer) == ["1a!", "1n"]
 
 
+def test_what_an_earlier_process_gave_out_makes_earlier_events_late() -> None:
+    buffer = DisorderBuffer(SETTINGS, frontier=(9, b"m"))
+    add(buffer, (3, "x"), (9, "a"), (9, "n"), (20, "y"))
+    assert take(buffer) == ["3x!", "9a!", "9n"]
+
+
 def test_idle_time_moves_the_watermark_after_a_while() -> None:
     buffer = DisorderBuffer(SETTINGS)
     add(buffer, (100, "a"), now=1000)
