@@ -23,7 +23,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import Days
-from pipelines.streaming.engine import BUNDLE, LATE, SCORE, Resident
+from pipelines.streaming.engine import BUNDLE, LATE, SCORE, Resident, expired_before
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
 
@@ -88,7 +88,7 @@ class Base:
 
 @dataclasses.dataclass(frozen=True)
 class LogBatch:
-    """Logged events of one bundle, in fold order.
+    """Logged events of one bundle, in fold order; keys were expired before the first one at most.
 
     Attributes:
       batch: `engine.log_batch` of some steps.
@@ -156,7 +156,9 @@ def logged_batches(
         if span.end_us is not None and clocks[0] >= span.end_us:
             break
         name = step.batch.column(BUNDLE)[0].as_py()
-        if held and (name != bundle or rows >= most or step.batch.schema != held[0].schema):
+        expired = expired_before(step.batch) is not None
+        other = name != bundle or expired or step.batch.schema != held[0].schema if held else False
+        if held and (other or rows >= most):
             yield LogBatch(_one(held), bundle, np.concatenate(inside))
             held, inside, rows = [], [], 0
         bundle = name

@@ -33,6 +33,7 @@ from pipelines.streaming.engine import (
     Engine,
     Outcome,
     Resident,
+    expired_before,
 )
 from scoring.scorer import Scorer
 from transforms.decode import event_schema
@@ -93,6 +94,9 @@ def replay(
         if scorer_of is not None and log.bundle != bundle:
             engine.swap(scorer_of(log.bundle))
             bundle = log.bundle
+        expired = expired_before(log.batch)
+        if expired is not None:
+            engine.expire(expired)
         late = log.batch.column(LATE).to_numpy(zero_copy_only=False)
         outcome = engine.step(
             log.batch.select(event_schema(engine.spec).names), late, accepted=True

@@ -31,6 +31,7 @@ from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, mak
 LATE, SCORED = "lockstep_late", "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
+EXPIRED = "expired"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +117,15 @@ class Engine:
         self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
         self._scorer = scorer
 
+    def expire(self, now_us: int) -> None:
+        """Frees the state of keys that were silent for longer than their retention at `now_us`.
+
+        The fold takes such a state for empty anyway, but for events that are later than that; so
+        the moment is logged (`EXPIRED`), and a replay frees the same.
+        """
+        for state in self.resident.states.values():
+            state.expire(now_us)
+
     def step(
         self, batch: pa.RecordBatch, late: npt.NDArray[np.bool_], accepted: bool = False
     ) -> Outcome:
@@ -197,7 +207,9 @@ def check_fits(now: Spec, wanted: Spec) -> None:
             )
 
 
-def log_batch(outcome: Outcome, step: int, decisions: list[bytes]) -> pa.RecordBatch:
+def log_batch(
+    outcome: Outcome, step: int, decisions: list[bytes], expired: int | None = None
+) -> pa.RecordBatch:
     """An outcome as one Arrow batch for the journal: all that replay and parity need.
 
     One row per accepted event, in fold order. Columns of what was scored are null where the event
@@ -208,12 +220,14 @@ def log_batch(outcome: Outcome, step: int, decisions: list[bytes]) -> pa.RecordB
       outcome: of the step.
       step: the number of the micro-batch; the same in every row.
       decisions: one message per scored event (`decisions.encode_decisions`).
+      expired: `Engine.expire` was called with this since the step before; None: it was not.
     """
     events = outcome.events
     mask = events.column(SCORED).to_numpy(zero_copy_only=False)
     count, scored = len(mask), outcome.scored
     columns: dict[str, Any] = {name: events.column(i) for i, name in enumerate(events.schema.names)}
     columns[STEP] = pa.array(np.full(count, step, np.int64))
+    columns[EXPIRED] = pa.array([expired] * count, pa.int64())
     columns[BUNDLE] = pa.array([outcome.bundle] * count, pa.string())
     columns[NUMERIC] = spread(outcome.numeric, mask)
     columns[SEQUENCE] = spread(outcome.sequences, mask)
@@ -227,6 +241,14 @@ def log_batch(outcome: Outcome, step: int, decisions: list[bytes]) -> pa.RecordB
     for name, array in values.items():
         columns[name] = _spread_values(array, mask & (scored is not None))
     return pa.RecordBatch.from_pydict(columns)
+
+
+def expired_before(batch: pa.RecordBatch) -> int | None:
+    """What `Engine.expire` was called with before a logged step; None: it was not."""
+    if EXPIRED not in batch.schema.names:
+        return None  # of a log from before there was expiry
+    expired: int | None = batch.column(EXPIRED)[0].as_py()
+    return expired
 
 
 def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArray:

@@ -6,12 +6,16 @@ asked for, so the scorer's loop pays nothing. No metric has a label that names a
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from pipelines.layout import day_us
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -72,11 +76,31 @@ class ScorerMetrics:
         for entity, state in self._service.engine.resident.states.items():
             keys.add_metric([entity], len(state))
         yield keys
+        size = GaugeMetricFamily("lockstep_state_bytes", "Packed state.", labels=["entity"])
+        for entity, state in self._service.engine.resident.states.items():
+            size.add_metric([entity], state.nbytes)
+        yield size
+        scorer = self._service.engine.scorer
+        if scorer is not None:
+            age = time.time() - _night_s(scorer.bundle.provenance)
+            yield _gauge("bundle_age_seconds", "Since the night that made the bundle.", age)
+            info = GaugeMetricFamily("lockstep_bundle", "The bundle.", labels=["fingerprint"])
+            info.add_metric([scorer.bundle.fingerprint], 1)
+            yield info
         yield _gauge("next_step", "Number of the next logged step.", self._service.next_step)
         for stage, seconds in self._service.seconds.items():
             yield CounterMetricFamily(
                 f"lockstep_{stage}_seconds", f"Time spent: {stage}.", value=seconds
             )
+
+
+def _night_s(provenance: Mapping[str, Any]) -> float:
+    """Midnight UTC of the night that a bundle is of, in seconds; NaN where it does not tell."""
+    try:
+        night = dt.date.fromisoformat(str(provenance["as_of"]))
+    except (KeyError, ValueError):
+        return math.nan
+    return day_us(night) / 1e6
 
 
 def serve_metrics(collector: ScorerMetrics, port: int) -> None:

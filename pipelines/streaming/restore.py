@@ -20,7 +20,7 @@ from configs.schema import Spec
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.stage import read_arrow
 from pipelines.layout import DAY_US, Layout, day_us
-from pipelines.streaming.engine import DECISION, LATE, Engine, Resident
+from pipelines.streaming.engine import DECISION, LATE, Engine, Resident, expired_before
 from pipelines.streaming.journal import Journal, list_snapshots
 from transforms.decode import event_schema
 from transforms.duplicates import RecentIds
@@ -67,6 +67,9 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
             kept = logged.batch.column(DECISION).drop_null().to_pylist()
             unpublished.append((logged.number, tuple(kept)))
         if logged.number > step:
+            expired = expired_before(logged.batch)
+            if expired is not None:
+                engine.expire(expired)
             late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
             engine.step(logged.batch.select(columns), late, accepted=True)
             last = logged.number

@@ -94,6 +94,8 @@ class Service:
         self._stopping = stopping
         self._sequence = -1
         self._folded: deque[tuple[float, int]] = deque()  # (clock, event time that was reached)
+        self._expire_us: int | None = None  # to be done before the next step
+        self._expired_us: int | None = None  # done, and to be logged with the next step
         self._unpublished: list[tuple[int, list[bytes]]] = []
         self._snapshot_at = next_step + self._settings.snapshot_steps
         self._snapshot: threading.Thread | None = None
@@ -130,6 +132,8 @@ class Service:
             return
         self._snapshot_at = self._step + self._settings.snapshot_steps
         copied = self.engine.resident.copy()
+        if copied.frontier is not None:
+            self._expire_us = copied.frontier[0]
         self._snapshot = threading.Thread(
             target=self._write_snapshot, args=(copied, self._step - 1), daemon=True
         )
@@ -147,6 +151,9 @@ class Service:
             self._bury(micro.dead)
         if micro.batch.num_rows == 0:
             return
+        if self._expire_us is not None:
+            self.engine.expire(self._expire_us)
+            self._expire_us, self._expired_us = None, self._expire_us
         started = time.perf_counter()
         outcome = self.engine.step(micro.batch, micro.late)
         self.seconds["score"] += time.perf_counter() - started
@@ -155,11 +162,12 @@ class Service:
         if outcome.events.num_rows == 0:
             return
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
-        batch = log_batch(outcome, self._step, messages)
+        batch = log_batch(outcome, self._step, messages, self._expired_us)
         day = day_of(int(batch.column("event_time")[0].as_py()))
         started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
         self.seconds["log"] += time.perf_counter() - started
+        self._expired_us = None
         self._unpublished.append((self._step, messages))
         self._step += 1
         self.counts["events"] += batch.num_rows

@@ -42,7 +42,7 @@ class ShardState:
     @property
     def nbytes(self) -> int:
         """Bytes of packed state."""
-        return sum(map(len, self._states.values()))
+        return sum(map(len, list(self._states.values())))  # a copy: a fold may go on meanwhile
 
     def get(self, key: int) -> bytes:
         """A key's packed bytes; empty if there is none."""
