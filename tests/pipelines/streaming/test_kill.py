@@ -4,7 +4,6 @@ import dataclasses
 import multiprocessing
 import random
 import signal
-import threading
 import time
 
 import pytest
@@ -32,38 +31,31 @@ def start(asked):
 def kill_and_check(stream_house, server, tiny_spec, state, kills):
     """Starts and kills a scorer while events arrive, lets the last one finish, and counts."""
     folder, events, _ = stream_house
-    live, rng, over = after_night(events), random.Random(kills), threading.Event()
-    pieces = [live[i : i + PIECE] for i in range(0, len(live), PIECE)]
-    pause_s = kills * LONGEST_LIFE_S / 2 / len(pieces)
+    live, rng = after_night(events), random.Random(kills)
 
-    def produce():
-        for piece in pieces:
-            publish(server, piece, disorder=1, duplicates=0.1)
-            over.wait(pause_s)
+    def produce(first, last):
+        publish(
+            server, live[round(first) : round(last)], disorder=1, duplicates=0.1, seed=round(first)
+        )
 
     asked = request(folder, server, state, settings=ServiceSettings(snapshot_steps=3))
     source = dataclasses.replace(asked.source, batch_events=PIECE, lease_s=10, end_after_idle_s=14)
     asked = dataclasses.replace(asked, source=source)
-    producer = threading.Thread(target=produce)
-    producer.start()
-    killed, decided_by = 0, set()
-    try:
-        while killed < kills:
-            process = start(asked)
-            if killed % 2:  # while it works, however long it took to start
-                wait_for_more(state, process)
-            process.join(rng.random() * (1.0 if killed % 2 else LONGEST_LIFE_S))
-            assert process.exitcode is None, "it ended by itself"
-            process.kill()
-            process.join()
-            assert process.exitcode == -signal.SIGKILL
-            killed += 1
-            decided_by.add(steps_logged(state))
-            if len(list((state / "snapshots").glob("step-0*"))):
-                asked = dataclasses.replace(asked, from_night=None)
-    finally:
-        over.set()
-        producer.join()
+    decided_by, share = set(), len(live) / kills  # every scorer finds something new to do
+    for number in range(kills):
+        produce(share * number, share * (number + 0.5))
+        process = start(asked)
+        produce(share * (number + 0.5), share * (number + 1))
+        if number % 2:  # while it works, however long it took to start
+            wait_for_more(state, process)
+        process.join(rng.random() * (1.0 if number % 2 else LONGEST_LIFE_S))
+        assert process.exitcode is None, "it ended by itself"
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        decided_by.add(steps_logged(state))
+        if list((state / "snapshots").glob("step-0*")):
+            asked = dataclasses.replace(asked, from_night=None)
     assert len(decided_by) > kills // 4, "too few of the killed scorers had got anywhere"
     process = start(asked)
     process.join(300)
