@@ -8,12 +8,23 @@ import time
 
 import pytest
 from backfill_world import CONFIG
-from stream_world import EVENTS, NIGHT, after_night, backfilled, hear, logged, publish, request
+from stream_world import (
+    EVENTS,
+    NIGHT,
+    SUBSCRIPTION,
+    after_night,
+    backfilled,
+    hear,
+    logged,
+    publish,
+    request,
+)
 
 from configs.errors import StateError
 from configs.loader import loads
 from pipelines.nightly import NightlyRequest, nightly
 from pipelines.parity import check_ideal, check_served
+from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.run import stream
 from scoring.store import Store
@@ -161,3 +172,24 @@ def test_bursts_late_ones_and_idle_times_are_told_and_explained(
     ideal = check_ideal(tmp_path / "state", made.folder.parent)
     ideal.require()
     assert set(ideal.by_cause) == {"late"}
+
+
+def test_sought_back_to_the_night_nothing_is_missed_or_folded_twice(
+    stream_house, server, tiny_spec, tmp_path
+):
+    """Everything was read and acknowledged before; the seek brings it back, old events included."""
+    folder, events, _ = stream_house
+    publish(server, events, disorder=1)
+    puller = Puller(PullSettings(SUBSCRIPTION, server, 100_000, 1 << 28, 60))
+    try:
+        while batch := puller.take(20_000, 2.0):
+            puller.acknowledge([message.ack_id for message in batch])
+    finally:
+        puller.close()
+    report = stream(request(folder, server, tmp_path / "state", seek=True))
+    assert report.counts["duplicates"] > 0, "the night's last events came again, and were known"
+    posts = {event["id"] for event in after_night(events) if event["kind"] == "post"}
+    assert {one["event_id"] for one in hear(server)} == posts
+    online, offline = logged(tmp_path / "state", tiny_spec), backfilled(folder, tiny_spec)
+    assert online.keys() == posts
+    assert all(online[event][:2] == offline[event] for event in online)

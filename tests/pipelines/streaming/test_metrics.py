@@ -1,0 +1,112 @@
+"""The metrics endpoint: off unless asked for, on loopback, every figure, and nobody's name."""
+
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from stream_world import EVENTS, after_night, publish, request
+
+from pipelines.pubsub.publisher import TopicPublisher
+from pipelines.streaming.run import StreamRequest, stream
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scrape(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def values(text):
+    """Sample name and labels -> value."""
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_they_are_off_unless_asked_for():
+    assert StreamRequest.__dataclass_fields__["metrics_port"].default is None
+
+
+@pytest.mark.slow
+def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
+    folder, events, made = stream_house
+    live, port, seen = after_night(events), free_port(), []
+    with TopicPublisher(EVENTS, server) as publisher:
+        publisher.publish([b"\xff", b"{"])
+    publish(server, live, disorder=1, duplicates=0.1)
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.1):
+            try:
+                seen.append(scrape(port))
+            except OSError:
+                time.sleep(0.1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        report = stream(request(folder, server, tmp_path / "state", metrics_port=port))
+    finally:
+        time.sleep(0.5)
+        over.set()
+        watcher.join()
+    found = values(seen[-1])
+    counts = report.counts
+    posts = [event for event in live if event["kind"] == "post"]
+    assert found["lockstep_events_total",] == counts["events"] == len(live)
+    assert found["lockstep_decisions_total",] == len(posts)
+    assert found["lockstep_duplicates_total",] == counts["duplicates"] > 0
+    assert found["lockstep_late_total",] == counts["late"]
+    by_action = {name[1]: n for name, n in found.items() if name[0] == "lockstep_actions_total"}
+    assert sum(by_action.values()) == len(posts)
+    dead = {name[1]: n for name, n in found.items() if name[0] == "lockstep_dead_letters_total"}
+    assert dead == {"not_utf8": 1, "not_json": 1}
+    for name in ("buffer_events", "unacknowledged", "watermark_lag_seconds", "next_step"):
+        assert (f"lockstep_{name}",) in found
+    for stage in ("score", "log", "publish"):
+        assert found[f"lockstep_{stage}_seconds_total",] > 0
+    assert all(found["lockstep_keys", entity] > 0 for entity in made_entities(found))
+    assert all(found["lockstep_state_bytes", entity] > 0 for entity in made_entities(found))
+    assert found["lockstep_bundle", made.bundle] == 1
+    assert found["lockstep_bundle_age_seconds",] > 0
+    people = {event["who"] for event in live if event.get("who")}
+    texts = {event["text"] for event in live if event.get("text")}
+    for text in seen:
+        assert not any(f'"{one}"' in text for one in people | texts)
+
+
+def made_entities(found):
+    return [name[1] for name in found if name[0] == "lockstep_keys"]
+
+
+@pytest.mark.slow
+def test_only_this_machine_can_ask(stream_house, server, tmp_path):
+    folder, port, answers = stream_house[0], free_port(), []
+    others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    others = {one for one in others if not one.startswith("127.") and one != "::1"}
+
+    def ask():
+        time.sleep(2.5)
+        answers.append(scrape(port))
+        for one in others:
+            with pytest.raises(OSError, match=""):
+                socket.create_connection((one, port), 1).close()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    asked = request(folder, server, tmp_path / "state", metrics_port=port)
+    publish(server, after_night(stream_house[1])[:200], disorder=1)
+    stream(asked)
+    asker.join()
+    assert answers
