@@ -18,8 +18,9 @@ It says: no event before this time is expected. Events with a time below it are 
 - *Ahead*: a message whose earliest event is more than `ahead_us` beyond the clock is not taken.
   One sender with a wrong clock would else make everybody's events late. The caller gets its
   references back, to dead-letter.
-- *Late*: an event that belongs before one that was given out already, or is about to be. It is
-  given out at once, marked; all others are in total order, `(event_time, event_id)`.
+- *Late*: an event that belongs before one that was given out already. It is given out at once,
+  marked; all others are in total order, `(event_time, event_id)`. What was ready and not given
+  out yet is put in order with what came meanwhile: a second copy never overtakes the first.
 - *Full*: at `capacity` events the caller is to stop adding. If none of them may go yet, the
   earliest are given out nevertheless (`forced` counts them): memory is bounded, whatever arrives.
 
@@ -128,7 +129,7 @@ class DisorderBuffer:
         self._watermark: int | None = None
         self._latest: int | None = None  # event time
         self._arrived_us: int | None = None  # clock
-        self._frontier = frontier  # last one collected
+        self._frontier = frontier  # last one given out
 
     def __len__(self) -> int:
         """Events held, ready ones included."""
@@ -218,6 +219,7 @@ class DisorderBuffer:
             forced = len(part) if self._ready_forced else 0
             if not len(self._ready):
                 self._ready, self._ready_forced = None, False
+            self._frontier = self._place(part, len(part) - 1)
             parts.append(part)
         if not parts:
             return None
@@ -234,7 +236,12 @@ class DisorderBuffer:
 
     def _accept(self, batch: pa.RecordBatch, times: npt.NDArray[np.int64], refs: Refs) -> None:
         self._events += len(times)
-        late = self._is_late(batch, times)
+        late = self._before(self._frontier, batch, times)
+        if self._ready is not None:
+            last = self._place(self._ready, len(self._ready) - 1)
+            if (self._before(last, batch, times) & ~late).any():
+                self._held.append(self._ready)  # collected again, in order with these
+                self._ready = None
         for mask, pile in ((late, self._late), (~late, self._held)):
             index = np.flatnonzero(mask)
             if len(index):
@@ -244,16 +251,24 @@ class DisorderBuffer:
             rest = [chunk.cut(len(chunk.times)) for chunk in self._held]
             self._held = [_in_total_order(rest)]
 
-    def _is_late(
-        self, batch: pa.RecordBatch, times: npt.NDArray[np.int64]
+    @staticmethod
+    def _before(
+        place: Frontier | None, batch: pa.RecordBatch, times: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
-        if self._frontier is None:
+        """Which events come before a place in the total order: bool `[n]`."""
+        if place is None:
             return np.zeros(len(times), bool)
-        time, event_id = self._frontier
-        late = times < time
+        time, event_id = place
+        before = times < time
         for row in np.flatnonzero(times == time):
-            late[row] = batch.column(EVENT_ID)[row].as_py().encode() < event_id
-        return late
+            before[row] = batch.column(EVENT_ID)[row].as_py().encode() < event_id
+        return before
+
+    @staticmethod
+    def _place(chunk: _Chunk, index: int) -> Frontier:
+        """Where an event of a chunk stands, counted from its start."""
+        row = chunk.start + index
+        return int(chunk.times[row]), chunk.batch.column(EVENT_ID)[row].as_py().encode()
 
     def _advance(self, watermark: int) -> None:
         if self._watermark is None or watermark > self._watermark:
@@ -284,9 +299,6 @@ class DisorderBuffer:
             return
         self._held = [chunk for chunk in self._held if len(chunk)]
         self._ready = _in_total_order(parts)
-        last = len(self._ready.times) - 1
-        event_id = self._ready.batch.column(EVENT_ID)[last].as_py().encode()
-        self._frontier = (int(self._ready.times[last]), event_id)
 
     def _take_late(self, limit: int) -> _Chunk | None:
         if not self._late:
