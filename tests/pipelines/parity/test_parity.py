@@ -19,6 +19,7 @@ from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING
 from pipelines.parity.log import find_base, logged_batches, newest_decision
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
+from pipelines.streaming.service import ServiceSettings
 
 TENTH = day_us(dt.date(2026, 3, 10))
 
@@ -95,7 +96,8 @@ def test_an_event_that_comes_again_after_its_horizon_is_a_duplicate(scored):
         morning = [e for e in live if e["at"] < "2026-03-09T03"]
         return [*live, *morning]
 
-    state, bundles = scored("again", again, parts=1)
+    forgets = ServiceSettings(remember_s=0.0)  # else its id is known for as long as a lease lasts
+    state, bundles = scored("again", again, settings=forgets)
     served, ideal = both(state, bundles)
     assert served.differing == 0
     assert DUPLICATE in ideal.by_cause
