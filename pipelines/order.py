@@ -10,14 +10,18 @@ The watermark
 It says: no event before this time is expected. Events with a time below it are given out.
 
 - It is the latest event time seen, minus the disorder bound, and never goes back. A message that
-  makes several events (a payment, and a verdict on it that is known a week later) speaks for the
-  earliest of them: the later ones are held until the watermark gets there.
+  makes several events speaks for the earliest of them: the later ones are held until the watermark
+  gets there.
 - *Idle*: while the caller says that the subscription is idle, after `idle_after_us` without an
   arrival, it moves on as fast as the clock. Without that the last events before a pause would
   wait for the next one.
-- *Ahead*: a message whose earliest event is more than `ahead_us` beyond the clock is not taken.
-  One sender with a wrong clock would else make everybody's events late. The caller gets its
-  references back, to dead-letter.
+- *Ahead*: an event time beyond the clock counts as the clock: one sender whose clock is fast would
+  else make everybody's events late. Its events wait until the clock gets there. A message whose
+  earliest event is more than `ahead_us` beyond the clock is not taken; the caller gets its
+  reference back, to dead-letter.
+- *Settling*: what an earlier process held and did not acknowledge comes again, some of it only when
+  its lease ends, behind newer events. Until then the watermark stays, and nothing but late events
+  is given out: so a restart makes no event late that was not.
 - *Late*: an event that belongs before one that was given out already. It is given out at once,
   marked; all others are in total order, `(event_time, event_id)`. What was ready and not given
   out yet is put in order with what came meanwhile: a second copy never overtakes the first.
@@ -58,15 +62,28 @@ class OrderSettings:
     Attributes:
       bound_us: disorder that is put right, in event time.
       idle_after_us: without an arrival for this long, the watermark follows the clock.
-      ahead_us: how far beyond the clock an event time may be; None: not checked (replays of
-        another year's events).
+      ahead_us: how far beyond the clock an event time may be; None: the clock has no say (replays
+        of another year's events).
       capacity: events held at most, apart from the last batch added.
     """
 
     bound_us: int
     idle_after_us: int = 200_000
-    ahead_us: int | None = 60_000_000
+    ahead_us: int | None = 10_000_000
     capacity: int = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settling:
+    """How long the watermark waits at the start for what an earlier process held.
+
+    Attributes:
+      until_us: the clock at which it is over, microseconds UTC.
+      idle_us: over as well when no event came for so long; None: not before `until_us`.
+    """
+
+    until_us: int
+    idle_us: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +134,17 @@ class DisorderBuffer:
     Args:
       settings: how long to wait.
       frontier: the last event that an earlier buffer gave out in order; those before it are late.
+      settling: see there; None: nothing is expected again.
     """
 
-    def __init__(self, settings: OrderSettings, frontier: Frontier | None = None) -> None:
+    def __init__(
+        self,
+        settings: OrderSettings,
+        frontier: Frontier | None = None,
+        settling: Settling | None = None,
+    ) -> None:
         self._settings = settings
+        self._settling = settling
         self._held: list[_Chunk] = []
         self._late: list[_Chunk] = []
         self._ready: _Chunk | None = None
@@ -180,16 +204,20 @@ class DisorderBuffer:
             self._accept(batch, times, refs)
             self._arrived_us = now_us
             latest = int(earliest[~ahead].max())
+            if self._settings.ahead_us is not None:
+                latest = min(latest, now_us)
             self._latest = latest if self._latest is None else max(self._latest, latest)
-            self._advance(self._latest - self._settings.bound_us)
+            if self._settled(now_us):
+                self._advance(self._latest - self._settings.bound_us)
         return np.asarray(messages[ahead], np.int64)
 
     def idle(self, now_us: int) -> None:
         """Nothing is waiting on the subscription now; the watermark may follow the clock."""
         if self._latest is None or self._arrived_us is None:
             return
-        quiet = now_us - self._arrived_us - self._settings.idle_after_us
-        if quiet > 0:
+        silence = now_us - self._arrived_us
+        quiet = max(0, silence - self._settings.idle_after_us)
+        if self._settled(now_us, silence):
             self._advance(self._latest + quiet - self._settings.bound_us)
 
     def awake(self, now_us: int) -> None:
@@ -233,6 +261,15 @@ class DisorderBuffer:
         """Nothing more will arrive: all that is held may go."""
         if self._held:
             self._advance(max(int(chunk.times[-1]) for chunk in self._held) + 1)
+
+    def _settled(self, now_us: int, silence_us: int = 0) -> bool:
+        settling = self._settling
+        if settling is not None and (
+            now_us >= settling.until_us
+            or (settling.idle_us is not None and silence_us >= settling.idle_us)
+        ):
+            settling = self._settling = None
+        return settling is None
 
     def _accept(self, batch: pa.RecordBatch, times: npt.NDArray[np.int64], refs: Refs) -> None:
         self._events += len(times)

@@ -32,7 +32,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 from configs.errors import InputError
 from pipelines.order import Frontier
 from pipelines.pubsub.client import Puller
-from pipelines.pubsub.intake import Decode, Intake, MicroBatch, SourceSettings
+from pipelines.pubsub.intake import Decode, Intake, MicroBatch
+from pipelines.pubsub.settings import Before, SourceSettings
 
 __all__ = [
     "Intake",
@@ -53,6 +54,7 @@ def open_intake(
     decode: Decode,
     first_sequence: int = 0,
     frontier: Frontier | None = None,
+    before: Before = Before.NONE,
 ) -> Intake:
     """Connects to the subscription; close the intake at the end.
 
@@ -61,12 +63,20 @@ def open_intake(
       decode: payloads to events.
       first_sequence: number of the first micro-batch.
       frontier: what was folded last, in order; earlier events are late.
+      before: how the process that folded it ended.
 
     Raises:
       InputError: there are no credentials. A subscription that cannot be read raises on reading.
     """
     puller = Puller(settings.pull())
-    return Intake(settings, decode, puller, first_sequence=first_sequence, frontier=frontier)
+    return Intake(
+        settings,
+        decode,
+        puller,
+        first_sequence=first_sequence,
+        frontier=frontier,
+        before=before,
+    )
 
 
 class ReadMicroBatches(beam.PTransform):

@@ -188,6 +188,14 @@ class Puller:
                 error: grpc.RpcError | None = None
             except grpc.RpcError as broken:
                 error = broken
+            except BaseException as fault:  # a thread that is gone would look like silence
+                with self._changed:
+                    self._fatal = InputError(
+                        f"reading {self.settings.subscription} ended by a fault of Lockstep "
+                        f"({type(fault).__name__}); start again, and report it"
+                    )
+                    self._changed.notify_all()
+                raise
             with self._changed:
                 self._call = None
             if self._closed:

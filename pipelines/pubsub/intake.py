@@ -25,64 +25,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from pipelines.order import DisorderBuffer, Frontier, OrderSettings, Released
-from pipelines.pubsub.client import PullSettings, RawMessage
+from pipelines.order import DisorderBuffer, Frontier, Released
+from pipelines.pubsub.client import RawMessage
+from pipelines.pubsub.settings import Before, SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
 
+_AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
 
 _NUMBERS = itertools.count()  # of the intakes of this process
 
 Decode = Callable[[Sequence[bytes]], Decoded]
 """Events of some payloads; `positions` and dead letters count from 0 in the sequence."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceSettings:
-    """How a subscription is read.
-
-    Attributes:
-      subscription: full name, "projects/P/subscriptions/S".
-      endpoint: "127.0.0.1:8085"; None: `PUBSUB_EMULATOR_HOST`, or Google Cloud.
-      disorder_us: see `pipelines.order`, as are the next two.
-      idle_after_us, ahead_us: see there.
-      batch_events: most events of a micro-batch.
-      latency_s: how long a micro-batch waits for more, once one event may be folded.
-      idle_s: how long a read waits when nothing comes, before it says so to Beam.
-      buffer_events: not yet acknowledged, at which pulling stops.
-      buffer_bytes: the same, in payload bytes.
-      lease_s: ack deadline, 10 to 600; extended at half of it.
-      generation_bundles: a pipeline ends after so many bundles and the next one starts.
-      end_after_idle_s: everything is given out, and the stream ends, when nothing came for so
-        long; None: never.
-    """
-
-    subscription: str
-    endpoint: str | None = None
-    disorder_us: int = 5_000_000
-    idle_after_us: int = 200_000
-    ahead_us: int | None = 60_000_000
-    batch_events: int = 1000
-    latency_s: float = 0.05
-    idle_s: float = 1.0
-    buffer_events: int = 200_000
-    buffer_bytes: int = 256 << 20
-    lease_s: int = 60
-    generation_bundles: int = 2000
-    end_after_idle_s: float | None = None
-
-    def order(self) -> OrderSettings:
-        """The disorder buffer's part."""
-        return OrderSettings(
-            self.disorder_us, self.idle_after_us, self.ahead_us, self.buffer_events
-        )
-
-    def pull(self) -> PullSettings:
-        """The client's part."""
-        return PullSettings(
-            self.subscription, self.endpoint, self.buffer_events, self.buffer_bytes, self.lease_s
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +128,7 @@ class Intake:
       clocks: for tests.
       first_sequence: the number of the first micro-batch.
       frontier: as `DisorderBuffer`.
+      before: how the process before this one ended, on the same subscription.
 
     Attributes:
       number: names the intake in this process.
@@ -187,12 +143,14 @@ class Intake:
         clocks: Clocks | None = None,
         first_sequence: int = 0,
         frontier: Frontier | None = None,
+        before: Before = Before.NONE,
     ) -> None:
         self.settings = settings
         self._decode = decode
         self._messages = messages
         self._clocks = clocks or Clocks()
-        self._buffer = DisorderBuffer(settings.order(), frontier)
+        settling = settings.settling(before, self._clocks.wall_us())
+        self._buffer = DisorderBuffer(settings.order(), frontier, settling)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged
@@ -202,7 +160,7 @@ class Intake:
         self._sequence = first_sequence
         self._out: OrderedDict[int, tuple[MicroBatch, list[_Held]]] = OrderedDict()
         self._again: deque[MicroBatch] = deque()
-        self._arrived_s = self._clocks.steady_s()
+        self._arrived_s = self._looked_s = self._clocks.steady_s()
         self._stopping = self._flushing = False
         self.number = next(_NUMBERS)
         self.failure: InputError | None = None
@@ -256,8 +214,8 @@ class Intake:
         if self._again:
             return self._again.popleft()
         settings, steady = self.settings, self._clocks.steady_s
-        ends = steady() + settings.idle_s
-        while not self._stopping:
+        ends, stuck = steady() + settings.idle_s, False
+        while not (self._stopping or stuck):
             if self._flushing:
                 self._buffer.flush()
                 return self._hand_out(force=False)
@@ -267,10 +225,10 @@ class Intake:
             wait = ends - steady()
             if ready >= settings.batch_events or wait <= 0 or self._buffer.full:
                 break
-            if self._stuck():
-                break
-            self._pull(min(wait, _POLL_S) if len(self._buffer) else wait)
-        return None if self._stopping else self._hand_out(force=self._stuck())
+            stuck = self._stuck()  # unless something that has arrived already lies unread
+            came = self._pull(0.0 if stuck else min(wait, _POLL_S) if len(self._buffer) else wait)
+            stuck = stuck and not came
+        return None if self._stopping else self._hand_out(force=stuck)
 
     def rewind(self) -> None:
         """What was handed out and not finished is handed out again, the same, before all else."""
@@ -300,22 +258,29 @@ class Intake:
         """Whether nothing can arrive because all that may be held is held, and none may go."""
         return self._messages.throttled and not self._out and len(self._buffer) > 0
 
-    def _pull(self, wait_s: float) -> None:
-        arrived = self._messages.take(self.settings.batch_events, max(wait_s, 0.0))
+    def _pull(self, wait_s: float) -> bool:
+        """Takes in what has arrived; whether anything had."""
+        away = self._clocks.steady_s() - self._looked_s > _AWAY_S
+        most = self.settings.batch_events
+        arrived = self._messages.take(most, max(wait_s, 0.0))
+        self._looked_s = self._clocks.steady_s()
         now_us = self._clocks.wall_us()
-        if arrived:
-            self._arrived_s = self._clocks.steady_s()
-            self._take_in(arrived, now_us)
-        elif self._messages.connected and not self._messages.throttled:
-            self._buffer.idle(now_us)
-            limit = self.settings.end_after_idle_s
-            if limit is not None and self._clocks.steady_s() - self._arrived_s > limit:
-                self._flushing = True
-        else:
+        silent = self._messages.connected and not self._messages.throttled
+        if arrived or not silent:
+            self._arrived_s = self._looked_s
+        if arrived and self._take_in(arrived, now_us):
+            return True
+        if away or not silent:
             self._buffer.awake(now_us)
-            self._arrived_s = self._clocks.steady_s()
+        elif len(arrived) < most:  # nothing more is here; copies and bad records hold nobody up
+            self._buffer.idle(now_us)
+        limit = self.settings.end_after_idle_s
+        if limit is not None and self._looked_s - self._arrived_s > limit:
+            self._flushing = True
+        return bool(arrived)
 
-    def _take_in(self, arrived: Sequence[RawMessage], now_us: int) -> None:
+    def _take_in(self, arrived: Sequence[RawMessage], now_us: int) -> int:
+        """Decodes messages and puts their events in order; how many events they made."""
         newest: dict[str, RawMessage] = {}
         for message in arrived:
             if self._came_again(message):
@@ -327,17 +292,19 @@ class Intake:
             newest[message.message_id] = message
         fresh = list(newest.values())
         if not fresh:
-            return
+            return 0
         decoded = self._decode([message.data for message in fresh])
         refs = np.fromiter(itertools.islice(self._refs, len(fresh)), np.int64, len(fresh))
         event_refs = refs[decoded.positions]
         counts = np.bincount(decoded.positions, minlength=len(fresh)).tolist()
         ahead = set(self._buffer.add(decoded.batch, event_refs, now_us).tolist())
+        made = 0
         for index, message in enumerate(fresh):
             ref = int(refs[index])
             events = 0 if ref in ahead else counts[index]
             held = _Held(message.ack_id, message.message_id, message.publish_us, events)
             self._by_message[message.message_id] = held
+            made += events
             if events:
                 self._held[ref] = held
             else:
@@ -348,6 +315,7 @@ class Intake:
             self._dead.append(DeadMessage(letter, fresh[letter.position]))
         if self._empty is None:
             self._empty = decoded.batch.slice(0, 0)
+        return made
 
     def _came_again(self, message: RawMessage) -> bool:
         """A message that is here already goes by its newest ack id."""

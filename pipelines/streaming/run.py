@@ -26,8 +26,9 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, Layout, day_us, locked
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import seek_to_time
-from pipelines.pubsub.intake import MicroBatch, SourceSettings
+from pipelines.pubsub.intake import MicroBatch
 from pipelines.pubsub.publisher import TopicPublisher
+from pipelines.pubsub.settings import SourceSettings
 from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.metrics import ScorerMetrics, serve_metrics

@@ -188,3 +188,20 @@ def test_setting_up_twice_is_harmless_and_a_seek_plays_again(desk: Desk, endpoin
         assert [one.data for one in take(puller, 1)] == [b"again"]
     with pytest.raises(InputError, match="create it"):
         seek_to_time(desk.name("subscriptions"), before_us, endpoint)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_reading_thread_is_not_taken_for_silence(
+    desk: Desk, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Puller, received: object) -> None:
+        raise KeyError("a secret of the payload")
+
+    monkeypatch.setattr(Puller, "_take_in", broken)
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    desk.publish(topic, [b"a"])
+    with pulling(subscription, endpoint) as puller:
+        with pytest.raises(InputError, match=r"fault of Lockstep \(KeyError\)") as raised:
+            puller.take(1, WAIT_S)
+        assert "secret" not in str(raised.value)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import Clocks, Intake, MicroBatch, SourceSettings
+from pipelines.pubsub.intake import Clocks, Intake, MicroBatch
+from pipelines.pubsub.settings import Before, SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
 
@@ -151,7 +152,22 @@ def test_a_message_from_the_future_is_dead() -> None:
     assert [one.message.message_id for one in batch.dead] == ["m3"]
     letter = batch.dead[0].letter
     assert (letter.stage, letter.reason) == (Stage.READ, Reason.BAD_TIME)
-    assert reader.watermark_us == 1055 * S
+    assert reader.watermark_us == 995 * S, "the clock's, not that of the fast sender"
+
+
+def test_one_fast_clock_makes_nobody_late() -> None:
+    script = Script()
+    reader = intake(script, dataclasses.replace(SETTINGS, ahead_us=60 * S))
+    late: list[bool] = []
+    for second in range(20):
+        script.now_us += S
+        if second == 3:
+            script.send("fast", [["fast", 1_000 + second + 59]])
+        script.send(f"m{second}", [[f"e{second}", 1_000 + second - 2 * (second % 2)]])
+        batch = reader.next()
+        late += [] if batch is None else batch.late.tolist()
+    assert len(late) > 10
+    assert not any(late)
 
 
 def test_nothing_comes_and_the_read_says_so_after_a_while() -> None:
@@ -255,6 +271,85 @@ def test_a_full_client_gets_room_by_force_only_if_nothing_else_would_make_it() -
     batch = reader.next()
     assert ids(batch) == ["a", "b"]
     assert batch is not None and batch.forced == 2
+
+
+def test_a_full_client_is_read_out_before_anything_is_forced() -> None:
+    """What it holds may belong before what is here."""
+    script = Script(throttled=True)
+    reader = intake(script, dataclasses.replace(SETTINGS, batch_events=2))
+    for second in (9, 8, 7, 6, 5, 4):
+        script.send(f"m{second}", [[str(second), second]])
+    batches = [reader.next() for _ in range(3)]
+    assert [ids(batch) for batch in batches] == [["4", "5"], [], []]
+    reader.finish(0)  # only now may more of them be forced out
+    assert ids(reader.next()) == ["6", "7"]
+
+
+def test_bad_records_and_copies_hold_nobody_up() -> None:
+    script = Script()
+    reader = intake(script)
+    script.send("m1", [["a", 1]])
+    started, got = script.now_us, []
+    for number in range(2000):
+        script.now_us += S // 100
+        script.send(f"bad{number}", b"not json")
+        script.send("m1", [["a", 1]], ack=f"again{number}")
+        batch = reader.next()
+        got += ids(batch)
+        reader.finish(reader.last_sequence)
+        if got:
+            break
+    assert got == ["a"]
+    assert (script.now_us - started) / S < 7
+
+
+def test_a_reader_that_was_away_does_not_take_its_own_silence_for_the_subscriptions() -> None:
+    script = Script()
+    reader = intake(script)
+    script.send("m1", [["a", 100]])
+    assert reader.next() is None
+    script.now_us += 300 * S  # a publish that was tried again and again
+    assert reader.next() is None
+    assert reader.watermark_us is not None and reader.watermark_us < 100 * S
+    script.send("m2", [["b", 99]])
+    batches = [reader.next() for _ in range(20)]
+    assert [one for batch in batches for one in ids(batch)] == ["b", "a"]
+
+
+def test_after_a_sudden_end_order_waits_for_the_leases() -> None:
+    script = Script()
+    clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
+    settings = dataclasses.replace(SETTINGS, lease_s=10)
+    reader = Intake(settings, decode, script, clocks, before=Before.SUDDEN)
+    begin, got = script.now_us, []
+    while len(got) < 2:
+        seconds = (script.now_us - begin) // S
+        script.send(f"m{seconds}", [[f"n{seconds:02d}", 100 + seconds]])
+        if 8 <= seconds < 10:  # the lease of the process before ends
+            script.send(f"held{seconds}", [[f"held{seconds}", 90 + seconds]])
+        script.now_us += S // 2
+        batch = reader.next()
+        assert batch is None or not batch.late.any()
+        got += ids(batch)
+        assert not got or script.now_us - begin >= 11 * S
+    assert got[0].startswith("held") and "n00" in got
+
+
+def test_after_a_clean_end_order_waits_until_all_is_here_again() -> None:
+    script = Script()
+    clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
+    reader = Intake(SETTINGS, decode, script, clocks, before=Before.CLEAN)
+    script.send("new", [["new", 120]])
+    assert reader.next() is None
+    script.send("held", [["held", 100]])
+    script.send("newer", [["newer", 130]])
+    started, got = script.now_us, []
+    while not got:
+        batch = reader.next()
+        assert batch is None or not batch.late.any()
+        got += ids(batch)
+    assert got == ["held", "new"]
+    assert (script.now_us - started) / S < 3
 
 
 @given(st.data())
