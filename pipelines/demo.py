@@ -1,46 +1,52 @@
-"""The demo: every step of the main job, one after the other, on a simulated chat stream.
+"""The demo: every step of the main job, on a simulated chat stream, as it would run in earnest.
 
-Simulate, backfill, a night, evaluate; then the scorer starts from that night's state and reads the
-days after it from a Pub/Sub server on loopback, while a second night promotes another bundle that
-it takes over; last, parity proves that what was served is what the offline path computes.
+Simulate, backfill, a night, evaluate; then a scorer, in a process of its own, starts from that
+night's state and reads the days after it from a Pub/Sub server on loopback, while a second night
+is trained and promotes another bundle, which the scorer takes over; last, parity proves that what
+was served is what the offline path computes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from configs.errors import GateError
+from configs.errors import GateError, InputError
 from configs.schema import Spec
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
 from pipelines.nightly import NightlyRequest, nightly
 from pipelines.parity import ParityReport, check_ideal, check_served
-from pipelines.progress import Progress, Quiet
+from pipelines.progress import Progress
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
+from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.server import running_server
 from pipelines.simulate import SimulateSettings, simulate
-from pipelines.streaming.run import StreamReport, StreamRequest, stream
-from pipelines.unbounded import SourceSettings
-from scoring.store import Store
 
 DAYS = 14
 START = dt.date(2026, 3, 1)
 EVENTS, SUBSCRIPTION = "projects/demo/topics/events", "projects/demo/subscriptions/scorer"
-DECISIONS = "projects/demo/topics/decisions"
+DECISIONS, HEARD = "projects/demo/topics/decisions", "projects/demo/subscriptions/consumer"
 _PUBLISH_EVENTS = 200
-_SWAP_S = 4.0
+_PAUSE_S = 0.2  # between two publishes while the scorer is to take the new bundle over
+_PATIENCE_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +92,9 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     progress.say("4/6 evaluate on the days after that night")
     after = Days(night, days.last)
     found = evaluate_bundle(EvaluateRequest(house, outcome.bundle, after), progress)
-    progress.say(
-        f"5/6 stream {after} from that night's state; a second night is promoted meanwhile"
-    )
+    progress.say(f"5/6 stream {after} from that night's state, while a second night is trained")
     state = request.out / "scorer"
-    streamed, second = _stream(request, source, house, state, night, after)
+    streamed, second = _stream(request, source, house, state, night, after, progress)
     progress.say("6/6 parity: as served, and ideal")
     served = check_served(state, house / "bundles")
     ideal = check_ideal(state, house / "bundles", str(source))
@@ -101,14 +105,15 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
         "",
         f"read       {sum(counts.values()):,} events ({counts['message']:,} messages) in {source}",
         f"features   {made.scored:,} scored events on {len(made.days)} days in {house}/features",
-        f"bundle     {outcome.bundle} serves, in {outcome.folder}",
+        f"bundles    {outcome.bundle}, then {second}, which serves; in {house}/bundles"
+        if second
+        else f"bundle     {outcome.bundle} serves, in {outcome.folder}",
         f"evaluated  {after}: AUC {metrics.auc or 0:.3f}, average precision "
         f"{metrics.average_precision or 0:.3f} on {metrics.labelled:,} judged events",
         "           (made-up data: a demo of the machine, no evidence of detection)",
-        f"streamed   {streamed.counts['events']:,} events over Pub/Sub, "
-        f"{streamed.counts['decisions']:,} decisions, {streamed.counts.get('duplicates', 0):,} "
-        f"duplicates dropped, "
-        + (f"swapped to {second} half-way" if second else "no swap: the gate refused the second"),
+        f"streamed   {streamed['events']:,} events over Pub/Sub, {streamed['decisions']:,} "
+        f"decisions, {streamed.get('duplicates', 0):,} duplicates dropped, "
+        + (f"swapped to {second} meanwhile" if second else "no swap: the gate refused the second"),
         *_parity_lines(served),
         *_parity_lines(ideal),
         f"page       {outcome.page}",
@@ -119,49 +124,121 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
 
 
 def _stream(
-    request: DemoRequest, source: Path, house: Path, state: Path, night: dt.date, days: Days
-) -> tuple[StreamReport, str | None]:
-    """Publishes the days while a scorer reads them; half-way the second night is promoted.
+    request: DemoRequest,
+    source: Path,
+    house: Path,
+    state: Path,
+    night: dt.date,
+    days: Days,
+    progress: Progress,
+) -> tuple[dict[str, int], str | None]:
+    """A scorer reads the days; the second night is trained meanwhile, promoted, and taken over.
 
-    A second night that the gate refuses is not promoted: then there is no swap.
+    Returns:
+      The scorer's counts, and the second bundle; None if the gate refused it.
+
+    Raises:
+      InputError: the scorer ended, or did not decide every message.
     """
-    second = _second_night(request, source, house, night)
     batches = list(_messages(source, days))
+    messages = {one["event_id"] for batch in batches for one in batch if one["kind"] == "message"}
     with running_server() as server:
-        ensure_topic(EVENTS, server.endpoint)
-        ensure_topic(DECISIONS, server.endpoint)
-        ensure_subscription(SUBSCRIPTION, EVENTS, endpoint=server.endpoint)
+        for topic, subscription in ((EVENTS, SUBSCRIPTION), (DECISIONS, HEARD)):
+            ensure_topic(topic, server.endpoint)
+            ensure_subscription(subscription, topic, endpoint=server.endpoint)
+        with (
+            _scorer(house, state, night - dt.timedelta(days=1), server.endpoint) as scorer,
+            _Consumer(server.endpoint) as consumer,
+            TopicPublisher(EVENTS, server.endpoint) as publisher,
+        ):
+            half = len(batches) // 2
+            producer = threading.Thread(target=_send, args=(publisher, batches[:half]))
+            producer.start()
+            second = _second_night(request, source, house, night, progress)
+            producer.join()
+            rest = iter(batches[half:])
+            while second is not None and second not in consumer.bundles:
+                batch = next(rest, None)
+                if batch is None:
+                    raise InputError(f"the scorer did not take over bundle {second}")
+                _send(publisher, [batch])
+                time.sleep(_PAUSE_S)
+            _send(publisher, rest)
+            ends = time.monotonic() + _PATIENCE_S
+            while not messages <= consumer.events:
+                if scorer.poll() is not None or time.monotonic() > ends:
+                    raise InputError(
+                        f"{len(messages - consumer.events):,} of {len(messages):,} messages were "
+                        "not decided; what the scorer said stands above"
+                    )
+                time.sleep(_PAUSE_S)
+            scorer.send_signal(signal.SIGTERM)
+            told, _ = scorer.communicate(timeout=_PATIENCE_S)
+            if scorer.returncode != 0:
+                raise InputError(f"the scorer ended with exit code {scorer.returncode}")
+    return json.loads(told), second
 
-        def produce() -> None:
-            with TopicPublisher(EVENTS, server.endpoint) as publisher:
-                for number, batch in enumerate(batches):
-                    if number == len(batches) // 2:
-                        time.sleep(_SWAP_S)  # what came before is decided by the first bundle
-                        if second is not None:
-                            Store(house / "bundles").promote(second)
-                        time.sleep(_SWAP_S)
-                    publisher.publish(batch)
 
-        producer = threading.Thread(target=produce)
-        producer.start()
-        report = stream(
-            StreamRequest(
-                bundles=house / "bundles",
-                source=SourceSettings(
-                    SUBSCRIPTION, server.endpoint, ahead_us=None, end_after_idle_s=2.5 * _SWAP_S
-                ),
-                decisions=DECISIONS,
-                state=state,
-                out=house,
-                from_night=night - dt.timedelta(days=1),
-            )
-        )
-        producer.join()
-    return report, second
+@contextlib.contextmanager
+def _scorer(
+    house: Path, state: Path, night: dt.date, endpoint: str
+) -> Iterator[subprocess.Popen[str]]:
+    """`lockstep stream` in a process of its own."""
+    command = [
+        *(sys.executable, "-c", "from pipelines.commands import main; main()", "stream", "--json"),
+        *("--bundles", str(house / "bundles"), "--state", str(state), "--out", str(house)),
+        *("--from-night", str(night), "--subscription", SUBSCRIPTION, "--decisions", DECISIONS),
+        *("--endpoint", endpoint),
+    ]
+    root = str(Path(__file__).resolve().parents[1])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
-def _second_night(request: DemoRequest, source: Path, house: Path, night: dt.date) -> str | None:
-    """A bundle of the next night, when one more day of verdicts is known; None if refused."""
+class _Consumer:
+    """Hears decisions, as who acts on them would: which events, and by which bundles."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.events: set[str] = set()
+        self.bundles: set[str] = set()
+        self._puller = Puller(PullSettings(HEARD, endpoint))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._hear, daemon=True)
+
+    def __enter__(self) -> _Consumer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._puller.close()
+
+    def _hear(self) -> None:
+        while not self._over.is_set():
+            heard = self._puller.take(1000, _PAUSE_S)
+            for message in heard:
+                decision = json.loads(message.data)
+                self.events.add(decision["event_id"])
+                self.bundles.add(decision["bundle"])
+            self._puller.acknowledge([message.ack_id for message in heard])
+
+
+def _second_night(
+    request: DemoRequest, source: Path, house: Path, night: dt.date, progress: Progress
+) -> str | None:
+    """The next night, when one more day of verdicts is known; None if the gate refused it."""
     try:
         made = nightly(
             NightlyRequest(
@@ -170,17 +247,24 @@ def _second_night(request: DemoRequest, source: Path, house: Path, night: dt.dat
                 source=str(source),
                 out=house,
                 as_of=night + dt.timedelta(days=1),
-                promote=False,
             ),
-            Quiet(),
+            progress,
         )
-    except GateError:
+    except GateError as refused:
+        progress.say(f"  {refused}")
         return None
     return made.bundle
 
 
-def _messages(source: Path, days: Days) -> Iterator[list[bytes]]:
-    """The days' events as JSON, in order of time, every fiftieth of them twice."""
+def _send(publisher: TopicPublisher, batches: Iterable[list[dict[str, Any]]]) -> None:
+    """Publishes batches of events, every fiftieth event twice."""
+    for batch in batches:
+        payloads = [json.dumps(event).encode() for event in batch]
+        publisher.publish(payloads + payloads[::50])
+
+
+def _messages(source: Path, days: Days) -> Iterator[list[dict[str, Any]]]:
+    """The days' events of all kinds, in order of time."""
     for day in days:
         table = pa.concat_tables(
             [pq.read_table(p, partitioning=None) for p in sorted(source.glob(f"date={day}/*"))]
@@ -188,8 +272,7 @@ def _messages(source: Path, days: Days) -> Iterator[list[bytes]]:
         times = pc.strftime(table.column("sent_at"), "%Y-%m-%dT%H:%M:%SZ")
         index = table.schema.get_field_index("sent_at")
         for batch in table.set_column(index, "sent_at", times).to_batches(_PUBLISH_EVENTS):
-            rows = [json.dumps(row).encode() for row in batch.to_pylist()]
-            yield rows + rows[::50]
+            yield batch.to_pylist()
 
 
 def _parity_lines(report: ParityReport) -> list[str]:

@@ -20,7 +20,7 @@ def demo(
     events: Annotated[int, typer.Option(help="About how many events.")] = 150_000,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
-    """Simulate, backfill, train a night, evaluate; then say what is where."""
+    """Simulate, backfill, train a night, evaluate, stream, prove parity; then say what is where."""
     from pipelines.commands._shared import config_path, load_config
     from pipelines.demo import DemoRequest, run_demo
     from pipelines.progress import choose_progress
