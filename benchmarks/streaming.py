@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,12 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import scoring_path, warm_state
-from benchmarks.world import chat, messages, simulated, stamp, trained
+from benchmarks.world import START, chat, messages, second_night, simulated, stamp, trained
 from configs.schema import Spec
+from pipelines.layout import day_us
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.server import running_server
+from pipelines.streaming.journal import list_snapshots
+from scoring.store import Store
 
 EVENTS, SUBSCRIPTION = "projects/bench/topics/events", "projects/bench/subscriptions/scorer"
 BARE = "projects/bench/subscriptions/bare"
@@ -40,10 +45,10 @@ Floats = npt.NDArray[np.float64]
 def main(given: Sequence[str] = ()) -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000, help="end to end")
-    parser.add_argument("--seconds", type=float, default=60, help="of the latency run")
+    parser.add_argument("--events", type=int, default=300_000, help="end to end")
+    parser.add_argument("--seconds", type=float, default=180, help="of the latency run")
     parser.add_argument("--rate", type=int, default=1000, help="events a second of that run")
-    parser.add_argument("--keys", type=int, default=1_000_000, help="of the warm start")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="with state, at the start")
     arguments = parser.parse_args(given)
     if arguments.seconds * 1e6 <= chat().events.disorder_us:
         parser.error("--seconds: the latency run must last longer than the disorder bound")
@@ -63,7 +68,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
     print("\n### End to end over Pub/Sub, the server in its own process\n")
     _end_to_end(bundles, root, payloads)
     print(f"\n### Latency at {arguments.rate:,} events/s\n")
-    _latency(bundles, root, payloads, arguments.rate, arguments.seconds)
+    _latency(bundles, root, payloads, arguments)
     print("\n### An attacker floods one key\n")
     scoring_path.report_flood(bundles, payloads)
     print("\n### Start-up\n")
@@ -75,8 +80,9 @@ def _end_to_end(bundles: Path, root: Path, payloads: list[bytes]) -> None:
         _publish(endpoint, payloads)
         process = _scorer(bundles, endpoint, root / "state", "--idle-exit", "5")
         _wait(process)
-        published, _ = _heard(endpoint)
-        begin, end = np.percentile(published, [5, 95])  # the last events wait for silence
+        begin, end = np.percentile(
+            _heard(endpoint).published, [5, 95]
+        )  # the last events wait for silence
         seconds = (end - begin) / 0.9e6
         pulled, bare_seconds = _pull_and_ack(endpoint)
     print("| what | events | seconds | events/s |\n|---|---|---|---|")
@@ -87,22 +93,37 @@ def _end_to_end(bundles: Path, root: Path, payloads: list[bytes]) -> None:
         print(f"| {name} | {count:,} | {took:.1f} | {count / took:,.0f} |", flush=True)
 
 
-def _latency(bundles: Path, root: Path, payloads: list[bytes], rate: int, seconds: float) -> None:
-    spec = chat()
+def _latency(
+    bundles: Path, root: Path, payloads: list[bytes], arguments: argparse.Namespace
+) -> None:
+    """A steady rate over warm state, long enough for snapshots, new pipelines and a swap."""
+    spec, state, store = chat(), root / "live", Store(bundles)
     bound_ms = spec.events.disorder_us / 1e3
+    hour_ago = time.time_ns() // 1000 - 3_600_000_000  # younger than any retention
+    keys = warm_state.write_snapshot(spec, state, arguments.keys, hour_ago)
+    first, second = store.serving(), second_night(root)
     with _topics() as endpoint:
-        process = _scorer(bundles, endpoint, root / "live", "--idle-exit", "15")
+        process = _scorer(bundles, endpoint, state, "--idle-exit", "15")
         _publish(endpoint, [payloads[0]])  # it is up when it has decided something
-        _until(lambda: bool((root / "live" / "cursor").exists()), process)
-        _publish_live(spec, endpoint, payloads, rate, seconds)
+        _until(lambda: bool((state / "cursor").exists()), process)
+        swap = threading.Timer(arguments.seconds / 2, store.promote, [second])
+        swap.start()
+        _publish_live(spec, endpoint, payloads, arguments.rate, arguments.seconds)
+        swap.join()
         _wait(process)
-        published, events = _heard(endpoint)
+        heard = _heard(endpoint)
+    published, events = heard.published, heard.events
     live = events > events.min()  # the first one was sent before, with its old time
     # The producer's last events wait for nothing but silence; they are left out.
     live &= events < events.max() - spec.events.disorder_us
     beyond = (published[live] - events[live]) / 1e3 - bound_ms
-    print(f"Decision time less event time, less the disorder bound of {bound_ms / 1e3:g} s; "
-          f"{len(beyond):,} decisions.\n")  # fmt: skip
+    swapped = {first, second} <= heard.bundles
+    print(
+        f"Decision time less event time, less the disorder bound of {bound_ms / 1e3:g} s; "
+        f"{len(beyond):,} decisions in {arguments.seconds:g} s over state of {keys:,} keys; a "
+        f"bundle {'was' if swapped else 'was NOT'} swapped in meanwhile; snapshots kept: "
+        f"{len(list_snapshots(state))}.\n"
+    )
     print("| p50 | p95 | p99 | p99.9 | most |\n|---|---|---|---|---|")
     cells = [*np.percentile(beyond, [50, 95, 99, 99.9]), beyond.max()]
     print("| " + " | ".join(f"{value:.0f} ms" for value in cells) + " |", flush=True)
@@ -128,13 +149,14 @@ def _publish_live(
 
 
 def _start_up(bundles: Path, root: Path, payload: bytes, keys: int) -> None:
-    held = warm_state.write_snapshot(chat(), root / "warm", keys)
+    before = day_us(START) - 3_600_000_000
+    held = warm_state.write_snapshot(chat(), root / "warm", keys, before)
     with _topics() as endpoint:
         _publish(endpoint, [payload])
         began = time.time()
         process = _scorer(bundles, endpoint, root / "warm", "--idle-exit", "3")
         _wait(process)
-        published, _ = _heard(endpoint)
+        published = _heard(endpoint).published
     print("| state | from start to first decision |\n|---|---|")
     print(f"| {held:,} keys | {published.min() / 1e6 - began:.1f} s |")
 
@@ -177,18 +199,27 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         raise SystemExit(f"the scorer ended with exit code {process.returncode}")
 
 
-def _heard(endpoint: str) -> tuple[Floats, Floats]:
-    """Publish times and event times of all decisions, microseconds."""
-    published, events = [], []
+@dataclasses.dataclass(frozen=True)
+class _Heard:
+    """All decisions: publish and event times, microseconds `[n]`, and which bundles decided."""
+
+    published: Floats
+    events: Floats
+    bundles: set[str]
+
+
+def _heard(endpoint: str) -> _Heard:
+    published, decisions = [], []
     puller = Puller(PullSettings(HEARD, endpoint, 100_000, 1 << 28, 60))
     try:
         while batch := puller.take(20_000, 2.0):
             published += [message.publish_us for message in batch]
-            events += [json.loads(message.data)["event_time"] for message in batch]
+            decisions += [json.loads(message.data) for message in batch]
             puller.acknowledge([message.ack_id for message in batch])
     finally:
         puller.close()
-    return np.array(published, np.float64), np.array(events, np.float64)
+    times = np.array([one["event_time"] for one in decisions], np.float64)
+    return _Heard(np.array(published, np.float64), times, {one["bundle"] for one in decisions})
 
 
 def _pull_and_ack(endpoint: str) -> tuple[int, float]:

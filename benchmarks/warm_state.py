@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.world import START, stamp
+from benchmarks.world import stamp
 from configs.schema import Spec
-from pipelines.layout import day_us
 from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import save_snapshot
 from pipelines.streaming.restore import snapshot_files
@@ -19,11 +18,11 @@ from transforms.decode import decode_json
 _ROWS = 20_000
 
 
-def write_snapshot(spec: Spec, state: Path, keys: int) -> int:
+def write_snapshot(spec: Spec, state: Path, keys: int, from_us: int) -> int:
     """Folds events of ever new authors and texts, and saves the state; returns its keys."""
     engine, number = Engine(spec, Resident.empty(spec), None), 0
     while sum(map(len, engine.resident.states.values())) < keys:
-        begin = day_us(START) - 3_600_000_000 + number
+        begin = from_us + number
         records = [
             json.dumps(
                 {

@@ -43,6 +43,15 @@ def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
     return house / "bundles"
 
 
+def second_night(root: Path) -> str:
+    """A bundle of the night after `trained`'s, in the same store; it does not serve yet."""
+    night = START + dt.timedelta(days=12)
+    config = shipped("chat").read_text()
+    source, house = str(root / "training"), root / "trained"
+    asked = NightlyRequest(chat(), config, source, house, night, workers=2, promote=False)
+    return nightly(asked).bundle
+
+
 def stamp(time_us: int) -> str:
     """A time in microseconds UTC as events carry it.
 
