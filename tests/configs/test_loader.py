@@ -140,6 +140,52 @@ def test_what_matters_counts_where_it_matters(change, entities):
     assert (dataset_fingerprint(one) != dataset_fingerprint(other)) == ("eta" not in change[0])
 
 
+BEHIND = """lockstep: 1
+events: {dedup: 1h}
+columns: {k: {type: string}, n: {type: integer}, other: {type: string}, sub: {type: string}}
+kinds: {a: {scored: true, required: [k]}, v: {}, w: {}}
+ingest:
+  - {kind: a, id: id, time: t, columns: {other: o}}
+  - {kind: v, id: id, time: t, delay: 1d, where: "n > 0", subject: {sub: a}}
+  - {kind: w, id: id, time: t, delay: 1d}
+derive: {m: {op: arithmetic, expression: "n / 100"}, mm: {op: arithmetic, expression: "m / 2"}}
+entities:
+  e:
+    key: {a: [k], v: [k]}
+    windows: [1h]
+    aggregates: {hi: {op: max, column: mm, decimals: 2}, c: {op: count, of: v}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ('delay: 1d, where: "n > 0"', 'delay: 7d, where: "n > 0"', True),
+        ('"n > 0"', '"n > 1"', True),
+        ("{kind: a, id: id, time: t,", "{kind: a, id: id, time: t2,", True),
+        ("{kind: a, id: id,", "{kind: a, id: id2,", True),
+        ("columns: {other: o}", "columns: {other: o, n: number}", True),
+        ("n: {type: integer}", "n: {type: number}", True),
+        ("n: {type: integer}", "n: {type: boolean}", True),
+        ("n: {type: integer}", "n: {type: integer, minimum: 0}", True),
+        ("required: [k]", "required: [k, n]", True),
+        ("dedup: 1h", "dedup: 2h", True),
+        ("dedup: 1h", "dedup: 1h, earliest: 2020-01-01", True),
+        ("dedup: 1h", "dedup: 1h, aliases: {ts: t}", True),
+        ("dedup: 1h", "dedup: 1h, disorder: 9s", False),
+        ("columns: {other: o}", "columns: {other: o2}", False),
+        ("subject: {sub: a}", "subject: {sub: w}", False),
+        ("other: {type: string}", "other: {type: integer}", False),
+        ("{kind: w, id: id, time: t, delay: 1d}", "{kind: w, id: id, time: t, delay: 2d}", False),
+    ],
+)
+def test_state_depends_on_every_row_and_column_behind_it(old, new, counts):
+    assert BEHIND.count(old) == 1
+    one, other = (loads(text, "a", CATALOG) for text in (BEHIND, BEHIND.replace(old, new)))
+    assert (state_fingerprint(one, "e") != state_fingerprint(other, "e")) == counts
+    assert fingerprint(one) != fingerprint(other)
+
+
 def test_the_schema_for_editors_is_current():
     path = shipped("chat").parent / "schema.json"
     assert path.read_text() == dumps(CATALOG), "write it anew: see CONTRIBUTING.md"
