@@ -59,8 +59,8 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
     """Of what shapes the state of one entity's keys, in 16 hex digits.
 
     That is its keys, aggregates and windows; every derivation and column that they read, at any
-    depth, with its type and limits; and which rows become events of its kinds: their `ingest` rules,
-    what they require, the times that are accepted, the memory for duplicates. A change to another
+    depth, with its type and limits; and which rows become events of its kinds: `ingest` rules, what
+    they require, the times that are accepted, the memory for duplicates. A change to another
     entity, to a model, to a text or to a column that is not read does not count.
     """
     one = spec.entities[entity]

@@ -167,7 +167,9 @@ def test_a_changed_ingest_rule_leaves_no_old_features(write, run, tmp_path):
     text = CONFIG.replace("events: {id: id, time: at, kind: kind,", INGEST + "events: {").replace(
         "key: {post: [where]}", "key: {post: [where], verdict: [where]}"
     )
-    text = text.replace("      people: {op", "      verdicts: {op: count, of: verdict}\n      people: {op")
+    text = text.replace(
+        "      people: {op", "      verdicts: {op: count, of: verdict}\n      people: {op"
+    )
     early, late = (
         loads(text.replace("DELAY", delay), "i.yaml", CATALOG) for delay in ("1m", "20h")
     )

@@ -29,7 +29,7 @@ from transforms.velocity import (
 )
 from transforms.velocity.aggregates import AGGREGATES
 from transforms.velocity.kernels import FORMAT
-from transforms.velocity.rows import VALUE_LIMIT
+from transforms.velocity.cells import LIMIT
 from transforms.velocity.sketch import STANDARD_ERROR, estimate
 
 events = st.lists(
@@ -162,7 +162,7 @@ def test_huge_values_clip_and_tiles_saturate():
     rows = [("x", 1, "a", 1e300, None), ("x", 2, "a", 1e300, None), ("x", 3, "a", 0.0, None)]
     features, _, _ = folded(batch(rows))
     total = features[-1, PLAN.features.index("k_total_10s")]
-    assert total == np.float32(2 * VALUE_LIMIT / 100) or total == np.float32(VALUE_LIMIT / 100)
+    assert total == np.float32(2 * LIMIT / 100) or total == np.float32(LIMIT / 100)
 
 
 def test_expiry_forgets_and_frees():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.schema import ColumnType
-from transforms.velocity.cells import Ask, Cell
+from transforms.velocity.cells import NONE, Ask, Cell
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -17,9 +17,6 @@ Floats = npt.NDArray[np.float64]
 NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN})
 ANY_COLUMN = frozenset(ColumnType)
 NO_COLUMN: frozenset[ColumnType] = frozenset()
-
-NONE = np.iinfo(np.int64).min
-"""What the fold puts out for an extreme or a scalar that is not there."""
 
 
 class AggregateLogic(Protocol):
