@@ -56,7 +56,7 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.inputs import numeric_names
-from transforms.velocity import total_order
+from transforms.velocity import make_plan, total_order
 
 Floats = npt.NDArray[np.float32]
 
@@ -310,7 +310,7 @@ def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -
     """Puts the scorer's state where a backfill looks for the day before."""
     folder = layout.state(day)
     for entity, whole in resident.states.items():
-        for shard, part in enumerate(whole.split(spec.shards)):
+        for shard, part in enumerate(whole.split(make_plan(spec, entity), spec.shards)):
             write_arrow(part.to_table(), folder / state_file(entity, shard))
     write_arrow(resident.recent.to_table(), folder / RECENT_IDS)
     marker = {

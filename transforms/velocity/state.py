@@ -100,15 +100,20 @@ class ShardState:
         )
         return pa.table([pa.array(keys[order]), packed], schema=schema)
 
-    def split(self, shards: int) -> list[ShardState]:
-        """The same keys, each in its shard's state (`rows.shard_of`)."""
+    def split(self, plan: Plan, shards: int) -> list[ShardState]:
+        """The same keys, each in its shard's state (`rows.shard_of`), under another plan's name.
+
+        Args:
+          plan: of the same cells; its spec may name its input otherwise.
+          shards: how many.
+        """
         keys = np.fromiter(self._states, np.uint64, len(self._states))
         parts: list[dict[int, bytes]] = [{} for _ in range(shards)]
         for shard, (key, packed) in zip(
             shard_of(keys, shards).tolist(), self._states.items(), strict=True
         ):
             parts[shard][key] = packed
-        return [ShardState(self._plan, part) for part in parts]
+        return [ShardState(plan, part) for part in parts]
 
     @classmethod
     def from_table(cls, table: pa.Table, plan: Plan) -> ShardState:

@@ -28,8 +28,8 @@ from transforms.velocity import (
     total_order,
 )
 from transforms.velocity.aggregates import AGGREGATES
-from transforms.velocity.kernels import FORMAT
 from transforms.velocity.cells import LIMIT
+from transforms.velocity.kernels import FORMAT
 from transforms.velocity.sketch import STANDARD_ERROR, estimate
 
 events = st.lists(

@@ -150,8 +150,8 @@ DAMAGE = {
     "another format": (b"\x02" + GOOD[1:], "another format"),
     "mark of a scalar": (HEAD + b"\x02\x0a\x01\x00\x01\x00" + TILE, "neither 0 nor 1"),
     "mark of an extreme": (GOOD.replace(TILE, b"\x08\x0a\x02\x0a\x01\x05\x03"), "neither 0 nor 1"),
-    "a first event after the clock": (HEAD + b"\x01\x0a\x01\xfe" + LONG[:7] + b"\x7e\x01\x00" + TILE,
-                                      "beyond its bounds"),
+    "a first event after the clock": (HEAD + b"\x01\x0a\x01\xfe" + LONG[:7] + b"\x7e\x01\x00"
+                                      + TILE, "beyond its bounds"),
     "a sum beyond the limit": (GOOD.replace(TILE, b"\x08" + LONG + b"\x01\x0a\x01\x05\x03"),
                                "beyond its bounds"),
     "more tiles than the window": (GOOD.replace(b"\x01\x00" + TILE, b"\x05\x00" + TILE), "tiles"),
@@ -181,7 +181,7 @@ def test_every_kind_of_damage_is_named(name):
 
 def test_split_by_shard_keeps_every_key_where_it_belongs():
     whole = ShardState.from_table(made(keys=40), PLAN)
-    parts = whole.split(4)
+    parts = whole.split(PLAN, 4)
     again = ShardState.empty(PLAN)
     for part in parts:
         again.merge(part)
