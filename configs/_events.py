@@ -211,6 +211,7 @@ def read_arguments(
     hints = typing.get_type_hints(operation)
     arguments: dict[str, Any] = {}
     used: list[str] = []
+    lacking: list[dataclasses.Field[Any]] = []
     for field in dataclasses.fields(operation):
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -221,8 +222,9 @@ def read_arguments(
                 section.mistakes.add(
                     section.position, f"{operation.op}: the argument {field.name!r} is missing"
                 )
+            lacking.append(field)
             continue
-        value = _argument(section, field.name, hints[field.name], operation, types, siblings)
+        value = _argument(section, field, hints[field.name], operation, types, siblings)
         if value is None:
             continue
         arguments[field.name] = value
@@ -232,17 +234,33 @@ def read_arguments(
             used.extend(value.columns)
         elif typing.get_origin(hints[field.name]) is tuple:
             used.extend(one for one in value if isinstance(one, str))
+    for field in lacking:
+        type_ = field.metadata.get("needed_for")
+        for name in used:
+            if type_ is not None and types.get(name) == type_:
+                section.mistakes.add(
+                    section.position,
+                    f"{operation.op}: {name!r} is a {type_}, so {field.name!r} must be said "
+                    f"(a whole number, {field.metadata['least']} to {field.metadata['most']})",
+                    _NEEDED_HINTS.get(field.name, ""),
+                )
     return arguments, used
+
+
+_NEEDED_HINTS = {
+    "decimals": "add decimals: 2 to keep two digits after the point; 0 rounds to whole numbers"
+}
 
 
 def _argument(
     section: Section,
-    key: str,
+    field: dataclasses.Field[Any],
     hint: Any,
     operation: type[Any],
     types: Mapping[str, ColumnType],
     siblings: Mapping[str, Any],
 ) -> Any:
+    key, limits = field.name, field.metadata
     if type(None) in typing.get_args(hint):
         [hint] = [one for one in typing.get_args(hint) if one is not type(None)]
     if hint is ColumnName:
@@ -262,7 +280,7 @@ def _argument(
     if hint is bool:
         return section.boolean(key, False)
     if hint is int:
-        return section.integer(key, None)
+        return section.integer(key, None, limits.get("least"), limits.get("most"))
     if hint is float:
         return section.number(key, None)
     return section.text(key)

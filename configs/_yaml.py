@@ -167,11 +167,20 @@ class Section:
         value: bool = self._get(key, default, bool, "true or false", bool)
         return value
 
-    def integer(self, key: str, default: Any = _MISSING, least: int | None = None) -> Any:
-        """A whole number, at least `least`."""
+    def integer(
+        self,
+        key: str,
+        default: Any = _MISSING,
+        least: int | None = None,
+        most: int | None = None,
+    ) -> Any:
+        """A whole number within a closed range."""
         value = self._get(key, default, int, "a whole number", int)
-        if isinstance(value, int) and least is not None and value < least and key in self:
-            self.note(key, f"{key}: expected at least {least}, found {value}")
+        if isinstance(value, int) and key in self:
+            if least is not None and value < least:
+                self.note(key, f"{key}: expected at least {least}, found {_number(value)}")
+            if most is not None and value > most:
+                self.note(key, f"{key}: expected at most {most}, found {_number(value)}")
         return value
 
     def number(
@@ -315,9 +324,16 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return f"the number {value}"
+        return f"the number {_number(value)}"
     if isinstance(value, str):
         return f"the text {value!r}"
     if isinstance(value, Sequence):
         return "a list"
     return "a section" if isinstance(value, CommentedMap) else "nothing"
+
+
+def _number(value: float) -> str:
+    """A number as text; one of hundreds of digits by its length."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"one of more than {value.bit_length() * 3 // 10} digits"
+    return str(value)

@@ -4,8 +4,8 @@ What enters: classes from ``transforms`` (the loader is to their right, so they 
 What leaves: :class:`Catalog`, which `loader.load` takes. An operation is a frozen dataclass whose
 fields are its YAML arguments: a field without a default is a required key; its annotation says
 what is accepted (`ColumnName`, `AggregateName`, `Expression`, str, int, float, bool, or a tuple of
-these). So adding one is one class, and the loader, the JSON Schema and `lockstep features`
-already know it.
+these), and `argument` gives it limits. So adding one is one class, and the loader, the JSON Schema
+and `lockstep features` already know it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,25 @@ ColumnName = NewType("ColumnName", str)
 
 AggregateName = NewType("AggregateName", str)
 """An argument that names another aggregate of the same entity."""
+
+
+def argument(
+    default: Any = dataclasses.MISSING,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    needed_for: ColumnType | None = None,
+) -> Any:
+    """A field of an operation with limits, which the loader and the JSON Schema both keep.
+
+    Args:
+      default: the value where YAML says nothing; without one, the argument is required.
+      least, most: closed range of a whole number.
+      needed_for: where the operation's column is of this type, YAML must give the argument, because
+        no default would be safe.
+    """
+    limits = {"least": least, "most": most, "needed_for": needed_for}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 class DerivationOp(Protocol):

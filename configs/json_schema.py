@@ -179,7 +179,9 @@ def _operations(
     for name in sorted(operations):
         operation = operations[name]
         hints = typing.get_type_hints(operation)
-        arguments = {f.name: _argument(hints[f.name]) for f in dataclasses.fields(operation)}
+        arguments = {
+            f.name: _argument(hints[f.name], f.metadata) for f in dataclasses.fields(operation)
+        }
         required = [
             f.name
             for f in dataclasses.fields(operation)
@@ -192,11 +194,12 @@ def _operations(
     return {"oneOf": alternatives}
 
 
-def _argument(hint: Any) -> dict[str, Any]:
+def _argument(hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
     if hint is bool:
         return _BOOLEAN
     if hint is int:
-        return _INTEGER
+        bounds = {"minimum": limits.get("least"), "maximum": limits.get("most")}
+        return _INTEGER | {name: one for name, one in bounds.items() if one is not None}
     if hint is float:
         return _NUMBER
     if typing.get_origin(hint) is tuple:

@@ -57,6 +57,22 @@ BROKEN = {
         ("kind: verdict\n  subject: subject_id", "kind: verdic\n  subject: subjet_id"),
         ("column: clean, buckets", "column: claen, buckets"),
     ),
+    "decimals": chat(
+        (
+            "abuse_share:       {op: mean, of: verdict, column: is_abuse",
+            "abuse_share:       {op: mean, of: verdict, column: account_age",
+        ),
+        ("op: max, of: message, column: recipients", "op: max, of: message, column: upper_share"),
+        ("column: recipients, windows: [1h, 1d]}", "column: account_age, decimals: 10}"),
+        (
+            "op: last, of: message, column: characters}",
+            "op: last, of: message, column: recipients, decimals: -1}",
+        ),
+        (
+            "hour:            {op: hour_of_day, of: event_time}",
+            "hour:            {op: is_night, of: event_time, from_hour: 24, to_hour: -1}",
+        ),
+    ),
     "expression": chat(('"is_abuse == 1"', "\"__import__('os') == 1\"")),
     "not_yaml": "lockstep: 1\nname: [chat\nkinds: {}\n",
     "twice": chat(("gate: {min", "shards: 3\ngate: {min")),

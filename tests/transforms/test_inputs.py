@@ -27,7 +27,7 @@ entities:
     windows: [1h, 1d]
     aggregates:
       acts: {op: count, of: act}
-      last: {op: last, of: act, column: amount}
+      last: {op: last, of: act, column: amount, decimals: 0}
 inputs:
   numeric: [double, good]
   exclude: [who_acts_1d]

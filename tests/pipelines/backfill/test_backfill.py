@@ -139,7 +139,7 @@ def test_only_new_features_equals_a_whole_run(write, run, tmp_path):
     more = loads(
         CONFIG.replace(
             "      people: {op",
-            "      amounts: {op: max, of: post, column: amount}\n      people: {op",
+            "      amounts: {op: max, of: post, column: amount, decimals: 2}\n      people: {op",
         ),
         "more.yaml",
         CATALOG,
