@@ -11,10 +11,11 @@ and `lockstep features` already know it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NewType, Protocol
 
-from configs.schema import ColumnType
+from configs.schema import ColumnType, Entity
 
 ColumnName = NewType("ColumnName", str)
 """An argument that names an event column or a derived column."""
@@ -75,15 +76,31 @@ class Catalog:
 
     derivations: Mapping[str, type[Any]]
     aggregates: Mapping[str, type[Any]]
+    check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None
+    """What the fold cannot hold of an entity, in words, and what to do; None: it can."""
 
     @classmethod
-    def of(cls, derivations: Iterable[type[Any]], aggregates: Iterable[type[Any]]) -> Catalog:
+    def of(
+        cls,
+        derivations: Iterable[type[Any]],
+        aggregates: Iterable[type[Any]],
+        check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None,
+    ) -> Catalog:
         """A catalog of these classes by their `op` names.
 
         Raises:
           ValueError: two classes have one name.
         """
-        return cls(_by_name(derivations), _by_name(aggregates))
+        return cls(_by_name(derivations), _by_name(aggregates), check_entity)
+
+
+def operand_fields(operation: type[Any]) -> tuple[str, ...]:
+    """Fields that name other aggregates; an operation that has some is made of their features.
+
+    It then has `combine`, of the finished features in the order of these fields, and no `cells`.
+    """
+    hints = typing.get_type_hints(operation)
+    return tuple(f.name for f in dataclasses.fields(operation) if hints[f.name] is AggregateName)
 
 
 def _by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:

@@ -378,6 +378,19 @@ class Spec:
         """Kinds of which each event gets features and a decision, in the order of the spec."""
         return tuple(kind.name for kind in self.kinds.values() if kind.scored)
 
+    @property
+    def input_names(self) -> frozenset[str]:
+        """Every name of an input column that is read, aliases aside."""
+        if not self.ingest:
+            return frozenset({self.events.id, self.events.time, self.events.kind or KIND}).union(
+                self.columns
+            )
+        names: set[str] = set()
+        for rule in self.ingest:
+            names |= {rule.time, *([rule.id] if rule.id else [])}
+            names |= {rule.columns.get(name, name) for name in self.columns}
+        return frozenset(names)
+
     def column_type(self, name: str) -> ColumnType:
         """The type of an event or derived column.
 

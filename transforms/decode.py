@@ -82,7 +82,7 @@ def decode_json(
     if positions is None:
         positions = np.arange(first_position, first_position + len(records))
     columns, rows, faults = read_json(
-        records, _named_columns(spec), spec.events.aliases, most_bytes(spec)
+        records, spec.input_names, spec.events.aliases, most_bytes(spec)
     )
     dead = [
         DeadLetter(Stage.DECODE, reason, source, int(positions[row]), None, detail)
@@ -158,19 +158,8 @@ def _rules(spec: Spec) -> tuple[Ingest | None, ...]:
 
 def source_columns(spec: Spec) -> frozenset[str]:
     """Every input column that some rule reads, under any of its names."""
-    names = _named_columns(spec)
+    names = spec.input_names
     return names | {old for old, new in spec.events.aliases.items() if new in names}
-
-
-def _named_columns(spec: Spec) -> frozenset[str]:
-    names: set[str] = set()
-    for rule in _rules(spec):
-        if rule is None:
-            names |= {spec.events.id, spec.events.time, spec.events.kind or KIND, *spec.columns}
-        else:
-            names |= {rule.time, *([rule.id] if rule.id else [])}
-            names |= {rule.columns.get(name, name) for name in spec.columns}
-    return frozenset(names)
 
 
 def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> Decoded:

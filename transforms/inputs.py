@@ -61,7 +61,7 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
             if name in needed:
                 arrays[name] = values.astype(np.float64)
     for expression in computed.values():
-        columns.append(evaluate_arrays(expression, arrays))
+        columns.append(evaluate_arrays(expression, arrays, batch.num_rows))
     block = np.empty((batch.num_rows, len(columns)), np.float32)
     with np.errstate(over="ignore"):
         for start in range(0, len(block), _ROWS):

@@ -13,8 +13,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from transforms.velocity.cells import LIMIT
 from transforms.velocity.codec import get_clock
-from transforms.velocity.kernels import FORMAT, HEADER, LIMIT, SPARSE
+from transforms.velocity.kernels import FORMAT, HEADER, SPARSE
 from transforms.velocity.sketch import REGISTERS, Q
 
 FAULTS = (

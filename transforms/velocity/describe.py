@@ -6,8 +6,7 @@ import dataclasses
 
 from configs.schema import Spec
 from configs.units import format_duration
-from transforms.velocity.plan import Feature, Plan, make_plan
-from transforms.velocity.sketch import REGISTERS
+from transforms.velocity.plan import Feature, Plan, make_plan, most_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ def _info(plan: Plan, recipe: Feature) -> FeatureInfo:
         dtype="float32",
         null_rule=f"null without a key; {recipe.logic.null_rule}",
         window_error=error,
-        state_bytes=_state_bytes(recipe),
+        state_bytes=most_bytes(recipe.cells),
     )
 
 
@@ -73,10 +72,3 @@ def _about(recipe: Feature) -> str:
     if recipe.window is not None:
         words += f", over {recipe.window.name}"
     return words
-
-
-def _state_bytes(recipe: Feature) -> int:
-    if recipe.operands:
-        return 0
-    tiles = recipe.window.tiles if recipe.window else 1
-    return tiles * (1 + REGISTERS if len(recipe.outputs) == 3 else 10 * len(recipe.outputs))

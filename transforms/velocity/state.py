@@ -161,14 +161,15 @@ def _packed(states: pa.Array | pa.ChunkedArray) -> tuple[Int64s, UInt8s]:
         states = states.combine_chunks()
     if len(states) == 0:
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    return string_buffers(states)
+    offsets, data = string_buffers(states)
+    return offsets.astype(np.int64), data
 
 
 def _digest(keys: npt.NDArray[np.uint64], offsets: Int64s, data: UInt8s) -> str:
     """XXH64 of the keys, the lengths of their states and the states, in 16 hex digits."""
-    hashed = xxhash.xxh64(np.ascontiguousarray(keys))
-    hashed.update(np.diff(offsets))
-    hashed.update(data[offsets[0] : offsets[-1]])
+    hashed = xxhash.xxh64(np.ascontiguousarray(keys).data)
+    hashed.update(np.diff(offsets).data)
+    hashed.update(data[offsets[0] : offsets[-1]].data)
     return hashed.hexdigest()
 
 
