@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from configs.catalog import Catalog
 from configs.schema import Spec
 from configs.units import format_duration
-from transforms.velocity.plan import Feature, Plan, make_plan, most_bytes
+from transforms.velocity.plan import SHIPPED, Feature, Plan, make_plan, most_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +31,11 @@ class FeatureInfo:
     state_bytes: int
 
 
-def describe_features(spec: Spec) -> tuple[FeatureInfo, ...]:
+def describe_features(spec: Spec, catalog: Catalog = SHIPPED) -> tuple[FeatureInfo, ...]:
     """All features of a spec, in the order of its entities."""
     return tuple(
         _info(plan, recipe)
-        for plan in (make_plan(spec, entity) for entity in spec.entities)
+        for plan in (make_plan(spec, entity, catalog) for entity in spec.entities)
         for recipe in plan.recipes
     )
 

@@ -121,12 +121,12 @@ def _cell_bytes(cell: Cell) -> int:
             return 1 + _VARINT
 
 
-_SHIPPED = Catalog.of((), AGGREGATES)
+SHIPPED = Catalog.of((), AGGREGATES)
 _PLANS: dict[tuple[int, str], tuple[Spec, Catalog, Plan]] = {}
 """By the spec's identity: a spec holds mappings, so it has no hash. The spec is kept alive here."""
 
 
-def make_plan(spec: Spec, entity: str, catalog: Catalog = _SHIPPED) -> Plan:
+def make_plan(spec: Spec, entity: str, catalog: Catalog = SHIPPED) -> Plan:
     """The plan of an entity; cached per spec.
 
     Args:

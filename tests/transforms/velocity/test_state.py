@@ -1,16 +1,20 @@
 """State on disk: what is damaged is refused, with the entity and what to do."""
 
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from fold_world import batch
 
 from configs.errors import StateError
 from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
-from transforms.velocity import ShardState, entity_rows, fold, make_plan
+from transforms.velocity import ShardState, entity_rows, finish, fold, make_plan
+from transforms.velocity.kernels import FORMAT
 
 SPEC = loads(
     """
@@ -187,3 +191,52 @@ def test_split_by_shard_keeps_every_key_where_it_belongs():
         again.merge(part)
     assert sum(map(len, parts)) == len(whole) and min(map(len, parts)) > 0
     assert again.to_table().equals(whole.to_table())
+
+
+FIXTURES = Path(__file__).parent / "fixtures"
+RELEASED = sorted(path.stem for path in FIXTURES.glob("state_format_*.hex"))
+
+
+def stored_rows(name):
+    """What the stored keys were folded of: (key, seconds, kind, amount, label)."""
+    if name.endswith("_dense"):  # more values than the pairs of a sketch
+        return [("x", i * 0.7, "a", i / 4, f"l{i}") for i in range(500)], 450
+    return [("x", i * 0.7, "ab"[i % 2], i / 4, "pqrst"[i % 5]) for i in range(40)], 30
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_stored_state_of_every_format_is_read_and_written(name):
+    """The bytes of released formats never change: a changed byte needs a new format number."""
+    text = (FIXTURES / f"{name.removesuffix('_dense')}.yaml").read_text()
+    plan = make_plan(loads(text, f"{name}.yaml", CATALOG), "k")
+    every, cut = stored_rows(name)
+    first, state = folded(plan, every[:cut])
+    table = state.to_table()
+    [packed], [key] = table.column("state").to_pylist(), table.column("key").to_pylist()
+    if os.environ.get("GOLDEN") == "write" and not (FIXTURES / f"{name}.hex").read_text():
+        (FIXTURES / f"{name}.hex").write_text(packed.hex() + "\n")
+    stored = bytes.fromhex((FIXTURES / f"{name}.hex").read_text())
+    assert packed.hex() == stored.hex()
+    second, _ = folded(plan, every[cut:], ShardState(plan, {key: stored}))
+    whole, _ = folded(plan, every)
+    assert np.concatenate([first, second]).tobytes() == whole.tobytes()
+
+
+def test_the_current_format_has_fixtures_of_both_forms_of_a_sketch():
+    assert {f"state_format_{FORMAT}", f"state_format_{FORMAT}_dense"} <= set(RELEASED)
+    dense = bytes.fromhex((FIXTURES / f"state_format_{FORMAT}_dense.hex").read_text())
+    assert b"\xff" in dense and len(dense) > 128
+
+
+def test_a_key_with_two_events_takes_few_bytes():
+    text = (FIXTURES / "state_format_1.yaml").read_text()
+    plan = make_plan(loads(text, "few.yaml", CATALOG), "k")
+    _, state = folded(plan, [("x", 1, "a", 2.0, "p"), ("x", 2, "a", 3.0, "q")])
+    assert state.nbytes < 120
+
+
+def folded(plan, rows, state=None):
+    state = ShardState.empty(plan) if state is None else state
+    part = fold(plan, state, entity_rows(plan, batch(rows)))
+    state.update(part.delta)
+    return finish(plan, part.outputs), state
