@@ -28,6 +28,10 @@ Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
+_ABSURD = (
+    "expected a time from events.earliest to events.latest; an integer is microseconds since 1970, "
+    "not seconds or milliseconds"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, "expected a time that the config allows")
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _ABSURD)
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
