@@ -240,6 +240,8 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
     if not _SHORTEST_US <= length <= _LONGEST_US:
         section.mistakes.add(place, f"windows: expected 1s to 400d, found {name}")
         return None
+    if tiles is not None and tiles < 1:
+        return None  # noted where it was read
     if tiles is None:
         tiles = next(n for n in range(MOST_TILES, 0, -1) if length % n == 0)
     elif tiles > _LARGEST_TILES:

@@ -58,6 +58,7 @@ def read_columns(root: Section) -> dict[str, Column]:
             minimum=minimum,
             maximum=maximum,
             allow_nonfinite=section.boolean("allow_nonfinite", False),
+            unit=section.text("unit", ""),
             about=section.text("about", ""),
         )
         section.done()
@@ -65,7 +66,7 @@ def read_columns(root: Section) -> dict[str, Column]:
 
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER)
-_SETTINGS = {
+SETTINGS = {
     "max_bytes": (ColumnType.STRING,),
     "minimum": _NUMERIC,
     "maximum": _NUMERIC,
@@ -75,7 +76,7 @@ _SETTINGS = {
 
 
 def _check_settings(section: Section, name: str, type_: ColumnType) -> None:
-    for key, types in _SETTINGS.items():
+    for key, types in SETTINGS.items():
         if key in section and type_ not in types:
             section.mistakes.add(
                 section.at_key(key),

@@ -28,7 +28,7 @@ _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
 # XGBoost 3.2, https://xgboost.readthedocs.io/en/release_3.2.0/parameter.html: those of the tree
 # boosters with one output.
-_BOOSTER = frozenset(
+BOOSTER = frozenset(
     {
         *("eta", "learning_rate", "gamma", "min_split_loss", "max_depth", "min_child_weight"),
         *("max_delta_step", "subsample", "sampling_method", "colsample_bytree"),
@@ -230,8 +230,8 @@ def _booster(section: Section) -> dict[str, float | int | str]:
             place = cast(Section, inner).at_key(key)
             section.mistakes.add(place, f"booster: {key} is not for a config to set", _FIXED[key])
             continue
-        if key not in _BOOSTER:
-            place, hint = cast(Section, inner).at_key(key), did_you_mean(key, _BOOSTER)
+        if key not in BOOSTER:
+            place, hint = cast(Section, inner).at_key(key), did_you_mean(key, BOOSTER)
             section.mistakes.add(place, f"booster: XGBoost has no parameter {key!r}", hint)
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):

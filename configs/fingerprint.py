@@ -1,8 +1,8 @@
 """Semantic fingerprints of a spec: the same for the same meaning, another for any other.
 
-What enters: a `Spec`. What leaves: 16 hex digits. Comments, `about` texts and the order of columns
-and kinds do not count; the order of entities and aggregates does, because it is the order of the
-model's inputs. Three reach differently far:
+What enters: a `Spec`. What leaves: 16 hex digits. Comments, `about` texts, units and the order of
+columns and kinds do not count; the order of entities and aggregates does, because it is the order
+of the model's inputs. Three reach differently far:
 
 - `fingerprint`: everything; it names a bundle.
 - `dataset_fingerprint`: what shapes a backfill's output, not how a model is trained on it.
@@ -20,6 +20,7 @@ from typing import Any
 
 from configs.schema import Column, Expression, Ingest, Spec
 
+_WORDS = ("about", "unit")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
@@ -128,7 +129,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {}
         for field in dataclasses.fields(value):
-            if field.name == "about" or (fields and field.name not in fields):
+            if field.name in _WORDS or (fields and field.name not in fields):
                 continue
             inner = getattr(value, field.name)
             if isinstance(inner, Mapping) and field.name in _UNORDERED:

@@ -12,12 +12,13 @@ from transforms.velocity.plan import SHIPPED, Feature, Plan, make_plan, most_byt
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature is.
+    """What a feature, or another input of the model, is.
 
     Attributes:
-      name, about, entity, window, unit, dtype, null_rule: in words.
-      window_error: by how much the window may be shorter than it says.
+      name, about, entity, window, unit, dtype, null_rule: in words; "" where there is none.
+      window_error: by how much the window may be shorter than it says; "" without a window.
       state_bytes: the most bytes that a key keeps for it; shared cells count for each.
+      role: "velocity", or as in `transforms.inputs.describe_inputs`.
     """
 
     name: str
@@ -29,32 +30,37 @@ class FeatureInfo:
     null_rule: str
     window_error: str
     state_bytes: int
+    role: str = "velocity"
 
 
 def describe_features(spec: Spec, catalog: Catalog = SHIPPED) -> tuple[FeatureInfo, ...]:
-    """All features of a spec, in the order of its entities."""
+    """All velocity features of a spec, in the order of its entities."""
     return tuple(
-        _info(plan, recipe)
+        _info(spec, plan, recipe)
         for plan in (make_plan(spec, entity, catalog) for entity in spec.entities)
         for recipe in plan.recipes
     )
 
 
-def _info(plan: Plan, recipe: Feature) -> FeatureInfo:
+def column_unit(spec: Spec, column: str) -> str:
+    """The unit that the config gives a column; its name, if it gives none."""
+    unit = spec.columns[column].unit if column in spec.columns else ""
+    return unit or column
+
+
+def _info(spec: Spec, plan: Plan, recipe: Feature) -> FeatureInfo:
     aggregate, window = recipe.aggregate, recipe.window
-    error = "none"
-    if window is not None:
-        error = f"up to {format_duration(window.tile_us)}"
     column = aggregate.arguments.get("column")
+    own = f"{aggregate.about}: " if aggregate.about else ""
     return FeatureInfo(
         name=recipe.name,
-        about=aggregate.about or _about(recipe),
+        about=own + _about(recipe),
         entity=plan.entity,
         window=window.name if window else "",
-        unit=recipe.logic.unit or str(column or ""),
+        unit=recipe.logic.unit or (column_unit(spec, column) if column else ""),
         dtype="float32",
         null_rule=f"null without a key; {recipe.logic.null_rule}",
-        window_error=error,
+        window_error=f"up to {format_duration(window.tile_us)}" if window else "",
         state_bytes=most_bytes(recipe.cells),
     )
 

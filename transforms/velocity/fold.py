@@ -33,7 +33,8 @@ class Folded:
 
     Attributes:
       outputs: int64 `[q, width]`, of the queried rows, in their order; for `finish`.
-      sequence: int64 `[q]`, how many events the key had before each.
+      sequence: int64 `[q]`, how many events the key had before each, since it was last empty (new,
+        or silent for longer than its retention).
       delta: key -> new packed bytes, of every key that was touched.
     """
 

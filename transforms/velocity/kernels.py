@@ -9,7 +9,7 @@ A key's state (format 1), all integers LEB128 varints but for the two first:
 
     u8   format version
     i64  clock: the largest event time seen, microseconds
-    u    sequence: how many events the key has had
+    u    sequence: how many events the key has had since it was last empty (new, or expired)
     per scalar:  u8 present, then zigzag value
     per window:  u16 live tiles, then per tile, oldest first:
         u    tile number less that of the tile before (zigzag for the first)

@@ -268,3 +268,26 @@ def test_features_are_described_in_words():
     info = infos["k_count_big_1h"]
     assert "where amount > 5" in info.about and "over 1h" in info.about
     assert info.window_error == "up to 10m"
+    assert infos["k_last"].window_error == ""
+
+
+def test_a_features_cost_is_what_its_cells_take():
+    infos = {info.name: info for info in describe_features(SPEC)}
+    tile, varint = 2 + 6 * 10, 10  # of the window of six tiles
+    assert infos["k_count_1h"].state_bytes == tile + 6 * varint
+    assert infos["k_mean_1h"].state_bytes == tile + 2 * 6 * varint
+    assert infos["k_max_1h"].state_bytes == tile + 6 * (1 + varint)
+    assert infos["k_distinct_1h"].state_bytes == tile + 6 * 129
+    assert infos["k_last"].state_bytes == 1 + varint
+    assert infos["k_ratio_1h"].state_bytes == 0
+    assert max(info.state_bytes for info in infos.values()) < PLAN.max_state_bytes
+
+
+def test_units_and_own_words_are_told_beside_what_is_computed():
+    text = CONFIG.replace("amount: {type: number}", "amount: {type: number, unit: EUR}")
+    text = text.replace("sum_big: {", "sum_big: {about: what it spent, ")
+    infos = {info.name: info for info in describe_features(loads(text, "units.yaml", CATALOG))}
+    assert infos["k_sum_big_1h"].unit == "EUR"
+    assert infos["k_sum_big_1h"].about == ("what it spent: sum of amount where amount > 5, over 1h")
+    assert infos["k_count_1h"].unit == "events"
+    assert {info.name: info for info in describe_features(SPEC)}["k_sum_1h"].unit == "amount"
