@@ -7,9 +7,11 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from configs._events import check_name, known_names, read_arguments, read_expression
+from configs._arguments import read_arguments, read_expression
+from configs._events import check_name, known_names
 from configs._yaml import Position, Section, did_you_mean
-from configs.catalog import AggregateName, Catalog
+from configs.catalog import Catalog, operand_fields
+from configs.expression import BOOLEAN
 from configs.schema import Aggregate, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
@@ -38,13 +40,24 @@ def read_entities(
         for feature, where in feature_names({entity.name: entity}, catalog).items():
             if feature in seen or feature in types:
                 other = seen.get(feature, "a column")
-                root.note(
-                    "entities",
+                root.mistakes.add(
+                    _place(root, *where.split(".")),
                     f"the name {feature!r} is made twice: by {where} and by {other}",
                     "rename one of them",
                 )
             seen[feature] = where
     return found
+
+
+def _place(root: Section, entity: str, aggregate: str) -> Position:
+    """Where an aggregate's name stands."""
+    place = root.at_key("entities")
+    for name in ("entities", entity, "aggregates"):
+        inner = root.section(name)
+        if inner is None:
+            return place
+        root = inner
+    return root.at_key(aggregate)
 
 
 def feature_names(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str, str]:
@@ -84,6 +97,8 @@ def _entity(
         columns = known_names(inner, kind, types, "column")
         if columns:
             keys[kind] = tuple(columns)
+    if inner is not None:
+        _check_key_types(inner, keys, types)
     declared = [kind for kind in (inner.keys() if inner else ()) if kind in kinds]
     windows = read_windows(section)
     parts = section.sections("aggregates")
@@ -100,14 +115,34 @@ def _entity(
         )
     entity = Entity(name, keys, aggregates, retention, section.text("about", ""))
     section.done()
+    if catalog.check_entity is not None and not len(section.mistakes):
+        fault = catalog.check_entity(entity, catalog)
+        if fault is not None:
+            section.mistakes.add(section.position, f"{name}: {fault[0]}", fault[1])
     return entity
+
+
+def _check_key_types(
+    section: Section, keys: Mapping[str, tuple[str, ...]], types: Mapping[str, ColumnType]
+) -> None:
+    """The keys of all kinds have the same shape: a text and a number never are the same key."""
+    shapes = {kind: [str(types[name]) for name in names] for kind, names in keys.items()}
+    first = next(iter(shapes), "")
+    for kind, shape in shapes.items():
+        if shape != shapes[first]:
+            section.note(
+                kind,
+                f"key: {kind} is keyed by {' and '.join(shape)}, {first} by "
+                f"{' and '.join(shapes[first])}; their events would never share a key",
+                "give every kind as many columns, of the same types and in the same order",
+            )
 
 
 def _aggregate(
     name: str,
     section: Section,
     keyed: list[str],
-    windows: tuple[Window, ...],
+    windows: tuple[Window, ...] | None,
     types: Mapping[str, ColumnType],
     catalog: Catalog,
     siblings: Mapping[str, Any],
@@ -115,46 +150,43 @@ def _aggregate(
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
     kinds = known_names(section, "of", keyed, "kind with a key in this entity:")
-    where = read_expression(section, "where", types)
+    where = read_expression(section, "where", types, BOOLEAN)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows
     section.raw("windows")
     if op is None:
-        return Aggregate(name, "", tuple(kinds), own, where, {}, about)
+        return Aggregate(name, "", tuple(kinds), own or (), where, {}, about)
     operation = catalog.aggregates[op]
     others = {one: None for one in siblings if one != name}
     arguments, _ = read_arguments(section, operation, types, others)
     section.done()
-    if operation.windowed and not own:
+    if operation.windowed and own == ():
         section.mistakes.add(
             section.position,
             f"{name}: {op} needs windows",
             "add windows: [1h, 1d] here or to the entity",
         )
-    return Aggregate(
-        name, op, tuple(kinds), own if operation.windowed else (), where, arguments, about
-    )
+    shown = own if operation.windowed and own else ()
+    return Aggregate(name, op, tuple(kinds), shown, where, arguments, about)
 
 
 def _check_references(
     parts: list[tuple[str, Section]], aggregates: tuple[Aggregate, ...], catalog: Catalog
 ) -> None:
     """An aggregate of aggregates has windows that those have too, and does not stand on itself."""
-    import typing
-
     named = {one.name: one for one in aggregates}
     for (_, section), aggregate in zip(parts, aggregates, strict=True):
         operation = catalog.aggregates.get(aggregate.op)
         if operation is None:
             continue
-        hints = typing.get_type_hints(operation)
-        for key, value in aggregate.arguments.items():
-            if hints.get(key) is not AggregateName or value not in named:
+        for key in operand_fields(operation):
+            if aggregate.arguments.get(key) not in named:
                 continue
+            value = aggregate.arguments[key]
             other = named[value]
             lacking = [w.name for w in aggregate.windows if w not in other.windows]
             other_op = catalog.aggregates.get(other.op)
-            if other_op is not None and AggregateName in typing.get_type_hints(other_op).values():
+            if other_op is not None and operand_fields(other_op):
                 section.note(key, f"{key}: {value!r} is itself made of other aggregates")
             elif lacking:
                 section.note(
@@ -164,14 +196,14 @@ def _check_references(
                 )
 
 
-def read_windows(section: Section) -> tuple[Window, ...]:
-    """The `windows` of a section: "1h", or {length: 1h, tiles: 60}."""
+def read_windows(section: Section) -> tuple[Window, ...] | None:
+    """The `windows` of a section: "1h", or {length: 1h, tiles: 60}; None if all are mistakes."""
     value = section.raw("windows")
     if value is None:
         return ()
     if not isinstance(value, CommentedSeq):
         section.note("windows", "windows: expected a list such as [1h, 7d]")
-        return ()
+        return None
     found: list[Window] = []
     for index, item in enumerate(value):
         line, column = value.lc.item(index)
@@ -182,7 +214,7 @@ def read_windows(section: Section) -> tuple[Window, ...]:
             section.mistakes.add((line, column), f"windows: {window.name} is there twice")
             continue
         found.append(window)
-    return tuple(found)
+    return tuple(found) if found or not value else None
 
 
 def _window(section: Section, item: object, place: Position) -> Window | None:
@@ -199,6 +231,8 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
         section.mistakes.add(place, f"windows: expected a length such as 1h, found {item!r}")
         return None
     try:
+        if "." in name:
+            raise ValueError("a whole number and a unit, since it is a part of the features' names")
         length = parse_duration(name)
     except ValueError as error:
         section.mistakes.add(place, f"windows: expected {error}, found {name!r}")
@@ -206,6 +240,8 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
     if not _SHORTEST_US <= length <= _LONGEST_US:
         section.mistakes.add(place, f"windows: expected 1s to 400d, found {name}")
         return None
+    if tiles is not None and tiles < 1:
+        return None  # noted where it was read
     if tiles is None:
         tiles = next(n for n in range(MOST_TILES, 0, -1) if length % n == 0)
     elif tiles > _LARGEST_TILES:

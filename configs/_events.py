@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import re
-import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from configs._arguments import read_arguments, read_expression
 from configs._yaml import Position, Section, did_you_mean
-from configs.catalog import AggregateName, Catalog, ColumnName
-from configs.expression import ExpressionError, check, columns, parse
+from configs.catalog import Catalog
+from configs.expression import BOOLEAN
 from configs.schema import (
     RESERVED_COLUMNS,
     Column,
     ColumnType,
     Derived,
     Events,
-    Expression,
     Ingest,
     Kind,
 )
@@ -47,18 +45,44 @@ def read_columns(root: Section) -> dict[str, Column]:
                 "give the input's name in events (id:, time:, kind:) and leave it out here",
             )
         type_name = section.choice("type", [str(one) for one in ColumnType])
+        if type_name:
+            _check_settings(section, name, ColumnType(type_name))
+        minimum, maximum = section.number("minimum", None), section.number("maximum", None)
+        if minimum is not None and maximum is not None and minimum > maximum:
+            section.note("minimum", f"minimum: {minimum:g} is above the maximum, {maximum:g}")
         found[name] = Column(
             name=name,
             type=ColumnType(type_name) if type_name else ColumnType.STRING,
             private=section.boolean("private", False),
             max_bytes=section.integer("max_bytes", 65_536, least=1),
-            minimum=section.number("minimum", None),
-            maximum=section.number("maximum", None),
+            minimum=minimum,
+            maximum=maximum,
             allow_nonfinite=section.boolean("allow_nonfinite", False),
+            unit=section.text("unit", ""),
             about=section.text("about", ""),
         )
         section.done()
     return found
+
+
+_NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER)
+SETTINGS = {
+    "max_bytes": (ColumnType.STRING,),
+    "minimum": _NUMERIC,
+    "maximum": _NUMERIC,
+    "allow_nonfinite": (ColumnType.NUMBER,),
+}
+"""Settings that mean something for columns of some types only."""
+
+
+def _check_settings(section: Section, name: str, type_: ColumnType) -> None:
+    for key, types in SETTINGS.items():
+        if key in section and type_ not in types:
+            section.mistakes.add(
+                section.at_key(key),
+                f"{name}: {key} means nothing for a column of type {type_}",
+                f"it is for {' and '.join(types)}: leave it out",
+            )
 
 
 def read_kinds(root: Section, columns: Mapping[str, Column]) -> dict[str, Kind]:
@@ -107,8 +131,29 @@ def read_events(root: Section) -> Events:
         dedup_us=section.duration("dedup", default.dedup_us),
         max_dead_share=section.number("max_dead_share", default.max_dead_share, 0.0, 1.0),
     )
+    if events.earliest_us > events.latest_us:
+        section.note(
+            "earliest" if "earliest" in section else "latest",
+            "events: earliest lies after latest, so no event could be accepted",
+        )
     section.done()
     return events
+
+
+def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
+    """Notes aliases of names that no input column has.
+
+    Args:
+      root: the file.
+      events: with the aliases.
+      names: every input name that events are made from.
+    """
+    section = root.section("events")
+    inner = section.section("aliases") if section is not None and events.aliases else None
+    known = set(names)
+    for other, name in events.aliases.items():
+        if inner is not None and name not in known:
+            inner.note(other, f"aliases: no column is read as {name!r}", did_you_mean(name, known))
 
 
 def _aliases(section: Section) -> dict[str, str]:
@@ -163,7 +208,7 @@ def read_derived(
         if op is not None:
             arguments, used = read_arguments(section, catalog.derivations[op], known, {})
             section.done()
-        needs[name] = [one for one in used if one in names]
+        needs[name] = [one for one in used if one in names and one not in types]
         found[name] = Derived(name, op or "", returns[name], arguments, about)
     places = {name: section.position for name, section in parts}
     return {name: found[name] for name in _in_order(root, needs, places)}
@@ -192,129 +237,6 @@ def _in_order(
     for name in needs:
         visit(name, ())
     return order
-
-
-def read_arguments(
-    section: Section,
-    operation: type[Any],
-    types: Mapping[str, ColumnType],
-    siblings: Mapping[str, Any],
-) -> tuple[dict[str, Any], list[str]]:
-    """The arguments of an operation, by its dataclass fields, and the columns that they name.
-
-    Args:
-      section: the operation's own.
-      operation: a frozen dataclass (`configs.catalog`).
-      types: every column that may be named.
-      siblings: aggregates of the same entity, for `AggregateName` fields.
-    """
-    hints = typing.get_type_hints(operation)
-    arguments: dict[str, Any] = {}
-    used: list[str] = []
-    for field in dataclasses.fields(operation):
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
-        if field.name not in section:
-            section.raw(field.name)  # it may be given, says `done`
-            if required:
-                section.mistakes.add(
-                    section.position, f"{operation.op}: the argument {field.name!r} is missing"
-                )
-            continue
-        value = _argument(section, field.name, hints[field.name], operation, types, siblings)
-        if value is None:
-            continue
-        arguments[field.name] = value
-        if hints[field.name] is ColumnName:
-            used.append(value)
-        elif hints[field.name] is Expression:
-            used.extend(value.columns)
-        elif typing.get_origin(hints[field.name]) is tuple:
-            used.extend(one for one in value if isinstance(one, str))
-    return arguments, used
-
-
-def _argument(
-    section: Section,
-    key: str,
-    hint: Any,
-    operation: type[Any],
-    types: Mapping[str, ColumnType],
-    siblings: Mapping[str, Any],
-) -> Any:
-    if type(None) in typing.get_args(hint):
-        [hint] = [one for one in typing.get_args(hint) if one is not type(None)]
-    if hint is ColumnName:
-        return _column(section, key, section.text(key), section.at(key), operation, types)
-    if hint is AggregateName:
-        return section.choice(key, siblings)
-    if hint is Expression:
-        return read_expression(section, key, types)
-    if typing.get_origin(hint) is tuple:
-        if typing.get_args(hint)[0] is not ColumnName:
-            return tuple(name for name, _ in section.strings(key))
-        names = [
-            _column(section, key, name, place, operation, types)
-            for name, place in section.strings(key)
-        ]
-        return tuple(name for name in names if name is not None)
-    if hint is bool:
-        return section.boolean(key, False)
-    if hint is int:
-        return section.integer(key, None)
-    if hint is float:
-        return section.number(key, None)
-    return section.text(key)
-
-
-def _column(
-    section: Section,
-    key: str,
-    name: str | None,
-    place: Position,
-    operation: type[Any],
-    types: Mapping[str, ColumnType],
-) -> str | None:
-    if name is None:
-        return None
-    if name not in types:
-        section.mistakes.add(
-            place, f"{key}: there is no column {name!r}", did_you_mean(name, types)
-        )
-        return None
-    if types[name] not in operation.accepts:
-        accepted = " or ".join(sorted(str(one) for one in operation.accepts))
-        section.mistakes.add(
-            place, f"{key}: {operation.op} takes a {accepted} column; {name!r} is a {types[name]}"
-        )
-        return None
-    return name
-
-
-def read_expression(
-    section: Section, key: str, types: Mapping[str, ColumnType], required: bool = False
-) -> Expression | None:
-    """An expression over columns, checked; mistakes are noted at their place in it."""
-    value = section.raw(key)
-    if value is None:
-        if required:
-            section.mistakes.add(
-                section.position, f"{section.title}: {key!r} is missing (an expression)"
-            )
-        return None
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    try:
-        node = parse(text)
-        check(node, types)
-    except ExpressionError as error:
-        line, column = section.at(key)
-        quoted = 1 if isinstance(value, str) else 0
-        hint = did_you_mean(error.name, error.choices or types) if error.name else ""
-        place = (line, column + quoted + error.column)
-        section.mistakes.add(place, f"{key}: {error}", hint)
-        return None
-    return Expression(text, columns(node))
 
 
 def read_ingest(
@@ -359,7 +281,7 @@ def read_ingest(
                 delay_us=section.duration("delay", 0),
                 columns=renames,
                 subject=subject,
-                where=read_expression(section, "where", types),
+                where=read_expression(section, "where", types, BOOLEAN),
             )
         )
         section.done()

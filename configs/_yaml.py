@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -49,6 +50,34 @@ class Mistakes:
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def within(self, start: Position, text: str, offset: int) -> Position:
+        """Where a character of a text stands that begins at `start`, quoted, folded or plain.
+
+        White space aside, a text and its source have the same characters in the same order; where
+        they have not (an escape), the start has to do.
+        """
+        line, column = start
+        if self._lines[line][column : column + 1] in ("|", ">"):
+            line, column = line + 1, 0
+        elif self._lines[line][column : column + 1] in ("'", '"'):
+            column += 1
+        place = start
+        for index, character in enumerate(text):
+            if character.isspace():
+                continue
+            while line < len(self._lines) and not self._lines[line][column:].strip():
+                line, column = line + 1, 0
+            if line >= len(self._lines):
+                return start
+            column += len(self._lines[line][column:]) - len(self._lines[line][column:].lstrip())
+            if self._lines[line][column] != character:
+                return start
+            place = (line, column)
+            if index >= offset:
+                return place
+            column += 1
+        return place
 
     def raise_if_any(self) -> None:
         """Raises a `ConfigError` that shows every mistake, in order of lines."""
@@ -129,17 +158,17 @@ class Section:
 
     def at(self, key: str) -> Position:
         """Where a key's value stands; the section's own place if there is no such key."""
-        if key not in self._mapping:
-            return self.position
-        line, column = self._mapping.lc.value(key)
-        return line, column
+        place = _places(self._mapping, key)
+        return self.position if place is None else place[1]
 
     def at_key(self, key: str) -> Position:
         """Where a key stands."""
-        if key not in self._mapping:
-            return self.position
-        line, column = self._mapping.lc.key(key)
-        return line, column
+        place = _places(self._mapping, key)
+        return self.position if place is None else place[0]
+
+    def within(self, key: str, text: str, offset: int) -> Position:
+        """Where a character of a value that is text stands, also of one over several lines."""
+        return self.mistakes.within(self.at(key), text, offset)
 
     def note(self, key: str, message: str, hint: str = "") -> None:
         """A mistake in a key's value."""
@@ -167,11 +196,20 @@ class Section:
         value: bool = self._get(key, default, bool, "true or false", bool)
         return value
 
-    def integer(self, key: str, default: Any = _MISSING, least: int | None = None) -> Any:
-        """A whole number, at least `least`."""
+    def integer(
+        self,
+        key: str,
+        default: Any = _MISSING,
+        least: int | None = None,
+        most: int | None = None,
+    ) -> Any:
+        """A whole number within a closed range."""
         value = self._get(key, default, int, "a whole number", int)
-        if isinstance(value, int) and least is not None and value < least and key in self:
-            self.note(key, f"{key}: expected at least {least}, found {value}")
+        if isinstance(value, int) and key in self:
+            if least is not None and value < least:
+                self.note(key, f"{key}: expected at least {least}, found {_number(value)}")
+            if most is not None and value > most:
+                self.note(key, f"{key}: expected at most {most}, found {_number(value)}")
         return value
 
     def number(
@@ -182,7 +220,10 @@ class Section:
         most: float | None = None,
     ) -> Any:
         """A number within a closed range."""
-        value = self._get(key, default, (int, float), "a number", float)
+        value = self._get(key, default, (int, float), "a number", _to_float)
+        if isinstance(value, float) and not math.isfinite(value) and key in self:
+            self.note(key, f"{key}: expected a finite number, found {value:g}")
+            return None if default is _MISSING else default
         if isinstance(value, float) and key in self:
             if least is not None and value < least:
                 self.note(key, f"{key}: expected at least {least:g}, found {value:g}")
@@ -205,7 +246,7 @@ class Section:
         """A string out of some."""
         value = self.text(key, default)
         words = list(known)
-        if key in self and isinstance(value, str) and value and value not in words:
+        if key in self and isinstance(value, str) and value not in words:
             self.note(key, f"{key}: {value!r} is not known", did_you_mean(value, words))
             return default if default is not _MISSING else None
         return value
@@ -315,9 +356,37 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return f"the number {value}"
+        return f"the number {_number(value)}"
     if isinstance(value, str):
         return f"the text {value!r}"
     if isinstance(value, Sequence):
         return "a list"
     return "a section" if isinstance(value, CommentedMap) else "nothing"
+
+
+def _to_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf if value > 0 else -math.inf
+
+
+def _places(mapping: CommentedMap, key: str) -> tuple[Position, Position] | None:
+    """Where a key and its value stand: here, or in a mapping that is merged in (`<<`)."""
+    data = mapping.lc.data or {}
+    if key in data:
+        key_line, key_column, line, column = data[key]
+        return (key_line, key_column), (line, column)
+    for merged in mapping.merge:
+        inner = merged[1] if isinstance(merged, tuple) else merged  # a pair before ruamel.yaml 0.19
+        place = _places(inner, key)
+        if place is not None:
+            return place
+    return None
+
+
+def _number(value: float) -> str:
+    """A number as text; one of hundreds of digits by its length."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"one of more than {value.bit_length() * 3 // 10} digits"
+    return str(value)

@@ -4,23 +4,43 @@ What enters: classes from ``transforms`` (the loader is to their right, so they 
 What leaves: :class:`Catalog`, which `loader.load` takes. An operation is a frozen dataclass whose
 fields are its YAML arguments: a field without a default is a required key; its annotation says
 what is accepted (`ColumnName`, `AggregateName`, `Expression`, str, int, float, bool, or a tuple of
-these). So adding one is one class, and the loader, the JSON Schema and `lockstep features`
-already know it.
+these), and `argument` gives it limits. So adding one is one class, and the loader, the JSON Schema
+and `lockstep features` already know it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NewType, Protocol
 
-from configs.schema import ColumnType
+from configs.schema import ColumnType, Entity
 
 ColumnName = NewType("ColumnName", str)
 """An argument that names an event column or a derived column."""
 
 AggregateName = NewType("AggregateName", str)
 """An argument that names another aggregate of the same entity."""
+
+
+def argument(
+    default: Any = dataclasses.MISSING,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    needed_for: ColumnType | None = None,
+) -> Any:
+    """A field of an operation with limits, which the loader and the JSON Schema both keep.
+
+    Args:
+      default: the value where YAML says nothing; without one, the argument is required.
+      least, most: closed range of a whole number.
+      needed_for: where the operation's column is of this type, YAML must give the argument, because
+        no default would be safe.
+    """
+    limits = {"least": least, "most": most, "needed_for": needed_for}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 class DerivationOp(Protocol):
@@ -56,15 +76,31 @@ class Catalog:
 
     derivations: Mapping[str, type[Any]]
     aggregates: Mapping[str, type[Any]]
+    check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None
+    """What the fold cannot hold of an entity, in words, and what to do; None: it can."""
 
     @classmethod
-    def of(cls, derivations: Iterable[type[Any]], aggregates: Iterable[type[Any]]) -> Catalog:
+    def of(
+        cls,
+        derivations: Iterable[type[Any]],
+        aggregates: Iterable[type[Any]],
+        check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None,
+    ) -> Catalog:
         """A catalog of these classes by their `op` names.
 
         Raises:
           ValueError: two classes have one name.
         """
-        return cls(_by_name(derivations), _by_name(aggregates))
+        return cls(_by_name(derivations), _by_name(aggregates), check_entity)
+
+
+def operand_fields(operation: type[Any]) -> tuple[str, ...]:
+    """Fields that name other aggregates; an operation that has some is made of their features.
+
+    It then has `combine`, of the finished features in the order of these fields, and no `cells`.
+    """
+    hints = typing.get_type_hints(operation)
+    return tuple(f.name for f in dataclasses.fields(operation) if hints[f.name] is AggregateName)
 
 
 def _by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:

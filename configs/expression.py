@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Union
 
@@ -29,11 +30,18 @@ FUNCTIONS: Mapping[str, tuple[int, int]] = {
 NUMBER, TEXT, BOOLEAN = "number", "text", "boolean"
 
 
+def _place() -> int:
+    """Where a node begins in the text; equal trees may stand at different places."""
+    place: int = dataclasses.field(default=0, compare=False, repr=False)
+    return place
+
+
 @dataclasses.dataclass(frozen=True)
 class Number:
     """A literal number; true and false are 1 and 0."""
 
     value: float
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Text:
     """A literal string."""
 
     value: str
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +57,7 @@ class ColumnRef:
     """A column's value in the row."""
 
     name: str
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +66,7 @@ class Unary:
 
     op: str
     operand: Node
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Binary:
     op: str
     left: Node
     right: Node
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Compare:
     op: str
     left: Node
     right: Node
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +95,7 @@ class Logic:
 
     op: str
     operands: tuple[Node, ...]
+    at: int = _place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +104,7 @@ class Call:
 
     name: str
     arguments: tuple[Node, ...]
+    at: int = _place()
 
 
 Node = Union[Number, Text, ColumnRef, Unary, Binary, Compare, Logic, Call]  # noqa: UP007
@@ -132,17 +147,40 @@ def parse(text: str) -> Node:
     """The tree of an expression.
 
     Raises:
-      ExpressionError: it does not parse, or uses more than the language has.
+      ExpressionError: it does not parse, or uses more than the language has; the first fault.
 
     >>> parse("links > 0")
     Compare(op='>', left=ColumnRef(name='links'), right=Number(value=0.0))
     """
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        offset = (getattr(error, "offset", 1) or 1) - 1
-        raise ExpressionError("this is not an expression", offset) from error
-    return _node(tree.body, 0)
+    faults: list[ExpressionError] = []
+    node = _parse(text, faults)
+    if faults:
+        raise faults[0]
+    return node
+
+
+def read(
+    text: str, types: Mapping[str, ColumnType], want: str
+) -> tuple[Node, tuple[ExpressionError, ...]]:
+    """The tree of an expression, and everything that is wrong with it, from left to right.
+
+    Args:
+      text: as written.
+      types: of the columns that it may name.
+      want: `BOOLEAN` or `NUMBER`; either may stand for the other (true is 1, 0 is false), text for
+        none of them.
+
+    >>> _, faults = read("lnks > 0 and text > 1", {"text": ColumnType.STRING}, BOOLEAN)
+    >>> [(fault.column, str(fault)) for fault in faults]
+    [(0, "there is no column 'lnks'"), (13, '> compares a text with a number')]
+    """
+    faults: list[ExpressionError] = []
+    node = _parse(text, faults)
+    given = _Types(types, faults).of(node)
+    if given == TEXT:
+        wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
+        faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
+    return node, tuple(sorted(faults, key=lambda fault: fault.column))
 
 
 def columns(node: Node) -> tuple[str, ...]:
@@ -171,52 +209,65 @@ def walk(node: Node) -> list[Node]:
     return [node, *(inner for one in below for inner in walk(one))]
 
 
-def check(node: Node, types: Mapping[str, ColumnType]) -> str:
-    """The type of an expression's value: "number", "text" or "boolean".
+class _Types:
+    """Finds the types of an expression's parts; a part with a fault has none (None)."""
 
-    Raises:
-      ExpressionError: an unknown column, or operands of types that do not go together.
+    def __init__(self, types: Mapping[str, ColumnType], faults: list[ExpressionError]) -> None:
+        self._types, self._faults = types, faults
 
-    >>> check(parse("a > 1 and not is_null(b)"), {"a": ColumnType.NUMBER, "b": ColumnType.STRING})
-    'boolean'
-    """
-    match node:
-        case Number():
-            return NUMBER
-        case Text():
-            return TEXT
-        case ColumnRef(name):
-            if name not in types:
-                raise ExpressionError(f"there is no column {name!r}", name=name)
-            return _TYPES[types[name]]
-        case Unary(op, operand):
-            _want(check(operand, types), op, _NUMERIC)
-            return BOOLEAN if op == "not" else NUMBER
-        case Binary(op, left, right):
-            _want(check(left, types), op, _NUMERIC)
-            _want(check(right, types), op, _NUMERIC)
-            return NUMBER
-        case Compare(op, left, right):
-            one, other = check(left, types), check(right, types)
-            if (one == TEXT) != (other == TEXT):
-                raise ExpressionError(f"{op} compares a {one} with a {other}")
-            if one == TEXT and op not in ("==", "!="):
-                raise ExpressionError(f"text is compared by == and != only, not by {op}")
-            return BOOLEAN
-        case Logic(op, operands):
-            for operand in operands:
-                _want(check(operand, types), op, _NUMERIC)
-            return BOOLEAN
-        case Call("is_null", (argument,)):
-            check(argument, types)
-            return BOOLEAN
-        case Call(name, arguments):
-            for argument in arguments:
-                _want(check(argument, types), name, _NUMERIC)
-            return NUMBER
+    def of(self, node: Node) -> str | None:
+        match node:
+            case Number(value):
+                return NUMBER if value == value else None  # NaN stands for what did not parse
+            case Text():
+                return TEXT
+            case ColumnRef(name):
+                if name in self._types:
+                    return _TYPES[self._types[name]]
+                self._faults.append(ExpressionError(f"there is no column {name!r}", node.at, name))
+                return None
+            case Unary(op, operand):
+                self._want(op, operand)
+                return BOOLEAN if op == "not" else NUMBER
+            case Binary(op, left, right):
+                self._want(op, left, right)
+                return NUMBER
+            case Compare(op, left, right):
+                self._compare(op, left, right)
+                return BOOLEAN
+            case Logic(op, operands):
+                self._want(op, *operands)
+                return BOOLEAN
+            case Call("is_null", (argument,)):
+                self.of(argument)
+                if isinstance(argument, Text):
+                    message = "is_null takes a column or a number, not a text that is written out"
+                    self._faults.append(ExpressionError(message, argument.at))
+                return BOOLEAN
+            case Call(name, arguments):
+                self._want(name, *arguments)
+                return NUMBER
+
+    def _want(self, op: str, *operands: Node) -> None:
+        for operand in operands:
+            given = self.of(operand)
+            if given not in (NUMBER, BOOLEAN, None):
+                message = f"{op} takes a number, not a {given}"
+                self._faults.append(ExpressionError(message, operand.at))
+
+    def _compare(self, op: str, left: Node, right: Node) -> None:
+        one, other = self.of(left), self.of(right)
+        if one is None or other is None:
+            return
+        if (one == TEXT) != (other == TEXT):
+            message = f"{op} compares a {one} with a {other}"
+        elif one == TEXT and op not in ("==", "!="):
+            message = f"text is compared by == and != only, not by {op}"
+        else:
+            return
+        self._faults.append(ExpressionError(message, left.at))
 
 
-_NUMERIC = (NUMBER, BOOLEAN)
 _TYPES = {
     ColumnType.STRING: TEXT,
     ColumnType.INTEGER: NUMBER,
@@ -226,50 +277,89 @@ _TYPES = {
 }
 
 
-def _want(given: str, op: str, accepted: tuple[str, ...]) -> None:
-    if given not in accepted:
-        raise ExpressionError(f"{op} takes a {accepted[0]}, not a {given}")
+_NOTHING = math.nan
+_LINE_ENDS = dict.fromkeys(map(ord, "\r\n"), " ")  # so that places stay what they were
 
 
-def _node(tree: ast.expr, depth: int) -> Node:
-    if depth > 50:
-        raise ExpressionError("more than 50 levels deep", tree.col_offset)
-    match tree:
-        case ast.Constant(value=bool(value)):
-            return Number(float(value))
-        case ast.Constant(value=int(value)) | ast.Constant(value=float(value)):
-            return Number(float(value))
-        case ast.Constant(value=str(value)):
-            return Text(value)
-        case ast.Name(id="true" | "false"):
-            return Number(float(tree.id == "true"))
-        case ast.Name(id=name):
-            return ColumnRef(name)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return Unary("-", _node(operand, depth + 1))
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return Unary("not", _node(operand, depth + 1))
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return Binary(_BINARY[type(op)], _node(left, depth + 1), _node(right, depth + 1))
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
-            return Compare(_COMPARE[type(op)], _node(left, depth + 1), _node(right, depth + 1))
-        case ast.BoolOp(op=op, values=values):
-            name = "and" if isinstance(op, ast.And) else "or"
-            return Logic(name, tuple(_node(value, depth + 1) for value in values))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            return _call(name, arguments, tree.col_offset, depth)
-    raise ExpressionError(
-        "only numbers, text, columns, + - * /, comparisons of two, and, or, not and the functions "
-        f"{', '.join(FUNCTIONS)} are allowed",
-        tree.col_offset,
-    )
+def _parse(text: str, faults: list[ExpressionError]) -> Node:
+    """The tree; what does not parse is noted, and a number that is none stands for it."""
+    indent = len(text) - len(text.lstrip())
+    line = text.strip().translate(_LINE_ENDS)
+    try:
+        tree = ast.parse(line, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        offset = (getattr(error, "offset", 1) or 1) - 1
+        faults.append(ExpressionError("this is not an expression", indent + offset))
+        return Number(_NOTHING, indent)
+    return _Reader(line.encode(), indent, faults).node(tree.body, 0)
 
 
-def _call(name: str, arguments: list[ast.expr], column: int, depth: int) -> Call:
-    if name not in FUNCTIONS:
-        raise ExpressionError(f"there is no function {name!r}", column, name, tuple(FUNCTIONS))
-    fewest, most = FUNCTIONS[name]
-    if not fewest <= len(arguments) <= most:
-        count = str(fewest) if fewest == most else f"{fewest} to {most}"
-        raise ExpressionError(f"{name} takes {count} argument(s), not {len(arguments)}", column)
-    return Call(name, tuple(_node(argument, depth + 1) for argument in arguments))
+class _Reader:
+    """Makes nodes of Python's; places are characters of the text as it was written."""
+
+    def __init__(self, line: bytes, indent: int, faults: list[ExpressionError]) -> None:
+        self._line, self._indent, self._faults = line, indent, faults
+
+    def node(self, tree: ast.expr, depth: int) -> Node:
+        at = self._at(tree)
+        if depth > 50:
+            return self._fault("more than 50 levels deep", at)
+        match tree:
+            case ast.Constant(value=bool(value)):
+                return Number(float(value), at)
+            case ast.Constant(value=int(value)) | ast.Constant(value=float(value)):
+                return self._number(value, at)
+            case ast.Constant(value=str(value)):
+                return Text(value, at)
+            case ast.Name(id="true" | "false"):
+                return Number(float(tree.id == "true"), at)
+            case ast.Name(id=name):
+                return ColumnRef(name, at)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return Unary("-", self.node(operand, depth + 1), at)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return Unary("not", self.node(operand, depth + 1), at)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                one, other = self.node(left, depth + 1), self.node(right, depth + 1)
+                return Binary(_BINARY[type(op)], one, other, at)
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
+                one, other = self.node(left, depth + 1), self.node(right, depth + 1)
+                return Compare(_COMPARE[type(op)], one, other, at)
+            case ast.BoolOp(op=op, values=values):
+                name = "and" if isinstance(op, ast.And) else "or"
+                return Logic(name, tuple(self.node(value, depth + 1) for value in values), at)
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+                return self._call(name, arguments, at, depth)
+        return self._fault(
+            "only numbers, text, columns, + - * /, comparisons of two, and, or, not and the "
+            f"functions {', '.join(FUNCTIONS)} are allowed",
+            at,
+        )
+
+    def _call(self, name: str, arguments: list[ast.expr], at: int, depth: int) -> Node:
+        if name not in FUNCTIONS:
+            return self._fault(f"there is no function {name!r}", at, name, tuple(FUNCTIONS))
+        fewest, most = FUNCTIONS[name]
+        if not fewest <= len(arguments) <= most:
+            count = str(fewest) if fewest == most else f"{fewest} to {most}"
+            return self._fault(f"{name} takes {count} argument(s), not {len(arguments)}", at)
+        return Call(name, tuple(self.node(argument, depth + 1) for argument in arguments), at)
+
+    def _number(self, value: float, at: int) -> Node:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            return self._fault("expected a number within those of a 64-bit float", at)
+        return Number(number, at)
+
+    def _fault(
+        self, message: str, at: int, name: str | None = None, choices: tuple[str, ...] = ()
+    ) -> Node:
+        self._faults.append(ExpressionError(message, at, name, choices))
+        return Number(_NOTHING, at)
+
+    def _at(self, tree: ast.expr) -> int:
+        """Python counts bytes of UTF-8."""
+        return self._indent + len(self._line[: tree.col_offset].decode(errors="ignore"))

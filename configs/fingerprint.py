@@ -1,12 +1,12 @@
 """Semantic fingerprints of a spec: the same for the same meaning, another for any other.
 
-What enters: a `Spec`. What leaves: 16 hex digits. Comments, `about` texts and the order of columns
-and kinds do not count; the order of entities and aggregates does, because it is the order of the
-model's inputs. Three reach differently far:
+What enters: a `Spec`. What leaves: 16 hex digits. Comments, `about` texts, units and the order of
+columns and kinds do not count; the order of entities and aggregates does, because it is the order
+of the model's inputs. Three reach differently far:
 
 - `fingerprint`: everything; it names a bundle.
 - `dataset_fingerprint`: what shapes a backfill's output, not how a model is trained on it.
-- `state_fingerprint`: what shapes one entity's velocity state.
+- `state_fingerprint`: what shapes one entity's velocity state, from the row of a file on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from configs.schema import Expression, Spec
+from configs.schema import Column, Expression, Ingest, Spec
 
+_WORDS = ("about", "unit")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
@@ -58,23 +59,57 @@ def dataset_fingerprint(spec: Spec) -> str:
 def state_fingerprint(spec: Spec, entity: str) -> str:
     """Of what shapes the state of one entity's keys, in 16 hex digits.
 
-    That is its keys, aggregates and windows, and every column and derivation that they read. A
-    change to another entity, to a model or to a text does not count.
+    That is its keys, aggregates and windows; every derivation and column that they read, at any
+    depth, with its type and limits; and which rows become events of its kinds: `ingest` rules, what
+    they require, the times that are accepted, the memory for duplicates. A change to another
+    entity, to a model, to a text or to a column that is not read does not count.
     """
     one = spec.entities[entity]
+    rules = [rule for rule in spec.ingest if rule.kind in one.keys]
+    required = {kind: sorted(spec.kinds[kind].required) for kind in one.keys}
     used = {name for names in one.keys.values() for name in names}
+    used |= {name for names in required.values() for name in names}
     for aggregate in one.aggregates:
-        used |= set(aggregate.where.columns) if aggregate.where else set()
-        used |= set(_names_in(aggregate.arguments.values()))
+        used |= set(_names_in([aggregate.where, *aggregate.arguments.values()]))
+    for rule in rules:
+        used |= set(_names_in([rule.where]))
     derived: dict[str, Any] = {}
     waiting = sorted(used)
     while waiting:
         name = waiting.pop()
         if name in spec.derived and name not in derived:
             derived[name] = _plain(spec.derived[name])
-            waiting += _names_in(spec.derived[name].arguments.values())
-    columns = {name: str(spec.columns[name].type) for name in used if name in spec.columns}
-    return _digest([_plain(one), derived, columns, spec.hash_seed, list(spec.scored_kinds)])
+            behind = _names_in(spec.derived[name].arguments.values())
+            used |= set(behind)
+            waiting += behind
+    return _digest(
+        {
+            "entity": _plain(one),
+            "derived": derived,
+            "columns": {name: _limits(spec.columns[name]) for name in used if name in spec.columns},
+            "ingest": [_rule(rule, used) for rule in rules],
+            "required": required,
+            "events": {name: _plain(getattr(spec.events, name)) for name in _ACCEPTANCE},
+            "hash_seed": spec.hash_seed,
+            "scored": list(spec.scored_kinds),
+        }
+    )
+
+
+_ACCEPTANCE = ("id", "time", "kind", "aliases", "earliest_us", "latest_us", "dedup_us")
+
+
+def _limits(column: Column) -> dict[str, Any]:
+    """What decides which values of a column are accepted, and as what."""
+    return {key: value for key, value in _plain(column).items() if key != "private"}
+
+
+def _rule(rule: Ingest, used: set[str]) -> dict[str, Any]:
+    """An ingest rule, without what it fills columns with that nobody reads."""
+    columns = {name: given for name, given in rule.columns.items() if name in used}
+    subject = rule.subject if rule.subject and rule.subject[0] in used else None
+    plain: dict[str, Any] = _plain(rule)
+    return plain | {"columns": columns, "subject": _plain(subject)}
 
 
 def _names_in(values: Iterable[Any]) -> list[str]:
@@ -94,7 +129,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {}
         for field in dataclasses.fields(value):
-            if field.name == "about" or (fields and field.name not in fields):
+            if field.name in _WORDS or (fields and field.name not in fields):
                 continue
             inner = getattr(value, field.name)
             if isinstance(inner, Mapping) and field.name in _UNORDERED:

@@ -12,6 +12,8 @@ import json
 import typing
 from typing import Any
 
+from configs._events import SETTINGS
+from configs._model import BOOSTER
 from configs.catalog import Catalog
 from configs.schema import ColumnType, Evaluation, Expression
 
@@ -21,7 +23,17 @@ _INTEGER: dict[str, Any] = {"type": "integer"}
 _BOOLEAN: dict[str, Any] = {"type": "boolean"}
 _NAMES: dict[str, Any] = {"type": "array", "items": _TEXT}
 _ONE_OR_MORE: dict[str, Any] = {"anyOf": [_TEXT, _NAMES]}
-_DURATION: dict[str, Any] = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d)$"}
+_DURATION: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d)\s*$",
+}
+_LENGTH: dict[str, Any] = {"type": "string", "pattern": r"^\s*[0-9]+\s*(us|ms|s|m|h|d)\s*$"}
+_EXPRESSION: dict[str, Any] = {
+    "type": ["string", "boolean", "number"],
+    "description": "an expression over columns",
+}
+_SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _DATE: dict[str, Any] = {"type": "string"}
 
 
@@ -31,9 +43,9 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     Args:
       catalog: its operations and their arguments become alternatives.
     """
-    window = {"anyOf": [_DURATION, _object({"length": _DURATION, "tiles": _INTEGER}, ["length"])]}
+    window = {"anyOf": [_LENGTH, _object({"length": _LENGTH, "tiles": _COUNT}, ["length"])]}
     windows = {"type": "array", "items": window}
-    aggregate = {"of": _ONE_OR_MORE, "where": _TEXT, "windows": windows}
+    aggregate = {"of": _ONE_OR_MORE, "where": _EXPRESSION, "windows": windows}
     entity = {
         "about": _TEXT,
         "key": _map(_ONE_OR_MORE),
@@ -44,23 +56,24 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     column = {
         "type": {"enum": [str(one) for one in ColumnType]},
         "private": _BOOLEAN,
-        "max_bytes": _INTEGER,
+        "max_bytes": _COUNT,
         "minimum": _NUMBER,
         "maximum": _NUMBER,
         "allow_nonfinite": _BOOLEAN,
+        "unit": _TEXT,
         "about": _TEXT,
     }
     sections = {
         "lockstep": {"const": 1},
         "name": _TEXT,
         "about": _TEXT,
-        "shards": _INTEGER,
+        "shards": _COUNT,
         "hash_seed": _INTEGER,
         "events": _object(_EVENTS),
-        "columns": _map(_object(column, ["type"])),
-        "kinds": _map(_object({"required": _NAMES, "scored": _BOOLEAN, "about": _TEXT})),
+        "columns": _map(_object(column, ["type"]) | {"allOf": _for_types()}, empty=False),
+        "kinds": _map(_object({"required": _ONE_OR_MORE, "scored": _BOOLEAN, "about": _TEXT})),
         "derive": _map(_operations(catalog.derivations, {})),
-        "entities": _map(_object(entity, ["key"])),
+        "entities": _map(_object(entity, ["key"]), empty=False),
         "ingest": {"type": "array", "items": _object(_INGEST, ["kind", "time"])},
         "inputs": _object(_INPUTS),
         "labels": _object(_LABELS, ["kind", "subject", "positive"]),
@@ -87,30 +100,35 @@ _EVENTS = {
     "latest": _DATE,
     "disorder": _DURATION,
     "dedup": _DURATION,
-    "max_dead_share": _NUMBER,
+    "max_dead_share": _SHARE,
 }
 _INGEST = {
     "kind": _TEXT,
-    "id": _TEXT,
+    "id": {"type": ["string", "null"]},
     "time": _TEXT,
     "delay": _DURATION,
     "columns": {"type": "object", "additionalProperties": _TEXT},
     "subject": {"type": "object", "additionalProperties": _TEXT, "maxProperties": 1},
-    "where": _TEXT,
+    "where": _EXPRESSION,
 }
-_RANGE = {"type": "array", "items": _INTEGER, "minItems": 2, "maxItems": 2}
+_RANGE = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 1, "maximum": 8},
+    "minItems": 2,
+    "maxItems": 2,
+}
 _INPUTS = {
     "numeric": _NAMES,
     "exclude": _NAMES,
-    "computed": {"type": "object", "additionalProperties": _TEXT},
+    "computed": {"type": "object", "additionalProperties": _EXPRESSION},
     "categorical": {
         "type": "object",
         "additionalProperties": {
             "type": ["object", "null"],
             "properties": {
-                "vocabulary": _INTEGER,
-                "oov_buckets": _INTEGER,
-                "min_frequency": _INTEGER,
+                "vocabulary": _COUNT,
+                "oov_buckets": _COUNT,
+                "min_frequency": _COUNT,
             },
             "additionalProperties": False,
         },
@@ -122,39 +140,43 @@ _INPUTS = {
             "buckets": _INTEGER,
             "word_ngrams": _RANGE,
             "char_ngrams": _RANGE,
-            "max_tokens": _INTEGER,
+            "max_tokens": _COUNT,
         },
         "required": ["column"],
         "additionalProperties": False,
     },
     "scaling": {"enum": ["zscore", "quantile", "none"]},
 }
-_LABELS = {"kind": _TEXT, "subject": _TEXT, "positive": _TEXT, "maturity": _DURATION}
+_LABELS = {"kind": _TEXT, "subject": _TEXT, "positive": _EXPRESSION, "maturity": _DURATION}
 _TRAINING = {
     "span": _DURATION,
     "delay": _DURATION,
     "gate": _DURATION,
-    "validation_share": _NUMBER,
-    "rounds": _INTEGER,
+    "validation_share": {"type": "number", "minimum": 0, "maximum": 0.9},
+    "rounds": _COUNT,
     "early_stopping": _INTEGER,
     "refit": _BOOLEAN,
-    "booster": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
+    "booster": {
+        "type": "object",
+        "properties": {key: {"type": ["number", "string"]} for key in sorted(BOOSTER)},
+        "additionalProperties": False,
+    },
     "text_folds": _INTEGER,
     "text_regularisation": _NUMBER,
     "positive_weight": {"anyOf": [_NUMBER, {"const": "balanced"}]},
     "model": {"enum": ["booster", "linear", "text"]},
-    "analyse_rows": _INTEGER,
-    "train_rows": _INTEGER,
+    "analyse_rows": _COUNT,
+    "train_rows": _COUNT,
     "seed": _INTEGER,
 }
 _GATE = {
-    "min_average_precision": _NUMBER,
-    "min_auc": _NUMBER,
-    "max_drop": _NUMBER,
-    "min_positives": _INTEGER,
+    "min_average_precision": _SHARE,
+    "min_auc": _SHARE,
+    "max_drop": _SHARE,
+    "min_positives": _COUNT,
     "parity": _DURATION,
 }
-_ACTION = {"min_precision": _NUMBER, "confidence": _NUMBER}
+_ACTION = {"min_precision": _SHARE, "confidence": _NUMBER}
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
@@ -166,9 +188,22 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
     return made | {"required": required} if required else made
 
 
-def _map(value: dict[str, Any]) -> dict[str, Any]:
-    """An object with names of one's own, all of one shape; `name:` alone is an empty one."""
-    return {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "null"}]}}
+def _map(value: dict[str, Any], empty: bool = True) -> dict[str, Any]:
+    """An object with names of one's own, all of one shape; `empty`: `name:` alone is one too."""
+    names = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+    values = {"anyOf": [value, {"type": "null"}]} if empty else value
+    return {"type": "object", "propertyNames": names, "additionalProperties": values}
+
+
+def _for_types() -> list[dict[str, Any]]:
+    """Settings of a column only with the types for which they mean something."""
+    return [
+        {
+            "if": {"required": [setting]},
+            "then": {"properties": {"type": {"enum": [str(one) for one in types]}}},
+        }
+        for setting, types in SETTINGS.items()
+    ]
 
 
 def _operations(
@@ -179,7 +214,9 @@ def _operations(
     for name in sorted(operations):
         operation = operations[name]
         hints = typing.get_type_hints(operation)
-        arguments = {f.name: _argument(hints[f.name]) for f in dataclasses.fields(operation)}
+        arguments = {
+            f.name: _argument(hints[f.name], f.metadata) for f in dataclasses.fields(operation)
+        }
         required = [
             f.name
             for f in dataclasses.fields(operation)
@@ -192,17 +229,18 @@ def _operations(
     return {"oneOf": alternatives}
 
 
-def _argument(hint: Any) -> dict[str, Any]:
+def _argument(hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
     if hint is bool:
         return _BOOLEAN
     if hint is int:
-        return _INTEGER
+        bounds = {"minimum": limits.get("least"), "maximum": limits.get("most")}
+        return _INTEGER | {name: one for name, one in bounds.items() if one is not None}
     if hint is float:
         return _NUMBER
     if typing.get_origin(hint) is tuple:
         return _NAMES
     if hint is Expression:
-        return {"type": "string", "description": "an expression over columns"}
+        return _EXPRESSION
     return _TEXT
 
 

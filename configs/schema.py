@@ -18,6 +18,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from configs.frozen import Frozen
+
 EVENT_ID = "event_id"
 EVENT_TIME = "event_time"
 KIND = "kind"
@@ -45,6 +47,7 @@ class Column:
       max_bytes: longest accepted string, in UTF-8 bytes (strings only).
       minimum, maximum: accepted closed range (integers and numbers only).
       allow_nonfinite: whether NaN and infinities are accepted, as null (numbers only).
+      unit: of the values, in words, for people; "" if there is none.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allow_nonfinite: bool = False
+    unit: str = ""
     about: str = ""
 
 
@@ -68,7 +72,7 @@ class Kind:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingest:
+class Ingest(Frozen):
     """How one row of a file becomes one event; several of them make several events of a row.
 
     Without any, a row is an event already: it has `event_id`, `event_time` and `kind` under the
@@ -96,7 +100,7 @@ class Ingest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Events:
+class Events(Frozen):
     """Which columns of the input are id, time and kind, and how far disorder may go.
 
     Attributes:
@@ -135,7 +139,7 @@ class Expression:
 
 
 @dataclasses.dataclass(frozen=True)
-class Derived:
+class Derived(Frozen):
     """A row-level column: the operation's name in the catalog, and its constructor arguments."""
 
     name: str
@@ -163,7 +167,7 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
-class Aggregate:
+class Aggregate(Frozen):
     """One aggregate of an entity: it becomes a feature per window (or one, if it has none).
 
     The features' names are ``f"{entity}_{name}_{window.name}"``, without the window part for
@@ -186,7 +190,7 @@ class Aggregate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entity:
+class Entity(Frozen):
     """Something whose behaviour is followed: a key, and the aggregates kept per key.
 
     Attributes:
@@ -225,7 +229,7 @@ class TextInput:
 
 
 @dataclasses.dataclass(frozen=True)
-class Inputs:
+class Inputs(Frozen):
     """What the model sees.
 
     Attributes:
@@ -264,7 +268,7 @@ class Labels:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(Frozen):
     """The training protocol; every number is in event time and relative to `as_of` midnight.
 
     The scored events of ``[as_of - delay - span, as_of - delay)`` are used. Of these the newest
@@ -353,7 +357,7 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spec:
+class Spec(Frozen):
     """One use of Lockstep, whole. Immutable; its fingerprint is in every artefact."""
 
     name: str
@@ -377,6 +381,19 @@ class Spec:
     def scored_kinds(self) -> tuple[str, ...]:
         """Kinds of which each event gets features and a decision, in the order of the spec."""
         return tuple(kind.name for kind in self.kinds.values() if kind.scored)
+
+    @property
+    def input_names(self) -> frozenset[str]:
+        """Every name of an input column that is read, aliases aside."""
+        if not self.ingest:
+            return frozenset({self.events.id, self.events.time, self.events.kind or KIND}).union(
+                self.columns
+            )
+        names: set[str] = set()
+        for rule in self.ingest:
+            names |= {rule.time, *([rule.id] if rule.id else [])}
+            names |= {rule.columns.get(name, name) for name in self.columns}
+        return frozenset(names)
 
     def column_type(self, name: str) -> ColumnType:
         """The type of an event or derived column.

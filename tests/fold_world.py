@@ -1,18 +1,27 @@
-"""The battery: a spec with every kind of aggregate, and its features from the whole history."""
+"""The battery: a spec with every kind of aggregate, and its features from the whole history.
 
+The config is made from `AGGREGATES`: a new kind is in it by being registered. The oracle reads the
+spec and the rows, never the plan or anything that the fold is made of.
+"""
+
+import dataclasses
 import math
+import typing
 
 import numpy as np
 import pyarrow as pa
-from velocity_oracle import effective_times, feature
+import xxhash
+from velocity_oracle import RULES, effective_times, in_window
 
+from configs.catalog import AggregateName, ColumnName
 from configs.loader import loads
+from configs.schema import ColumnType
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
-from transforms.hashing import hash_column
 from transforms.velocity import make_plan
+from transforms.velocity.aggregates import AGGREGATES
 
-CONFIG = """
+HEAD = """
 lockstep: 1
 name: battery
 shards: 4
@@ -29,20 +38,55 @@ entities:
     windows: [10s, {length: 1h, tiles: 6}]
     retention: 2d
     aggregates:
-      n: {op: count}
-      n_b: {op: count, of: b}
-      n_big: {op: count, of: a, where: "amount > 5"}
-      total: {op: sum, of: a, column: amount, decimals: 2}
-      mean: {op: mean, of: [a, b], column: amount, decimals: 2}
-      low: {op: min, of: a, column: amount, decimals: 2}
-      high: {op: max, of: a, column: amount, decimals: 2}
-      last: {op: last, of: a, column: amount, decimals: 2}
-      labels: {op: distinct, of: a, column: label}
-      pace: {op: rate}
-      share: {op: ratio, numerator: n_b, denominator: n}
-      since_last: {op: seconds_since_last, of: a}
-      since_first: {op: seconds_since_first}
 """
+BIG = "amount > 5"
+FORMS = {
+    "": "",
+    "_a": "of: a, ",
+    "_b": "of: b, ",
+    "_ab": "of: [a, b], ",
+    "_big": f'where: "{BIG}", ',
+}
+"""Each kind of aggregate unfiltered, of some kinds of events, and where a condition holds."""
+
+OPERANDS = ("count_a", "count", "count_b", "count_big")
+COLUMNS = (
+    (ColumnType.STRING, "label"),
+    (ColumnType.NUMBER, "amount"),
+    (ColumnType.TIMESTAMP, "event_time"),
+)
+
+
+def arguments(operation):
+    """The smallest arguments that a kind of aggregate takes, as YAML; decimals where it can."""
+    hints, operands = typing.get_type_hints(operation), iter(OPERANDS)
+    given = {}
+    for field in dataclasses.fields(operation):
+        hint = hints[field.name]
+        if hint is ColumnName:
+            given[field.name] = next(name for type_, name in COLUMNS if type_ in operation.accepts)
+        elif hint is AggregateName:
+            given[field.name] = next(operands)
+        elif field.metadata.get("needed_for"):
+            given[field.name] = "2"
+        elif field.default is dataclasses.MISSING:
+            given[field.name] = {int: str(field.metadata.get("least") or 1), float: "1.5"}.get(
+                hint, "x"
+            )
+    return "".join(f", {name}: {value}" for name, value in given.items())
+
+
+def config(operations):
+    """A spec with every kind of aggregate, in every form."""
+    lines = [
+        f"      {one.op}{name}: {{{form}op: {one.op}{arguments(one)}}}"
+        for one in operations
+        for name, form in FORMS.items()
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+CONFIG = config(AGGREGATES)
 SPEC = loads(CONFIG, "battery.yaml", CATALOG)
 PLAN = make_plan(SPEC, "k")
 S = 1_000_000
@@ -64,8 +108,19 @@ def batch(rows):
     )
 
 
+def features():
+    """(name, aggregate, window) of every feature, by the naming rule of the docs."""
+    for aggregate in SPEC.entities["k"].aggregates:
+        for window in aggregate.windows or (None,):
+            yield f"k_{aggregate.name}" + (f"_{window.name}" if window else ""), aggregate, window
+
+
+KNOWN = [aggregate.op in RULES or aggregate.op == "ratio" for _, aggregate, _ in features()]
+"""Features that the oracle has a rule for; the others are in every check that needs none."""
+
+
 def oracle(rows):
-    """The same features, event by event, from the whole history."""
+    """The known features, event by event, from the whole history."""
     made = []
     histories = {}
     for key, seconds, kind, amount, label in rows:
@@ -77,28 +132,34 @@ def oracle(rows):
         if kind == "a":
             earlier = [(times[i], *past[i][1:]) for i in range(begins[-1], len(past) - 1)]
             made.append(_features(earlier, times[-1]))
-    return np.array(made, np.float64).astype(np.float32).reshape(-1, len(PLAN.features))
+    return np.array(made, np.float64).astype(np.float32).reshape(-1, sum(KNOWN))
 
 
 def _features(earlier, now):
     found = {}
-    for recipe in PLAN.recipes:
-        aggregate, window = recipe.aggregate, recipe.window
+    for (name, aggregate, window), known in zip(features(), KNOWN, strict=True):
+        if not known:
+            continue
+        given = aggregate.arguments
         if aggregate.op == "ratio":
-            top, bottom = (found[PLAN.features[i]] for i in recipe.operands)
-            found[recipe.name] = top / bottom if bottom else math.nan
+            end = name.removeprefix(f"k_{aggregate.name}")
+            top, bottom = (found[f"k_{given[part]}{end}"] for part in ("numerator", "denominator"))
+            found[name] = top / bottom if bottom else math.nan
             continue
         chosen = [e for e in earlier if not aggregate.kinds or e[1] in aggregate.kinds]
         if aggregate.where is not None:
+            assert aggregate.where.text == BIG
             chosen = [e for e in chosen if e[2] is not None and e[2] > 5]
-        column, decimals = aggregate.arguments.get("column"), aggregate.arguments.get("decimals", 0)
-        if column == "amount":
+        decimals = given.get("decimals", 0)
+        if given.get("column") == "amount":
             chosen = [(t, round(a * 10**decimals)) for t, _, a, _ in chosen if a is not None]
-        elif column == "label":
-            labels = [(t, x) for t, _, _, x in chosen if x is not None]
-            hashes = hash_column(pa.array([x for _, x in labels], pa.string()), 0x64697374)
-            chosen = [(t, int(h)) for (t, _), h in zip(labels, hashes, strict=True)]
+        elif given.get("column") == "label":
+            chosen = [(t, _hash(label)) for t, _, _, label in chosen if label is not None]
         else:
             chosen = [(t, 1) for t, *_ in chosen]
-        found[recipe.name] = feature(aggregate.op, window, chosen, now, decimals)
+        found[name] = RULES[aggregate.op](in_window(chosen, window, now), window, now, decimals)
     return list(found.values())
+
+
+def _hash(label):
+    return xxhash.xxh64(label.encode(), seed=0x64697374).intdigest()

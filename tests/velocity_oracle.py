@@ -1,12 +1,11 @@
 """The naive oracle: every feature from the key's whole history, with Python's own integers.
 
-It shares no code with the fold: tiles are recomputed from the times of earlier events, sketches are
-dictionaries, sums are exact. O(n^2), and obvious.
+It shares no code with the fold and imports nothing of Lockstep: tiles are recomputed from the times
+of earlier events, sketches are dictionaries, sums are exact. O(n^2), and obvious.
 """
 
 import math
 
-NONE = None
 MICRO = 1_000_000
 LIMIT = 1 << 52
 
@@ -24,44 +23,38 @@ def effective_times(times, retention_us):
     return made, begins
 
 
-def feature(op, window, history, now, argument=None):
-    """A feature of an event from the (time, counts, value) of earlier events of its key.
+def in_window(history, window, now):
+    """Those of the (time, value) pairs that a window sees; `window` is a `Window`, or None."""
+    if window is None:
+        return history
+    oldest = now // window.tile_us - window.tiles + 1
+    return [(t, v) for t, v in history if t // window.tile_us >= oldest]
 
-    Args:
-      op: the aggregate's name.
-      window: a `configs.schema.Window`, or None.
-      history: (time, value or hash) of earlier events that count, in order.
-      now: the event's effective time.
-      argument: decimals, or for ratio a pair of features.
-    """
-    if window is not None:
-        oldest = now // window.tile_us - window.tiles + 1
-        history = [(t, v) for t, v in history if t // window.tile_us >= oldest]
-    values = [v for _, v in history]
-    scale = 10 ** (argument or 0)
-    if op == "count":
-        return float(len(values))
-    if op == "rate":
-        return len(values) / (window.length_us / 1e6)
-    if op == "sum":
-        return sum(_per_tile(history, window).values()) / scale
-    if op == "mean":
-        if not values:
-            return math.nan
-        return sum(_per_tile(history, window).values()) / scale / len(values)
-    if op == "max":
-        return max(values) / scale if values else math.nan
-    if op == "min":
-        return min(values) / scale if values else math.nan
-    if op == "last":
-        return values[-1] / scale if values else math.nan
-    if op == "seconds_since_last":
-        return (now - history[-1][0]) / MICRO if history else math.nan
-    if op == "seconds_since_first":
-        return (now - history[0][0]) / MICRO if history else math.nan
-    if op == "distinct":
-        return distinct(values)
-    raise ValueError(op)
+
+def _values(history):
+    return [value for _, value in history]
+
+
+def _mean(history, window, now, decimals):
+    if not history:
+        return math.nan
+    return sum(_per_tile(history, window).values()) / 10**decimals / len(history)
+
+
+RULES = {
+    "count": lambda h, window, now, decimals: float(len(h)),
+    "rate": lambda h, window, now, decimals: len(h) / (window.length_us / 1e6),
+    "sum": lambda h, window, now, decimals: sum(_per_tile(h, window).values()) / 10**decimals,
+    "mean": _mean,
+    "max": lambda h, window, now, decimals: max(_values(h)) / 10**decimals if h else math.nan,
+    "min": lambda h, window, now, decimals: min(_values(h)) / 10**decimals if h else math.nan,
+    "last": lambda h, window, now, decimals: h[-1][1] / 10**decimals if h else math.nan,
+    "seconds_since_last": lambda h, window, now, _: (now - h[-1][0]) / MICRO if h else math.nan,
+    "seconds_since_first": lambda h, window, now, _: (now - h[0][0]) / MICRO if h else math.nan,
+    "distinct": lambda h, window, now, decimals: distinct(_values(h)),
+}
+"""Kind of aggregate -> its value from the (time, value) pairs that count, in order. A ratio is made
+of two of them. `value` is the column's in fixed point, or its hash."""
 
 
 def _per_tile(history, window):

@@ -32,7 +32,8 @@ ARROW_TYPES = {
 }
 
 _SHORT = r"^-?[0-9]{1,18}$"  # an integer that Arrow reads itself
-_DIGITS = r"^[+-]?[0-9]+(\.0*)?$"
+_DIGITS = r"^[+-]?[0-9]+$"
+_EXACT_DIGITS = r"^[+-]?[0-9]+(\.0*)?$"  # of a decimal, which never was a float
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _NONFINITE = r"^[+-]?(?i:nan|inf|infinity)$"
 _IS_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -165,10 +166,10 @@ def _read_integer(array: pa.Array, column: Column) -> Typed:
         return Typed(array.cast(pa.int64()))
     if pa.types.is_floating(array.type):
         return _integer_from_float(array.cast(pa.float64()))
-    if pa.types.is_decimal(array.type):
-        array = array.cast(pa.string())  # exact, where a float would round
+    if pa.types.is_decimal(array.type):  # exact, where a float would round
+        return _integer_from_text(array.cast(pa.string()), _EXACT_DIGITS)
     if pa.types.is_string(array.type):
-        return _integer_from_text(pc.ascii_trim_whitespace(array))
+        return _integer_from_text(pc.ascii_trim_whitespace(array), _DIGITS)
     return _wrong(array, column)
 
 
@@ -188,13 +189,14 @@ def _integer_from_float(array: pa.Array) -> Typed:
     )
 
 
-def _integer_from_text(text: pa.Array) -> Typed:
+def _integer_from_text(text: pa.Array, pattern: str) -> Typed:
+    """Digits as they are; with a point or an exponent, as the float that JSON makes of it."""
     short = true_mask(pc.match_substring_regex(text, _SHORT))
     valid = true_mask(text.is_valid())
     fine = _without(text, ~short).cast(pa.int64())
     if np.array_equal(short, valid):
         return Typed(fine)
-    whole = true_mask(pc.match_substring_regex(text, _DIGITS)) & ~short
+    whole = true_mask(pc.match_substring_regex(text, pattern)) & ~short
     number = true_mask(_is_number(text)) & ~short & ~whole  # such as 1e3, which JSON may write
     other = _integer_from_float(_floats(_without(text, ~number)))
     values = [_integer(one) for one in _without(text, ~whole).to_pylist()]
@@ -244,7 +246,7 @@ def _read_number(array: pa.Array, column: Column) -> Typed:
         if not column.allow_nonfinite:
             faults.append(Fault(infinite, Reason.NOT_FINITE, "expected a finite number"))
         array = _without(array, infinite)
-    return Typed(array, tuple(faults))
+    return Typed(pc.add(array, 0.0), tuple(faults))  # one zero: JSON's -0 is an integer's
 
 
 def _is_number(text: pa.Array) -> pa.Array:
@@ -267,6 +269,10 @@ def _read_boolean(array: pa.Array, column: Column) -> Typed:
         text = pc.ascii_lower(pc.ascii_trim_whitespace(array))
         yes = true_mask(pc.is_in(text, value_set=_TRUE))
         known = yes | true_mask(pc.is_in(text, value_set=_FALSE))
+        if not np.array_equal(known, valid):  # such as 1e0, which JSON may write
+            number = _floats(_without(text, known | ~true_mask(_is_number(text))))
+            one = true_mask(pc.equal(number, 1.0))
+            yes, known = yes | one, known | one | true_mask(pc.equal(number, 0.0))
     else:
         return _wrong(array, column)
     wrong = Fault(valid & ~known, Reason.WRONG_TYPE, "expected true or false")
@@ -279,11 +285,20 @@ def _read_time(array: pa.Array, column: Column) -> Typed:
         times = scale_times(array)
     elif pa.types.is_string(kind):
         times = text_times(array)
+        text = pc.ascii_trim_whitespace(_without(array, true_mask(times.is_valid())))
+        number = true_mask(_is_number(text))
+        if number.any():  # integers with a point or an exponent, or of 19 digits
+            whole = _integer_from_text(_without(text, ~number), _DIGITS)
+            times = pc.coalesce(times, whole.array)
+            unread = true_mask(array.is_valid()) & true_mask(times.is_null()) & ~number
+            return Typed(times, (Fault(unread, Reason.BAD_TIME, _TIME), *whole.faults))
     else:
         return _read_integer(array, column)
     wrong = true_mask(array.is_valid()) & true_mask(times.is_null())
-    detail = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or microseconds"
-    return Typed(times, (Fault(wrong, Reason.BAD_TIME, detail),))
+    return Typed(times, (Fault(wrong, Reason.BAD_TIME, _TIME),))
+
+
+_TIME = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or microseconds"
 
 
 def _limits(array: pa.Array, column: Column) -> list[Fault]:

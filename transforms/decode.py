@@ -28,6 +28,10 @@ Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
+_ABSURD = (
+    "expected a time from events.earliest to events.latest; an integer is microseconds since 1970, "
+    "not seconds or milliseconds"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +86,7 @@ def decode_json(
     if positions is None:
         positions = np.arange(first_position, first_position + len(records))
     columns, rows, faults = read_json(
-        records, _named_columns(spec), spec.events.aliases, most_bytes(spec)
+        records, spec.input_names, spec.events.aliases, most_bytes(spec)
     )
     dead = [
         DeadLetter(Stage.DECODE, reason, source, int(positions[row]), None, detail)
@@ -158,19 +162,8 @@ def _rules(spec: Spec) -> tuple[Ingest | None, ...]:
 
 def source_columns(spec: Spec) -> frozenset[str]:
     """Every input column that some rule reads, under any of its names."""
-    names = _named_columns(spec)
+    names = spec.input_names
     return names | {old for old, new in spec.events.aliases.items() if new in names}
-
-
-def _named_columns(spec: Spec) -> frozenset[str]:
-    names: set[str] = set()
-    for rule in _rules(spec):
-        if rule is None:
-            names |= {spec.events.id, spec.events.time, spec.events.kind or KIND, *spec.columns}
-        else:
-            names |= {rule.time, *([rule.id] if rule.id else [])}
-            names |= {rule.columns.get(name, name) for name in spec.columns}
-    return frozenset(names)
 
 
 def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> Decoded:
@@ -208,7 +201,7 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, "expected a time that the config allows")
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _ABSURD)
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")

@@ -63,13 +63,17 @@ def evaluate_mask(expression: Expression, batch: pa.RecordBatch) -> Mask:
     return _Evaluator(batch, {}, batch.num_rows).truth(parse(expression.text))
 
 
-def evaluate_arrays(expression: Expression, arrays: Mapping[str, Floats]) -> Floats:
+def evaluate_arrays(expression: Expression, arrays: Mapping[str, Floats], count: int) -> Floats:
     """Values of an expression over float arrays `[n]` in which NaN is null: float64 `[n]`.
 
-    >>> evaluate_arrays(Expression("x * 2", ("x",)), {"x": np.array([1.5, np.nan])}).tolist()
+    Args:
+      expression: over the names of `arrays`; it may name none.
+      arrays: of `count` values each.
+      count: n.
+
+    >>> evaluate_arrays(Expression("x * 2", ("x",)), {"x": np.array([1.5, np.nan])}, 2).tolist()
     [3.0, nan]
     """
-    count = len(next(iter(arrays.values()))) if arrays else 0
     return _Evaluator(None, arrays, count).numbers(parse(expression.text))
 
 
@@ -119,6 +123,8 @@ class _Evaluator:
                 return np.sqrt(self._numbers(argument))
             case Call("floor", (argument,)):
                 return np.floor(self._numbers(argument))
+            case Text():
+                raise TypeError("a text is no number")  # the loader has checked types
         return np.where(self._truth(node), 1.0, 0.0)
 
     def _fold(self, function: Any, arguments: tuple[Node, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 What enters: records as bytes. What leaves: Arrow columns of the wanted members, and the faults of
 records that are no JSON object. `msgspec` decodes strictly (RFC 8259; no NaN, no lone surrogates);
+a record that it refuses is looked at again, for the reason and for numbers beyond 64-bit floats;
 what it would let pass, a name that appears twice in one object, is found here: two decoders that
 disagree on which one counts would break parity. So would a limit that depends on the caller's
 stack, so depth is counted here too.
@@ -13,6 +14,7 @@ A member whose type differs between records becomes a dense union, one child per
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -38,6 +40,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 _LARGEST = 2**63 - 1
+_LONG, _HUGE = 400, 10**400
 _BEYOND = "9" * 400  # stands for any integer that is too large even for a float
 
 
@@ -75,9 +78,11 @@ def read_json(
             continue
         try:
             value = decode(record)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            faults.append((row, *_why(record, error)))
-            continue
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            value, fault = _again(record)
+            if fault is not None:
+                faults.append((row, *fault))
+                continue
         if type(value) is not dict:
             faults.append((row, Reason.NOT_AN_OBJECT, "expected a JSON object"))
             continue
@@ -145,23 +150,42 @@ def _depth(record: bytes) -> int:
     return int(np.cumsum(np.where(opens, 1, -1)).max(initial=0))
 
 
-def _why(record: bytes, error: Exception) -> tuple[Reason, str]:
-    """The reason why a record does not decode."""
-    if isinstance(error, msgspec.ValidationError):  # the one thing that is valid and refused
-        return Reason.OUT_OF_RANGE, "expected numbers within those of a 64-bit float"
+def _again(record: bytes) -> tuple[Any, tuple[Reason, str] | None]:
+    """What a record holds that `msgspec` refuses, or why nobody can tell.
+
+    Numbers of any size are valid JSON, in whatever member they are: `1e999` becomes an infinity,
+    and an integer of thousands of digits one that is too large for anything.
+    """
     try:
         text = record.decode()
     except UnicodeDecodeError:
-        return Reason.NOT_UTF8, "expected UTF-8"
+        return None, (Reason.NOT_UTF8, "expected UTF-8")
+    wide = False
+
+    def integer(digits: str) -> int:
+        nonlocal wide
+        wide = wide or len(digits) > _LONG
+        if len(digits) <= _LONG:
+            return int(digits)
+        return -_HUGE if digits.startswith("-") else _HUGE  # Python reads some thousands at most
+
+    def number(digits: str) -> float:
+        nonlocal wide
+        value = float(digits)
+        wide = wide or math.isinf(value)
+        return value
+
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_int=float)
+        value = json.loads(text, parse_constant=_refuse, parse_int=integer, parse_float=number)
     except ValueError:
-        return Reason.NOT_JSON, "expected JSON (RFC 8259)"
+        return None, (Reason.NOT_JSON, "expected JSON (RFC 8259)")
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return Reason.LONE_SURROGATE, "expected surrogates in pairs"
-    return Reason.NOT_JSON, "expected JSON (RFC 8259)"
+        return None, (Reason.LONE_SURROGATE, "expected surrogates in pairs")
+    if not wide:
+        return None, (Reason.NOT_JSON, "expected JSON (RFC 8259)")
+    return value, None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -2,7 +2,8 @@
 
 What enters: text (RFC 3339, or the same with a space, without seconds or with a day alone; UTC
 where no zone is named; or digits, which are microseconds), Arrow timestamps of any unit and zone,
-and dates. What leaves: int64, null for what is no moment. Digits beyond microseconds are cut.
+and dates. What leaves: int64, null for what is no moment. Of up to 12 digits of a second, those
+beyond microseconds are cut.
 """
 
 from __future__ import annotations

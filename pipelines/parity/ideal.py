@@ -56,7 +56,7 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.inputs import numeric_names
-from transforms.velocity import Plan, ShardState, make_plan, shard_of, total_order
+from transforms.velocity import make_plan, total_order
 
 Floats = npt.NDArray[np.float32]
 
@@ -310,8 +310,7 @@ def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -
     """Puts the scorer's state where a backfill looks for the day before."""
     folder = layout.state(day)
     for entity, whole in resident.states.items():
-        plan = make_plan(spec, entity)
-        for shard, part in enumerate(_by_shard(whole, plan, spec.shards)):
+        for shard, part in enumerate(whole.split(make_plan(spec, entity), spec.shards)):
             write_arrow(part.to_table(), folder / state_file(entity, shard))
     write_arrow(resident.recent.to_table(), folder / RECENT_IDS)
     marker = {
@@ -321,11 +320,3 @@ def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -
         "columns": dataset_schema(spec).names,
     }
     write_json(layout.marker(day), marker)
-
-
-def _by_shard(whole: ShardState, plan: Plan, shards: int) -> list[ShardState]:
-    table = whole.to_table()
-    of = shard_of(table.column("key").to_numpy(), shards)
-    return [
-        ShardState.from_table(table.filter(pa.array(of == shard)), plan) for shard in range(shards)
-    ]

@@ -85,6 +85,9 @@ def test_text_that_only_claims_to_be_utf8():
         (pa.array([5.0, 5.5, 1e300, math.nan, math.inf, -(2.0**63)]),
          [5, None, None, None, None, -(2**63)],
          {1: "wrong_type", 2: "out_of_range", 4: "wrong_type"}),
+        (pa.array(["12345678901234567.0", "12345678901234567"]),
+         [12345678901234568, 12345678901234567], {}),
+        (pa.array([D("12345678901234567.00")]), [12345678901234567], {}),
         (pa.array([D("5.00"), D("5.25"), None]), [5, None, None], {1: "wrong_type"}),
         (pa.array([D(2**63 - 1), D(2**63)]), [2**63 - 1, None], {1: "out_of_range"}),
         (pa.array([True]), [None], {0: "wrong_type"}),
@@ -95,10 +98,15 @@ def test_integers(array, expected, faults):
     assert typed(array, INTEGER) == (expected, faults)
 
 
+def test_there_is_one_zero():
+    for array in (pa.array(["-0", "-0.0", "0"]), pa.array([-0.0, 0.0]), pa.array([0])):
+        assert {math.copysign(1, value) for value in typed(array, NUMBER)[0]} == {1.0}
+
+
 @pytest.mark.parametrize(
     ("array", "expected", "faults"),
     [
-        (pa.array(["1.5", ".5", "5.", "+1e-3", "-0", None]), [1.5, 0.5, 5.0, 0.001, -0.0, None],
+        (pa.array(["1.5", ".5", "5.", "+1e-3", "-0", None]), [1.5, 0.5, 5.0, 0.001, 0.0, None],
          {}),
         (pa.array(["x", "", "1,5", "0x1p3", "1e"]), [None] * 5,
          dict.fromkeys(range(5), "wrong_type")),
@@ -129,6 +137,8 @@ def test_numbers_that_may_be_absent_as_nan():
         (pa.array([True, False, None]), [True, False, None], {}),
         (pa.array(["true", "FALSE", "1", "0", "1.0", " yes", "no"]),
          [True, False, True, False, True, True, False], {}),
+        (pa.array(["1e0", "1.00", "-0", "+1", "10e-1", "1e1"]),
+         [True, True, False, True, True, None], {5: "wrong_type"}),
         (pa.array(["", "2", "t"]), [None] * 3, dict.fromkeys(range(3), "wrong_type")),
         (pa.array([1, 0, 2, None]), [True, False, None, None], {2: "wrong_type"}),
         (pa.array([1.0, -0.0, math.nan, 0.5]), [True, False, None, None], {3: "wrong_type"}),
@@ -144,6 +154,10 @@ def test_times():
         {1: "bad_time"},
     )
     assert typed(pa.array([1.0, math.nan]), TIMESTAMP) == ([1, None], {})
+    assert typed(pa.array(["7.0", "1.7e15", "1e18", "7.5", "1e30", "soon"]), TIMESTAMP) == (
+        [7, 1_700_000_000_000_000, 10**18, None, None, None],
+        {3: "wrong_type", 4: "out_of_range", 5: "bad_time"},
+    )
 
 
 def test_limits():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from configs.loader import loads
 from transforms.catalog import CATALOG
+from transforms.dead_letter import Reason
 from transforms.decode import decode_columns, decode_json, event_schema, file_label
 
 PLAIN = """
@@ -285,6 +286,39 @@ def test_the_same_facts_are_the_same_events(drawn):
         assert other.batch.equals(from_parquet.batch)
         assert other.positions.tolist() == from_parquet.positions.tolist()
         assert fates(other) == fates(from_parquet)
+
+
+literals = st.one_of(
+    st.from_regex(r"\A-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?\Z"),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["-0", "-0.0", "1.0", "1e0", "1.00", "0.0", "1e999", "1E400", "5e-324"]),
+    st.sampled_from(["12345678901234567.0", "1767225600000000.0", "1.7672256e15", "1e18", "1e19"]),
+)
+
+
+@given(st.sampled_from(["count", "share", "good", "seen", "at"]), literals)
+def test_a_number_is_the_same_in_json_and_in_csv(column, literal):
+    """Bit for bit, or the same fault; text is another matter (docs/input.md)."""
+    record = json.dumps(act() | {column: "HERE"}).replace('"HERE"', literal).encode()
+    from_json = decode_json(plain, [record], "f")
+    table = pa.table({name: [str(value)] for name, value in (act() | {column: literal}).items()})
+    from_csv = decode_columns(plain, table, "f")
+    assert fates(from_json) == fates(from_csv)
+    assert repr(from_json.batch.to_pylist()) == repr(from_csv.batch.to_pylist())
+
+
+@pytest.mark.parametrize("at", [1_772_366_400, 1_772_366_400_000, "1772366400"])
+def test_seconds_and_milliseconds_are_refused_with_what_an_integer_is(at):
+    [letter] = json_of(plain, [act(at=at)]).dead
+    assert (letter.reason, letter.column) == (Reason.BAD_TIME, "event_time")
+    assert "an integer is microseconds since 1970, not seconds or milliseconds" in letter.detail
+
+
+def test_a_huge_number_in_a_member_that_nobody_named_is_ignored():
+    record = json.dumps(act()).replace("}", ', "more": 1e999, "share": 0.5}').encode()
+    decoded = decode_json(plain, [record, record.replace(b"0.5", b"1e999")], "f")
+    assert decoded.batch.column("share").to_pylist() == [0.5]
+    assert fates(decoded) == {1: ("not_finite", "share")}
 
 
 @given(st.lists(facts, min_size=1, max_size=12), st.integers(1, 5))

@@ -91,7 +91,8 @@ def test_the_result_may_be_written_to():
 
 def test_arrays():
     arrays = {"x": np.array([1.5, NAN, -0.0]), "y": np.array([0.0, 1.0, 0.0])}
-    np.testing.assert_array_equal(evaluate_arrays(expression("x * y"), arrays), [0.0, NAN, -0.0])
+    np.testing.assert_array_equal(evaluate_arrays(expression("x * y"), arrays, 3), [0.0, NAN, -0.0])
+    np.testing.assert_array_equal(evaluate_arrays(expression("1 + 1"), {}, 3), [2.0, 2.0, 2.0])
 
 
 def test_floats_of_any_column():

@@ -6,7 +6,7 @@ from configs.loader import load, loads, shipped
 from transforms.catalog import CATALOG
 from transforms.decode import decode_columns
 from transforms.derive import derive
-from transforms.inputs import numeric_block, numeric_names
+from transforms.inputs import describe_inputs, numeric_block, numeric_names
 from transforms.velocity import make_plan
 
 CONFIG = """
@@ -27,7 +27,7 @@ entities:
     windows: [1h, 1d]
     aggregates:
       acts: {op: count, of: act}
-      last: {op: last, of: act, column: amount}
+      last: {op: last, of: act, column: amount, decimals: 0}
 inputs:
   numeric: [double, good]
   exclude: [who_acts_1d]
@@ -108,3 +108,22 @@ def test_no_rows():
     batch = derive(spec, decode_columns(spec, pa.Table.from_pylist([row()]), "f").batch).slice(0, 0)
     empty = numeric_block(spec, batch, {"who": np.empty((0, 3), np.float32)})
     assert empty.shape == made.shape
+
+
+def test_every_other_input_is_described():
+    spec = load(shipped("chat"), CATALOG)
+    infos = {(info.role, info.name): info for info in describe_inputs(spec)}
+    assert [name for role, name in infos if role in ("event", "derived", "computed")] == [
+        name for name in numeric_names(spec) if not name.startswith(tuple(spec.entities))
+    ]
+    assert infos["event", "account_age"].about == "seconds since the account was made"
+    assert infos["derived", "links"].about == "number of links: clean"
+    assert infos["derived", "reach_per_age"].about.endswith("recipients / (account_age + 3600)")
+    computed = infos["computed", "texts_per_message_1d"]
+    assert computed.about == "author_texts_1d / author_messages_1d"
+    assert (computed.dtype, computed.null_rule) == (
+        "float32",
+        "null where an operand is null or a divisor is 0",
+    )
+    assert "2,000 values and 16 buckets" in infos["categorical", "link_domain"].about
+    assert "65,536 buckets" in infos["text", "clean"].about

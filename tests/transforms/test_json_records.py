@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -125,10 +126,19 @@ def test_no_broken_json_crashes(data):
 
 
 def test_the_reasons_of_what_msgspec_refuses():
-    assert read(b'{"a": "\\ud800"}', b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\xff"}', b"")[1] == {
+    assert read(b'{"a": "\\ud800"}', b'{"a": NaN}', b'{"a": "\xff"}', b"")[1] == {
         0: Reason.LONE_SURROGATE,
         1: Reason.NOT_JSON,
-        2: Reason.OUT_OF_RANGE,
-        3: Reason.NOT_UTF8,
-        4: Reason.NOT_JSON,
+        2: Reason.NOT_UTF8,
+        3: Reason.NOT_JSON,
     }
+
+
+def test_numbers_beyond_floats_are_infinite_and_ignored_where_nobody_asks():
+    records = [b'{"a": 1e999}', b'{"a": -1E+400}', b'{"a": 2.5, "b": [1e999, {"c": 1e999}]}']
+    values, faults = read(*records)
+    assert (values, faults) == ({0: math.inf, 1: -math.inf, 2: 2.5}, {})
+    assert read(b'{"a": 1, "b": 1e999, "b": 2}')[1] == {0: Reason.DUPLICATE_KEY}
+    assert read(b'{"a": %s, "b": %s1}' % (b"9" * 5000, b"9" * 5000))[0] == {0: "9" * 400}
+    assert read(b'{"b": 1e999, "c": "\\ud800"}')[1] == {0: Reason.LONE_SURROGATE}
+    assert read(b'{"a": 1e999,}')[1] == {0: Reason.NOT_JSON}

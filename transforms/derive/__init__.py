@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from configs.schema import Derived, Spec
+from configs.catalog import Catalog
+from configs.schema import Spec
 from transforms.derive.address import EmailDomain, Lowercase
 from transforms.derive.arithmetic import Arithmetic
 from transforms.derive.clock import HourOfDay, IsNight, IsWeekend
@@ -38,28 +39,29 @@ DERIVATIONS: tuple[type[Any], ...] = (
 )
 
 
-def derive(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:
+_SHIPPED = Catalog.of(DERIVATIONS, ())
+
+
+def derive(spec: Spec, batch: pa.RecordBatch, catalog: Catalog = _SHIPPED) -> pa.RecordBatch:
     """Appends the derived columns of a spec, in the order of their dependencies.
 
     Args:
       spec: the use; `spec.derived` is in that order already.
       batch: decoded events `[n]`.
+      catalog: with the classes of the derivations that the spec names.
 
     Returns:
       The batch with one more column per derivation.
     """
     for name, derived in spec.derived.items():
-        batch = batch.append_column(name, _operation(derived).apply(batch))
+        operation: Any = catalog.derivations[derived.op]
+        made = _make(operation, tuple(sorted(derived.arguments.items())))
+        batch = batch.append_column(name, made.apply(batch))
     return batch
 
 
-def _operation(derived: Derived) -> Any:
-    return _make(derived.op, tuple(sorted(derived.arguments.items())))
-
-
 @functools.lru_cache(maxsize=1024)
-def _make(op: str, arguments: tuple[tuple[str, Any], ...]) -> Any:
-    [operation] = [one for one in DERIVATIONS if one.op == op]
+def _make(operation: Any, arguments: tuple[tuple[str, Any], ...]) -> Any:
     return operation(**dict(arguments))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.catalog import ColumnName
+from configs.catalog import ColumnName, argument
 from configs.schema import ColumnType
 
 _HOUR_US = 3_600_000_000
@@ -77,8 +77,8 @@ class IsNight:
     accepts: ClassVar[frozenset[ColumnType]] = _TIMES
 
     of: ColumnName
-    from_hour: int = 0
-    to_hour: int = 6
+    from_hour: int = argument(0, least=0, most=23)
+    to_hour: int = argument(6, least=0, most=23)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """bool `[n]`."""

@@ -4,7 +4,7 @@
 puts out what each event's key had before it, `finish` makes float32 features of that.
 """
 
-from transforms.velocity.describe import FeatureInfo, describe_features
+from transforms.velocity.describe import FeatureInfo, column_unit, describe_features
 from transforms.velocity.fold import Folded, finish, fold
 from transforms.velocity.plan import Plan, feature_names, make_plan
 from transforms.velocity.rows import (
@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "Rows",
     "ShardState",
+    "column_unit",
     "concat_rows",
     "describe_features",
     "entity_rows",

@@ -15,6 +15,12 @@ import enum
 
 from configs.schema import Aggregate, Expression, Window
 
+LIMIT = 1 << 52
+"""Values in fixed point are clipped to this magnitude, and the sums of a tile saturate at it."""
+
+NONE = -(1 << 63)
+"""What the fold puts out for an extreme or a scalar that is not there: the least int64."""
+
 
 class Measure(enum.Enum):
     """What a row brings for a slot, beside the bit that says whether it counts."""

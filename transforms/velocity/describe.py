@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
+from configs.catalog import Catalog
 from configs.schema import Spec
 from configs.units import format_duration
-from transforms.velocity.plan import Feature, Plan, make_plan
-from transforms.velocity.sketch import REGISTERS
+from transforms.velocity.plan import SHIPPED, Feature, Plan, make_plan, most_bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature is.
+    """What a feature, or another input of the model, is.
 
     Attributes:
-      name, about, entity, window, unit, dtype, null_rule: in words.
-      window_error: by how much the window may be shorter than it says.
+      name, about, entity, window, unit, dtype, null_rule: in words; "" where there is none.
+      window_error: by how much the window may be shorter than it says; "" without a window.
       state_bytes: the most bytes that a key keeps for it; shared cells count for each.
+      role: "velocity", or as in `transforms.inputs.describe_inputs`.
     """
 
     name: str
@@ -29,33 +30,38 @@ class FeatureInfo:
     null_rule: str
     window_error: str
     state_bytes: int
+    role: str = "velocity"
 
 
-def describe_features(spec: Spec) -> tuple[FeatureInfo, ...]:
-    """All features of a spec, in the order of its entities."""
+def describe_features(spec: Spec, catalog: Catalog = SHIPPED) -> tuple[FeatureInfo, ...]:
+    """All velocity features of a spec, in the order of its entities."""
     return tuple(
-        _info(plan, recipe)
-        for plan in (make_plan(spec, entity) for entity in spec.entities)
+        _info(spec, plan, recipe)
+        for plan in (make_plan(spec, entity, catalog) for entity in spec.entities)
         for recipe in plan.recipes
     )
 
 
-def _info(plan: Plan, recipe: Feature) -> FeatureInfo:
+def column_unit(spec: Spec, column: str) -> str:
+    """The unit that the config gives a column; its name, if it gives none."""
+    unit = spec.columns[column].unit if column in spec.columns else ""
+    return unit or column
+
+
+def _info(spec: Spec, plan: Plan, recipe: Feature) -> FeatureInfo:
     aggregate, window = recipe.aggregate, recipe.window
-    error = "none"
-    if window is not None:
-        error = f"up to {format_duration(window.tile_us)}"
     column = aggregate.arguments.get("column")
+    own = f"{aggregate.about}: " if aggregate.about else ""
     return FeatureInfo(
         name=recipe.name,
-        about=aggregate.about or _about(recipe),
+        about=own + _about(recipe),
         entity=plan.entity,
         window=window.name if window else "",
-        unit=recipe.logic.unit or str(column or ""),
+        unit=recipe.logic.unit or (column_unit(spec, column) if column else ""),
         dtype="float32",
         null_rule=f"null without a key; {recipe.logic.null_rule}",
-        window_error=error,
-        state_bytes=_state_bytes(recipe),
+        window_error=f"up to {format_duration(window.tile_us)}" if window else "",
+        state_bytes=most_bytes(recipe.cells),
     )
 
 
@@ -73,10 +79,3 @@ def _about(recipe: Feature) -> str:
     if recipe.window is not None:
         words += f", over {recipe.window.name}"
     return words
-
-
-def _state_bytes(recipe: Feature) -> int:
-    if recipe.operands:
-        return 0
-    tiles = recipe.window.tiles if recipe.window else 1
-    return tiles * (1 + REGISTERS if len(recipe.outputs) == 3 else 10 * len(recipe.outputs))

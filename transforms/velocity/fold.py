@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import StateError
-from transforms.velocity.aggregates.ratio import Ratio
 from transforms.velocity.cells import Ask
 from transforms.velocity.kernels import FORMAT, fold_keys
 from transforms.velocity.plan import Plan
@@ -34,7 +33,8 @@ class Folded:
 
     Attributes:
       outputs: int64 `[q, width]`, of the queried rows, in their order; for `finish`.
-      sequence: int64 `[q]`, how many events the key had before each.
+      sequence: int64 `[q]`, how many events the key had before each, since it was last empty (new,
+        or silent for longer than its retention).
       delta: key -> new packed bytes, of every key that was touched.
     """
 
@@ -118,8 +118,7 @@ def _finish(plan: Plan, outputs: Int64s, features: Floats) -> None:
             columns = [whole[column] for column in recipe.outputs]
             made[index] = recipe.logic.finish(columns, Ask(recipe.aggregate, recipe.window))
     for index, recipe in enumerate(plan.recipes):
-        if recipe.operands and isinstance(recipe.logic, Ratio):
-            numerator, denominator = recipe.operands
-            made[index] = recipe.logic.combine(made[numerator], made[denominator])
+        if recipe.operands:
+            made[index] = recipe.logic.combine(*(made[operand] for operand in recipe.operands))
     with np.errstate(over="ignore"):
         features[:] = made.T

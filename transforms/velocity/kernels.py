@@ -9,7 +9,7 @@ A key's state (format 1), all integers LEB128 varints but for the two first:
 
     u8   format version
     i64  clock: the largest event time seen, microseconds
-    u    sequence: how many events the key has had
+    u    sequence: how many events the key has had since it was last empty (new, or expired)
     per scalar:  u8 present, then zigzag value
     per window:  u16 live tiles, then per tile, oldest first:
         u    tile number less that of the tile before (zigzag for the first)
@@ -30,6 +30,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from transforms.velocity.cells import LIMIT, NONE
 from transforms.velocity.codec import (
     get_clock,
     get_signed,
@@ -38,18 +39,14 @@ from transforms.velocity.codec import (
     put_signed,
     put_unsigned,
 )
+from transforms.velocity.sketch import REGISTERS, Q
 
 FORMAT = 1
-NONE = np.iinfo(np.int64).min
 HEADER = 9  # version and clock: fixed, so that expiry can read them
-
-_REGISTERS = 128
-_SPARSE = 63
-_Q = 57
-_LIMIT = 1 << 52
+SPARSE = 63  # a sketch with more registers than this is written whole
 
 _WEIGHTS = np.array(
-    [0, *(1 << (_Q - rank) for rank in range(1, _Q + 1)), 0], np.uint64
+    [0, *(1 << (Q - rank) for rank in range(1, Q + 1)), 0], np.uint64
 )  # 2^(57 - rank) for ranks 1 to 57; 0 and 58 are counted apart
 
 _jit = numba.njit(cache=True, nogil=True)
@@ -60,7 +57,7 @@ def _rank_of(hashed):
     """Leading zeros of the hash below its first 7 bits, plus 1; at most 58."""
     rest = hashed << np.uint64(7)
     if rest == np.uint64(0):
-        return np.uint8(_Q + 1)
+        return np.uint8(Q + 1)
     rank = 1
     while rest & np.uint64(0x8000000000000000) == np.uint64(0):
         rest <<= np.uint64(1)
@@ -78,14 +75,14 @@ def _raise_register(union, facts, cell, register, rank):
     facts[cell, 1] = facts[cell, 1] - _WEIGHTS[before] + _WEIGHTS[rank]
     if before == 0:
         facts[cell, 0] -= np.uint64(1)
-    if rank == _Q + 1:
+    if rank == Q + 1:
         facts[cell, 2] += np.uint64(1)
 
 
 @_jit
 def _forget_union(union, facts, cell):
     union[cell, :] = 0
-    facts[cell, 0] = _REGISTERS
+    facts[cell, 0] = REGISTERS
     facts[cell, 1] = 0
     facts[cell, 2] = 0
 
@@ -124,11 +121,11 @@ def fold_keys(
     n_scalars = len(scalars)
     tile_sums = np.empty((n_sums, most), np.int64)
     tile_extremes = np.empty((n_extremes, most), np.int64)
-    tile_sketches = np.empty((n_sketches, most, _REGISTERS), np.uint8)
+    tile_sketches = np.empty((n_sketches, most, REGISTERS), np.uint8)
     tile_words = tile_sketches.view(np.uint64)
     totals = np.empty(n_sums, np.int64)
     bests = np.empty(n_extremes, np.int64)  # of sign * value, so always the largest
-    union = np.empty((n_sketches, _REGISTERS), np.uint8)
+    union = np.empty((n_sketches, REGISTERS), np.uint8)
     facts = np.empty((n_sketches, 3), np.uint64)
     scalar = np.empty(n_scalars, np.int64)
     stale_sketch = np.zeros(n_sketches, np.bool_)
@@ -194,11 +191,11 @@ def fold_keys(
                         filled = old[p]
                         p += 1
                         if filled == 255:
-                            for r in range(_REGISTERS):
+                            for r in range(REGISTERS):
                                 rank = old[p + r]
                                 tile_sketches[c, i, r] = rank
                                 _raise_register(union, facts, c, r, rank)
-                            p += _REGISTERS
+                            p += REGISTERS
                         else:
                             for _ in range(filled):
                                 r = old[p]
@@ -259,15 +256,15 @@ def fold_keys(
                         continue
                     for i in range(live[w]):
                         tile = (head[w] + i) % tiles[w]
-                        for r in range(_REGISTERS):
+                        for r in range(REGISTERS):
                             union[c, r] = max(union[c, r], tile_sketches[c, tile, r])
                     zeros = np.uint64(0)
                     scaled = np.uint64(0)
                     full = np.uint64(0)
-                    for r in range(_REGISTERS):
+                    for r in range(REGISTERS):
                         rank = union[c, r]
                         zeros += np.uint64(rank == 0)
-                        full += np.uint64(rank == _Q + 1)
+                        full += np.uint64(rank == Q + 1)
                         scaled += _WEIGHTS[rank]
                     facts[c, 0] = zeros
                     facts[c, 1] = scaled
@@ -316,7 +313,7 @@ def fold_keys(
                         if sums[c, 2] >= 0:
                             value = values[sums[c, 2], row]
                         before = tile_sums[c, last]
-                        after = min(max(before + value, -_LIMIT), _LIMIT)
+                        after = min(max(before + value, -LIMIT), LIMIT)
                         tile_sums[c, last] = after
                         totals[c] += after - before
                 for c in range(extreme_at[w], extreme_at[w + 1]):
@@ -373,21 +370,21 @@ def fold_keys(
                 for c in range(sketch_at[w], sketch_at[w + 1]):
                     filled = 0
                     end = at + 1
-                    for word in range(_REGISTERS // 8):
+                    for word in range(REGISTERS // 8):
                         if tile_words[c, tile, word] == np.uint64(0):
                             continue  # most sketches are nearly empty
                         for r in range(8 * word, 8 * word + 8):
-                            if tile_sketches[c, tile, r] != 0 and filled <= _SPARSE:
+                            if tile_sketches[c, tile, r] != 0 and filled <= SPARSE:
                                 filled += 1
-                                if filled <= _SPARSE:
+                                if filled <= SPARSE:
                                     new[end] = r
                                     new[end + 1] = tile_sketches[c, tile, r]
                                     end += 2
-                    if filled > _SPARSE:
+                    if filled > SPARSE:
                         new[at] = 255
-                        for r in range(_REGISTERS):
+                        for r in range(REGISTERS):
                             new[at + 1 + r] = tile_sketches[c, tile, r]
-                        at += 1 + _REGISTERS
+                        at += 1 + REGISTERS
                     else:
                         new[at] = filled
                         at = end

@@ -8,17 +8,18 @@ outputs that it is finished from.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.catalog import Catalog, operand_fields
 from configs.fingerprint import state_fingerprint
 from configs.schema import Aggregate, Entity, Spec, Window
 from transforms.velocity.aggregates import AGGREGATES
-from transforms.velocity.aggregates.ratio import Ratio
 from transforms.velocity.cells import Ask, Cell, Extreme, Measure, Scalar, Sketch, Slot, Sum
+from transforms.velocity.kernels import HEADER
 from transforms.velocity.sketch import REGISTERS
 
 MOST_SLOTS = 63
@@ -34,8 +35,9 @@ class Feature:
     """One feature: its aggregate, its window, and where its outputs stand.
 
     Attributes:
-      operands: for a ratio, the indices of the two features that it divides; else empty.
+      operands: indices of the features that it is made of; empty unless it names aggregates.
       outputs: columns of the fold's output, in the order of the aggregate's cells.
+      cells: what a key keeps for it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Feature:
     logic: Any
     outputs: tuple[int, ...]
     operands: tuple[int, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,37 +98,65 @@ class Plan:
     @property
     def max_state_bytes(self) -> int:
         """The most bytes that one key's state can take, whatever happens to it."""
-        arrays = self.arrays
-        size = 1 + 8 + _VARINT  # version, clock, sequence
-        size += len(arrays.scalars) * (1 + _VARINT)
-        for window, tiles in enumerate(arrays.tiles.tolist()):
-            per_tile = _VARINT
-            per_tile += int((arrays.sums[:, 0] == window).sum()) * _VARINT
-            per_tile += int((arrays.extremes[:, 0] == window).sum()) * (1 + _VARINT)
-            per_tile += int((arrays.sketches[:, 0] == window).sum()) * (1 + REGISTERS)
-            size += 2 + tiles * per_tile
-        return size
+        cells = {cell for recipe in self.recipes for cell in recipe.cells}
+        return HEADER + _VARINT + most_bytes(cells)  # version, clock, sequence; then the cells
 
 
-_PLANS: dict[tuple[int, str], tuple[Spec, Plan]] = {}
+def most_bytes(cells: Iterable[Cell]) -> int:
+    """The most bytes that a key keeps for some cells, and for the tiles that they stand in."""
+    different = set(cells)
+    windows = {cell.window for cell in different if not isinstance(cell, Scalar)}
+    return sum(2 + window.tiles * _VARINT for window in windows) + sum(map(_cell_bytes, different))
+
+
+def _cell_bytes(cell: Cell) -> int:
+    match cell:
+        case Sum():
+            return cell.window.tiles * _VARINT
+        case Extreme():
+            return cell.window.tiles * (1 + _VARINT)
+        case Sketch():
+            return cell.window.tiles * (1 + REGISTERS)
+        case Scalar():
+            return 1 + _VARINT
+
+
+SHIPPED = Catalog.of((), AGGREGATES)
+_PLANS: dict[tuple[int, str], tuple[Spec, Catalog, Plan]] = {}
 """By the spec's identity: a spec holds mappings, so it has no hash. The spec is kept alive here."""
 
 
-def make_plan(spec: Spec, entity: str) -> Plan:
+def make_plan(spec: Spec, entity: str, catalog: Catalog = SHIPPED) -> Plan:
     """The plan of an entity; cached per spec.
+
+    Args:
+      spec: the use.
+      entity: its name.
+      catalog: with the classes of the aggregates that the spec names.
 
     Raises:
       KeyError: the spec has no such entity.
       ValueError: its aggregates need more than `MOST_SLOTS` slots.
     """
     held = _PLANS.get((id(spec), entity))
-    if held is not None and held[0] is spec:
-        return held[1]
-    plan = _compile(spec, entity)
+    if held is not None and held[0] is spec and held[1] is catalog:
+        return held[2]
+    plan = _compile(spec, entity, catalog)
     if len(_PLANS) > 1024:
         _PLANS.clear()
-    _PLANS[(id(spec), entity)] = (spec, plan)
+    _PLANS[(id(spec), entity)] = (spec, catalog, plan)
     return plan
+
+
+def check_entity(entity: Entity, catalog: Catalog) -> tuple[str, str] | None:
+    """What the fold cannot hold of an entity, and what to do; for the loader."""
+    slots = {cell.slot for wish in _wishes(entity, catalog) for cell in wish.cells}
+    if len(slots) <= MOST_SLOTS:
+        return None
+    return (
+        f"its aggregates need {len(slots)} different filters and columns; at most {MOST_SLOTS} fit",
+        "split it into two entities with the same key",
+    )
 
 
 def feature_names(spec: Spec) -> tuple[str, ...]:
@@ -133,18 +164,46 @@ def feature_names(spec: Spec) -> tuple[str, ...]:
     return tuple(name for entity in spec.entities for name in make_plan(spec, entity).features)
 
 
-def _compile(spec: Spec, entity: str) -> Plan:
-    config = spec.entities[entity]
-    operations = {one.op: one for one in AGGREGATES}
-    wishes: list[tuple[str, Aggregate, Window | None, Any, tuple[Cell, ...]]] = []
+@dataclasses.dataclass(frozen=True)
+class _Wish:
+    """A feature, and the cells that it is made of; one that is made of others has none."""
+
+    name: str
+    aggregate: Aggregate
+    window: Window | None
+    logic: Any
+    cells: tuple[Cell, ...]
+    operands: tuple[str, ...]
+
+
+def _wishes(config: Entity, catalog: Catalog) -> list[_Wish]:
+    """The features of an entity, in the order of the spec."""
+    wishes = []
     for aggregate in config.aggregates:
-        logic = operations[aggregate.op](**aggregate.arguments)
+        operation = catalog.aggregates[aggregate.op]
+        logic, others = operation(**aggregate.arguments), operand_fields(operation)
         windows: tuple[Window | None, ...] = aggregate.windows if logic.windowed else (None,)
         for window in windows:
-            name = f"{entity}_{aggregate.name}" + (f"_{window.name}" if window else "")
-            cells = () if isinstance(logic, Ratio) else logic.cells(Ask(aggregate, window))
-            wishes.append((name, aggregate, window, logic, cells))
-    cells = list(dict.fromkeys(cell for wish in wishes for cell in wish[4]))
+            name = _feature_name(config.name, aggregate.name, window)
+            operands = tuple(
+                _feature_name(config.name, getattr(logic, field), window) for field in others
+            )
+            cells = () if others else logic.cells(Ask(aggregate, window))
+            wishes.append(_Wish(name, aggregate, window, logic, cells, operands))
+    return wishes
+
+
+def _feature_name(entity: str, aggregate: str, window: Window | None) -> str:
+    return f"{entity}_{aggregate}" + (f"_{window.name}" if window else "")
+
+
+def _compile(spec: Spec, entity: str, catalog: Catalog) -> Plan:
+    config = spec.entities[entity]
+    fault = check_entity(config, catalog)
+    if fault is not None:
+        raise ValueError(f"entity {entity!r}: {fault[0]}; {fault[1]}")
+    wishes = _wishes(config, catalog)
+    cells = list(dict.fromkeys(cell for wish in wishes for cell in wish.cells))
     ordered = [
         cell for kind in (Sum, Extreme, Sketch, Scalar) for cell in cells if isinstance(cell, kind)
     ]
@@ -155,30 +214,27 @@ def _compile(spec: Spec, entity: str) -> Plan:
         width = 3 if isinstance(cell, Sketch) else 1
         columns[cell] = tuple(range(column, column + width))
         column += width
-    names = [wish[0] for wish in wishes]
-    recipes = []
-    for name, aggregate, window, logic, wanted in wishes:
-        operands: tuple[int, ...] = ()
-        if isinstance(logic, Ratio) and window is not None:
-            operands = tuple(
-                names.index(f"{entity}_{part}_{window.name}")
-                for part in (logic.numerator, logic.denominator)
-            )
-        outputs = tuple(index for cell in wanted for index in columns[cell])
-        recipes.append(Feature(name, aggregate, window, logic, outputs, operands))
-    slots = tuple(dict.fromkeys(cell.slot for cell in ordered))
-    if len(slots) > MOST_SLOTS:
-        raise ValueError(
-            f"entity {entity!r} needs {len(slots)} different filters and columns; at most "
-            f"{MOST_SLOTS} fit: split it into two entities with the same key"
+    names = [wish.name for wish in wishes]
+    recipes = tuple(
+        Feature(
+            wish.name,
+            wish.aggregate,
+            wish.window,
+            wish.logic,
+            outputs=tuple(index for cell in wish.cells for index in columns[cell]),
+            operands=tuple(names.index(name) for name in wish.operands),
+            cells=wish.cells,
         )
+        for wish in wishes
+    )
+    slots = tuple(dict.fromkeys(cell.slot for cell in ordered))
     values = tuple(slot for slot in slots if slot.measure is Measure.VALUE)
     hashes = tuple(slot for slot in slots if slot.measure is Measure.HASH)
     return Plan(
         entity=entity,
         config=config,
         features=tuple(names),
-        recipes=tuple(recipes),
+        recipes=recipes,
         slots=slots,
         values=values,
         hashes=hashes,

@@ -17,11 +17,8 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_TIME, KIND
 from transforms.expression import evaluate_mask, to_floats
 from transforms.hashing import hash_column, key_hash, valid_mask
-from transforms.velocity.cells import Measure, Slot
+from transforms.velocity.cells import LIMIT, Measure, Slot
 from transforms.velocity.plan import Plan
-
-VALUE_LIMIT = 1 << 52
-"""Fixed-point values are clipped to this magnitude; so are the sums of a tile."""
 
 _DISTINCT_SEED = 0x64697374  # sketches hash with a seed of their own
 
@@ -143,10 +140,10 @@ def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
     known = valid_mask(array)
     if pa.types.is_integer(array.type) and decimals == 0:
         whole = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        return np.clip(whole, -VALUE_LIMIT, VALUE_LIMIT), known
+        return np.clip(whole, -LIMIT, LIMIT), known
     numbers = to_floats(array) * 10.0**decimals
     known = known & ~np.isnan(numbers)
-    clipped = np.clip(np.where(known, numbers, 0.0), -float(VALUE_LIMIT), float(VALUE_LIMIT))
+    clipped = np.clip(np.where(known, numbers, 0.0), -float(LIMIT), float(LIMIT))
     return np.rint(clipped).astype(np.int64), known
 
 

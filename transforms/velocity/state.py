@@ -1,7 +1,7 @@
 """The state of one shard: each key's packed bytes, and their form on disk.
 
 What enters: what `fold` hands back. What leaves: the bytes of asked keys, and an Arrow table with
-the plan's fingerprint, which refuses to be read by another plan.
+the plan's fingerprint and a digest, which refuses to be read by another plan or if it is damaged.
 """
 
 from __future__ import annotations
@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from configs.errors import StateError
+from transforms.hashing import string_buffers
+from transforms.velocity.audit import FAULTS, first_fault
 from transforms.velocity.kernels import FORMAT
 from transforms.velocity.plan import Plan
+from transforms.velocity.rows import shard_of
+
+Int64s = npt.NDArray[np.int64]
+UInt8s = npt.NDArray[np.uint8]
 
 _CLOCK = slice(1, 9)  # after the version byte
 _FORMAT_KEY, _PLAN_KEY = b"lockstep.state_format", b"lockstep.state"
+_DIGEST_KEY = b"lockstep.state_digest"
 
 
 class ShardState:
@@ -79,19 +88,39 @@ class ShardState:
         """Arrow: `key` uint64 ascending, `state` large_binary; equal states are equal bytes."""
         keys = np.fromiter(self._states, np.uint64, len(self._states))
         order = np.argsort(keys)
+        packed = pa.array(list(self._states.values()), pa.large_binary())
+        packed = packed.take(pa.array(order))
         schema = pa.schema(
             {"key": pa.uint64(), "state": pa.large_binary()},
-            metadata={_FORMAT_KEY: str(FORMAT), _PLAN_KEY: self._plan.fingerprint},
+            metadata={
+                _FORMAT_KEY: str(FORMAT),
+                _PLAN_KEY: self._plan.fingerprint,
+                _DIGEST_KEY: _digest(keys[order], *_packed(packed)),
+            },
         )
-        packed = pa.array(list(self._states.values()), pa.large_binary())
-        return pa.table([pa.array(keys[order]), packed.take(pa.array(order))], schema=schema)
+        return pa.table([pa.array(keys[order]), packed], schema=schema)
+
+    def split(self, plan: Plan, shards: int) -> list[ShardState]:
+        """The same keys, each in its shard's state (`rows.shard_of`), under another plan's name.
+
+        Args:
+          plan: of the same cells; its spec may name its input otherwise.
+          shards: how many.
+        """
+        keys = np.fromiter(self._states, np.uint64, len(self._states))
+        parts: list[dict[int, bytes]] = [{} for _ in range(shards)]
+        for shard, (key, packed) in zip(
+            shard_of(keys, shards).tolist(), self._states.items(), strict=True
+        ):
+            parts[shard][key] = packed
+        return [ShardState(plan, part) for part in parts]
 
     @classmethod
     def from_table(cls, table: pa.Table, plan: Plan) -> ShardState:
         """The reverse of `to_table`.
 
         Raises:
-          StateError: the table is of another format, or of another entity or spec.
+          StateError: the table is of another format, of another entity or spec, or damaged.
         """
         metadata = table.schema.metadata or {}
         format_ = metadata.get(_FORMAT_KEY, b"none").decode()
@@ -107,5 +136,45 @@ class ShardState:
                 f"{plan.fingerprint}: its keys, aggregates or windows changed. Backfill under this "
                 "spec (--only-new-features, or another --out)"
             )
-        keys = table.column("key").to_pylist()
-        return cls(plan, dict(zip(keys, table.column("state").to_pylist(), strict=True)))
+        keys, states = table.column("key"), table.column("state")
+        if keys.null_count or states.null_count:
+            raise StateError(_damaged(plan, "a key or a state is null"))
+        offsets, data = _packed(states)
+        digest = metadata.get(_DIGEST_KEY)
+        if digest is not None and digest.decode() != _digest(keys.to_numpy(), offsets, data):
+            raise StateError(_damaged(plan, "its bytes are not those that were written"))
+        arrays = plan.arrays
+        number, fault = first_fault(
+            data, offsets, arrays.tile_us, arrays.tiles, arrays.scalars,
+            arrays.sum_at, arrays.extreme_at, arrays.sketch_at,
+        )  # fmt: skip
+        if number >= 0:
+            raise StateError(
+                _damaged(plan, f"key {number + 1} of {len(offsets) - 1} {FAULTS[fault]}")
+            )
+        return cls(plan, dict(zip(keys.to_pylist(), states.to_pylist(), strict=True)))
+
+
+def _packed(states: pa.Array | pa.ChunkedArray) -> tuple[Int64s, UInt8s]:
+    """Where each state begins, and the last one ends: int64 `[keys + 1]`; and all bytes."""
+    if isinstance(states, pa.ChunkedArray):
+        states = states.combine_chunks()
+    if len(states) == 0:
+        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
+    offsets, data = string_buffers(states)
+    return offsets.astype(np.int64), data
+
+
+def _digest(keys: npt.NDArray[np.uint64], offsets: Int64s, data: UInt8s) -> str:
+    """XXH64 of the keys, the lengths of their states and the states, in 16 hex digits."""
+    hashed = xxhash.xxh64(np.ascontiguousarray(keys).data)
+    hashed.update(np.diff(offsets).data)
+    hashed.update(data[offsets[0] : offsets[-1]].data)
+    return hashed.hexdigest()
+
+
+def _damaged(plan: Plan, what: str) -> str:
+    return (
+        f"state of entity {plan.entity!r} is damaged: {what}. Put the file back from a copy, or "
+        "make the state anew with `lockstep backfill`"
+    )

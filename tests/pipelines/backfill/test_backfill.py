@@ -139,7 +139,7 @@ def test_only_new_features_equals_a_whole_run(write, run, tmp_path):
     more = loads(
         CONFIG.replace(
             "      people: {op",
-            "      amounts: {op: max, of: post, column: amount}\n      people: {op",
+            "      amounts: {op: max, of: post, column: amount, decimals: 2}\n      people: {op",
         ),
         "more.yaml",
         CATALOG,
@@ -157,6 +157,38 @@ def test_only_new_features_equals_a_whole_run(write, run, tmp_path):
     run(source, spec=more, only_new_features=True)
     run(source, spec=more, out="whole")
     assert tree_bytes(tmp_path / "out") == tree_bytes(tmp_path / "whole")
+
+
+def test_a_changed_ingest_rule_leaves_no_old_features(write, run, tmp_path):
+    """A verdict that is known later must not stay visible at the earlier moment."""
+    from configs.loader import loads
+    from transforms.catalog import CATALOG
+
+    text = CONFIG.replace("events: {id: id, time: at, kind: kind,", INGEST + "events: {").replace(
+        "key: {post: [where]}", "key: {post: [where], verdict: [where]}"
+    )
+    text = text.replace(
+        "      people: {op", "      verdicts: {op: count, of: verdict}\n      people: {op"
+    )
+    early, late = (
+        loads(text.replace("DELAY", delay), "i.yaml", CATALOG) for delay in ("1m", "20h")
+    )
+    posts = [event for event in make_events(300) if event["kind"] == "post"]
+    source = write([event | {"bad": number % 9 == 0} for number, event in enumerate(posts)])
+    run(source, spec=early)
+    before = tree_bytes(tmp_path / "out")
+    run(source, spec=late, only_new_features=True)
+    run(source, spec=late, out="clean")
+    clean = tree_bytes(tmp_path / "clean")
+    assert tree_bytes(tmp_path / "out") == clean
+    assert before != clean
+
+
+INGEST = """
+ingest:
+  - {kind: post, id: id, time: at}
+  - {kind: verdict, id: id, time: at, delay: DELAY, subject: {subject: post}}
+"""
 
 
 def test_dead_letters_are_kept_and_bounded(write, run, tmp_path):

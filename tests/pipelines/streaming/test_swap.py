@@ -25,7 +25,9 @@ from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 
 PEOPLE = "      people: {op: distinct, of: post, column: who}\n"
-MORE = CONFIG.replace(PEOPLE, PEOPLE + "      money: {op: sum, of: post, column: amount}\n")
+MORE = CONFIG.replace(
+    PEOPLE, PEOPLE + "      money: {op: sum, of: post, column: amount, decimals: 2}\n"
+)
 
 
 class Scoring:

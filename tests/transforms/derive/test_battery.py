@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.catalog import ColumnName
+from configs.catalog import argument as argument_of_an_operation
 from configs.loader import load, shipped
 from configs.schema import ColumnType, Expression
 from transforms.catalog import CATALOG
@@ -38,15 +39,49 @@ def made(operation):
     arguments = {}
     hints = typing.get_type_hints(operation)
     for field in dataclasses.fields(operation):
-        if hints[field.name] is ColumnName:
-            arguments[field.name] = "c"
-        elif hints[field.name] is Expression:
-            arguments[field.name] = Expression("c / 3 + 1", ("c",))
+        hint = hints[field.name]
+        if typing.get_origin(hint) is tuple:
+            hint = typing.get_args(hint)[0]
+            arguments[field.name] = (argument(hint, field),)
+        elif hint in (ColumnName, Expression) or field.default is dataclasses.MISSING:
+            arguments[field.name] = argument(hint, field)
     return operation(**arguments), type_
+
+
+def argument(hint, field):
+    """A value that the loader might hand over for such a field."""
+    if hint is ColumnName:
+        return "c"
+    if hint is Expression:
+        return Expression("c / 3 + 1", ("c",))
+    return {int: field.metadata.get("least") or 1, float: 1.5, bool: True, str: "x"}[hint]
 
 
 def names(operation):
     return operation.op
+
+
+@dataclasses.dataclass(frozen=True)
+class Everything:
+    """A derivation that nobody has registered, with an argument of every sort."""
+
+    columns: tuple[ColumnName, ...]
+    of: ColumnName
+    least: int
+    share: float
+    word: str
+    sure: bool
+    words: tuple[str, ...]
+    limited: int = argument_of_an_operation(least=3)
+    spare: int = 7
+
+    accepts: typing.ClassVar[frozenset[ColumnType]] = frozenset({ColumnType.STRING})
+
+
+def test_the_battery_can_make_an_operation_with_arguments_of_every_sort():
+    one, type_ = made(Everything)
+    assert one == Everything(("c",), "c", 1, 1.5, "x", True, ("x",), 3)
+    assert type_ is ColumnType.STRING
 
 
 @pytest.mark.parametrize("operation", DERIVATIONS, ids=names)

@@ -1,19 +1,23 @@
 """The fold against the naive oracle, and the check battery over every kind of aggregate."""
 
+import dataclasses
 import itertools
 import math
 import random
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from fold_world import CONFIG, PLAN, SPEC, S, batch, oracle
+from fold_world import CONFIG, KNOWN, PLAN, SPEC, S, batch, config, features, oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from velocity_oracle import RULES
 
+from configs.catalog import AggregateName, Catalog, ColumnName
 from configs.errors import StateError
 from configs.loader import loads
+from configs.schema import ColumnType
 from transforms.catalog import CATALOG
 from transforms.velocity import (
     ShardState,
@@ -28,9 +32,8 @@ from transforms.velocity import (
     total_order,
 )
 from transforms.velocity.aggregates import AGGREGATES
-from transforms.velocity.kernels import FORMAT
-from transforms.velocity.rows import VALUE_LIMIT
-from transforms.velocity.sketch import STANDARD_ERROR, estimate
+from transforms.velocity.aggregates.base import NUMBERS, decimals, scaled
+from transforms.velocity.plan import check_entity
 
 events = st.lists(
     st.tuples(
@@ -49,28 +52,28 @@ def folded(made, state=None, cuts=()):
     state = ShardState.empty(PLAN) if state is None else state
     rows = entity_rows(PLAN, made)
     bounds = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
-    features, sequences = [], []
+    parts, sequences = [], []
     for start, end in itertools.pairwise(bounds):
         part = fold(PLAN, state, rows.take(np.arange(start, end)))
         state.update(part.delta)
-        features.append(finish(PLAN, part.outputs))
+        parts.append(finish(PLAN, part.outputs))
         sequences.append(part.sequence)
-    return np.concatenate(features), np.concatenate(sequences), state
+    return np.concatenate(parts), np.concatenate(sequences), state
 
 
 @settings(max_examples=150, deadline=None)
 @given(events)
 def test_features_equal_the_naive_oracle(rows):
     rows = sorted(rows, key=lambda row: row[1])
-    features, _, _ = folded(batch(rows))
-    np.testing.assert_array_equal(features, oracle(rows))
+    made, _, _ = folded(batch(rows))
+    np.testing.assert_array_equal(made[:, KNOWN], oracle(rows))
 
 
 @settings(max_examples=60, deadline=None)
 @given(events)
 def test_late_rows_count_at_the_clock(rows):
-    features, _, _ = folded(batch(rows))  # in any order of time
-    np.testing.assert_array_equal(features, oracle(rows))
+    made, _, _ = folded(batch(rows))  # in any order of time
+    np.testing.assert_array_equal(made[:, KNOWN], oracle(rows))
 
 
 @settings(max_examples=80, deadline=None)
@@ -108,9 +111,75 @@ def test_arrival_order_does_not_matter_once_sorted(rows, rng):
     assert folded(shuffled.take(pa.array(order)))[0].tobytes() == whole.tobytes()
 
 
-def test_every_kind_of_aggregate_is_in_the_battery():
-    used = {aggregate.op for aggregate in SPEC.entities["k"].aggregates}
-    assert used == {operation.op for operation in AGGREGATES}
+def test_every_kind_of_aggregate_is_in_the_battery_with_and_without_filters():
+    used = [aggregate for aggregate in SPEC.entities["k"].aggregates]
+    for part in (used, [one for one in used if one.where], [one for one in used if one.kinds]):
+        assert {one.op for one in part} == {operation.op for operation in AGGREGATES}
+    assert [name for name, _, _ in features()] == list(PLAN.features)
+
+
+def test_every_kind_that_was_ever_released_has_a_naive_rule():
+    released = {
+        *("count", "distinct", "last", "max", "mean", "min", "rate", "ratio", "sum"),
+        *("seconds_since_first", "seconds_since_last"),
+    }
+    assert released <= {*RULES, "ratio"}
+    assert released <= {operation.op for operation in AGGREGATES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A kind that nobody has registered: range of a column, in units of `step`."""
+
+    op: ClassVar[str] = "spread"
+    about: ClassVar[str] = "largest value less the smallest"
+    windowed: ClassVar[bool] = True
+    accepts: ClassVar[frozenset[ColumnType]] = NUMBERS
+    unit: ClassVar[str] = ""
+    null_rule: ClassVar[str] = "null without events"
+
+    column: ColumnName
+    step: int
+    decimals: int = decimals()
+
+    def cells(self, ask):
+        return tuple(ask.extreme(self.column, self.decimals, sign) for sign in (1, -1))
+
+    def finish(self, outputs, ask):
+        high, low = (scaled(one, self.decimals) for one in outputs)
+        return (high - low) / self.step
+
+
+@dataclasses.dataclass(frozen=True)
+class Both:
+    """Another: the sum of two features, so an aggregate of aggregates that is no ratio."""
+
+    op: ClassVar[str] = "both"
+    about: ClassVar[str] = "sum of two aggregates"
+    windowed: ClassVar[bool] = True
+    accepts: ClassVar[frozenset[ColumnType]] = frozenset()
+    unit: ClassVar[str] = ""
+    null_rule: ClassVar[str] = "null if one of them is"
+
+    first: AggregateName
+    second: AggregateName
+
+    def combine(self, first, second):
+        return first + second
+
+
+def test_a_new_kind_needs_its_class_and_its_name_only():
+    """What the battery makes of kinds that it has never heard of: configs, plans, features."""
+    catalog = Catalog.of((), (*AGGREGATES, Spread, Both), check_entity)
+    spec = loads(config((*AGGREGATES, Spread, Both)), "more.yaml", catalog)
+    plan = make_plan(spec, "k", catalog)
+    rows = entity_rows(plan, batch([("x", i, "ab"[i % 2], i * 1.5, "p") for i in range(9)]))
+    made = finish(plan, fold(plan, ShardState.empty(plan), rows).outputs)
+    last = dict(zip(plan.features, made[-1].tolist(), strict=True))
+    assert last["k_spread_1h"] == 7 * 1.5 and last["k_spread_b_1h"] == 6 * 1.5
+    assert last["k_spread_big_1h"] == 3 * 1.5
+    assert last["k_both_10s"] == last["k_count_a_10s"] + last["k_count_10s"] == 12
+    assert [info.name for info in describe_features(spec, catalog)] == list(plan.features)
 
 
 def test_the_fold_leaves_the_state_as_it_is():
@@ -133,12 +202,12 @@ def test_all_ties_of_many_events():
 
 
 def test_a_window_is_short_by_less_than_a_tile_and_never_long():
-    window = PLAN.recipes[PLAN.features.index("k_n_1h")].window
+    window = PLAN.recipes[PLAN.features.index("k_count_1h")].window
     for offset in range(0, 2 * window.tile_us, window.tile_us // 7):
         for age in range(0, 3700 * S, 53 * S):
             now = 10**15 + offset
             rows = [("x", (now - age) / S, "a", 1.0, "p"), ("x", now / S, "a", 1.0, "p")]
-            seen = folded(batch(rows))[0][-1, PLAN.features.index("k_n_1h")]
+            seen = folded(batch(rows))[0][-1, PLAN.features.index("k_count_1h")]
             if age >= window.length_us:
                 assert seen == 0
             if age <= window.length_us - window.tile_us:
@@ -153,44 +222,15 @@ def test_a_flooded_key_stays_within_its_bound():
     assert state.nbytes <= PLAN.max_state_bytes
 
 
-def test_a_key_with_two_events_takes_few_bytes():
-    _, _, state = folded(batch([("x", 1, "a", 2.0, "p"), ("x", 2, "a", 3.0, "q")]))
-    assert state.nbytes < 120
-
-
-def test_huge_values_clip_and_tiles_saturate():
-    rows = [("x", 1, "a", 1e300, None), ("x", 2, "a", 1e300, None), ("x", 3, "a", 0.0, None)]
-    features, _, _ = folded(batch(rows))
-    total = features[-1, PLAN.features.index("k_total_10s")]
-    assert total == np.float32(2 * VALUE_LIMIT / 100) or total == np.float32(VALUE_LIMIT / 100)
-
-
 def test_expiry_forgets_and_frees():
     rows = [("x", 0, "a", 1.0, "p"), ("x", 3 * 86_400, "a", 1.0, "p")]
     features, sequence, state = folded(batch(rows))
     assert sequence.tolist() == [0, 0]
-    assert math.isnan(features[1, PLAN.features.index("k_since_first")])
+    assert math.isnan(features[1, PLAN.features.index("k_seconds_since_first")])
     state.expire(4 * 86_400 * S)
     assert len(state) == 1
     state.expire(6 * 86_400 * S)
     assert len(state) == 0
-
-
-@pytest.mark.parametrize("count", [1, 10, 100, 1_000, 100_000])
-def test_distinct_counts_are_within_their_stated_error(count):
-    rng = np.random.default_rng(count)
-    errors = []
-    for _ in range(20):
-        registers = np.zeros(128, np.int64)
-        hashes = rng.integers(0, 2**64, count, np.uint64)
-        ranks = 58 - np.ceil(np.log2((hashes & np.uint64(2**57 - 1)).astype(float) + 1)).astype(int)
-        np.maximum.at(registers, (hashes >> np.uint64(57)).astype(int), np.clip(ranks, 1, 58))
-        zeros = np.array([(registers == 0).sum()])
-        full = np.array([(registers == 58).sum()])
-        middle = registers[(registers > 0) & (registers < 58)]
-        scaled = np.array([sum(1 << (57 - int(r)) for r in middle)], np.uint64).view(np.int64)
-        errors.append(float(estimate(zeros, scaled, full)[0]) / count - 1)
-    assert np.sqrt(np.mean(np.square(errors))) < 2 * STANDARD_ERROR
 
 
 def test_rows_go_through_arrow_unchanged():
@@ -216,27 +256,6 @@ def test_state_of_another_format_is_refused():
         fold(PLAN, state, rows)
 
 
-FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("state_format_*.hex"))
-
-
-@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_stored_state_of_every_format_is_read_and_written(path):
-    """The bytes of released formats never change: a changed byte needs a new format number."""
-    rows = [("x", i * 0.7, "ab"[i % 2], i / 4, "pqrst"[i % 5]) for i in range(40)]
-    first, _, state = folded(batch(rows[:30]))
-    [packed] = state.to_table().column("state").to_pylist()
-    stored = bytes.fromhex(path.read_text())
-    assert packed.hex() == stored.hex()
-    [key] = state.to_table().column("key").to_pylist()
-    second, _, _ = folded(batch(rows[30:]), ShardState(PLAN, {key: stored}))
-    whole, _, _ = folded(batch(rows))
-    assert np.concatenate([first, second]).tobytes() == whole.tobytes()
-
-
-def test_the_current_format_has_a_fixture():
-    assert f"state_format_{FORMAT}" in [path.stem for path in FIXTURES]
-
-
 def test_keys_spread_over_shards():
     keys = np.random.default_rng(1).integers(0, 2**64, 10_000, np.uint64)
     counts = np.bincount(shard_of(keys, 16), minlength=16)
@@ -246,6 +265,29 @@ def test_keys_spread_over_shards():
 def test_features_are_described_in_words():
     infos = {info.name: info for info in describe_features(SPEC)}
     assert tuple(infos) == PLAN.features
-    info = infos["k_n_big_1h"]
+    info = infos["k_count_big_1h"]
     assert "where amount > 5" in info.about and "over 1h" in info.about
     assert info.window_error == "up to 10m"
+    assert infos["k_last"].window_error == ""
+
+
+def test_a_features_cost_is_what_its_cells_take():
+    infos = {info.name: info for info in describe_features(SPEC)}
+    tile, varint = 2 + 6 * 10, 10  # of the window of six tiles
+    assert infos["k_count_1h"].state_bytes == tile + 6 * varint
+    assert infos["k_mean_1h"].state_bytes == tile + 2 * 6 * varint
+    assert infos["k_max_1h"].state_bytes == tile + 6 * (1 + varint)
+    assert infos["k_distinct_1h"].state_bytes == tile + 6 * 129
+    assert infos["k_last"].state_bytes == 1 + varint
+    assert infos["k_ratio_1h"].state_bytes == 0
+    assert max(info.state_bytes for info in infos.values()) < PLAN.max_state_bytes
+
+
+def test_units_and_own_words_are_told_beside_what_is_computed():
+    text = CONFIG.replace("amount: {type: number}", "amount: {type: number, unit: EUR}")
+    text = text.replace("sum_big: {", "sum_big: {about: what it spent, ")
+    infos = {info.name: info for info in describe_features(loads(text, "units.yaml", CATALOG))}
+    assert infos["k_sum_big_1h"].unit == "EUR"
+    assert infos["k_sum_big_1h"].about == ("what it spent: sum of amount where amount > 5, over 1h")
+    assert infos["k_count_1h"].unit == "events"
+    assert {info.name: info for info in describe_features(SPEC)}["k_sum_1h"].unit == "amount"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.catalog import argument
 from configs.schema import ColumnType
-from transforms.velocity.cells import Ask, Cell
+from transforms.velocity.cells import NONE, Ask, Cell
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -18,8 +19,14 @@ NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN})
 ANY_COLUMN = frozenset(ColumnType)
 NO_COLUMN: frozenset[ColumnType] = frozenset()
 
-NONE = np.iinfo(np.int64).min
-"""What the fold puts out for an extreme or a scalar that is not there."""
+
+def decimals() -> Any:
+    """The field of an aggregate that keeps a column's values: digits after the point.
+
+    Whole numbers have none. Of a `number` column they must be said: any default would round some
+    amounts. More than 9 would leave too few digits before the point (`LIMIT`).
+    """
+    return argument(0, least=0, most=9, needed_for=ColumnType.NUMBER)
 
 
 class AggregateLogic(Protocol):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, scaled
+from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
 from transforms.velocity.cells import Ask, Cell
 
 
@@ -24,7 +24,7 @@ class Last:
     null_rule: ClassVar[str] = "null without an earlier event"
 
     column: ColumnName
-    decimals: int = 0
+    decimals: int = decimals()
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""

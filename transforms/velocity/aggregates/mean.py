@@ -10,7 +10,7 @@ import numpy as np
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, scaled
+from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
 from transforms.velocity.cells import Ask, Cell
 
 
@@ -26,7 +26,7 @@ class Mean:
     null_rule: ClassVar[str] = "null without events"
 
     column: ColumnName
-    decimals: int = 0
+    decimals: int = decimals()
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """A sum, and how many values are in it."""

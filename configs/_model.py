@@ -1,0 +1,308 @@
+"""The sections of a config about the model: inputs, labels, training, policy, gate, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from configs._arguments import read_expression
+from configs._events import check_name
+from configs._yaml import Section, did_you_mean
+from configs.expression import BOOLEAN, NUMBER
+from configs.schema import (
+    Action,
+    Categorical,
+    ColumnType,
+    Evaluation,
+    Gate,
+    Inputs,
+    Kind,
+    Labels,
+    Policy,
+    TextInput,
+    Training,
+)
+from configs.units import format_duration
+
+_NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
+
+# XGBoost 3.2, https://xgboost.readthedocs.io/en/release_3.2.0/parameter.html: those of the tree
+# boosters with one output.
+BOOSTER = frozenset(
+    {
+        *("eta", "learning_rate", "gamma", "min_split_loss", "max_depth", "min_child_weight"),
+        *("max_delta_step", "subsample", "sampling_method", "colsample_bytree"),
+        *("colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha"),
+        *("scale_pos_weight", "updater", "refresh_leaf", "process_type", "grow_policy"),
+        *("max_leaves", "max_bin", "num_parallel_tree", "monotone_constraints"),
+        *("interaction_constraints", "max_cached_hist_node", "base_score", "eval_metric"),
+        *("seed_per_iteration", "booster", "sample_type", "normalize_type", "rate_drop"),
+        *("one_drop", "skip_drop"),
+    }
+)
+_FIXED = {
+    "objective": "it is binary:logistic, since scores are probabilities",
+    "tree_method": "it is hist, whose sums come in a fixed order",
+    "nthread": "it is fixed, since the order of sums depends on it",
+    "n_jobs": "it is fixed, since the order of sums depends on it",
+    "verbosity": "it is 0",
+    "device": "models are fitted on the processor, so that two runs give the same bits",
+    "seed": "say training.seed",
+    "random_state": "say training.seed",
+    "n_estimators": "say training.rounds",
+    "num_boost_round": "say training.rounds",
+    "early_stopping_rounds": "say training.early_stopping",
+}
+"""Parameters that Lockstep sets itself, and what to do instead."""
+
+
+def read_inputs(
+    root: Section, types: Mapping[str, ColumnType], features: Mapping[str, str]
+) -> Inputs:
+    """The `inputs` section: what the model sees."""
+    section = root.section("inputs")
+    if section is None:
+        return Inputs()
+    numeric = []
+    for name, place in section.strings("numeric"):
+        if name not in types:
+            hint = did_you_mean(name, types)
+            section.mistakes.add(place, f"numeric: there is no column {name!r}", hint)
+        elif types[name] not in _NUMERIC:
+            section.mistakes.add(
+                place, f"numeric: {name!r} is a {types[name]}; expected a number or a boolean"
+            )
+        elif name in features or name in numeric:
+            section.mistakes.add(place, f"numeric: the name {name!r} is used twice")
+        else:
+            numeric.append(name)
+    exclude = []
+    for name, place in section.strings("exclude"):
+        if name not in features:
+            hint = did_you_mean(name, features)
+            section.mistakes.add(place, f"exclude: there is no feature {name!r}", hint)
+        exclude.append(name)
+    numeric_types = {name: types[name] for name in types if types[name] in _NUMERIC}
+    numeric_types |= dict.fromkeys(features, ColumnType.NUMBER)
+    computed = {}
+    inner = section.section("computed")
+    for name in inner.keys() if inner else ():
+        check_name(cast(Section, inner), name, "computed")
+        if name in features or name in types:
+            cast(Section, inner).note(name, f"computed: the name {name!r} is taken")
+        expression = read_expression(cast(Section, inner), name, numeric_types, NUMBER)
+        if expression is not None:
+            computed[name] = expression
+    made = Inputs(
+        numeric=tuple(numeric),
+        exclude=tuple(exclude),
+        computed=computed,
+        categorical=tuple(_categorical(section, types)),
+        text=_text(section, types),
+        scaling=section.choice("scaling", ("zscore", "quantile", "none"), "zscore"),
+    )
+    section.done()
+    return made
+
+
+def _categorical(section: Section, types: Mapping[str, ColumnType]) -> list[Categorical]:
+    found = []
+    for name, inner in section.sections("categorical"):
+        if types.get(name) != ColumnType.STRING:
+            strings = [one for one, type_ in types.items() if type_ == ColumnType.STRING]
+            inner.mistakes.add(
+                inner.position,
+                f"categorical: there is no string column {name!r}",
+                did_you_mean(name, strings),
+            )
+        found.append(
+            Categorical(
+                column=name,
+                vocabulary=inner.integer("vocabulary", 1000, least=1),
+                oov_buckets=inner.integer("oov_buckets", 8, least=1),
+                min_frequency=inner.integer("min_frequency", 2, least=1),
+            )
+        )
+        inner.done()
+    return found
+
+
+def _text(section: Section, types: Mapping[str, ColumnType]) -> TextInput | None:
+    inner = section.section("text")
+    if inner is None:
+        return None
+    column = inner.text("column")
+    if column is not None and types.get(column) != ColumnType.STRING:
+        strings = [one for one, type_ in types.items() if type_ == ColumnType.STRING]
+        inner.note(
+            "column", f"text: there is no string column {column!r}", did_you_mean(column, strings)
+        )
+    made = TextInput(
+        column=column or "",
+        buckets=inner.integer("buckets", 65_536, least=2),
+        word_ngrams=_ngrams(inner, "word_ngrams") or (1, 2),
+        char_ngrams=_ngrams(inner, "char_ngrams"),
+        max_tokens=inner.integer("max_tokens", 256, least=1),
+    )
+    inner.done()
+    return made
+
+
+def _ngrams(section: Section, key: str) -> tuple[int, int] | None:
+    value = section.raw(key)
+    if value is None:
+        return None
+    good = isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
+    if not good or not 1 <= value[0] <= value[1] <= 8:
+        section.note(key, f"{key}: expected [fewest, most] between 1 and 8, such as [1, 2]")
+        return None
+    return value[0], value[1]
+
+
+def read_labels(
+    root: Section, kinds: Mapping[str, Kind], types: Mapping[str, ColumnType]
+) -> Labels | None:
+    """The `labels` section: how verdicts become labels."""
+    section = root.section("labels")
+    if section is None:
+        return None
+    kind = section.choice("kind", kinds)
+    subject = section.text("subject")
+    if subject is not None and types.get(subject) != ColumnType.STRING:
+        section.note(
+            "subject",
+            f"subject: there is no string column {subject!r}",
+            did_you_mean(subject, types),
+        )
+    positive = read_expression(section, "positive", types, BOOLEAN, required=True)
+    maturity = section.duration("maturity", None)
+    section.done()
+    if positive is None:
+        return None
+    return Labels(kind or "", subject or "", positive, maturity)
+
+
+def read_training(root: Section) -> Training | None:
+    """The `training` section: the protocol."""
+    section = root.section("training")
+    if section is None:
+        return None
+    weight = section.raw("positive_weight")
+    if weight is None:
+        weight = 1.0
+    elif weight != "balanced":
+        weight = section.number("positive_weight", 1.0, least=0.0)
+    made = Training(
+        span_us=section.duration("span"),
+        delay_us=section.duration("delay"),
+        gate_us=section.duration("gate", 86_400_000_000),
+        validation_share=section.number("validation_share", 0.2, least=0.0, most=0.9),
+        rounds=section.integer("rounds", 400, least=1),
+        early_stopping=section.integer("early_stopping", 40, least=0),
+        refit=section.boolean("refit", True),
+        booster=_booster(section),
+        text_folds=section.integer("text_folds", 5, least=2),
+        text_regularisation=section.number("text_regularisation", 1.0, least=1e-9),
+        positive_weight=weight,
+        model=section.choice("model", ("booster", "linear", "text"), "booster"),
+        analyse_rows=section.integer("analyse_rows", 1_000_000, least=1),
+        train_rows=section.integer("train_rows", 2_000_000, least=1),
+        seed=section.integer("seed", 0),
+    )
+    if made.gate_us >= made.span_us > 0:
+        key = "gate" if "gate" in section else "span"
+        section.note(
+            key,
+            f"training: gate ({format_duration(made.gate_us)}) is cut out of span "
+            f"({format_duration(made.span_us)}); expected a shorter one, so that something is left "
+            "to learn from",
+        )
+    section.done()
+    return made
+
+
+def _booster(section: Section) -> dict[str, float | int | str]:
+    inner = section.section("booster")
+    found: dict[str, float | int | str] = {}
+    for key in inner.keys() if inner else ():
+        value = cast(Section, inner).raw(key)
+        if key in _FIXED:
+            place = cast(Section, inner).at_key(key)
+            section.mistakes.add(place, f"booster: {key} is not for a config to set", _FIXED[key])
+            continue
+        if key not in BOOSTER:
+            place, hint = cast(Section, inner).at_key(key), did_you_mean(key, BOOSTER)
+            section.mistakes.add(place, f"booster: XGBoost has no parameter {key!r}", hint)
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            cast(Section, inner).note(key, f"{key}: expected a number or text")
+            continue
+        found[key] = (
+            str(value)
+            if isinstance(value, str)
+            else (int(value) if isinstance(value, int) else float(value))
+        )
+    return found
+
+
+def read_policy(root: Section) -> Policy:
+    """The `policy` section: actions, strictest first."""
+    section = root.section("policy")
+    if section is None:
+        return Policy()
+    actions = []
+    for name, inner in section.sections("actions"):
+        actions.append(
+            Action(
+                name=name,
+                min_precision=inner.number("min_precision", least=0.0, most=1.0) or 0.0,
+                confidence=inner.number("confidence", 0.95, least=0.5, most=0.9999),
+            )
+        )
+        inner.done()
+    strict = [action.min_precision for action in actions]
+    if strict != sorted(strict, reverse=True):
+        section.note(
+            "actions", "actions: expected the strictest first (min_precision falling down the list)"
+        )
+    policy = Policy(tuple(actions), section.text("default", "allow"))
+    for name, inner in section.sections("actions"):
+        if name == policy.default:
+            inner.mistakes.add(
+                inner.position,
+                f"actions: {name!r} is the default too, which is done below all thresholds",
+                "give the action another name",
+            )
+    section.done()
+    return policy
+
+
+def read_gate(root: Section) -> Gate:
+    """The `gate` section: when a bundle may serve."""
+    section = root.section("gate")
+    if section is None:
+        return Gate()
+    gate = Gate(
+        min_average_precision=section.number("min_average_precision", 0.0, least=0.0, most=1.0),
+        min_auc=section.number("min_auc", 0.5, least=0.0, most=1.0),
+        max_drop=section.number("max_drop", 0.02, least=0.0, most=1.0),
+        min_positives=section.integer("min_positives", 20, least=1),
+        parity_us=section.duration("parity", 0),
+    )
+    section.done()
+    return gate
+
+
+def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluation:
+    """The `evaluation` section: what reports show."""
+    section = root.section("evaluation")
+    if section is None:
+        return Evaluation()
+    group = section.text("group", None)
+    if group is not None and group not in types:
+        section.note("group", f"group: there is no column {group!r}", did_you_mean(group, types))
+    made = Evaluation(
+        group, section.integer("top", 100, least=1), section.boolean("drop_known", False)
+    )
+    section.done()
+    return made

@@ -1,0 +1,141 @@
+"""Mistakes that used to load, or to crash the loader: each is told with its place and a hint."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configs.errors import ConfigError
+from configs.loader import loads
+from transforms.catalog import CATALOG
+
+GOLDEN = Path(__file__).parent / "golden"
+BASE = """lockstep: 1
+columns:
+  k: {type: string}
+  n: {type: number}
+  b: {type: boolean}
+kinds:
+  a: {scored: true}
+  v: {}
+entities:
+  e:
+    key: {a: [k], v: [k]}
+    windows: [1h]
+    aggregates:
+      c: {op: count}
+"""
+DIGITS = "9" * 400
+
+
+def aggregates(*lines):
+    return BASE + "".join(f"      {line}\n" for line in lines)
+
+
+BROKEN = {
+    "expressions": aggregates(
+        'text:     {op: count, where: "k"}',
+        "written:  {op: count, where: \"'a'\"}",
+        "null:     {op: count, where: \"is_null('a')\"}",
+        f'digits:   {{op: count, where: "n < {DIGITS}"}}',
+        'infinite: {op: count, where: "n < 1e999"}',
+        "several: {op: count, where: \"nn > 3 and k < 'x' and kk == 4 and floor(1, 2) or abd(n)\"}",
+        "plain:    {op: count, where: n > 3 and nn < 2}",
+        "single:   {op: count, where: 'n > 3 and nn < 2'}",
+        "umlaut:   {op: count, where: \"k == 'äöü' and nn < 2\"}",
+        "folded:\n        op: count\n        where: >-\n          n > 3\n          and nn < 2",
+        "syntax:   {op: count, where: 'n > 3 and'}",
+        "list:     {op: count, where: [n]}",
+    )
+    + 'derive: {d: {op: arithmetic, expression: "k"}}\n'
+    + 'inputs: {computed: {q: "\'a\'", "r r": "n"}}\n'
+    + 'labels: {kind: v, subject: k, positive: "k"}\n',
+    "settings": """lockstep: 1
+columns:
+  k: {type: string, minimum: 3, maximum: 4, allow_nonfinite: true}
+  b: {type: boolean, max_bytes: 3, minimum: 7}
+  t: {type: timestamp, maximum: 7}
+  n: {type: number, minimum: 5, maximum: .nan, max_bytes: 1}
+  i: {type: integer, minimum: 5, maximum: 4}
+  j: {type: integer, allow_nonfinite: true}
+kinds:
+  a: {scored: true}
+events:
+  earliest: 2030-01-01
+  latest: 2020-01-01
+  dedup: DIGITSd
+  aliases: {ts: event_tme, code: j}
+training:
+  span: 7d
+  delay: 1d
+  gate: 30d
+  model: ''
+  booster: {max_dept: 3, eta: 0.1, nthread: 4, seed: 1}
+inputs: {scaling: ''}
+labels: {kind: '', subject: k, positive: "i == 1"}
+policy: {actions: {allow: {min_precision: 0.9}, block: {min_precision: 0.8}}, default: allow}
+""".replace("DIGITS", DIGITS),
+    "merged": """lockstep: 1
+columns:
+  k: &s {type: strng, max_bytes: 0}
+  l: {<<: *s, privat: true}
+  m:
+    <<: *s
+    max_bytes: x
+kinds: {a: {scored: true}}
+""",
+    "keys": BASE.replace("v: [k]", "v: [n]").replace("windows: [1h]", "windows: [1.5h, 1h]")
+    + "  pair:\n    key: {a: [k, n], v: [k]}\n    windows: [999999999999d]\n"
+    "    aggregates: {c: {op: count}}\n",
+    "operation": aggregates("z: {op: ''}", "y: {op: count, of: ''}"),
+    "taken": BASE.replace(
+        "entities:\n",
+        "entities:\n  e_c:\n    key: {a: [k]}\n    windows: [1h]\n"
+        "    aggregates: {d: {op: count}}\n",
+    )
+    .replace("  n: {type", "  e_c_1h: {type: number}\n  n: {type")
+    .replace("      c: {op", "      c_d: {op: count}\n      c: {op")
+    + 'inputs: {numeric: [n, n], computed: {n: "n + 1", e_c_d_1h: "n", fine: "n"}}\n',
+    "places": BASE.replace("windows: [1h]", "windows: 1h").replace(
+        "{op: count}", "{op: count, 7: x}"
+    )
+    + "training: {span: 7d, delay: 1d, seed: "
+    + DIGITS
+    + ", text_regularisation: "
+    + DIGITS
+    + "}\n",
+    "slots": aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(63))),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_mistakes_are_told_as_the_golden_file_says(name):
+    with pytest.raises(ConfigError) as caught:
+        loads(BROKEN[name], f"{name}.yaml", CATALOG)
+    told = f"{caught.value}\n".replace(DIGITS, "<400 digits>")
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(told)
+    assert path.read_text() == told
+
+
+def test_sixty_three_filters_fit():
+    assert loads(
+        aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(62))), "s", CATALOG
+    ).entities
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        aggregates('z: {op: count, where: "b"}', "y: {op: count, where: true}"),
+        aggregates("z: {op: count, where: 'is_null(k)'}"),
+        BASE + 'inputs: {computed: {q: "1 + 1", r: "b", s: "n > 1"}}\n',
+        BASE
+        + "events: {earliest: 2020-01-01, latest: 2020-01-01, aliases: {ts: event_time, m: n}}\n",
+        BASE.replace("k: {type: string}", "k: &s {type: string, max_bytes: 5}\n  l: {<<: *s}"),
+        aggregates("z: {op: count, windows: [{length: 90m, tiles: 3}]}"),
+    ],
+)
+def test_what_has_a_meaning_still_loads(text):
+    assert loads(text, "fine.yaml", CATALOG).entities
