@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -47,6 +47,7 @@ class RawMessage:
       message_id: the same in every delivery.
       publish_us: microseconds UTC.
       attempt: deliveries so far, where the subscription has a dead-letter policy; else 0.
+      attributes: that the publisher gave it.
     """
 
     ack_id: str
@@ -54,6 +55,7 @@ class RawMessage:
     publish_us: int
     data: bytes
     attempt: int = 0
+    attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +230,7 @@ class Puller:
                 + one.message.publish_time.nanos // 1000,
                 one.message.data,
                 one.delivery_attempt,
+                dict(one.message.attributes),
             )
             for one in received
         ]
