@@ -22,6 +22,9 @@ def stream(
     dead_letters: Annotated[
         str | None, typer.Option(help="Topic for messages that cannot be used.")
     ] = None,
+    keep_dead_letters: Annotated[
+        int, typer.Option(min=1, help="Days for which STATE/dead_letters is kept.")
+    ] = 30,
     out: Annotated[Path | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
     from_night: Annotated[
         str | None, typer.Option(help="Start from the state at the end of this day.")
@@ -47,11 +50,15 @@ def stream(
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
 ) -> None:
     """Score a subscription until SIGTERM; decisions go to a topic, a log stays for parity."""
-    from pipelines.layout import parse_day
-    from pipelines.progress import choose_progress
-    from pipelines.streaming.run import StreamRequest
-    from pipelines.streaming.run import stream as run
-    from pipelines.unbounded import SourceSettings
+    from pipelines.streaming.stopping import Stopping
+
+    with Stopping():  # a signal ends it at once, also while the imports take their seconds
+        from pipelines.layout import parse_day
+        from pipelines.progress import choose_progress
+        from pipelines.streaming.run import StreamRequest
+        from pipelines.streaming.run import stream as run
+        from pipelines.streaming.service import ServiceSettings
+        from pipelines.unbounded import SourceSettings
 
     report = run(
         StreamRequest(
@@ -70,6 +77,7 @@ def stream(
             out=out,
             from_night=parse_day(from_night) if from_night else None,
             seek=seek,
+            settings=ServiceSettings(keep_dead_days=keep_dead_letters),
             metrics_port=metrics_port,
         ),
         choose_progress(quiet or as_json),

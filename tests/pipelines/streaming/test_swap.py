@@ -16,7 +16,7 @@ from pipelines.pubsub.intake import MicroBatch
 from pipelines.streaming.engine import BUNDLE, Engine, Resident, check_fits
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, restore, snapshot_files
-from pipelines.streaming.service import Service, ServiceSettings
+from pipelines.streaming.service import Service
 from scoring.bundle import load_bundle
 from scoring.manifest import BOOSTER
 from scoring.scorer import Scorer
@@ -44,12 +44,12 @@ class Scoring:
             0,
             SimpleNamespace(publish=lambda data: []),
             store=self.store,
-            settings=ServiceSettings(swap_poll_s=0.0),
         )
 
     def decide(self):
         """The bundle that decided the next event."""
         self.sequence += 1
+        self.service.watch.look()
         payload = json.dumps(self.events[self.sequence]).encode()
         batch = decode_json(self.spec, [payload], "test").batch
         self.service.process(
