@@ -1,4 +1,4 @@
-"""Generations of pipelines over one intake: what ends them, what fails, what is handed out again."""
+"""Generations of pipelines over one intake: what ends them, what fails, what comes again."""
 
 import dataclasses
 import json
@@ -158,7 +158,7 @@ def test_what_cannot_be_taken_in_ends_it_and_names_no_payload(client):
 
     told = []
     intake = Intake(SETTINGS, fails, client)
-    with pytest.raises(InputError, match="KeyError.*start the scorer again") as raised:
+    with pytest.raises(InputError, match=r"KeyError.*start the scorer again") as raised:
         run_generations(intake, build, lambda failure: told.append(failure) or True)
     assert "an account" not in str(raised.value)
     assert not told and client.acked == []

@@ -114,9 +114,7 @@ def test_a_torn_end_that_a_later_segment_takes_up_is_no_damage(tmp_path):
         file.write(segments[3][1].read_bytes()[-900:-400])
     assert numbers(tmp_path) == before
     os.truncate(segments[2][1], segments[2][1].stat().st_size - 501)
-    with pytest.raises(
-        StateError, match=rf"{segments[2][1].name}.*ends before step 3|next segment"
-    ):
+    with pytest.raises(StateError, match="next segment begins with step 3"):
         numbers(tmp_path)
     assert world.service.next_step == before[-1] + 1
 

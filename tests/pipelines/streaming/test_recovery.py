@@ -90,7 +90,7 @@ def test_a_failure_that_stays_ends_the_scorer_and_acknowledges_nothing(
     asked = dataclasses.replace(asked, source=source)
     with monkeypatch.context() as patched:
         failing(patched, Scorer, "score", *[KeyError("w7")] * 100, first=3)
-        with pytest.raises(LockstepError, match="failed 5 times in a row.*KeyError") as raised:
+        with pytest.raises(LockstepError, match=r"failed 5 times in a row.*KeyError") as raised:
             stream(asked)
     assert raised.value.exit_code
     assert "w7" not in str(raised.value)
@@ -123,7 +123,7 @@ def test_a_topic_that_is_gone_ends_it_at_once_with_its_name(stream_house, server
     folder, events, _ = stream_house
     publish(server, after_night(events)[:100], disorder=1)
     asked = request(folder, server, tmp_path / "state", decisions="projects/p/topics/none")
-    with pytest.raises(InputError, match="projects/p/topics/none.*NOT_FOUND"):
+    with pytest.raises(InputError, match=r"projects/p/topics/none.*NOT_FOUND"):
         stream(asked)
     assert "again" not in caplog.text
 
@@ -139,7 +139,7 @@ def test_a_failing_recovery_counts_too(stream_house, server, tmp_path, monkeypat
 
     failing(monkeypatch, Scorer, "score", KeyError("w7"), first=1)
     monkeypatch.setattr(run_module, "restore", restore)
-    with pytest.raises(LockstepError, match="5 times in a row.*Input/output error"):
+    with pytest.raises(LockstepError, match=r"5 times in a row.*Input/output error"):
         stream(request(folder, server, tmp_path / "state", patience=QUICK))
     assert len(tried) == 4
 
