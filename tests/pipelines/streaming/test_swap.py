@@ -56,10 +56,11 @@ class Scoring:
             store=self.store,
         )
 
-    def decide(self):
-        """The bundle that decided the next event."""
+    def decide(self, look=True):
+        """The bundle that decided the next event; `look`: the thread has looked before."""
         self.sequence += 1
-        self.service.watch.look()
+        if look:
+            self.service.watch.look()
         payload = json.dumps(self.events[self.sequence]).encode()
         batch = decode_json(self.spec, [payload], "test").batch
         self.service.process(
@@ -205,6 +206,17 @@ def test_a_load_that_fails_otherwise_is_told_of_once_and_tried_again(
         clock.now += 31.0
         assert scoring.decide() == name
     assert len([r for r in caplog.records if "is refused" in r.getMessage()]) == 1
+
+
+def test_a_micro_batch_waits_for_no_store_and_no_load(scoring, under_any_name, monkeypatch):
+    name = scoring.twin("0123456789abcdef")
+    scoring.point_at(name)
+    with monkeypatch.context() as patched:
+        patched.setattr(watch, "load_bundle", None)
+        patched.setattr(Store, "serving", None)
+        assert scoring.decide(look=False) == scoring.first
+    scoring.service.watch.look()
+    assert scoring.decide(look=False) == name
 
 
 def test_what_is_loaded_is_not_taken_when_the_pointer_went_back(scoring, under_any_name):
