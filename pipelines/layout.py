@@ -186,10 +186,14 @@ class Layout:
 
 
 @contextlib.contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
     """Holds the output folder for one run; its scratch is empty at the start and gone at the end.
 
     The lock is the kernel's (flock), so a killed run leaves none behind.
+
+    Args:
+      layout: the folder.
+      option: that named it on the command line, for messages.
 
     Raises:
       BusyError: another run holds it.
@@ -200,7 +204,7 @@ def locked(layout: Layout) -> Iterator[None]:
         handle = os.open(layout.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(
-            f"cannot write to {layout.root} ({error.strerror}); choose another --out"
+            f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
         ) from error
     try:
         try:
@@ -209,12 +213,17 @@ def locked(layout: Layout) -> Iterator[None]:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise BusyError(
                 f"{layout.root} is in use by another run (process {holder}); wait for it to end, "
-                "or give this run another --out"
+                f"or give this run another {option}"
             ) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         shutil.rmtree(layout.work, ignore_errors=True)
-        layout.work.mkdir()
+        try:
+            layout.work.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
+            ) from error
         try:
             yield
         finally:
@@ -241,7 +250,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def publish_folder(aside: Path, target: Path) -> None:
@@ -257,7 +266,7 @@ def publish_folder(aside: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(target)
     os.rename(aside, target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -285,5 +294,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Flushes a folder to disk: which files it has is safe only then."""
     _sync(path)

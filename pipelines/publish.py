@@ -1,17 +1,21 @@
-"""Sends events of a file to a topic, as disorderly as is asked: for demos, tests and load.
+"""Sends events to a topic, as disorderly as is asked: for demos, tests and load.
 
-What enters: JSON Lines or Parquet files of events. What leaves: messages on a topic, at a given
-rate, shuffled within a span of event time, some of them twice, some of them late. Equal settings
-give the same messages in the same order.
+What enters: JSON Lines or Parquet files of events, or a wish for simulated ones. What leaves:
+messages on a topic, at a given rate, shuffled within a span of event time, some of them twice, some
+of them late. Equal settings give the same messages in the same order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime as dt
 import heapq
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -22,6 +26,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
+from pipelines.progress import Progress
+from pipelines.simulate import SimulateSettings, simulate
 from pipelines.sources import open_source
 from transforms.decode import decode_json
 
@@ -106,6 +112,26 @@ def read_events(source: str, spec: Spec) -> Iterator[tuple[int, bytes]]:
             for number, payload in enumerate(batch):
                 clock = times.get(number, clock)
                 yield clock, payload
+
+
+@contextlib.contextmanager
+def simulated(
+    events: int, days: int, start: dt.date, seed: int, progress: Progress | None = None
+) -> Iterator[str]:
+    """A simulated chat stream as a source, on disk for as long as this context lasts.
+
+    Args:
+      events: about how many.
+      days, start: over how many days, from the first one on.
+      seed: same seed, same events.
+
+    Raises:
+      InputError: these settings make no stream.
+    """
+    with tempfile.TemporaryDirectory(prefix="lockstep-publish-") as folder:
+        out = Path(folder) / "events"
+        simulate(SimulateSettings(out, events, days, start, seed, format="jsonl"), progress)
+        yield str(out)
 
 
 def publish(

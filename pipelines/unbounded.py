@@ -7,7 +7,9 @@ and only then are its messages acknowledged.
 Beam's in-process runner is not made to run for ever (DESIGN section 5): it keeps every bundle's
 metrics, and polls a reader that has nothing without a pause. So a read waits inside `advance`, and
 a pipeline ends after `generation_bundles`; `run_generations` starts the next one, on the same
-intake. A bundle that fails ends its pipeline, and the next one gets the same micro-batch again.
+intake. A bundle that fails ends its pipeline. What is after that is the caller's to decide, who
+alone knows what the failure left behind; if it is to go on, the next pipeline gets the same
+micro-batches again, those that were not acknowledged.
 """
 
 from __future__ import annotations
@@ -101,7 +103,7 @@ class ReadMicroBatches(beam.PTransform):
 def run_generations(
     intake: Intake,
     build: Callable[[beam.PCollection[MicroBatch]], object],
-    on_failure: Callable[[RuntimeError], bool] = lambda failure: False,
+    on_failure: Callable[[Exception], bool] | None = None,
 ) -> int:
     """Runs pipelines over the intake, one after the other, until it has ended.
 
@@ -109,15 +111,15 @@ def run_generations(
       intake: what is read.
       build: adds what comes after the read, in one fused stage (no GroupByKey, no Reshuffle:
         acks would come before the work is done).
-      on_failure: told of a pipeline's failure; whether to go on. What was not finished is handed
-        out again.
+      on_failure: told of a pipeline's failure; true: go on, and what was not finished is handed
+        out again; false: end, and it is given back. It may raise. None: the failure is raised.
 
     Returns:
       How many pipelines ran.
 
     Raises:
       InputError: the subscription cannot be read.
-      RuntimeError: a pipeline failed, and `on_failure` did not want to go on.
+      Exception: whatever failed, where there is no `on_failure`, or what that raises.
     """
     for generation in itertools.count(1):
         intake.rewind()
@@ -125,13 +127,16 @@ def run_generations(
         build(pipeline | "Read" >> ReadMicroBatches(intake))
         try:
             pipeline.run().wait_until_finish()
-        except RuntimeError as failure:  # Beam's wrapper of whatever a DoFn or the source raised
+        except Exception as failure:  # Beam raises some as they are, others as a RuntimeError
             if intake.failure is not None:
-                raise intake.failure from failure
-            if not on_failure(failure):
+                raise intake.failure from None
+            if on_failure is None:
                 raise
-        if intake.ended:
-            return generation
+            if not on_failure(failure):
+                return generation
+        else:
+            if intake.ended:
+                return generation
     return 0
 
 
@@ -216,6 +221,13 @@ class PubSubReader(UnboundedReader):
         except InputError as failure:
             self._intake.failure = failure  # Beam would hand on its text only
             raise
+        except Exception as failure:  # what was just pulled is in no micro-batch, nor given back
+            self._intake.failure = InputError(
+                f"{self._intake.settings.subscription}: what arrived could not be taken in "
+                f"({type(failure).__name__}); none of it was acknowledged: start the scorer again, "
+                "and it comes again"
+            )
+            raise self._intake.failure from None
         if self._current is not None:
             self._through = self._current.sequence
         return self._current is not None

@@ -1,13 +1,18 @@
-"""What several verbs need: the config by path or by name."""
+"""What several verbs need: the config by path or by name, and numbers as people write them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import typer
 
 from configs.errors import InputError
 from configs.loader import load, shipped
 from configs.schema import Spec
 from transforms.catalog import CATALOG
+
+_SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def load_config(name: str) -> Spec:
@@ -32,3 +37,18 @@ def config_path(name: str) -> Path:
     if path.suffix or "/" in name:
         raise InputError(f"there is no config {name}; give a YAML file or a shipped name")
     return shipped(name)
+
+
+def event_count(text: str) -> int:
+    """How many events: "5000", "200k" or "10m".
+
+    Raises:
+      typer.BadParameter: not such a text.
+
+    >>> event_count("200k")
+    200000
+    """
+    match = re.fullmatch(r"(\d+)([km]?)", text.lower())
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: expected a number such as 5000, 200k or 10m")
+    return int(match[1]) * _SUFFIX[match[2]]

@@ -1,7 +1,8 @@
-"""`lockstep publish`: events of a file to a Pub/Sub topic."""
+"""`lockstep publish`: events of a file, or of the simulator, to a Pub/Sub topic."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -14,8 +15,15 @@ def register(app: typer.Typer) -> None:
 
 def publish(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
-    source: Annotated[str, typer.Option("--input", help="JSON Lines or Parquet files.")],
     topic: Annotated[str, typer.Option(help="projects/P/topics/T")],
+    source: Annotated[
+        str | None, typer.Option("--input", help="JSON Lines or Parquet files.")
+    ] = None,
+    simulate: Annotated[
+        str | None, typer.Option(help="Instead of a file: about so many made-up chat events, 200k.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="Of --simulate: how many days.")] = 1,
+    start: Annotated[str, typer.Option(help="Of --simulate: first day, UTC.")] = "2026-03-01",
     endpoint: Annotated[
         str | None, typer.Option(help="HOST:PORT; else PUBSUB_EMULATOR_HOST, or Google Cloud.")
     ] = None,
@@ -28,25 +36,32 @@ def publish(
     duplicates: Annotated[float, typer.Option(help="Share of events sent twice.")] = 0.0,
     late: Annotated[float, typer.Option(help="Share of events that come late.")] = 0.0,
     late_seconds: Annotated[float, typer.Option(help="By so much event time.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same events, same order.")] = 0,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
     """Publish events, shuffled, doubled and delayed on request."""
-    from pipelines.commands._shared import load_config
+    from pipelines.commands._shared import event_count, load_config
+    from pipelines.layout import parse_day
     from pipelines.progress import choose_progress
-    from pipelines.publish import PublishSettings
+    from pipelines.publish import PublishSettings, simulated
     from pipelines.publish import publish as run
     from pipelines.pubsub.admin import ensure_subscription, ensure_topic
     from pipelines.pubsub.publisher import TopicPublisher
 
+    if (source is None) == (simulate is None):
+        raise typer.BadParameter("give either --input or --simulate")
+    spec, progress = load_config(config), choose_progress(quiet)
     if create:
         ensure_topic(topic, endpoint)
         if subscription:
             ensure_subscription(subscription, topic, endpoint=endpoint)
     settings = PublishSettings(rate, shuffle, duplicates, late, late_seconds, seed)
-    with (
-        TopicPublisher(topic, endpoint) as publisher,
-        choose_progress(quiet).step("publish", 0, "messages") as step,
-    ):
-        sent = run(source, load_config(config), publisher.publish, settings, step.advance)
+    with contextlib.ExitStack() as opened:
+        events = source
+        if simulate is not None:
+            made = simulated(event_count(simulate), days, parse_day(start), seed, progress)
+            events = opened.enter_context(made)
+        publisher = opened.enter_context(TopicPublisher(topic, endpoint))
+        step = opened.enter_context(progress.step("publish", 0, "messages"))
+        sent = run(str(events), spec, publisher.publish, settings, step.advance)
     print(f"{sent:,} messages to {topic}")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-_SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +27,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Counts as JSON.")] = False,
 ) -> None:
     """Write a deterministic chat stream; never evidence of detection quality."""
+    from pipelines.commands._shared import event_count
     from pipelines.layout import parse_day
     from pipelines.progress import choose_progress
     from pipelines.simulate import SimulateSettings
@@ -37,7 +35,7 @@ def simulate(
 
     settings = SimulateSettings(
         out=out,
-        events=_count(events),
+        events=event_count(events),
         days=days,
         start=parse_day(start),
         seed=seed,
@@ -53,10 +51,3 @@ def simulate(
         f"{sum(counts.values()):,} events in {out}: "
         + ", ".join(f"{n:,} {kind}s" for kind, n in counts.items())
     )
-
-
-def _count(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([km]?)", text.lower())
-    if match is None:
-        raise typer.BadParameter(f"{text!r}: expected a number such as 5000, 200k or 10m")
-    return int(match[1]) * _SUFFIX[match[2]]

@@ -22,6 +22,9 @@ def stream(
     dead_letters: Annotated[
         str | None, typer.Option(help="Topic for messages that cannot be used.")
     ] = None,
+    keep_dead_letters: Annotated[
+        int, typer.Option(min=1, help="Days for which STATE/dead_letters is kept.")
+    ] = 30,
     out: Annotated[Path | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
     from_night: Annotated[
         str | None, typer.Option(help="Start from the state at the end of this day.")
@@ -37,6 +40,19 @@ def stream(
     buffer_events: Annotated[
         int, typer.Option(help="Unacknowledged events at which pulling stops.")
     ] = 200_000,
+    ahead_seconds: Annotated[
+        float, typer.Option(help="Events further than this beyond the clock are dead letters.")
+    ] = 10.0,
+    lease_seconds: Annotated[
+        int, typer.Option(min=10, max=600, help="Ack deadline; extended while events are held.")
+    ] = 30,
+    settle_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="How long order waits at a restart for what was held before; default: a lease.",
+        ),
+    ] = None,
     idle_exit: Annotated[
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
@@ -47,11 +63,15 @@ def stream(
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
 ) -> None:
     """Score a subscription until SIGTERM; decisions go to a topic, a log stays for parity."""
-    from pipelines.layout import parse_day
-    from pipelines.progress import choose_progress
-    from pipelines.streaming.run import StreamRequest
-    from pipelines.streaming.run import stream as run
-    from pipelines.unbounded import SourceSettings
+    from pipelines.streaming.stopping import Stopping
+
+    with Stopping():  # a signal ends it at once, also while the imports take their seconds
+        from pipelines.layout import parse_day
+        from pipelines.progress import choose_progress
+        from pipelines.streaming.run import StreamRequest
+        from pipelines.streaming.run import stream as run
+        from pipelines.streaming.service import ServiceSettings
+        from pipelines.unbounded import SourceSettings
 
     report = run(
         StreamRequest(
@@ -62,6 +82,9 @@ def stream(
                 batch_events=batch_events,
                 latency_s=latency_ms / 1000,
                 buffer_events=buffer_events,
+                ahead_us=round(ahead_seconds * 1e6),
+                lease_s=lease_seconds,
+                settle_s=settle_seconds,
                 end_after_idle_s=idle_exit,
             ),
             decisions=decisions,
@@ -70,6 +93,7 @@ def stream(
             out=out,
             from_night=parse_day(from_night) if from_night else None,
             seek=seek,
+            settings=ServiceSettings(keep_dead_days=keep_dead_letters),
             metrics_port=metrics_port,
         ),
         choose_progress(quiet or as_json),

@@ -34,6 +34,7 @@ from pipelines.streaming.engine import (
     Outcome,
     Resident,
     expired_before,
+    logged_events,
 )
 from scoring.scorer import Scorer
 from transforms.decode import event_schema
@@ -98,9 +99,7 @@ def replay(
         if expired is not None:
             engine.expire(expired)
         late = log.batch.column(LATE).to_numpy(zero_copy_only=False)
-        outcome = engine.step(
-            log.batch.select(event_schema(engine.spec).names), late, accepted=True
-        )
+        outcome = engine.step(logged_events(engine.spec, log.batch), late, accepted=True)
         mask = log.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)
         scored = log.batch.filter(pa.array(mask))
         numeric = np.asarray(matrix(scored.column(NUMERIC), np.float32), np.float32)

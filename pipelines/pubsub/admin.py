@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.pubsub_v1.types import pubsub as wrapped
 
+from configs.errors import InputError
 from pipelines.pubsub import connect
 from pipelines.pubsub.wire import raw
 
+_LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
+_DEFAULT_RETENTION_S = 7 * 86_400  # of a subscription that names none
+_DENIED = grpc.StatusCode.PERMISSION_DENIED
 _ALREADY = grpc.StatusCode.ALREADY_EXISTS
 
 
@@ -70,6 +77,56 @@ def seek_to_time(subscription: str, time_us: int, endpoint: str | None = None) -
         _call(transport.seek, request, subscription, endpoint)
 
 
+def check_seekable(subscription: str, time_us: int, endpoint: str | None = None) -> None:
+    """Whether messages that were acknowledged come again after a seek back.
+
+    Args:
+      subscription: full name.
+      time_us: where it is to be set back to, publish time in microseconds UTC.
+      endpoint: as `connect.subscriber_transport`.
+
+    Raises:
+      InputError: they are not kept, or the subscription is not there.
+    """
+    request = raw("GetSubscriptionRequest")(subscription=subscription)
+    with _closing(connect.subscriber_transport(endpoint)) as transport:
+        try:
+            found = _call(transport.get_subscription, request, subscription, endpoint)
+        except InputError as error:
+            if _DENIED.name not in str(error):
+                raise
+            _LOGGER.warning("whether a seek brings messages back is not known: %s", error)
+            return
+    pb = wrapped.Subscription.pb(found)
+    kept_s = pb.topic_message_retention_duration.ToSeconds()
+    if pb.retain_acked_messages:
+        kept_s = max(kept_s, pb.message_retention_duration.ToSeconds() or _DEFAULT_RETENTION_S)
+    elif not kept_s:
+        kept_s = _topic_keeps_s(pb.topic, endpoint)
+    if not kept_s:
+        raise InputError(
+            f"{subscription} keeps no message that was acknowledged, and its topic keeps none, so "
+            "--seek would not bring them back; update it with retain_acked_messages, or the topic "
+            "with a retention, before they are needed. A subscription that nobody has read yet "
+            "needs no --seek"
+        )
+    if time.time() - time_us / 1e6 > kept_s:
+        _LOGGER.warning(
+            "%s keeps messages for %.1f days; what was acknowledged before that and published "
+            "after the night is not there any more",
+            subscription,
+            kept_s / 86_400,
+        )
+
+
+def _topic_keeps_s(topic: str, endpoint: str | None) -> int:
+    """A topic's retention, of which the local servers tell with the topic only."""
+    request = raw("GetTopicRequest")(topic=topic)
+    with _closing(connect.publisher_transport(endpoint)) as transport:
+        found = _call(transport.get_topic, request, topic, endpoint)
+    return int(wrapped.Topic.pb(found).message_retention_duration.ToSeconds())
+
+
 def _create(method: Callable[..., Any], asked: Any, name: str, endpoint: str | None) -> bool:
     try:
         method(asked, timeout=_TIMEOUT_S, metadata=connect.routing("name", name))
@@ -80,9 +137,9 @@ def _create(method: Callable[..., Any], asked: Any, name: str, endpoint: str | N
     return True
 
 
-def _call(method: Callable[..., Any], request: Any, name: str, endpoint: str | None) -> None:
+def _call(method: Callable[..., Any], request: Any, name: str, endpoint: str | None) -> Any:
     try:
-        method(request, timeout=_TIMEOUT_S, metadata=connect.routing("subscription", name))
+        return method(request, timeout=_TIMEOUT_S, metadata=connect.routing("subscription", name))
     except grpc.RpcError as error:
         raise connect.failure(error, name, endpoint) from error
 

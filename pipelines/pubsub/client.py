@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -47,6 +47,7 @@ class RawMessage:
       message_id: the same in every delivery.
       publish_us: microseconds UTC.
       attempt: deliveries so far, where the subscription has a dead-letter policy; else 0.
+      attributes: that the publisher gave it.
     """
 
     ack_id: str
@@ -54,6 +55,7 @@ class RawMessage:
     publish_us: int
     data: bytes
     attempt: int = 0
+    attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Puller:
         self._call: Any = None
         self._outbox: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False ends the stream
         self._ready = False  # the channel
-        self._closed = False
+        self._closed = self._given_back = False
         self._fatal: InputError | None = None
         self._threads = [
             threading.Thread(target=self._read, name="pubsub-read", daemon=True),
@@ -147,15 +149,19 @@ class Puller:
             self._forget(ack_ids)
             self._changed.notify_all()
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Sends what acks there are, gives everything else back, and ends the threads.
+
+        Returns:
+          Whether the server knows that everything was given back; else some of it comes again only
+          when its lease ends.
 
         The stream is ended from our side, and the server's end awaited: into one that is only
         cancelled, Google's emulator goes on delivering, and what it puts there waits for the lease.
         """
         with self._changed:
             if self._closed:
-                return
+                return self._given_back
             self._closed = True
             call = self._call
             self._changed.notify_all()
@@ -167,6 +173,7 @@ class Puller:
             thread.join(_CLOSE_S)
         self._transport.grpc_channel.unsubscribe(self._on_channel)
         self._transport.close()
+        return self._given_back
 
     def _forget(self, ack_ids: Iterable[str]) -> None:
         for ack_id in ack_ids:
@@ -236,6 +243,7 @@ class Puller:
                 + one.message.publish_time.nanos // 1000,
                 one.message.data,
                 one.delivery_attempt,
+                dict(one.message.attributes),
             )
             for one in received
         ]
@@ -327,7 +335,7 @@ class Puller:
             ack_ids = list(self._leases)
             self._forget(ack_ids)
             self._arrived.clear()
-        self._modify(ack_ids, 0)
+        self._given_back = self._modify(ack_ids, 0)
 
     def _modify(self, ack_ids: list[str], seconds: int) -> bool:
         sent = True

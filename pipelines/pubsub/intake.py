@@ -96,8 +96,8 @@ class Messages(Protocol):
     def forget(self, ack_ids: Sequence[str]) -> None:
         """These ids are void; a later delivery took their place."""
 
-    def close(self) -> None:
-        """Ends; what is not acknowledged may be delivered again."""
+    def close(self) -> bool:
+        """Ends; whether what is not acknowledged was given back, and comes again at once."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -247,9 +247,9 @@ class Intake:
         if ack_ids:
             self._messages.acknowledge(ack_ids)
 
-    def close(self) -> None:
-        """Ends the client; what is not acknowledged may be delivered again at once."""
-        self._messages.close()
+    def close(self) -> bool:
+        """Ends the client; whether what is not acknowledged was given back, and comes at once."""
+        return self._messages.close()
 
     def _news(self) -> bool:
         return bool(self._dead or self._done)

@@ -23,6 +23,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill.stage import scored_mask
 from pipelines.order import Frontier
 from scoring.scorer import Scored, Scorer
+from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.inputs import numeric_block
@@ -207,6 +208,41 @@ def check_fits(now: Spec, wanted: Spec) -> None:
             )
 
 
+def check_events(now: Spec, wanted: Spec) -> None:
+    """Whether a running scorer, which decodes by one spec, can decide by another one.
+
+    A restarted one can, where the state fits (`check_fits`): it decodes by the new spec.
+
+    Raises:
+      StateError: events would be decoded otherwise, and in what.
+    """
+    if now.name != wanted.name:
+        raise StateError(
+            f"the bundle is of {wanted.name!r}, this scorer of {now.name!r}; promote one of "
+            f"{now.name!r}, or start another scorer, with a --state of its own"
+        )
+    kinds = [{k: (v.required, v.scored) for k, v in spec.kinds.items()} for spec in (now, wanted)]
+    columns = [
+        {k: dataclasses.replace(v, about="") for k, v in spec.columns.items()}
+        for spec in (now, wanted)
+    ]
+    differ = [
+        *(["events"] if now.events != wanted.events else []),
+        *(f"column {name!r}" for name in _unlike(*columns)),
+        *(f"kind {name!r}" for name in _unlike(*kinds)),
+        *(["ingest"] if now.ingest != wanted.ingest else []),
+    ]
+    if differ:
+        raise StateError(
+            f"the bundle reads events otherwise ({', '.join(differ)}), and a running scorer goes "
+            "on with the rules that it was started with; restart it: its own --state fits"
+        )
+
+
+def _unlike(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [one for one in sorted(now.keys() | wanted.keys()) if now.get(one) != wanted.get(one)]
+
+
 def log_batch(
     outcome: Outcome, step: int, decisions: list[bytes], expired: int | None = None
 ) -> pa.RecordBatch:
@@ -241,6 +277,30 @@ def log_batch(
     for name, array in values.items():
         columns[name] = _spread_values(array, mask & (scored is not None))
     return pa.RecordBatch.from_pydict(columns)
+
+
+def logged_events(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The events of a logged step, as the spec decodes them now.
+
+    A column that the log does not have yet is null: no state read it, or the state would not fit.
+
+    Raises:
+      StateError: a column had another type.
+    """
+    columns = []
+    for field in event_schema(spec):
+        at = batch.schema.get_field_index(field.name)
+        if at < 0:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+        elif batch.schema.field(at).type != field.type:
+            raise StateError(
+                f"column {field.name!r} is {batch.schema.field(at).type} in the log, and "
+                f"{field.type} in the spec; start a fresh --state with --from-night, from a "
+                "backfill under this spec"
+            )
+        else:
+            columns.append(batch.column(at))
+    return pa.RecordBatch.from_arrays(columns, schema=event_schema(spec))
 
 
 def expired_before(batch: pa.RecordBatch) -> int | None:

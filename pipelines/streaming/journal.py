@@ -13,8 +13,15 @@ Killed before: the messages come again and are decided then. A decision is never
 
     STATE/
     ├── log/date=2026-03-08/segment-000000000017.arrows   Arrow IPC stream, one batch per step
-    ├── snapshots/step-000000000016/                      state before step 16
+    ├── snapshots/step-000000000017/                      state before step 17
     └── cursor                                            the last step that was published
+
+Only the step that was being written when a process ended may be torn: the last one of the last
+segment, or of one that is followed by a segment that begins with that very step. Any other damage
+is an error, since what is behind it was acknowledged.
+
+A segment is named by the day of the scorer's clock (the last event in order), which never goes
+back: late events of any date are where they were folded.
 """
 
 from __future__ import annotations
@@ -28,13 +35,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 
 from configs.errors import InputError, StateError
-from pipelines.layout import write_bytes
-from pipelines.streaming.engine import STEP
+from pipelines.layout import sync_folder, write_bytes
+from pipelines.streaming.engine import DECISION, STEP
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+_REMEDY = (
+    "the log is damaged, and events behind the damage were acknowledged. Keep --state, and start "
+    "a fresh one with --from-night and --seek, which need no log"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +124,16 @@ class Journal:
         """See `read_steps`."""
         return read_steps(self.root, after)
 
+    def unpublished(self) -> Iterator[tuple[int, list[bytes]]]:
+        """Logged steps after the cursor, with their decisions; read as they are asked for."""
+        for logged in self.steps(self.published):
+            yield logged.number, logged.batch.column(DECISION).drop_null().to_pylist()
+
     def forget(self, through: int, keep_days: int) -> None:
         """Drops the oldest segments whose steps lie all at or before `through`.
 
         The newest days stay, and what is dropped is the log's beginning: never a piece out of it,
-        even where a late event gave a segment an older day's name.
+        even where a late event gave a segment an older day's name (of an earlier build).
         """
         segments = list_segments(self.root)
         days = sorted({path.parent.name for _, path in segments})[-keep_days:]
@@ -138,10 +155,14 @@ class Journal:
         folder = self.root / "log" / f"date={day}"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"segment-{step:012d}.arrows"
+        for torn in (self.root / "log").glob(f"date=*/{path.name}"):
+            torn.unlink()  # of this very step, which is in no log yet
         head = schema.serialize().to_pybytes()
         file = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the segment
         try:
             _write_all(file, head)
+            sync_folder(folder)
+            sync_folder(folder.parent)
         except OSError:
             file.close()
             path.unlink(missing_ok=True)
@@ -170,24 +191,28 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
     """Steps of a log with a number above `after`, in order; the folder is only read.
 
     Raises:
-      StateError: a step is missing between two that are there.
+      StateError: a step is damaged, or missing between two that are there.
+      InputError: a segment cannot be read.
     """
     expected: int | None = None
     segments = list_segments(root)
-    for index, (_, path) in enumerate(segments):
+    for index, (first, path) in enumerate(segments):
         later = segments[index + 1][0] if index + 1 < len(segments) else None
         if later is not None and later <= after + 1:
             continue
+        following = first
         for batch in read_segment(path):
             number = batch.column(STEP)[0].as_py()
             if expected is not None and number != expected:
-                raise StateError(
-                    f"{path}: step {number} follows step {expected - 1}; the log is damaged. "
-                    "Start anew with --from-night, which needs no log"
-                )
-            expected = number + 1
+                raise StateError(f"{path}: step {number} follows step {expected - 1}; {_REMEDY}")
+            expected = following = number + 1
             if number > after:
                 yield LoggedStep(number, batch)
+        if later is not None and later != following and path.exists():
+            raise StateError(
+                f"{path} ends before step {following}, and the next segment begins with step "
+                f"{later}; {_REMEDY}"
+            )
 
 
 def list_segments(root: Path) -> list[tuple[int, Path]]:
@@ -197,20 +222,76 @@ def list_segments(root: Path) -> list[tuple[int, Path]]:
 
 
 def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
-    """The steps of a segment; a torn last one was never acknowledged, and is left out.
+    """The steps of a segment, without a last one that is torn.
 
     Read, not mapped: a scorer that meets a full disk cuts a half-written step off again, and a
     reader of the same pages would be killed by SIGBUS.
+
+    Raises:
+      StateError: there are whole steps behind one that cannot be read.
+      InputError: the file cannot be read.
     """
+    good = 0
     try:
         with pa.OSFile(str(path)) as source:
-            reader = pa.ipc.open_stream(source)
-            while True:
-                yield reader.read_next_batch()
-    except StopIteration:
+            try:
+                reader = pa.ipc.open_stream(source)
+                good = source.tell()
+                while True:
+                    batch = reader.read_next_batch()
+                    good = source.tell()
+                    yield batch
+            except StopIteration:
+                pass  # the end, or zeros, which Arrow takes for one
+            except pa.ArrowException:
+                pass
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                # without a number it is Arrow's word for bytes that end too soon
+        _refuse_damage(path, good)
+    except FileNotFoundError:
+        return  # dropped meanwhile, as the oldest; the gap is the reader's to see
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); see to the disk and the rights, and start "
+            "again"
+        ) from error
+
+
+def _refuse_damage(path: Path, good: int) -> None:
+    """Refuses a segment that holds a whole step behind the place up to which it could be read.
+
+    A step is an Arrow message: 0xFFFFFFFF, the length of its head, head and body, at a multiple of
+    eight bytes.
+    """
+    if path.stat().st_size == good:
         return
-    except (pa.ArrowInvalid, OSError):
-        return
+    data = path.read_bytes()
+    if good == 0:  # not even the schema: a segment that was just begun is all torn
+        whole = _steps_in(data, None)
+    else:
+        whole = _steps_in(data[good + 8 :], pa.ipc.open_stream(data).schema)
+    if whole:
+        raise StateError(f"{path} is damaged at byte {good}, and whole steps follow; {_REMEDY}")
+
+
+def _steps_in(data: bytes, schema: pa.Schema | None) -> bool:
+    words = np.frombuffer(data, "<u4", count=len(data) // 8 * 2).reshape(-1, 2)
+    lengths = words[:, 1].astype(np.int64)
+    whole = pa.py_buffer(data)
+    begins = (words[:, 0] == 0xFFFFFFFF) & (lengths > 0) & (lengths < len(data))
+    for place in (np.flatnonzero(begins) * 8).tolist():
+        try:
+            message = pa.ipc.read_message(pa.BufferReader(whole.slice(place)))
+            if message.type == "record batch" and schema is None:
+                return True
+            if message.type == "record batch":
+                pa.ipc.read_record_batch(message, schema)
+                return True
+        except (pa.ArrowException, OSError, EOFError):
+            continue
+    return False
 
 
 def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
@@ -228,6 +309,7 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
         if target.exists():
             shutil.rmtree(target)
         os.rename(aside, target)
+        sync_folder(target.parent)
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)
         raise

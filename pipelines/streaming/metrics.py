@@ -1,7 +1,8 @@
 """Prometheus metrics of a running scorer, on loopback, off unless asked for.
 
 What enters: a service. What leaves: text that Prometheus scrapes. Numbers are read when they are
-asked for, so the scorer's loop pays nothing. No metric has a label that names an account.
+asked for; the scorer's loop counts per micro-batch, not per event. No metric has a label that names
+an account.
 """
 
 from __future__ import annotations
@@ -13,9 +14,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
+from configs.errors import InputError
 from pipelines.layout import day_us
+from pipelines.streaming.start import BEFORE
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -53,9 +61,14 @@ class ScorerMetrics:
             ("decisions", "Decisions made."),
             ("late", "Events that came after the disorder bound."),
             ("duplicates", "Events dropped because their id was known."),
+            (BEFORE, "Events left out as those that the night's state holds."),
+            ("forced", "Events folded before their time, because the buffer was full."),
+            ("redelivered", "Messages that came again while they were held."),
             ("swaps", "Bundles taken over."),
+            ("refused bundles", "Bundles and pointers that were refused."),
         ):
-            yield CounterMetricFamily(f"lockstep_{name}", about, value=counts.get(name, 0))
+            metric = f"lockstep_{name.replace(' ', '_')}"
+            yield CounterMetricFamily(metric, about, value=counts.get(name, 0))
         actions = CounterMetricFamily("lockstep_actions", "Decisions by action.", labels=["action"])
         dead = CounterMetricFamily("lockstep_dead_letters", "Lost records.", labels=["reason"])
         for name, count in counts.items():
@@ -88,10 +101,19 @@ class ScorerMetrics:
             info.add_metric([scorer.bundle.fingerprint], 1)
             yield info
         yield _gauge("next_step", "Number of the next logged step.", self._service.next_step)
-        for stage, seconds in self._service.seconds.items():
-            yield CounterMetricFamily(
-                f"lockstep_{stage}_seconds", f"Time spent: {stage}.", value=seconds
-            )
+        timings = self._service.timings
+        stages = HistogramMetricFamily(
+            "lockstep_stage_seconds", "Time of a micro-batch in a stage.", labels=["stage"]
+        )
+        for stage, seconds in timings.stages.items():
+            stages.add_metric([stage], seconds.buckets(), seconds.sum)
+        yield stages
+        yield HistogramMetricFamily(
+            "lockstep_decision_seconds",
+            "From an event's time to its published decision.",
+            timings.decision.buckets(),
+            timings.decision.sum,
+        )
 
 
 def _night_s(provenance: Mapping[str, Any]) -> float:
@@ -103,11 +125,35 @@ def _night_s(provenance: Mapping[str, Any]) -> float:
     return day_us(night) / 1e6
 
 
-def serve_metrics(collector: ScorerMetrics, port: int) -> None:
-    """Serves metrics on loopback from a thread, until the process ends."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    start_http_server(port, HOST, registry)
+class MetricsServer:
+    """Serves metrics on loopback from a thread while this context lasts; nothing before `show`.
+
+    Raises:
+      InputError: on entering, the port cannot be had.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port, self._registry = port, CollectorRegistry()
+
+    def show(self, collector: ScorerMetrics) -> None:
+        """What is served from now on."""
+        self._registry.register(collector)
+
+    def __enter__(self) -> MetricsServer:
+        try:
+            self._server, self._thread = start_http_server(self._port, HOST, self._registry)
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no such port"
+            raise InputError(
+                f"metrics cannot be served on {HOST}:{self._port} ({why}); give another "
+                "--metrics-port, or none"
+            ) from error
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:

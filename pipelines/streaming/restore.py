@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from configs.schema import Spec
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.stage import read_arrow
 from pipelines.layout import DAY_US, Layout, day_us
-from pipelines.streaming.engine import DECISION, LATE, Engine, Resident, expired_before
+from pipelines.streaming.engine import LATE, Engine, Resident, expired_before, logged_events
 from pipelines.streaming.journal import Journal, list_snapshots
-from transforms.decode import event_schema
 from transforms.duplicates import RecentIds
 from transforms.velocity import ShardState, make_plan
 
+_REMEDY = "Keep --state, and start a fresh one with --from-night and --seek, which need no log"
 MANIFEST = "manifest.json"
 ORIGIN = "origin.json"
 """Beside the state that a scorer began with: the night that it came from."""
@@ -38,13 +39,13 @@ class Restored:
     Attributes:
       resident: the state after the last logged step.
       next_step: the number of the next one.
-      unpublished: (step, decisions) that were logged after the cursor.
+      unpublished: (step, decisions) that were logged after the cursor, read as they are asked for.
       origin: in words, for the log.
     """
 
     resident: Resident
     next_step: int
-    unpublished: tuple[tuple[int, tuple[bytes, ...]], ...]
+    unpublished: Iterator[tuple[int, list[bytes]]]
     origin: str
 
 
@@ -52,32 +53,37 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
     """The state after the last logged step; None where the folder holds none.
 
     Raises:
-      StateError: the snapshot is of another spec, or the log lacks a step.
+      StateError: the snapshot is of another spec, or the log is damaged, or it lacks a step.
+      InputError: a file cannot be read.
     """
     snapshots = list_snapshots(journal.root)
     if not snapshots:
         return None
     step, folder = snapshots[-1]
-    resident = read_snapshot(spec, folder)
-    engine = Engine(spec, resident, None)
-    columns = event_schema(spec).names
-    cursor, last, unpublished = journal.published, step, []
-    for logged in journal.steps(min(step, cursor)):
-        if logged.number > cursor:
-            kept = logged.batch.column(DECISION).drop_null().to_pylist()
-            unpublished.append((logged.number, tuple(kept)))
-        if logged.number > step:
-            expired = expired_before(logged.batch)
-            if expired is not None:
-                engine.expire(expired)
-            late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
-            engine.step(logged.batch.select(columns), late, accepted=True)
-            last = logged.number
+    engine = Engine(spec, read_snapshot(spec, folder), None)
+    cursor, last = journal.published, step
+    for logged in journal.steps(step):
+        if logged.number != last + 1:
+            raise StateError(
+                f"{journal.root}: after the snapshot before step {step + 1} the log begins with "
+                f"step {logged.number}; a segment is gone. {_REMEDY}"
+            )
+        expired = expired_before(logged.batch)
+        if expired is not None:
+            engine.expire(expired)
+        late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
+        engine.step(logged_events(spec, logged.batch), late, accepted=True)
+        last = logged.number
+    if last < cursor:
+        raise StateError(
+            f"{journal.root}: the log ends with step {last}, and step {cursor} was published; its "
+            f"end is gone. {_REMEDY}"
+        )
     return Restored(
         engine.resident,
         last + 1,
-        tuple(unpublished),
-        f"snapshot after step {step}, {last - step} logged steps since",
+        journal.unpublished(),
+        f"snapshot before step {step + 1}, {last - step} logged steps since",
     )
 
 

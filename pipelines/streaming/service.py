@@ -2,8 +2,8 @@
 
 What enters: micro-batches of an intake. What leaves: decisions on a topic, a log on disk, dead
 letters; and, when `process` returns, the right to acknowledge. It lives outside the Beam pipelines,
-which come and go in generations, and outside any one micro-batch: a batch that is handed out again
-after a failure is not folded twice.
+which come and go in generations. Where `process` raises, what is in memory is no longer what is on
+disk; nothing goes on before `resume` has read it again (`recovery`).
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-import msgspec
+import numpy as np
 import pyarrow.compute as pc
 
-from configs.errors import BundleError, LockstepError, StateError
+from configs.errors import StateError
+from configs.schema import EVENT_TIME
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
+from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
-from pipelines.streaming.engine import LATE, Engine, Resident, log_batch
+from pipelines.streaming.disk import insist
+from pipelines.streaming.engine import LATE, SCORED, Engine, Outcome, Resident, log_batch
 from pipelines.streaming.journal import Journal, save_snapshot
-from pipelines.streaming.restore import snapshot_files
-from scoring.bundle import load_bundle
-from scoring.scorer import Scorer
+from pipelines.streaming.restore import Restored, snapshot_files
+from pipelines.streaming.stopping import Stopping
+from pipelines.streaming.timings import Timings
+from pipelines.streaming.watch import BundleWatch
 from scoring.store import Store
-from transforms.catalog import CATALOG
 
 _LOGGER = logging.getLogger(__name__)
-_WAITS_S = (0.2, 5.0)
 
 
 class Publishes(Protocol):
@@ -53,12 +55,14 @@ class ServiceSettings:
       keep_log_days: of the newest days, for parity.
       remember_s: an id is remembered for so long after it was folded, beyond the horizon of event
         time; more than a lease.
+      keep_dead_days: files of dead letters of the newest days.
     """
 
     snapshot_steps: int = 2000
     swap_poll_s: float = 1.0
     keep_log_days: int = 7
     remember_s: float = 90.0
+    keep_dead_days: int = 30
 
 
 class Service:
@@ -72,6 +76,12 @@ class Service:
       dead: where dead messages go; None: the folder only.
       store: asked for the serving bundle; None: never swaps.
       stopping: asked while a full disk is waited for.
+
+    Attributes:
+      counts: of what was done, by name.
+      timings: how long it took.
+      watch: of the store; its owner starts and stops it.
+      failure: what `process` raised; until `resume`, nothing is processed.
     """
 
     def __init__(
@@ -80,51 +90,79 @@ class Service:
         journal: Journal,
         next_step: int,
         decisions: Publishes,
-        dead: Publishes | None = None,
+        dead: DeadLetters | None = None,
         store: Store | None = None,
         settings: ServiceSettings | None = None,
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Stopping | None = None,
     ) -> None:
         self.engine = engine
         self.counts: Counter[str] = Counter()
-        self.seconds = {"score": 0.0, "log": 0.0, "publish": 0.0}
+        self.timings = Timings()
+        self.failure: BaseException | None = None
         self._journal, self._step = journal, next_step
-        self._decisions, self._dead, self._store = decisions, dead, store
         self._settings = settings or ServiceSettings()
-        self._stopping = stopping
-        self._sequence = -1
+        self._decisions = decisions
+        self._dead = dead or DeadLetters(journal.root, None, self._settings.keep_dead_days)
+        self._stopping = stopping or Stopping()
+        self.watch = (
+            BundleWatch(store, lambda: self.engine, self._settings.swap_poll_s, self.counts)
+            if store is not None
+            else None
+        )
         self._folded: deque[tuple[float, int]] = deque()  # (clock, event time that was reached)
         self._expire_us: int | None = None  # to be done before the next step
         self._expired_us: int | None = None  # done, and to be logged with the next step
-        self._unpublished: list[tuple[int, list[bytes]]] = []
         self._snapshot_at = next_step + self._settings.snapshot_steps
         self._snapshot: threading.Thread | None = None
-        self._asked_s = 0.0
-        self._refused: str | None = None
 
     @property
     def next_step(self) -> int:
         """The number of the next step."""
         return self._step
 
-    def republish(self, steps: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-        """Publishes decisions that an earlier process logged; the same bytes as then."""
-        self._unpublished = [(step, list(data)) for step, data in steps]
-        self._publish()
+    def republish(self, steps: Iterable[tuple[int, Sequence[bytes]]]) -> None:
+        """Publishes decisions that were logged and perhaps not published; the same bytes."""
+        for step, messages in steps:
+            self._publish(step, messages)
 
     def process(self, micro: MicroBatch) -> None:
         """Folds, scores, logs and publishes one micro-batch; then it may be acknowledged.
 
         Raises:
-          InputError: the topic or the disk stays away, and the process is stopping.
+          InputError: the topic refuses, or stays away and the process is stopping.
+          StateError: the disk stays away and the process is stopping.
         """
-        self._swap_if_asked()
-        if micro.sequence > self._sequence:
-            self._take(micro)
-            self._sequence = micro.sequence
-        self._publish()
-        if self._step >= self._snapshot_at:
-            self.begin_snapshot()
+        if self.failure is not None:
+            raise StateError(
+                "a micro-batch came after one that failed; resume the service from disk first"
+            )
+        try:
+            self._swap_if_ready()
+            if micro.batch.num_rows:
+                self._take(micro)
+            if micro.dead:
+                self._bury(micro.dead)
+            if self._step >= self._snapshot_at:
+                self.begin_snapshot()
+        except BaseException as failure:
+            self.failure = failure
+            raise
+        self.counts["forced"] += micro.forced
+        self.counts["redelivered"] += micro.redelivered
+
+    def resume(self, restore: Callable[[], Restored]) -> None:
+        """Goes on from what is on disk, as a fresh process would; `failure` is over then."""
+        if self._snapshot is not None:
+            self._snapshot.join()
+        self._journal.close()
+        restored = restore()
+        self.engine.resident = restored.resident
+        self._step = restored.next_step
+        self._folded.clear()
+        self._expire_us = self._expired_us = None
+        self._snapshot_at = self._step + self._settings.snapshot_steps
+        self.republish(restored.unpublished)
+        self.failure = None
 
     def begin_snapshot(self) -> None:
         """Copies the state, and writes it from a thread; one at a time."""
@@ -140,41 +178,51 @@ class Service:
         self._snapshot.start()
 
     def close(self) -> None:
-        """Ends with a snapshot, so that the next start has nothing to replay."""
+        """Ends with a snapshot, so that the next start has nothing to replay.
+
+        After a failure there is none: what is in memory is not to be kept.
+        """
         if self._snapshot is not None:
             self._snapshot.join()
-        self._write_snapshot(self.engine.resident, self._step - 1)
+        if self.failure is None:
+            self._write_snapshot(self.engine.resident, self._step - 1)
         self._journal.close()
 
     def _take(self, micro: MicroBatch) -> None:
-        if micro.dead:
-            self._bury(micro.dead)
-        if micro.batch.num_rows == 0:
-            return
         if self._expire_us is not None:
             self.engine.expire(self._expire_us)
             self._expire_us, self._expired_us = None, self._expire_us
         started = time.perf_counter()
         outcome = self.engine.step(micro.batch, micro.late)
-        self.seconds["score"] += time.perf_counter() - started
+        self.timings.stages["score"].add(time.perf_counter() - started)
         self.counts["duplicates"] += outcome.duplicates
-        self.counts["late"] += pc.sum(outcome.events.column(LATE)).as_py() or 0
         if outcome.events.num_rows == 0:
             return
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
         batch = log_batch(outcome, self._step, messages, self._expired_us)
-        day = day_of(int(batch.column("event_time")[0].as_py()))
+        times = batch.column(EVENT_TIME)
+        frontier = self.engine.resident.frontier  # of folded time: late events come and go
+        day = day_of(int(frontier[0] if frontier else times[-1].as_py()))
         started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
-        self.seconds["log"] += time.perf_counter() - started
+        self.timings.stages["log"].add(time.perf_counter() - started)
         self._expired_us = None
-        self._unpublished.append((self._step, messages))
         self._step += 1
         self.counts["events"] += batch.num_rows
+        self.counts["late"] += pc.sum(outcome.events.column(LATE)).as_py() or 0
         self.counts["decisions"] += len(messages)
         if outcome.scored is not None:
             self.counts.update(f"action {name}" for name in outcome.scored.actions())
         self._forget_ids()
+        self._publish(self._step - 1, messages)
+        self._tell_delay(outcome)
+
+    def _tell_delay(self, outcome: Outcome) -> None:
+        """How long after its event each decision had been published."""
+        mask = outcome.events.column(SCORED).to_numpy(zero_copy_only=False)
+        times = outcome.events.column(EVENT_TIME).to_numpy()[mask]
+        if len(times):
+            self.timings.decision.add_all(time.time() - np.asarray(times, np.float64) / 1e6)
 
     def _forget_ids(self) -> None:
         """Lets ids go by what was folded a while ago.
@@ -189,63 +237,20 @@ class Service:
         while self._folded and now - self._folded[0][0] > self._settings.remember_s:
             self.engine.resident.recent.watermark(self._folded.popleft()[1])
 
-    def _publish(self) -> None:
-        while self._unpublished:
-            step, messages = self._unpublished[0]
-            started = time.perf_counter()
-            if messages:
-                self._decisions.publish(messages)
-            self.seconds["publish"] += time.perf_counter() - started
-            self._insist("the cursor", functools.partial(self._journal.mark_published, step))
-            del self._unpublished[0]
+    def _publish(self, step: int, messages: Sequence[bytes]) -> None:
+        started = time.perf_counter()
+        if messages:
+            self._decisions.publish(list(messages))
+        self.timings.stages["publish"].add(time.perf_counter() - started)
+        self._insist("the cursor", functools.partial(self._journal.mark_published, step))
 
     def _bury(self, dead: Sequence[DeadMessage]) -> None:
-        lines = b"".join(
-            msgspec.json.encode(
-                {
-                    "stage": one.letter.stage,
-                    "reason": one.letter.reason,
-                    "column": one.letter.column,
-                    "detail": one.letter.detail,
-                    "message_id": one.message.message_id,
-                }
-            )
-            + b"\n"
-            for one in dead
-        )
-        self._insist("the dead letters", lambda: self._append_dead(lines))
-        if self._dead is not None:
-            self._dead.publish([one.message.data for one in dead])
-        for one in dead:
-            self.counts[f"dead {one.letter.reason}"] += 1
-
-    def _append_dead(self, lines: bytes) -> None:
-        with open(self._journal.root / "dead_letters.jsonl", "ab") as file:
-            file.write(lines)
+        self._insist("the dead letters", lambda: self._dead.write(dead))
+        self._dead.publish(dead)
+        self.counts.update(f"dead {one.letter.reason}" for one in dead)
 
     def _insist(self, what: str, write: Callable[[], None]) -> None:
-        """Writes, and waits while the disk is full or gone: nothing is acknowledged meanwhile."""
-        wait = _WAITS_S[0]
-        while True:
-            try:
-                write()
-                return
-            except OSError as error:
-                if self._stopping():
-                    raise StateError(
-                        f"{what} in {self._journal.root} cannot be written ({error.strerror}); "
-                        "what was not logged was not acknowledged, and comes again"
-                    ) from error
-                _LOGGER.warning(
-                    "%s in %s cannot be written (%s); free space. Nothing is acknowledged; again "
-                    "in %.1f s",
-                    what,
-                    self._journal.root,
-                    error.strerror,
-                    wait,
-                )
-                time.sleep(wait)
-                wait = min(_WAITS_S[1], 2 * wait)
+        insist(self._journal.root, what, write, self._stopping)
 
     def _write_snapshot(self, resident: Resident, step: int) -> None:
         try:
@@ -260,34 +265,14 @@ class Service:
                 error.strerror,
             )
 
-    def _swap_if_asked(self) -> None:
-        """Looks which bundle serves, now and then; a bad one is told of once, and refused."""
-        now = time.monotonic()
-        if self._store is None or now - self._asked_s < self._settings.swap_poll_s:
-            return
-        self._asked_s = now
-        scorer = self.engine.scorer
-        try:
-            wanted = self._store.serving()
-        except BundleError as error:
-            self._refuse("the pointer", error)
-            return
-        if wanted is None or wanted == self._refused:
-            return
-        if scorer is not None and wanted == scorer.bundle.fingerprint:
+    def _swap_if_ready(self) -> None:
+        fresh = self.watch.take() if self.watch is not None else None
+        if fresh is None or self.watch is None:
             return
         try:
-            fresh = Scorer(load_bundle(self._store.path(wanted), CATALOG))
             self.engine.swap(fresh)
-        except LockstepError as error:
-            self._refuse(wanted, error)
+        except StateError as error:  # another swap came between
+            self.watch.refuse(fresh, error)
             return
-        self._refused = None
         self.counts["swaps"] += 1
-        _LOGGER.warning("bundle %s decides from step %d on", wanted, self._step)
-
-    def _refuse(self, wanted: str, error: LockstepError) -> None:
-        if self._refused != wanted:
-            _LOGGER.error("bundle %s is refused, the old one serves on: %s", wanted, error)
-            self.counts["refused bundles"] += 1
-        self._refused = wanted
+        _LOGGER.warning("bundle %s decides from step %d on", fresh.bundle.fingerprint, self._step)

@@ -1,7 +1,9 @@
 """Publishing: disorder on request, the same for the same seed, and nothing lost on the way."""
 
+import datetime as dt
 import itertools
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import InputError
-from configs.loader import loads
-from pipelines.publish import PublishSettings, disorder, publish
+from configs.loader import load, loads, shipped
+from pipelines.publish import PublishSettings, disorder, publish, simulated
 from transforms.catalog import CATALOG
 
 SPEC = loads(CONFIG, "tiny.yaml", CATALOG)
@@ -63,3 +65,23 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "events.csv").write_text("id,at\n1,2\n")
     with pytest.raises(InputError, match="only JSON Lines and Parquet"):
         publish(str(tmp_path / "events.csv"), SPEC, print, PublishSettings())
+
+
+def test_simulated_events_become_messages_the_same_for_the_same_seed():
+    chat, start = load(shipped("chat"), CATALOG), dt.date(2026, 4, 1)
+    sent = []
+    for seed in (3, 3, 4):
+        with simulated(2000, 2, start, seed) as source:
+            some = []
+            count = publish(source, chat, some.extend, PublishSettings(shuffle_s=60, seed=seed))
+            assert count == len(some) > 1500
+        assert not Path(source).exists()
+        sent.append(some)
+    assert sent[0] == sent[1] != sent[2]
+    days = {json.loads(one)["sent_at"][:10] for one in sent[0]}
+    assert days == {"2026-04-01", "2026-04-02"}
+
+
+def test_settings_that_make_no_stream_are_refused():
+    with pytest.raises(InputError, match="0 days"), simulated(10, 0, dt.date(2026, 4, 1), 1):
+        pass

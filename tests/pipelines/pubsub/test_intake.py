@@ -72,8 +72,9 @@ class Script:
     def forget(self, ack_ids: Sequence[str]) -> None:
         self.forgotten += ack_ids
 
-    def close(self) -> None:
+    def close(self) -> bool:
         self.closed = True
+        return True
 
 
 def intake(script: Script, settings: SourceSettings = SETTINGS) -> Intake:

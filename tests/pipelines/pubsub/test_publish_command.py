@@ -45,6 +45,33 @@ def test_the_command_creates_and_publishes(source, desk, endpoint, monkeypatch, 
     assert list(dict.fromkeys(got)) != [event["id"] for event in events]
 
 
+def ended_with(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["lockstep", "publish", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_the_command_publishes_simulated_events(desk, endpoint, monkeypatch, capsys):
+    topic, subscription = desk.name("topics"), desk.name("subscriptions")
+    asked = ["chat", "--simulate", "1k", "--days", "1", "--start", "2026-04-01", "--seed", "5"]
+    asked += ["--topic", topic, "--endpoint", endpoint, "--create", "--quiet"]
+    assert ended_with(monkeypatch, *asked, "--subscription", subscription) == 0
+    sent = int(capsys.readouterr().out.split()[0].replace(",", ""))
+    puller, got = Puller(PullSettings(subscription, endpoint)), 0
+    while got < sent and (some := puller.take(1000, 10.0)):
+        got += len(some)
+        puller.acknowledge([one.ack_id for one in some])
+    puller.close()
+    assert got == sent > 700
+
+
+@pytest.mark.parametrize("more", [[], ["--input", "a", "--simulate", "10"]])
+def test_the_command_wants_one_source(monkeypatch, capsys, more):
+    assert ended_with(monkeypatch, "chat", "--topic", "projects/p/topics/t", *more) == 2
+    assert "either --input or --simulate" in capsys.readouterr().err
+
+
 class Clock:
     """Time that passes only by sleeping."""
 

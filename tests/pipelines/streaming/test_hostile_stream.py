@@ -121,8 +121,8 @@ def run(folder, endpoint, state, pairs, on_step=lambda: None):
 
 def check_buried(state, due):
     """Every bad record has one dead letter, with its own reason."""
-    with open(state / "dead_letters.jsonl") as file:
-        letters = [json.loads(line) for line in file]
+    paths = (state / "dead_letters").glob("date=*.jsonl")
+    letters = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     assert len(letters) == len(due)
     assert {letter["message_id"]: letter["reason"] for letter in letters} == due
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from stream_world import after_night, hear, logged, publish, request, serve
+from stream_world import after_night, backfilled, hear, logged, publish, request, serve
 
 from pipelines.parity import check_ideal, check_served
 from pipelines.streaming.service import ServiceSettings
@@ -28,8 +28,13 @@ def start(asked):
     return process
 
 
-def kill_and_check(stream_house, server, tiny_spec, state, kills):
-    """Starts and kills a scorer while events arrive, lets the last one finish, and counts."""
+def kill_and_check(stream_house, server, tiny_spec, state, kills, settle_s=0.0):
+    """Starts and kills a scorer while events arrive, lets the last one finish, and counts.
+
+    Half of the scorers are killed at any moment, the others once they have logged something. With
+    `settle_s` None each one lives until then, since it waits for the leases of the one before;
+    then no event may be late, and every bit is a backfill's.
+    """
     folder, events, _ = stream_house
     live, rng = after_night(events), random.Random(kills)
 
@@ -39,16 +44,19 @@ def kill_and_check(stream_house, server, tiny_spec, state, kills):
         )
 
     asked = request(folder, server, state, settings=ServiceSettings(snapshot_steps=3))
-    source = dataclasses.replace(asked.source, batch_events=PIECE, lease_s=10, end_after_idle_s=14)
+    source = dataclasses.replace(
+        asked.source, batch_events=PIECE, lease_s=10, settle_s=settle_s, end_after_idle_s=14
+    )
     asked = dataclasses.replace(asked, source=source)
     decided_by, share = set(), len(live) / kills  # every scorer finds something new to do
     for number in range(kills):
         produce(share * number, share * (number + 0.5))
         process = start(asked)
         produce(share * (number + 0.5), share * (number + 1))
-        if number % 2:  # while it works, however long it took to start
+        waits = settle_s is None or number % 2  # while it works, however long it took to start
+        if waits:
             wait_for_more(state, process)
-        process.join(rng.random() * (1.0 if number % 2 else LONGEST_LIFE_S))
+        process.join(rng.random() * (1.0 if waits else LONGEST_LIFE_S))
         assert process.exitcode is None, "it ended by itself"
         process.kill()
         process.join()
@@ -67,7 +75,12 @@ def kill_and_check(stream_house, server, tiny_spec, state, kills):
     posts = {event["id"] for event in live if event["kind"] == "post"}
     assert len(decided) == len(posts)
     assert {one["event_id"] for one in decided.values()} == posts
-    assert logged(state, tiny_spec).keys() == posts
+    online = logged(state, tiny_spec)
+    assert online.keys() == posts
+    if settle_s is None:
+        offline = backfilled(folder, tiny_spec)
+        assert not [event for event, (_, _, row) in online.items() if row["lockstep_late"]]
+        assert all(online[event][:2] == offline[event] for event in online)
     check_served(state, folder / "house" / "bundles").require()
     check_ideal(state, folder / "house" / "bundles", str(folder / "input")).require()
 
@@ -87,6 +100,11 @@ def steps_logged(state):
 @pytest.mark.slow
 def test_kill_9_loses_nothing_and_decides_nothing_twice(stream_house, server, tiny_spec, tmp_path):
     kill_and_check(stream_house, server, tiny_spec, tmp_path / "state", kills=30)
+
+
+@pytest.mark.slow
+def test_kill_9_makes_nothing_late(stream_house, server, tiny_spec, tmp_path):
+    kill_and_check(stream_house, server, tiny_spec, tmp_path / "state", kills=4, settle_s=None)
 
 
 @pytest.mark.soak

@@ -76,8 +76,14 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     assert dead == {"not_utf8": 1, "not_json": 1}
     for name in ("buffer_events", "unacknowledged", "watermark_lag_seconds", "next_step"):
         assert (f"lockstep_{name}",) in found
-    for stage in ("score", "log", "publish"):
-        assert found[f"lockstep_{stage}_seconds_total",] > 0
+    for stage in ("decode", "score", "log", "publish"):
+        assert found["lockstep_stage_seconds_sum", stage] > 0
+        steps = found["lockstep_stage_seconds_count", stage]
+        assert found["lockstep_stage_seconds_bucket", "+Inf", stage] == steps > 0
+    assert found["lockstep_decision_seconds_count",] == len(posts)
+    assert found["lockstep_decision_seconds_bucket", "+Inf"] == len(posts)
+    for name in ("forced", "redelivered", "refused_bundles", "before_the_night", "swaps"):
+        assert found[f"lockstep_{name}_total",] == 0
     assert all(found["lockstep_keys", entity] > 0 for entity in made_entities(found))
     assert all(found["lockstep_state_bytes", entity] > 0 for entity in made_entities(found))
     assert found["lockstep_bundle", made.bundle] == 1

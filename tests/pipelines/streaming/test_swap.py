@@ -1,21 +1,31 @@
 """What a scorer makes of another bundle: a bad or unfit one is refused, once."""
 
+import dataclasses
+import datetime as dt
+import itertools
 import json
 import logging
+import os
 import shutil
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from backfill_world import CONFIG
-from stream_world import NIGHT, after_night
+from stream_world import NIGHT, after_night, hear, publish, request
 
 from configs.errors import StateError
 from configs.loader import loads
+from pipelines.nightly import NightlyRequest, nightly
+from pipelines.parity import check_served
 from pipelines.pubsub.intake import MicroBatch
+from pipelines.streaming import watch
 from pipelines.streaming.engine import BUNDLE, Engine, Resident, check_fits
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, restore, snapshot_files
+from pipelines.streaming.run import stream
 from pipelines.streaming.service import Service, ServiceSettings
 from scoring.bundle import load_bundle
 from scoring.manifest import BOOSTER
@@ -46,12 +56,13 @@ class Scoring:
             0,
             SimpleNamespace(publish=lambda data: []),
             store=self.store,
-            settings=ServiceSettings(swap_poll_s=0.0),
         )
 
-    def decide(self):
-        """The bundle that decided the next event."""
+    def decide(self, look=True):
+        """The bundle that decided the next event; `look`: the thread has looked before."""
         self.sequence += 1
+        if look:
+            self.service.watch.look()
         payload = json.dumps(self.events[self.sequence]).encode()
         batch = decode_json(self.spec, [payload], "test").batch
         self.service.process(
@@ -101,6 +112,207 @@ def test_a_pointer_that_is_damaged_is_told_of_once(scoring, caplog):
     with caplog.at_level(logging.ERROR):
         assert [scoring.decide() for _ in range(3)] == [scoring.first] * 3
     assert scoring.service.counts["refused bundles"] == 1
+
+
+def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring):
+    pointer = scoring.store.root / POINTER
+    right = pointer.read_text()
+    for times in (1, 2):
+        pointer.write_text("{")
+        assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
+        assert scoring.service.counts["refused bundles"] == times
+        pointer.write_text(right)
+        scoring.decide()
+
+
+def damaged(scoring, name="0123456789abcdef"):
+    """A bundle whose model is cut off; and the bytes that it lacks nothing with."""
+    scoring.twin(name)
+    path = scoring.store.root / name / BOOSTER
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    scoring.point_at(name)
+    return name, path, whole
+
+
+@pytest.fixture
+def under_any_name(monkeypatch):
+    """A twin is taken for what its folder is called, as if it were a bundle of its own."""
+
+    def load(folder, catalog):
+        return dataclasses.replace(load_bundle(folder, catalog), fingerprint=folder.name)
+
+    monkeypatch.setattr(watch, "load_bundle", load)
+
+
+def test_a_bundle_that_was_repaired_is_taken_where_the_pointer_stayed(scoring, under_any_name):
+    name, path, whole = damaged(scoring)
+    assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
+    path.write_bytes(whole)
+    assert scoring.decide() == name
+    assert scoring.service.counts["swaps"] == 1
+    assert scoring.service.counts["refused bundles"] == 1
+
+
+def test_a_bundle_that_was_repaired_is_taken_when_it_is_promoted_again(scoring, under_any_name):
+    name, path, whole = damaged(scoring)
+    path.write_bytes(whole[:-1] + b"x")  # damaged, and as long as the right one
+    stat = path.stat()
+    assert scoring.decide() == scoring.first
+    scoring.point_at(scoring.first)
+    assert scoring.decide() == scoring.first
+    path.write_bytes(whole)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    scoring.point_at(name)
+    assert scoring.decide() == name
+
+
+def test_a_bundle_under_another_name_is_refused_and_not_loaded_again_and_again(
+    scoring, monkeypatch
+):
+    loads_made = []
+
+    def load(folder, catalog):
+        loads_made.append(folder)
+        return load_bundle(folder, catalog)
+
+    monkeypatch.setattr(watch, "load_bundle", load)
+    scoring.point_at(scoring.twin("0123456789abcdef"))
+    assert [scoring.decide() for _ in range(4)] == [scoring.first] * 4
+    assert len(loads_made) == 1
+    assert scoring.service.counts["refused bundles"] == 1
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), MemoryError(), KeyError()])
+def test_a_load_that_fails_otherwise_is_told_of_once_and_tried_again(
+    scoring, under_any_name, monkeypatch, caplog, failure
+):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    name = scoring.twin("0123456789abcdef")
+    scoring.point_at(name)
+    tried, load = [], watch.load_bundle
+
+    def fails(folder, catalog):
+        tried.append(folder)
+        if len(tried) < 3:
+            raise failure
+        return load(folder, catalog)
+
+    monkeypatch.setattr(watch, "load_bundle", fails)
+    with caplog.at_level(logging.ERROR):
+        assert [scoring.decide() for _ in range(3)] == [scoring.first] * 3
+        assert len(tried) == 1
+        clock.now += 31.0
+        assert scoring.decide() == scoring.first
+        clock.now += 31.0
+        assert scoring.decide() == name
+    assert len([r for r in caplog.records if "is refused" in r.getMessage()]) == 1
+
+
+def test_a_micro_batch_waits_for_no_store_and_no_load(scoring, under_any_name, monkeypatch):
+    name = scoring.twin("0123456789abcdef")
+    scoring.point_at(name)
+    with monkeypatch.context() as patched:
+        patched.setattr(watch, "load_bundle", None)
+        patched.setattr(Store, "serving", None)
+        assert scoring.decide(look=False) == scoring.first
+    scoring.service.watch.look()
+    assert scoring.decide(look=False) == name
+
+
+def test_what_is_loaded_is_not_taken_when_the_pointer_went_back(scoring, under_any_name):
+    scoring.point_at(scoring.twin("0123456789abcdef"))
+    scoring.service.watch.look()
+    scoring.point_at(scoring.first)
+    assert scoring.decide() == scoring.first
+    assert scoring.service.counts["swaps"] == 0
+
+
+def test_a_bundle_that_reads_events_otherwise_is_refused_and_harms_nothing(
+    scoring, under_any_name, monkeypatch, caplog
+):
+    other = loads(CONFIG.replace("dedup: 1h", "dedup: 2h"), "tiny.yaml", CATALOG)
+    load = watch.load_bundle
+    monkeypatch.setattr(
+        watch, "load_bundle", lambda *given: dataclasses.replace(load(*given), spec=other)
+    )
+    scoring.point_at(scoring.twin("0123456789abcdef"))
+    assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
+    assert "restart it: its own --state fits" in caplog.text
+
+
+def until(what, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_running_scorer_follows_the_pointer_there_and_back(
+    stream_house, server, tiny_spec, tmp_path
+):
+    """Promoted, refused and rolled back while it runs; every decision names its bundle."""
+    folder, events, made = stream_house
+    house, state, live = tmp_path / "house", tmp_path / "state", after_night(events)
+    shutil.copytree(folder / "house", house)
+    store, config = Store(house / "bundles"), CONFIG.replace("rounds: 20", "rounds: 7")
+    spec, source = loads(config, "tiny.yaml", CATALOG), str(folder / "input")
+    night = NIGHT + dt.timedelta(days=1)
+    later = nightly(NightlyRequest(spec, config, source, house, night)).bundle
+    assert store.rollback() == made.bundle
+    waiting, failures = list(live), []
+
+    def bundles():
+        return [step.batch.column(BUNDLE)[0].as_py() for step in Journal(state).steps()]
+
+    def trickle(what):
+        """Publishes on until it has come."""
+
+        def one_more():
+            some = [waiting.pop(0) for _ in range(min(3, len(waiting)))]
+            assert some, "all is published, and it has not come"
+            publish(server, some, disorder=1)
+            time.sleep(0.1)
+            return what()
+
+        until(one_more)
+
+    def drive():
+        try:
+            trickle(lambda: made.bundle in bundles())
+            store.promote(later)
+            trickle(lambda: bundles()[-1] == later)
+            bad = store.root / "0123456789abcdef"
+            shutil.copytree(store.path(made.bundle), bad)
+            (bad / BOOSTER).write_bytes(b"no model")
+            pointer = {"serving": bad.name, "history": [made.bundle, later]}
+            (store.root / POINTER).write_text(json.dumps(pointer))
+            before = len(bundles())
+            trickle(lambda: len(bundles()) > before + 15)
+            shutil.rmtree(bad)
+            assert (store.rollback(), store.rollback()) == (later, made.bundle)
+            trickle(lambda: bundles()[-1] == made.bundle)
+            publish(server, waiting, disorder=1)
+        except BaseException as failure:
+            failures.append(failure)
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    asked = request(house.parent, server, state, settings=ServiceSettings(swap_poll_s=0.1))
+    reads = dataclasses.replace(asked.source, end_after_idle_s=12.0)
+    report = stream(dataclasses.replace(asked, source=reads))
+    driver.join()
+    assert not failures, failures
+    assert report.counts["swaps"] == 2
+    assert report.counts["refused bundles"] == 1
+    decisions = hear(server)
+    posts = {event["id"] for event in live if event["kind"] == "post"}
+    assert {one["event_id"] for one in decisions} == posts
+    order = [one["bundle"] for one in sorted(decisions, key=lambda one: one["event_time"])]
+    assert [name for name, _ in itertools.groupby(order)] == [made.bundle, later, made.bundle]
+    check_served(state, store.root).require()
 
 
 def test_a_bundle_that_needs_other_state_is_refused(tiny_spec):

@@ -1,0 +1,132 @@
+"""Which bundle is to serve: a thread asks the store, and loads the new one beside the old one.
+
+What enters: a store, whose pointer others move. What leaves: a loaded, verified scorer, which the
+service takes between two micro-batches. A bundle that is damaged or does not fit is told of once
+and refused, and the old one serves on. It is looked at again when its files change, or when the
+pointer has been elsewhere; a failure that may pass (a disk, memory) is tried again now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from configs.errors import BundleError, LockstepError
+from pipelines.streaming.engine import Engine, check_events, check_fits
+from scoring.bundle import load_bundle
+from scoring.scorer import Scorer
+from scoring.store import POINTER, Store
+from transforms.catalog import CATALOG
+
+_LOGGER = logging.getLogger(__name__)
+_AGAIN_S = 30.0  # a failure that is none of the bundle's may have passed by then
+
+Mark = tuple[str, tuple[tuple[str, int, int], ...]]
+"""What was refused: a name, and its files as (name, size, time of change)."""
+
+
+class BundleWatch:
+    """Looks which bundle serves.
+
+    Args:
+      store: that is asked.
+      engine: what decides now.
+      poll_s: how often the thread looks.
+      counts: "refused bundles" are counted here.
+    """
+
+    def __init__(
+        self, store: Store, engine: Callable[[], Engine], poll_s: float, counts: Counter[str]
+    ) -> None:
+        self._store, self._engine, self._poll_s, self._counts = store, engine, poll_s, counts
+        self._ready: Scorer | None = None
+        self._refused: Mark | None = None
+        self._again_s: float | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Looks from a thread, until `stop`."""
+        self._thread = threading.Thread(target=self._run, name="bundle-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Looks no more; a load that is under way is left to its thread."""
+        self._ended.set()
+
+    def take(self) -> Scorer | None:
+        """The scorer that is to decide from now on, once it is loaded; each is given out once."""
+        ready, self._ready = self._ready, None
+        return ready
+
+    def look(self) -> None:
+        """Asks once, and loads what is new."""
+        try:
+            wanted = self._store.serving()
+        except (BundleError, OSError) as error:
+            self._refuse(_mark(POINTER, self._store.root / POINTER), error)
+            return
+        scorer = self._engine().scorer
+        if wanted is None or (scorer is not None and wanted == scorer.bundle.fingerprint):
+            self._refused = self._ready = None
+            return
+        if self._ready is not None and self._ready.bundle.fingerprint == wanted:
+            return
+        self._ready = None
+        mark = _mark(wanted, self._store.root / wanted)
+        if mark == self._refused and (self._again_s is None or time.monotonic() < self._again_s):
+            return
+        try:
+            self._ready = self._load(wanted)
+        except Exception as error:  # of any library that loads: the old bundle serves on
+            self._refuse(mark, error)
+            return
+        self._refused = None
+
+    def refuse(self, scorer: Scorer, error: LockstepError) -> None:
+        """The engine would not take it."""
+        name = scorer.bundle.fingerprint
+        self._refuse(_mark(name, self._store.root / name), error)
+
+    def _load(self, wanted: str) -> Scorer:
+        fresh = Scorer(load_bundle(self._store.path(wanted), CATALOG))
+        if fresh.bundle.fingerprint != wanted:
+            raise BundleError(
+                f"{wanted} holds the bundle {fresh.bundle.fingerprint}; a bundle's folder has its "
+                "name: copy it anew"
+            )
+        spec = self._engine().spec
+        check_fits(spec, fresh.bundle.spec)
+        check_events(spec, fresh.bundle.spec)
+        return fresh
+
+    def _refuse(self, mark: Mark, error: Exception) -> None:
+        name, _ = mark
+        passes = not isinstance(error, LockstepError)
+        self._again_s = time.monotonic() + _AGAIN_S if passes else None
+        if self._refused != mark:
+            what = f"bundle {name}" if name != POINTER else f"the pointer {POINTER}"
+            said = type(error).__name__ if passes else str(error)
+            _LOGGER.error("%s is refused, the old bundle serves on: %s", what, said)
+            self._counts["refused bundles"] += 1
+        self._refused = mark
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._poll_s):
+            self.look()
+
+
+def _mark(name: str, path: Path) -> Mark:
+    """A file's or a folder's files as they are; those that cannot be seen are left out."""
+    found = []
+    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        try:
+            stat = one.stat()
+        except OSError:
+            continue
+        found.append((str(one), stat.st_size, stat.st_mtime_ns))
+    return name, tuple(found)

@@ -1,0 +1,224 @@
+"""The log on disk: a torn end is normal, any other damage is an error that names the file."""
+
+import dataclasses
+import errno
+import os
+
+import pyarrow as pa
+import pytest
+from explorer_world import World
+from fold_world import SPEC
+
+from configs.errors import InputError, StateError
+from pipelines.layout import day_of
+from pipelines.streaming import journal as journal_module
+from pipelines.streaming.journal import (
+    Journal,
+    list_segments,
+    list_snapshots,
+    read_segment,
+    read_steps,
+)
+from pipelines.streaming.restore import restore
+
+DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+def no_flush_to_disk(monkeypatch):
+    monkeypatch.setattr(journal_module.os, "fsync", lambda handle: None)
+
+
+def folded(root, rows=14, steps=10**9, segment_bytes=None):
+    """A scorer that has folded rows, one or a few a step, without a snapshot since."""
+    world = World(root, [("x", 10 * n, "a", 1.0, "p") for n in range(rows)])
+    world.service._settings = dataclasses.replace(world.service._settings, snapshot_steps=steps)
+    world.service._snapshot_at = steps
+    if segment_bytes:
+        world.journal._segment_bytes = segment_bytes
+    for place in range(rows):
+        world.arrive([place])
+        world.take(5)
+    world.journal.close()
+    return world
+
+
+def places(path):
+    """Where each message of a segment begins: the schema is left out."""
+    found = []
+    with pa.OSFile(str(path)) as file:
+        reader = pa.ipc.open_stream(file)
+        while True:
+            found.append(file.tell())
+            try:
+                reader.read_next_batch()
+            except StopIteration:
+                return found[:-1]
+
+
+def overwrite(path, place, data):
+    content = bytearray(path.read_bytes())
+    content[place : place + len(data)] = data
+    path.write_bytes(content)
+
+
+def numbers(root):
+    return [step.number for step in read_steps(root)]
+
+
+@pytest.mark.parametrize("left", [1, 7, 8, 100, -1])
+def test_a_torn_last_step_is_left_out(tmp_path, left):
+    world = folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    last = places(path)[-1]
+    whole = numbers(tmp_path)
+    with open(path, "r+b") as file:
+        file.truncate(path.stat().st_size - 1 if left < 0 else last + left)
+    (tmp_path / "cursor").write_text(str(whole[-2]))  # it was never published
+    assert numbers(tmp_path) == whole[:-1]
+    assert restore(SPEC, Journal(tmp_path)).next_step == world.service.next_step - 1
+
+
+@pytest.mark.parametrize("damage", [bytes(8), b"\xff" * 16, b"\x00\x01\x02\x03" * 40])
+def test_damage_before_whole_steps_is_an_error(tmp_path, damage):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    overwrite(path, places(path)[5], damage)
+    with pytest.raises(StateError, match=r"segment-0+\.arrows is damaged.*--from-night"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_damaged_schema_before_whole_steps_is_an_error(tmp_path):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    overwrite(path, 0, bytes(64))
+    with pytest.raises(StateError, match=r"is damaged at byte 0"):
+        numbers(tmp_path)
+
+
+def test_a_segment_that_was_just_begun_is_all_torn(tmp_path):
+    folded(tmp_path)
+    before = numbers(tmp_path)
+    folder = list_segments(tmp_path)[-1][1].parent
+    for size in (0, 5, 40):
+        (folder / f"segment-{before[-1] + 1:012d}.arrows").write_bytes(b"\xff\xff\xff\xff" * size)
+        assert numbers(tmp_path) == before
+
+
+def test_a_torn_end_that_a_later_segment_takes_up_is_no_damage(tmp_path):
+    world = folded(tmp_path, segment_bytes=1)
+    segments = list_segments(tmp_path)
+    assert len(segments) > 5
+    before = numbers(tmp_path)
+    with open(segments[2][1], "ab") as file:
+        file.write(segments[3][1].read_bytes()[-900:-400])
+    assert numbers(tmp_path) == before
+    os.truncate(segments[2][1], segments[2][1].stat().st_size - 501)
+    with pytest.raises(StateError, match="next segment begins with step 3"):
+        numbers(tmp_path)
+    assert world.service.next_step == before[-1] + 1
+
+
+def test_a_torn_segment_of_the_same_step_and_another_day_is_replaced(tmp_path):
+    world = folded(tmp_path)
+    step = world.service.next_step
+    torn = tmp_path / "log" / "date=1999-01-01" / f"segment-{step:012d}.arrows"
+    torn.parent.mkdir()
+    torn.write_bytes(b"\xff\xff\xff\xff\x10")
+    world.rows.append(("x", 500, "a", 1.0, "p"))
+    world.arrive([14])
+    world.buffer.flush()
+    assert world.take(5)
+    assert not torn.exists()
+    assert numbers(tmp_path)[-1] == step
+
+
+def test_a_log_that_ends_before_what_was_published_is_an_error(tmp_path):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    os.truncate(path, places(path)[-2])
+    with pytest.raises(StateError, match=r"ends with step \d+, and step \d+ was published.*--seek"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_log_that_begins_behind_the_snapshot_is_an_error(tmp_path):
+    folded(tmp_path, segment_bytes=1)
+    list_segments(tmp_path)[0][1].unlink()
+    with pytest.raises(StateError, match=r"log begins with step 1; a segment is gone.*--seek"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_segment_that_is_gone_from_the_middle_is_an_error(tmp_path):
+    folded(tmp_path, segment_bytes=1)
+    list_segments(tmp_path)[3][1].unlink()
+    with pytest.raises(StateError, match="next segment begins with step 4"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_segment_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+
+    def refused(name, *given):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pa, "OSFile", refused)
+    with pytest.raises(InputError, match=rf"{path.name} cannot be read \(Permission denied\)"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_lost_cursor_republishes_step_by_step(tmp_path):
+    world = folded(tmp_path)
+    sent = list(world.topic.sent)
+    (tmp_path / "cursor").unlink()
+    restored = restore(SPEC, Journal(tmp_path))
+    first = next(restored.unpublished)
+    list_segments(tmp_path)[0][1].unlink()  # nothing was read ahead that is not open already
+    assert first == (0, sent[:1])
+    assert [one for _, some in restored.unpublished for one in some] == sent[1:]
+
+
+def late_rows():
+    """Three days in order, and with each step one event of another, earlier day."""
+    in_order = [("x", 40 * DAY + 7200 * n, "a", 1.0, "p") for n in range(36)]
+    return in_order, [("y", n * DAY, "a", 1.0, "p") for n in range(30)]
+
+
+def test_late_events_open_no_segments_and_pin_no_snapshots(tmp_path):
+    in_order, late = late_rows()
+    world = World(tmp_path, in_order + late)
+    for place in range(6):
+        world.arrive([place])
+        world.take(5)
+    for place in range(30):
+        world.arrive([6 + place, 36 + place])
+        world.take(5)
+    world.service._snapshot.join()
+    segments = list_segments(tmp_path)
+    days = [path.parent.name for _, path in segments]
+    assert days == [f"date={day_of((40 + n) * DAY * 1_000_000)}" for n in range(3)]
+    assert len(list_snapshots(tmp_path)) <= 2 + len(days)
+    assert sum(step.batch.num_rows for step in read_steps(tmp_path)) > 60
+
+
+def test_folders_are_flushed_when_a_file_appears_in_them(tmp_path, monkeypatch):
+    flushed = []
+
+    def note(handle):
+        flushed.append(os.readlink(f"/proc/self/fd/{handle}"))
+
+    monkeypatch.setattr(journal_module.os, "fsync", note)
+    folded(tmp_path, rows=4, steps=2)
+    [(_, path)] = list_segments(tmp_path)
+    assert str(path.parent) in flushed and str(path.parent.parent) in flushed
+    assert str(tmp_path / "snapshots") in flushed
+
+
+def test_reading_leaves_a_segment_open_to_its_writer(tmp_path):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    steps, whole = read_segment(path), len(places(path))
+    next(steps)
+    with open(path, "ab") as file:
+        file.write(b"\xff\xff\xff\xff\x00\x02")
+    assert len(list(steps)) == whole - 1

@@ -1,0 +1,164 @@
+"""Generations of pipelines over one intake: what ends them, what fails, what comes again."""
+
+import dataclasses
+import json
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs.errors import InputError
+from pipelines.pubsub.client import RawMessage
+from pipelines.pubsub.intake import Intake, SourceSettings
+from pipelines.unbounded import run_generations
+from transforms.decode import Decoded
+
+SETTINGS = SourceSettings(
+    "projects/p/subscriptions/s",
+    disorder_us=0,
+    ahead_us=None,
+    batch_events=4,
+    latency_s=0.0,
+    idle_s=0.05,
+    end_after_idle_s=0.1,
+)
+
+
+class Client:
+    """A subscription that is a list."""
+
+    connected, throttled = True, False
+
+    def __init__(self, count):
+        self.waiting = [
+            RawMessage(f"a{i}", f"m{i}", i, json.dumps(i).encode()) for i in range(count)
+        ]
+        self.acked, self.broken = [], None
+
+    def take(self, most, timeout_s):
+        if self.broken is not None:
+            raise self.broken
+        taken, self.waiting = self.waiting[:most], self.waiting[most:]
+        return taken
+
+    def acknowledge(self, ack_ids):
+        self.acked += ack_ids
+
+    def forget(self, ack_ids):
+        pass
+
+    def close(self):
+        pass
+
+
+def decode(payloads):
+    numbers = [json.loads(one) for one in payloads]
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "event_id": pa.array([f"e{n:03d}" for n in numbers]),
+            "event_time": pa.array(numbers, pa.int64()),
+        }
+    )
+    return Decoded(batch, np.arange(len(numbers)), ())
+
+
+HANDED, FAILURES = [], []
+
+
+class Work(beam.DoFn):
+    """Notes what it is handed; fails with what is next in `FAILURES` (None: it does not)."""
+
+    def process(self, micro):
+        HANDED.append((micro.sequence, micro.batch.column("event_id").to_pylist()))
+        failure = FAILURES.pop(0) if FAILURES else None
+        if failure is not None:
+            raise failure
+
+
+def build(batches):
+    return batches | beam.ParDo(Work())
+
+
+@pytest.fixture
+def client():
+    HANDED.clear()
+    FAILURES.clear()
+    return Client(12)
+
+
+def intake_of(client, **changes):
+    return Intake(dataclasses.replace(SETTINGS, **changes), decode, client)
+
+
+def events():
+    return [event for _, some in HANDED for event in some]
+
+
+ALL = [f"e{n:03d}" for n in range(12)]
+
+
+def test_a_generation_ends_after_its_bundles_and_the_next_goes_on(client):
+    assert run_generations(intake_of(client, generation_bundles=2), build) > 1
+    assert events() == ALL
+    assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("x"), KeyError("x"), MemoryError(), ValueError("x"), OSError(5, "x")]
+)
+def test_whatever_a_bundle_raises_is_told_and_it_comes_again(client, failure):
+    told = []
+
+    def go_on(raised):
+        told.append(raised)
+        assert len(client.acked) == len(HANDED[0][1]) > 0, "what came before it, and no more"
+        return True
+
+    FAILURES.extend([None, failure])
+    run_generations(intake_of(client), build, go_on)
+    assert len(told) == 1
+    (twice,) = {one for one, _ in HANDED if [n for n, _ in HANDED].count(one) > 1}
+    first, again = (some for number, some in HANDED if number == twice)
+    assert first == again
+    assert sorted(set(events())) == ALL
+    assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
+
+
+def test_what_fails_at_the_end_of_the_stream_is_not_left_out(client):
+    FAILURES.extend([None, None, MemoryError()])
+    run_generations(intake_of(client), build, lambda failure: True)
+    assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
+
+
+def test_a_failure_ends_it_where_nobody_recovers(client):
+    FAILURES.append(KeyError("x"))
+    with pytest.raises((KeyError, RuntimeError)):
+        run_generations(intake_of(client), build)
+    assert client.acked == []
+
+
+def test_it_ends_quietly_where_recovery_says_so(client):
+    FAILURES.extend([None, KeyError("x")])
+    assert run_generations(intake_of(client), build, lambda failure: False) == 1
+    assert len(client.acked) == len(HANDED[0][1]) > 0
+
+
+def test_a_subscription_that_cannot_be_read_is_an_error_of_its_own(client):
+    client.broken = InputError("projects/p/subscriptions/s: NOT_FOUND")
+    told = []
+    with pytest.raises(InputError, match="NOT_FOUND"):
+        run_generations(intake_of(client), build, lambda failure: told.append(failure) or True)
+    assert not told, "trying again would not help"
+
+
+def test_what_cannot_be_taken_in_ends_it_and_names_no_payload(client):
+    def fails(payloads):
+        raise KeyError("an account")
+
+    told = []
+    intake = Intake(SETTINGS, fails, client)
+    with pytest.raises(InputError, match=r"KeyError.*start the scorer again") as raised:
+        run_generations(intake, build, lambda failure: told.append(failure) or True)
+    assert "an account" not in str(raised.value)
+    assert not told and client.acked == []
