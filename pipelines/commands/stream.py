@@ -40,6 +40,9 @@ def stream(
     buffer_events: Annotated[
         int, typer.Option(help="Unacknowledged events at which pulling stops.")
     ] = 200_000,
+    create: Annotated[
+        bool, typer.Option(help="Make the topics of decisions and dead letters if not there.")
+    ] = False,
     ahead_seconds: Annotated[
         float, typer.Option(help="Events further than this beyond the clock are dead letters.")
     ] = 10.0,
@@ -68,11 +71,15 @@ def stream(
     with Stopping():  # a signal ends it at once, also while the imports take their seconds
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
+        from pipelines.pubsub.admin import ensure_topic
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
         from pipelines.unbounded import SourceSettings
 
+    if create:
+        for topic in filter(None, (decisions, dead_letters)):
+            ensure_topic(topic, endpoint)
     report = run(
         StreamRequest(
             bundles=bundles,
