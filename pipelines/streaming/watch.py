@@ -23,6 +23,7 @@ from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG
 
 _LOGGER = logging.getLogger(__name__)
+_JOIN_S = 20.0
 _AGAIN_S = 30.0  # a failure that is none of the bundle's may have passed by then
 
 Mark = tuple[str, tuple[tuple[str, int, int], ...]]
@@ -55,8 +56,13 @@ class BundleWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more; a load that is under way is left to its thread."""
+        """Looks no more; a load that is under way is waited for, within reason.
+
+        A thread that is in the middle of TensorFlow when the interpreter ends may crash it.
+        """
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
 
     def take(self) -> Scorer | None:
         """The scorer that is to decide from now on, once it is loaded; each is given out once."""

@@ -11,7 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from stream_world import EVENTS, after_night, publish, request
 
+from configs.errors import InputError
 from pipelines.pubsub.publisher import TopicPublisher
+from pipelines.streaming.metrics import MetricsServer
 from pipelines.streaming.run import StreamRequest, stream
 
 
@@ -132,3 +134,10 @@ def test_only_this_machine_can_ask(stream_house, server, tmp_path):
     asker.join()
     assert answers
     assert not reached
+    socket.create_server(("127.0.0.1", port)).close()  # it is let go with the scorer
+
+
+def test_a_port_that_is_no_port_is_an_error(tmp_path):
+    for port in (70_000, -1):
+        with pytest.raises(InputError, match="--metrics-port"), MetricsServer(port):
+            pass

@@ -221,6 +221,26 @@ def test_a_micro_batch_waits_for_no_store_and_no_load(scoring, under_any_name, m
     assert scoring.decide(look=False) == name
 
 
+def test_the_thread_looks_until_it_is_stopped_and_ends_a_load_first(
+    scoring, under_any_name, monkeypatch
+):
+    load, began = watch.load_bundle, threading.Event()
+
+    def slowly(folder, catalog):
+        began.set()
+        time.sleep(0.5)
+        return load(folder, catalog)
+
+    monkeypatch.setattr(watch, "load_bundle", slowly)
+    name = scoring.twin("0123456789abcdef")
+    scoring.point_at(name)
+    scoring.service.watch.start()
+    assert began.wait(60)
+    scoring.service.watch.stop()
+    assert not any(thread.name == "bundle-watch" for thread in threading.enumerate())
+    assert scoring.decide(look=False) == name
+
+
 def test_what_is_loaded_is_not_taken_when_the_pointer_went_back(scoring, under_any_name):
     scoring.point_at(scoring.twin("0123456789abcdef"))
     scoring.service.watch.look()
