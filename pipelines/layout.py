@@ -11,6 +11,7 @@ tell which.
     ├── state/date=2026-03-01/author-003.arrow        velocity state at the end of that day
     ├── dead_letters/                                 what could not be read, and why
     ├── days/2026-03-01.json                          the marker: counts, fingerprints
+    ├── sources/2026-03-01.json                       the files that the day was made from
     ├── bundles/                                      trained models (scoring.store)
     ├── reports/2026-03-04/report.html                one page a night
     └── .work/                                        scratch of the run that holds the lock
@@ -137,6 +138,10 @@ class Layout:
         """The file that says that the day is there, whole."""
         return self.root / "days" / f"{day}.json"
 
+    def sources(self, day: dt.date) -> Path:
+        """The file that says from which files the day was made."""
+        return self.root / "sources" / f"{day}.json"
+
     def report(self, day: dt.date) -> Path:
         """Folder of the page of the nightly as of the day."""
         return self.root / "reports" / str(day)
@@ -183,6 +188,14 @@ class Layout:
                 f"{path} is damaged ({error}); run a backfill of {day} anew"
             ) from error
         return marker
+
+    def read_sources(self, day: dt.date) -> dict[str, dict[str, int]] | None:
+        """The files that a day was made from (`backfill.origin`); None if it does not tell."""
+        try:
+            record: dict[str, dict[str, int]] = json.loads(self.sources(day).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from pipelines.backfill.origin import count_days
 from pipelines.layout import DAY_US, day_of, day_us, write_parquet
 from pipelines.sources import Split, read_split
 from transforms.dead_letter import DeadLetter, dead_letter_table
@@ -73,16 +74,19 @@ def stage_split(task: StageTask) -> dict[str, Any]:
     """Reads, decodes and derives one split, and writes its pieces and dead letters.
 
     Returns:
-      counts: read, dead (by reason), staged, outside (of the range), and `days`: day -> pieces.
+      counts: read, dead (stage -> reason -> count), staged, outside (of the range); `seen`: day ->
+      events, wanted or not; `days`: day -> pieces.
     """
     writer = _PieceWriter(task)
     dead: list[DeadLetter] = []
     read = outside = 0
+    seen: Counter[str] = Counter()
     for decoded in read_split(task.split, task.spec):
         dead.extend(decoded.dead)
         batch, positions = decoded.batch, decoded.positions
         read += batch.num_rows
         times = batch.column(EVENT_TIME).to_numpy()
+        seen.update(count_days(times))
         wanted = (times >= task.start_us) & (times < task.end_us)
         if not wanted.all():
             outside += int(len(wanted) - wanted.sum())
@@ -96,7 +100,11 @@ def stage_split(task: StageTask) -> dict[str, Any]:
         "read": read + len(dead),
         "outside": outside,
         "staged": read - outside,
-        "dead": dict(Counter(str(letter.reason) for letter in dead)),
+        "seen": dict(seen),
+        "dead": {
+            stage: dict(Counter(str(one.reason) for one in dead if one.stage == stage))
+            for stage in sorted({str(one.stage) for one in dead})
+        },
         "days": days,
     }
 

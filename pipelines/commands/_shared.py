@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from configs.errors import InputError
@@ -32,3 +34,9 @@ def config_path(name: str) -> Path:
     if path.suffix or "/" in name:
         raise InputError(f"there is no config {name}; give a YAML file or a shipped name")
     return shipped(name)
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Lines on standard error, whatever `--quiet` says: they tell what may be wrong."""
+    for line in lines:
+        print(f"lockstep: warning: {line}", file=sys.stderr)

@@ -83,7 +83,12 @@ def test_order_files_and_workers_do_not_matter(write, run, tmp_path, workers):
     source = write(events[:150], "one.jsonl", "shuffled")
     write(events[150:], "two.jsonl", "shuffled")
     run(source, out="shuffled-out", workers=workers)
-    assert tree_bytes(tmp_path / "plain") == tree_bytes(tmp_path / "shuffled-out")
+    plain, shuffled = tree_bytes(tmp_path / "plain"), tree_bytes(tmp_path / "shuffled-out")
+    # Which files a day was made from is told beside it, and is all that may differ.
+    assert {p for p in plain if plain[p] != shuffled.get(p)} == {
+        f"sources/2026-03-0{day}.json" for day in (1, 2, 3)
+    }
+    assert plain.keys() == shuffled.keys()
 
 
 def test_day_by_day_equals_at_once(write, run, tmp_path):
@@ -255,12 +260,16 @@ def test_a_full_disk_leaves_nothing_half_written(write, tmp_path):
 
 
 def test_empty_input_one_event_and_a_day_without_events(write, run, tmp_path):
-    report = run(write([]), out="empty")
+    with pytest.raises(InputError, match="shows no event up to 2026-03-03"):
+        run(write([]), out="empty")
+    report = run(write([]), out="empty", allow_empty_days=True)
+    assert report.empty == ("2026-03-01", "2026-03-02", "2026-03-03")
     assert (report.events, len(report.days)) == (0, 3)
     assert len(read(tmp_path / "empty")) == 0
     one = [{"id": "a", "at": "2026-03-03T00:00:00Z", "kind": "post", "who": "x"}]
     report = run(write(one, folder="one"), out="one-out")
     assert report.events == 1
+    assert report.empty == ("2026-03-01", "2026-03-02")
     assert len(read(tmp_path / "one-out")) == 1
 
 
