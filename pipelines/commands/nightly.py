@@ -25,11 +25,14 @@ def nightly(
     scorer: Annotated[
         Path | None, typer.Option(help="The --state of `lockstep stream`, for `gate: {parity: …}`.")
     ] = None,
+    allow_empty_days: Annotated[
+        bool, typer.Option(help="Go on though the input shows no event of the last days.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Bring features up to the night, train, judge, and serve the bundle if it is good."""
-    from pipelines.commands._shared import config_path, load_config
+    from pipelines.commands._shared import config_path, load_config, warn
     from pipelines.layout import parse_day
     from pipelines.nightly import NightlyRequest
     from pipelines.nightly import nightly as run
@@ -47,9 +50,11 @@ def nightly(
             since=parse_day(since) if since else None,
             promote=promote,
             scorer=scorer,
+            allow_empty_days=allow_empty_days,
         ),
         choose_progress(quiet or as_json),
     )
+    warn(outcome.warnings)
     if as_json:
         print(json.dumps(json.loads(outcome.report.to_json())))
         return
