@@ -42,6 +42,7 @@ from pipelines.night_page import (
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.report import NightlyReport
+from pipelines.signals import held, raise_if_stopped
 from pipelines.sources import open_source
 from pipelines.versions import library_versions
 from pipelines.workers import explain_os_error
@@ -129,6 +130,7 @@ class _Night:
         self._store = Store(layout.bundles)
         self._meter = Meter()
         self._facts = NightFacts()
+        self._promoted = False
         self._as_of_us = day_us(request.as_of)
 
     def run(self) -> NightlyOutcome:
@@ -140,7 +142,8 @@ class _Night:
             self._tell_failure("refused" if refused else "failed", str(words))
             raise
         except (KeyboardInterrupt, SystemExit):
-            self._tell_failure("failed", "the run was interrupted; what serves has not changed")
+            if not self._promoted:
+                self._tell_failure("failed", "the run was interrupted; what serves has not changed")
             raise
 
     def _run(self) -> NightlyOutcome:
@@ -181,8 +184,10 @@ class _Night:
                 self._require_parity(gate, folder.name)
         # All that can fail goes before: with a full disk there is no page, and then no promotion.
         page, report = self._tell("promoted", f"bundle {folder.name} passed the gate and serves")
-        with self._stage("promote"):
+        raise_if_stopped()
+        with self._stage("promote"), held():
             self._store.promote(folder.name)
+            self._promoted = True
         return NightlyOutcome(folder.name, folder, page, report, self._warnings())
 
     @contextlib.contextmanager

@@ -26,6 +26,7 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 
 NIGHT = dt.date(2026, 3, 9)
+COMMAND = [sys.executable, "-c", "from pipelines.commands import main; main()"]
 
 
 def write_events(folder: Path, events):
@@ -326,13 +327,62 @@ def test_killed_at_any_stage_it_changes_nothing(world, tmp_path, stage):
         Store(out / "bundles").verify(info.fingerprint)
 
 
+@pytest.mark.parametrize(
+    ("stage", "sent", "code", "word"),
+    [
+        ("analyse", signal.SIGTERM, 143, "terminated"),
+        pytest.param("analyse", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param("backfill", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+        pytest.param("backfill", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param("train", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+        pytest.param("train", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_the_command_and_changes_nothing(world, tmp_path, stage, sent, code, word):
+    source, out = copy_of(world, tmp_path)
+    before = Store(out / "bundles").serving()
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG.replace("rounds: 20", "rounds: 22"))
+    process = subprocess.Popen(
+        [*COMMAND, "nightly", str(config), "--input", source, "--out", str(out), "--as-of",
+         str(LATER)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if line.startswith(stage):
+            process.send_signal(sent)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=120) == code
+    assert f"lockstep: {word}; nothing half-written was left" in rest
+    assert "Traceback" not in rest
+    assert Store(out / "bundles").serving() == before
+    assert not (out / ".work").exists()
+    report = NightlyReport.from_json((out / f"reports/{LATER}/report.json").read_bytes())
+    assert report.outcome == "failed"
+    made = nightly(request(source, out, config.read_text(), LATER))
+    assert Store(out / "bundles").serving() == made.bundle != before
+
+
 def test_the_command_line_says_what_is_wrong_and_exits_with_its_code(world, tmp_path):
     source, out, _ = world
     config = tmp_path / "strict.yaml"
     config.write_text(CONFIG.replace("min_average_precision: 0.0", "min_average_precision: 1.0"))
-    command = [sys.executable, "-c", "from pipelines.commands import main; main()", "nightly"]
     done = subprocess.run(
-        [*command, str(config), "--input", source, "--out", str(out), "--as-of", "2026-03-09"],
+        [
+            *COMMAND,
+            "nightly",
+            str(config),
+            "--input",
+            source,
+            "--out",
+            str(out),
+            "--as-of",
+            "2026-03-09",
+        ],
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
