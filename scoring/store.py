@@ -148,7 +148,7 @@ class Store:
 
     def _write(self, serving: str, history: tuple[str, ...]) -> None:
         pointer = {"serving": serving, "history": history[-_MOST_HISTORY:]}
-        replace_file(self.root / POINTER, json.dumps(pointer, indent=1) + "\n")
+        replace_file(self.root / POINTER, (json.dumps(pointer, indent=1) + "\n").encode())
 
 
 def _info(folder: Path, serving: bool) -> BundleInfo:

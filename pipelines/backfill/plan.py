@@ -16,7 +16,7 @@ from configs.errors import InputError, StateError
 from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
 from pipelines.backfill.origin import Origins, require_events
-from pipelines.layout import Days, Layout
+from pipelines.layout import REMAKING, Days, Layout
 from pipelines.sources import Split, open_source
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan
@@ -148,9 +148,12 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     wanted = list(request.days)
     _check_range(request, published)
     current = dataset_fingerprint(request.spec)
-    markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
-    done = [day for day, marker in markers.items() if marker["spec"] == current]
-    other = [day for day in markers if day not in set(done)]
+    markers = {
+        day: layout.read_marker(day, unfinished=True) for day in wanted if day in set(published)
+    }
+    here = [day for day, marker in markers.items() if marker["spec"] == current]
+    done = [day for day in here if not markers[day].get(REMAKING)]
+    other = [day for day in markers if day not in set(here)]
     if other and not request.only_new_features:
         raise InputError(
             f"{request.out} holds {other[0]} under another spec "

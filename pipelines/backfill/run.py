@@ -45,6 +45,7 @@ from pipelines.backfill.plan import BackfillPlan, BackfillRequest, entity_marker
 from pipelines.backfill.stage import StageTask, kind_counts, read_arrow, stage_split
 from pipelines.layout import (
     DAY_US,
+    REMAKING,
     Layout,
     day_us,
     locked,
@@ -307,14 +308,15 @@ class _Run:
         self, day: dt.date, pieces: DayPieces, parts: list[int], duplicates: dict[str, int]
     ) -> None:
         marker = self._layout.marker(day)
-        marker.unlink(missing_ok=True)
+        if marker.exists():  # what it says now holds until the folders below are exchanged
+            write_json(marker, {**self._layout.read_marker(day, unfinished=True), REMAKING: True})
         verdicts = _day_verdicts(self._spec, pieces)
         write_parquet(verdicts, Path(pieces.work, "verdicts", "part-00000.parquet"))
         if pieces.state is not None:
             self._finish_state(day, Path(pieces.state))
-            publish_folder(Path(pieces.state), self._layout.state(day))
-        publish_folder(Path(pieces.work, "verdicts"), self._layout.verdicts(day))
-        publish_folder(Path(pieces.work, "features"), self._layout.features(day))
+            publish_folder(self._layout, Path(pieces.state), self._layout.state(day))
+        publish_folder(self._layout, Path(pieces.work, "verdicts"), self._layout.verdicts(day))
+        publish_folder(self._layout, Path(pieces.work, "features"), self._layout.features(day))
         counts = {
             "events": sum(pieces.sizes) - duplicates[pieces.day],
             "scored": sum(parts),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,7 @@ def stage_split(task: StageTask) -> dict[str, Any]:
         if batch.num_rows:
             writer.add(derive(task.spec, batch), positions)
     days = writer.close()
-    if dead:
-        write_parquet(dead_letter_table(dead), Path(task.dead_letters))
+    _write_dead_letters(dead, Path(task.dead_letters))
     return {
         "read": read + len(dead),
         "outside": outside,
@@ -107,6 +107,20 @@ def stage_split(task: StageTask) -> dict[str, Any]:
         },
         "days": days,
     }
+
+
+def _write_dead_letters(dead: list[DeadLetter], path: Path) -> None:
+    """Seen whole or not at all; a split that has none any more leaves no file of an earlier run."""
+    if not dead:
+        path.unlink(missing_ok=True)
+        return
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        write_parquet(dead_letter_table(dead), aside)
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def input_columns(spec: Spec) -> tuple[str, ...]:
