@@ -14,6 +14,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from backfill_world import CONFIG, START, make_events, tree_bytes
 
@@ -292,6 +294,21 @@ def test_a_clock_in_the_far_future_changes_no_other_day(write, run, tmp_path):
     report = run(write(events + far + absurd, folder="far"), out="far-out")
     assert report.outside == outside + 1 and report.dead == {"bad_time": 1}
     assert read(tmp_path / "plain").equals(read(tmp_path / "far-out"))
+
+
+@pytest.mark.parametrize("absurd", [-9 * 10**18, 1_768_000_000_000_000_000])
+@pytest.mark.parametrize("stamps", [False, True])
+def test_one_absurd_time_in_a_parquet_file_is_one_dead_letter(run, tmp_path, absurd, stamps):
+    day = int(START.timestamp() * 1e6)
+    frame = pd.DataFrame({"id": ["a", "b", "c", "d", "e", "f"], "kind": "post", "who": "x"})
+    times = pa.array([day, day + 1, absurd, day + 2, day + 3, day + 4], pa.int64())
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.append_column("at", times.cast(pa.timestamp("us", "UTC")) if stamps else times)
+    (tmp_path / "input").mkdir()
+    pq.write_table(table, tmp_path / "input" / "a.parquet")
+    report = run(str(tmp_path / "input"), "2026-03-01")
+    assert report.dead == {"bad_time": 1}
+    assert report.events == 5
 
 
 def test_a_column_full_of_nulls(write, run, tmp_path):
