@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from configs.errors import EvidenceError, GateError, InputError, LockstepError
+from configs.errors import EvidenceError, GateError, LockstepError
 from configs.fingerprint import fingerprint
-from configs.schema import Labels, Spec, Training
+from configs.schema import Training
 from pipelines.analyze import analyze
-from pipelines.backfill import (
-    BackfillPlan,
-    BackfillRequest,
-    backfill_locked,
-    make_backfill_plan,
-)
+from pipelines.backfill import backfill_locked
 from pipelines.beside import stand_beside
 from pipelines.dataset import Dataset, load_dataset
-from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, locked
+from pipelines.layout import Layout, day_us, locked
 from pipelines.meter import Meter
 from pipelines.night_page import (
     NightFacts,
@@ -39,11 +33,11 @@ from pipelines.night_page import (
     remove_report,
     write_report,
 )
+from pipelines.night_plan import NightlyRequest, backfill_plans, plan_night, sections
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.report import NightlyReport
 from pipelines.signals import held, raise_if_stopped
-from pipelines.sources import open_source
 from pipelines.versions import library_versions
 from pipelines.workers import explain_os_error
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
@@ -51,41 +45,14 @@ from scoring.store import Store
 from training.dataset import Slices, slices
 from training.fit import Fitted, Span, fit
 from training.gate import Beside, GateResult, check_gate
-from training.labels import require_mature
 from transforms.catalog import CATALOG
 from transforms.executor import Executor
+
+__all__ = ["STAGES", "NightlyOutcome", "NightlyRequest", "nightly", "plan_night"]
 
 STAGES = (
     "backfill", "read", "analyse", "transform", "train", "compare", "gate", "bundle", "promote",
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class NightlyRequest:
-    """What a scheduler asks for.
-
-    Attributes:
-      config: the YAML text, which the bundle keeps.
-      source: events; must hold every day up to the night.
-      as_of: the night: nothing that became known on or after this day is used.
-      since: the first day of a first run; None: as far back as training and windows reach.
-      promote: whether a bundle that passes the gate serves at once.
-      allow_empty_days: go on though the source shows no event of the last days.
-      scorer: the state folder of the scorer, whose log the gate's `parity` asks for.
-    """
-
-    spec: Spec
-    config: str
-    source: str
-    out: Path
-    as_of: dt.date
-    workers: int = 1
-    threads: int = 2
-    since: dt.date | None = None
-    promote: bool = True
-    keep_states: int = 14
-    scorer: Path | None = None
-    allow_empty_days: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +114,11 @@ class _Night:
             raise
 
     def _run(self) -> NightlyOutcome:
-        training, _ = _sections(self._spec)
+        training, _ = sections(self._spec)
         cut = self._facts.cut = slices(training, self._as_of_us)
         with self._stage("backfill"):
-            self._facts.backfill = backfill_locked(self._plan(cut), self._progress)
+            for plan in backfill_plans(self._request, self._layout, cut):
+                self._facts.backfill = backfill_locked(plan, self._progress)
         with self._stage("read"):
             data = self._read(cut, training)
         graph = self._layout.work / "transform_graph"
@@ -205,9 +173,6 @@ class _Night:
             *made.warnings,
         )
 
-    def _plan(self, cut: Slices) -> BackfillPlan:
-        return make_backfill_plan(_backfill_request(self._request, self._layout, cut))
-
     def _read(self, cut: Slices, training: Training) -> Dataset:
         data = load_dataset(
             self._spec,
@@ -232,7 +197,7 @@ class _Night:
         parts = self._parts(fitted, graph, GateResult(False, ()), cut)
         if fingerprint_parts(parts, self._layout.work) == name:
             return Beside(cut.gate, same=True)
-        training, _ = _sections(self._spec)
+        training, _ = sections(self._spec)
         serving = load_bundle(self._store.path(name), CATALOG)
         return stand_beside(self._spec, fitted, judged, cut.gate, serving, training.seed)
 
@@ -257,7 +222,7 @@ class _Night:
             )
 
     def _parts(self, fitted: Fitted, graph: Path, gate: GateResult, cut: Slices) -> BundleParts:
-        training, _ = _sections(self._spec)
+        training, _ = sections(self._spec)
         return BundleParts(
             config=self._request.config,
             spec=self._spec,
@@ -294,45 +259,3 @@ class _Night:
             self._tell(outcome, summary)
         except OSError:
             remove_report(self._layout.report(self._request.as_of))
-
-
-def _sections(spec: Spec) -> tuple[Training, Labels]:
-    if spec.training is None or spec.labels is None:
-        raise InputError(
-            f"the config {spec.name!r} has no training or no labels section; a nightly needs both"
-        )
-    require_mature(spec.labels, spec.training)
-    return spec.training, spec.labels
-
-
-def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> BackfillRequest:
-    published = layout.published()
-    last = request.as_of - dt.timedelta(days=1)
-    first = published[0] if published else request.since or _first_day(request, cut)
-    if last < first:
-        raise InputError(
-            f"--as-of {request.as_of} lies before the first day, {first}; nothing to train on"
-        )
-    return BackfillRequest(
-        spec=request.spec,
-        source=request.source,
-        out=request.out,
-        days=Days(first, last),
-        workers=request.workers,
-        keep_states=request.keep_states,
-        allow_empty_days=request.allow_empty_days,
-    )
-
-
-def _first_day(request: NightlyRequest, cut: Slices) -> dt.date:
-    """As far back as the windows of the first training event reach, or the source does."""
-    windows = [
-        window.length_us
-        for entity in request.spec.entities.values()
-        for aggregate in entity.aggregates
-        for window in aggregate.windows
-    ]
-    reach = day_of(cut.span.start_us - max(windows, default=DAY_US))
-    times = [split.min_us for split in open_source(request.source, request.spec)]
-    known = [time for time in times if time is not None]
-    return max(reach, day_of(min(known))) if times and len(known) == len(times) else reach

@@ -223,8 +223,14 @@ class _Run:
             raise InputError(
                 f"{bad:,} of {self._totals['read']:,} records are dead letters "
                 f"({bad / self._totals['read']:.2%}; max_dead_share is {bound:.2%}): {reasons}. "
-                f"Look at {self._layout.dead_letters}; nothing of these days was published"
+                f"Look at {self._layout.dead_letters}. {self._kept()}"
             )
+
+    def _kept(self) -> str:
+        made = [day for day in self._plan.days if self._layout.marker(day).exists()]
+        if not made:
+            return "No day was published"
+        return f"Days up to {made[-1]} were published before; the others were not"
 
     def _pieces(self, day: dt.date) -> DayPieces:
         folder = self._layout.work / "stage" / f"date={day}"
