@@ -278,6 +278,49 @@ def test_a_second_night_at_the_same_time_is_refused(world):
         nightly(request(source, out))
 
 
+def test_two_nights_as_two_processes_one_is_refused(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG)
+    words = [*COMMAND, "nightly", str(config), "--input", source, "--out", str(out), "--as-of"]
+    with subprocess.Popen(
+        [*words, str(LATER)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        for line in first.stderr:
+            if line.startswith("backfill"):
+                break
+        with pytest.raises(BusyError, match=f"in use by another run .process {first.pid}"):
+            nightly(request(source, out, night=LATER))
+        first.stderr.read()
+    assert first.returncode == 0
+
+
+def test_empty_input_is_refused_and_leaves_no_day(tmp_path):
+    source = write_events(tmp_path / "input", [])
+    with pytest.raises(InputError, match="shows no event"):
+        nightly(request(source, tmp_path / "out"))
+    assert Layout(tmp_path / "out").published() == []
+
+
+def test_one_event_is_too_little_evidence(tmp_path):
+    (event,) = [one for one in make_events(3000, days=10) if one["id"] == "p000001"]
+    event = event | {"at": "2026-03-08T23:00:00Z"}
+    source = write_events(tmp_path / "input", [event])
+    with pytest.raises(EvidenceError, match="no scored event"):
+        nightly(request(source, tmp_path / "out"))
+    report = json.loads((tmp_path / "out" / "reports" / str(NIGHT) / "report.json").read_text())
+    assert report["outcome"] == "failed" and "no scored event" in report["summary"]
+
+
+def test_a_column_full_of_nulls_stops_no_night(tmp_path):
+    events = [{**e, "amount": None} if "amount" in e else e for e in make_events(1500, days=9)]
+    source = write_events(tmp_path / "input", events)
+    assert nightly(request(source, tmp_path / "out")).report.outcome == "promoted"
+
+
 def test_a_config_without_training_is_refused(world, tmp_path):
     source, _, _ = world
     bare = "\n".join(line for line in CONFIG.splitlines() if not line.startswith("training:"))
