@@ -55,7 +55,7 @@ def test_every_unlabelled_comment(shared_data):
 
 @pytest.mark.slow
 def test_a_backfill_over_every_unlabelled_comment(shared_data, tmp_path):
-    """As docs/results.md reports: every row of 2008 to 2013 is typed, and every feature is there."""
+    """As docs/results.md reports: every row of 2008 to 2013 is typed, and has its features."""
     path = shared_data / "youtube-spam" / "unlabelled" / "comments.csv.gz"
     spec = load(shipped("video_comments"), CATALOG)
     (split,) = open_source(str(path), spec)
