@@ -3,7 +3,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := configs transforms scoring training pipelines
 
 .PHONY: demo test quick check bench soak results lock clean
 

@@ -9,7 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.neighbours import duckdb_windows, graph_alone, polars_rolling, score_alone
+from benchmarks.neighbours import (
+    comparable,
+    duckdb_windows,
+    graph_alone,
+    polars_rolling,
+    prepare,
+    score_alone,
+)
 from benchmarks.world import DAYS, START, chat, simulated, trained
 from configs.loader import shipped
 from configs.schema import Spec
@@ -60,13 +67,15 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
     source = simulated(root, arguments.neighbours)
     print("| what | events | seconds | events/s | peak memory |")
     print("|---|---|---|---|---|")
+    prepared = prepare(spec, source, root / "prepared")
+    asked = sum(map(len, comparable(spec).values()))
     for name, function in (
-        ("polars rolling: counts and sums, 4 keys x 4 windows, no distinct", polars_rolling),
+        (f"polars rolling: the {asked} windowed features without distinct counts", polars_rolling),
         ("DuckDB windows: the same", duckdb_windows),
     ):
         meter = Meter()
         with meter.step(name):
-            count = function(source)
+            count = function(spec, prepared)
         _row(name, count, meter)
     meter = Meter()
     report, seconds, _ = _backfill(spec, source, root / "one", None, 1)

@@ -27,6 +27,7 @@ from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import NightlyRequest, nightly
 from training.evaluate import Metrics, evaluate
+from training.leakcheck import climb
 from transforms.catalog import CATALOG
 
 TEST_WEEK = Days(dt.date(2018, 8, 8), dt.date(2018, 8, 14))
@@ -99,10 +100,11 @@ def card_fraud(name: str, data: Path, workers: int = 2) -> Figures:
 def leak_ladder(data: Path, workers: int = 2, trees: int = 100) -> dict[str, Figures]:
     """The handbook's random forest, with terminal verdicts known after 7 days, 1 day, at once."""
     spec = load(shipped("card_fraud_handbook"), CATALOG)
-    return {
-        delay: _forest(_with_delay(spec, days * DAY_US), data, workers, trees)
-        for delay, days in (("7d", 7), ("1d", 1), ("0d", 0))
-    }
+    rungs = climb(
+        [days * DAY_US for days in (7, 1, 0)],
+        lambda delay_us: _forest(_with_delay(spec, delay_us), data, workers, trees),
+    )
+    return {f"{rung.delay_us // DAY_US}d": _figures(rung.metrics) for rung in rungs}
 
 
 def _with_delay(spec: Spec, delay_us: int) -> Spec:
@@ -113,7 +115,7 @@ def _with_delay(spec: Spec, delay_us: int) -> Spec:
     return dataclasses.replace(spec, ingest=rules)
 
 
-def _forest(spec: Spec, data: Path, workers: int, trees: int) -> Figures:
+def _forest(spec: Spec, data: Path, workers: int, trees: int) -> Metrics:
     from sklearn.ensemble import RandomForestClassifier
 
     source = str(data / "fraud-handbook" / "transactions.parquet")
@@ -129,14 +131,12 @@ def _forest(spec: Spec, data: Path, workers: int, trees: int) -> Figures:
         scores = forest.predict_proba(np.nan_to_num(test.numeric))[:, 1]
         between = load_dataset(spec, layout, TRAIN_WEEK.start_us, TEST_WEEK.end_us, known)
         keep = _not_known(between, test)
-        return _figures(
-            evaluate(
-                scores[keep],
-                test.labels[keep],
-                test.times[keep],
-                groups=test.take(np.flatnonzero(keep)).group(spec),
-                replicates=0,
-            )
+        return evaluate(
+            scores[keep],
+            test.labels[keep],
+            test.times[keep],
+            groups=test.take(np.flatnonzero(keep)).group(spec),
+            replicates=0,
         )
     finally:
         shutil.rmtree(out, ignore_errors=True)

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.schema import EVENT_ID, Spec
+from pipelines.signals import held
 from transforms.hashing import hash_column
 from transforms.quiet import import_tensorflow
 
@@ -141,6 +142,7 @@ def _run(spec: Spec, width: int, rows: str, scratch: str, folder: str) -> None:
     representations = tensor_representation_util.InferTensorRepresentationsFromSchema(schema)
     adapter = tensor_adapter.TensorAdapterConfig(arrow_schema, representations)
     with (
+        held(),
         beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
         tft_beam.Context(temp_dir=scratch, desired_batch_size=BATCH),
     ):

@@ -15,19 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.errors import EvidenceError
-from configs.schema import EVENT_ID, Spec
+from configs.errors import EvidenceError, InputError
+from configs.schema import EVENT_ID
 from pipelines.backfill import read_features, read_verdicts
+from pipelines.beside import measure, trained_on
 from pipelines.dataset import Dataset, load_dataset
 from pipelines.layout import Days, Layout, day_of, day_us
+from pipelines.meaning import marker_unlike
 from pipelines.progress import Progress, Quiet
 from scoring.bundle import Bundle, load_bundle
-from scoring.scorer import Scored, Scorer
+from scoring.scorer import Scorer
 from scoring.store import Store
 from training.dataset import count_labels
-from training.evaluate import Metrics, evaluate
+from training.evaluate import Metrics
 from training.groups import not_yet_known
-from training.thresholds import Threshold
 from transforms.catalog import CATALOG
 
 
@@ -49,12 +50,19 @@ class EvaluateRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What was found, and on what."""
+    """What was found, and on what.
+
+    Attributes:
+      left_out: events that the spec's `drop_known` leaves out.
+      trained_on_days: the part of `days` that the bundle was trained on, "" if none: the figures
+        are then those of a model that has seen its own exam.
+    """
 
     bundle: str
     days: str
     as_of: str
     left_out: int
+    trained_on_days: str
     metrics: Metrics
 
     def to_builtins(self) -> dict[str, Any]:
@@ -77,7 +85,20 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     if not (folder / "manifest.json").is_file():
         folder = Store(layout.bundles).path(request.bundle)
     bundle = load_bundle(folder, CATALOG)
-    as_of = request.as_of or layout.published()[-1] + dt.timedelta(days=1)
+    published = layout.published()
+    if not published:
+        raise InputError(
+            f"{layout.root} holds no day; run `lockstep backfill` or `lockstep nightly` with this "
+            "--out first"
+        )
+    end = published[-1] + dt.timedelta(days=1)
+    as_of = request.as_of or end
+    if as_of > end:
+        raise InputError(
+            f"--as-of {as_of}: {layout.root} ends at {published[-1]}, so verdicts up to {end} are "
+            f"known; backfill later days, or give --as-of {end} or an earlier one"
+        )
+    _require_same_meaning(bundle, layout, request.days)
     say(f"reading {request.days}, labels as known before {as_of} …")
     data = load_dataset(
         bundle.spec, layout, request.days.start_us, request.days.end_us, day_us(as_of)
@@ -94,24 +115,32 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         )
     say(f"scoring {len(data):,} events …")
     metrics = measure(bundle.spec, bundle, Scorer(bundle).score(data.numeric, data.batch()), data)
-    return Evaluation(bundle.fingerprint, str(request.days), str(as_of), total - len(data), metrics)
-
-
-def measure(spec: Spec, bundle: Bundle, scored: Scored, data: Dataset) -> Metrics:
-    """Metrics of scored events, with the bundle's thresholds."""
-    thresholds = [
-        Threshold(one.action, one.min_precision, 0.95, one.value, 0, 0, None, None, 0.0)
-        for one in bundle.policy.thresholds
-    ]
-    return evaluate(
-        scored.score,
-        data.labels,
-        data.times,
-        ranks=scored.raw,
-        thresholds=thresholds,
-        groups=data.group(spec),
-        top=spec.evaluation.top,
+    return Evaluation(
+        bundle=bundle.fingerprint,
+        days=str(request.days),
+        as_of=str(as_of),
+        left_out=total - len(data),
+        trained_on_days=_seen(bundle, request.days),
+        metrics=metrics,
     )
+
+
+def _require_same_meaning(bundle: Bundle, layout: Layout, days: Days) -> None:
+    for day in days:
+        unlike = marker_unlike(bundle.spec, layout.read_marker(day))
+        if unlike:
+            raise InputError(
+                f"the bundle {bundle.fingerprint} cannot be measured on {day} in {layout.root}: it "
+                f"reads {unlike}. Backfill these days under the bundle's own spec.yaml into "
+                "another --out, and evaluate there"
+            )
+
+
+def _seen(bundle: Bundle, days: Days) -> str:
+    """The days among these that the bundle's models learnt from, in words."""
+    trained = trained_on(bundle)
+    start, end = max(days.start_us, trained.start_us), min(days.end_us, trained.end_us)
+    return str(Days(day_of(start), day_of(end - 1))) if start < end else ""
 
 
 def known_before(

@@ -3,7 +3,7 @@
 What enters: days, names, tables. What leaves: files that are complete whenever they can be seen.
 Everything is written aside, flushed to disk, and renamed; a day exists when its marker exists,
 and the marker comes last. So a killed run leaves either a day or no day, and a second run can
-tell which.
+tell which; a day that was being made anew says so in its marker, and the same run goes on there.
 
     OUT/
     ├── features/date=2026-03-01/part-00000.parquet   scored events, one float32 column per input
@@ -11,6 +11,7 @@ tell which.
     ├── state/date=2026-03-01/author-003.arrow        velocity state at the end of that day
     ├── dead_letters/                                 what could not be read, and why
     ├── days/2026-03-01.json                          the marker: counts, fingerprints
+    ├── sources/2026-03-01.json                       the files that the day was made from
     ├── bundles/                                      trained models (scoring.store)
     ├── reports/2026-03-04/report.html                one page a night
     └── .work/                                        scratch of the run that holds the lock
@@ -21,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import fcntl
 import json
 import os
 import shutil
@@ -32,9 +32,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.errors import BusyError, InputError
+from configs.errors import InputError
+from scoring.files import exclusive, publish, replace_file
 
 DAY_US = 86_400_000_000
+REMAKING = "remaking"
+"""In the marker of a day whose folders are being replaced; it says what the day was before."""
 _EPOCH = dt.date(1970, 1, 1)
 
 
@@ -137,6 +140,10 @@ class Layout:
         """The file that says that the day is there, whole."""
         return self.root / "days" / f"{day}.json"
 
+    def sources(self, day: dt.date) -> Path:
+        """The file that says from which files the day was made."""
+        return self.root / "sources" / f"{day}.json"
+
     def report(self, day: dt.date) -> Path:
         """Folder of the page of the nightly as of the day."""
         return self.root / "reports" / str(day)
@@ -152,6 +159,11 @@ class Layout:
         return self.root / "bundles"
 
     @property
+    def replaced(self) -> Path:
+        """Folders that are being replaced; gone at the end of a run."""
+        return self.root / ".replaced"
+
+    @property
     def work(self) -> Path:
         """Scratch of the run that holds the lock; removed at its end and before the next."""
         return self.root / ".work"
@@ -163,11 +175,14 @@ class Layout:
             return []
         return sorted(dt.date.fromisoformat(path.stem) for path in folder.glob("????-??-??.json"))
 
-    def read_marker(self, day: dt.date) -> dict[str, Any]:
+    def read_marker(self, day: dt.date, unfinished: bool = False) -> dict[str, Any]:
         """What the day's marker says.
 
+        Args:
+          unfinished: also of a day that a run was making anew when it was killed.
+
         Raises:
-          InputError: there is no such day, or its marker is damaged.
+          InputError: there is no such day, its marker is damaged, or it is being made anew.
         """
         path = self.marker(day)
         try:
@@ -182,14 +197,27 @@ class Layout:
             raise InputError(
                 f"{path} is damaged ({error}); run a backfill of {day} anew"
             ) from error
+        if marker.get(REMAKING) and not unfinished:
+            raise InputError(
+                f"{self.root}: the day {day} is being made anew; wait for the run that does, or if "
+                "it was killed run the same backfill again"
+            )
         return marker
+
+    def read_sources(self, day: dt.date) -> dict[str, dict[str, int]] | None:
+        """The files that a day was made from (`backfill.origin`); None if it does not tell."""
+        try:
+            record: dict[str, dict[str, int]] = json.loads(self.sources(day).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record
 
 
 @contextlib.contextmanager
 def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
     """Holds the output folder for one run; its scratch is empty at the start and gone at the end.
 
-    The lock is the kernel's (flock), so a killed run leaves none behind.
+    What a killed run was replacing is put back first (`publish_folder`).
 
     Args:
       layout: the folder.
@@ -199,24 +227,14 @@ def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
       BusyError: another run holds it.
       InputError: the folder cannot be made or written.
     """
-    try:
-        layout.root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(layout.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise BusyError(
-                f"{layout.root} is in use by another run (process {holder}); wait for it to end, "
-                f"or give this run another {option}"
+            stack.enter_context(exclusive(layout.root, wait=False, option=option))
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
             ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        _put_back(layout)
         shutil.rmtree(layout.work, ignore_errors=True)
         try:
             layout.work.mkdir()
@@ -228,8 +246,6 @@ def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
             yield
         finally:
             shutil.rmtree(layout.work, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -238,35 +254,34 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file aside, flushes it to disk and renames it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    """Writes a file so that it is seen whole or not at all."""
+    replace_file(path, data)
 
 
-def publish_folder(aside: Path, target: Path) -> None:
+def publish_folder(layout: Layout, aside: Path, target: Path) -> None:
     """Puts a finished folder in place of `target`, which need not exist.
 
-    A reader sees the old folder, for an instant none, then the new one, never a mixture: the
-    day's marker, removed before and written after, tells it to wait.
+    A reader sees the old folder, for an instant none, then the new one, never a mixture of files.
+    A run that is killed in between leaves the old one in `OUT/.replaced`, and the next one puts it
+    back. Of a day's several folders the marker tells whether they belong together.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for file in aside.rglob("*"):
-        if file.is_file():
-            _sync(file)
+    old = layout.replaced / target.relative_to(layout.root)
     if target.exists():
-        shutil.rmtree(target)
-    os.rename(aside, target)
-    sync_folder(target.parent)
+        old.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(target, old)
+    publish(aside, target)
+    if old.exists():
+        shutil.rmtree(old)
+        shutil.rmtree(layout.replaced, ignore_errors=True)
+
+
+def _put_back(layout: Layout) -> None:
+    for old in layout.replaced.glob("*/*"):
+        target = layout.root / old.relative_to(layout.replaced)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(old, target)
+    shutil.rmtree(layout.replaced, ignore_errors=True)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -284,16 +299,3 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 def _is_float(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_folder(path: Path) -> None:
-    """Flushes a folder to disk: which files it has is safe only then."""
-    _sync(path)

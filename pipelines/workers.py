@@ -37,6 +37,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from configs import errors
+from pipelines import signals
 
 Result = dict[str, Any]
 OnDone = Callable[[Result], None]
@@ -101,7 +102,8 @@ class Workers:
         try:
             numbered = list(enumerate(tasks))
             if self.count == 1:
-                run_share(step, function, numbered, str(folder))
+                with signals.held():
+                    run_share(step, function, numbered, str(folder))
             else:
                 self._run_apart(step, function, numbered, folder)
             _raise_failure(folder)
@@ -170,9 +172,9 @@ class RunTask(beam.DoFn):
         self._done = beam.metrics.Metrics.counter("lockstep", "tasks")
 
     def process(self, number: int) -> None:
-        """Does nothing once a task of the same step has failed: the run is lost anyway."""
+        """Does nothing once a task of the same step has failed, or the run is to end."""
         folder = Path(self._folder)
-        if (folder / _FAILED).exists():
+        if signals.pending() or (folder / _FAILED).exists():
             return
         started = time.perf_counter()
         try:

@@ -134,6 +134,16 @@ def write_bundle(parts: BundleParts, store: Path) -> Path:
     return target
 
 
+def fingerprint_parts(parts: BundleParts, scratch: Path) -> str:
+    """The name that a bundle of these parts would have.
+
+    Args:
+      scratch: a folder for its files, which are gone afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=scratch) as aside:
+        return _write_files(parts, Path(aside))
+
+
 def load_bundle(folder: Path, catalog: Catalog) -> Bundle:
     """Verifies and loads a bundle.
 

@@ -9,9 +9,10 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from configs.errors import BusyError
 
 LOCK = ".lock"
 
@@ -27,23 +28,25 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Writes a text file aside, flushes it, and renames it into place."""
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file aside, flushes it to disk and renames it into place; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.tmp")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(aside, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
         os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
 def publish(aside: Path, target: Path) -> None:
     """Flushes a finished folder and renames it; `target` must not exist."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     for path in aside.rglob("*"):
         sync(path)
     os.chmod(aside, 0o755)
@@ -62,15 +65,32 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Makes the folder, and waits until no other process writes to it.
+def exclusive(folder: Path, wait: bool = True, option: str = "--out") -> Iterator[None]:
+    """Makes the folder, and holds it alone.
 
     The lock is the kernel's (flock): a killed process leaves none behind.
+
+    Args:
+      folder: what is written to.
+      wait: until no other process holds it; else another one is an error.
+      option: that named the folder on the command line, for messages.
+
+    Raises:
+      BusyError: another process holds it, and `wait` is false.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise BusyError(
+                f"{folder} is in use by another run (process {holder}); wait for it to end, "
+                f"or give this run another {option}"
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

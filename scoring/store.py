@@ -114,16 +114,29 @@ class Store:
                 self._write(name, (*history, before) if before else history)
         return name
 
+    def before(self) -> str:
+        """The bundle that served before the one that serves now.
+
+        Raises:
+          BundleError: there is none.
+        """
+        _, history = self._pointer()
+        if not history:
+            raise BundleError(
+                f"{self.root}: no bundle served before the one that serves now; `lockstep bundle "
+                "list` shows which there are"
+            )
+        return history[-1]
+
     def rollback(self) -> str:
         """Makes the bundle serve that did before; returns its fingerprint.
 
         Raises:
           BundleError: there is none, or it is damaged; what serves stays.
         """
+        self.before()  # nothing is made, not even a lock, where there is no store
         with exclusive(self.root):
             _, history = self._pointer()
-            if not history:
-                raise BundleError(f"{self.root}: no bundle served before the one that serves now")
             self.verify(history[-1])
             self._write(history[-1], history[:-1])
         return history[-1]
@@ -148,7 +161,7 @@ class Store:
 
     def _write(self, serving: str, history: tuple[str, ...]) -> None:
         pointer = {"serving": serving, "history": history[-_MOST_HISTORY:]}
-        replace_file(self.root / POINTER, json.dumps(pointer, indent=1) + "\n")
+        replace_file(self.root / POINTER, (json.dumps(pointer, indent=1) + "\n").encode())
 
 
 def _info(folder: Path, serving: bool) -> BundleInfo:

@@ -70,7 +70,9 @@ class Fitted:
       calibration, policy: of the judged models, kept for the serving ones.
       thresholds: with the evidence for each, or why there is none.
       metrics: of the serving kind of model on the gate slice.
-      baseline: of the linear model on the same events, calibrated the same way; None if it serves.
+      gate_scores, gate_ranks: of the gate slice's rows in their order, as the metrics are of.
+      baseline: of the linear model on the same events, calibrated the same way, with thresholds of
+        its own; None if it serves.
       counts: labels by slice.
       gains: input -> gain of the judged booster (or |weight| of a linear model).
       notes: JSON-able provenance: rounds, class weight, why this calibration.
@@ -82,6 +84,8 @@ class Fitted:
     policy: DecisionPolicy
     thresholds: tuple[Threshold, ...]
     metrics: Metrics
+    gate_scores: npt.NDArray[np.float64]
+    gate_ranks: Floats
     baseline: Metrics | None
     counts: dict[str, LabelCounts]
     gains: dict[str, float]
@@ -144,11 +148,13 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
     baseline = None
     if training.model != "linear":
         plain = _raw_on(judged, "linear", span, gate_rows)
+        said = calibrations["linear"].apply(plain)
         baseline = evaluate(
-            calibrations["linear"].apply(plain),
+            said,
             gate_labels,
             times[gate_rows],
             ranks=plain,
+            thresholds=choose_thresholds(said, gate_labels, spec.policy.actions),
             groups=groups,
             top=spec.evaluation.top,
             seed=training.seed,
@@ -164,6 +170,8 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
         policy=_policy(spec, thresholds),
         thresholds=thresholds,
         metrics=metrics,
+        gate_scores=scores,
+        gate_ranks=raw,
         baseline=baseline,
         counts={**counts, "span": count_labels(labels)},
         gains=_gains(spec, judged),

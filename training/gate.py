@@ -1,8 +1,8 @@
 """Whether a trained model may serve: floors, evidence, and the model that serves now.
 
-What enters: the gate of the spec, the candidate's metrics on the gate slice, and the serving
-bundle's on the same events. What leaves: every rule with its answer, in words, for the page and
-for the message of the refusal. The gate only judges; it moves nothing.
+What enters: the gate of the spec, the candidate's metrics on the gate slice, and both models' on
+the part of it that neither has seen. What leaves: every rule with its answer, in words, for the
+page and for the message of the refusal. The gate only judges; it moves nothing.
 """
 
 from __future__ import annotations
@@ -55,25 +55,47 @@ class GateResult:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """The candidate and the bundle that serves, on the events of the gate slice new to both.
+
+    Attributes:
+      where: event times of these events: what is left of the gate slice after the serving bundle's
+        training span; empty (start >= end) if nothing is.
+      candidate, serving: metrics on these same events; None: not measured, and `fault` says why.
+      fault: why there can be no comparison: the two do not read the same inputs.
+      same: the candidate is the bundle that serves, so there is nothing to compare.
+    """
+
+    where: TimeRange
+    candidate: Metrics | None = None
+    serving: Metrics | None = None
+    fault: str = ""
+    same: bool = False
+
+    def __post_init__(self) -> None:
+        one, other = self.candidate, self.serving
+        if one is None or other is None:
+            return
+        if (one.labelled, one.positives) != (other.labelled, other.positives):
+            raise ValueError(
+                f"the candidate was measured on {one.labelled} labelled events with "
+                f"{one.positives} positives, the serving bundle on {other.labelled} with "
+                f"{other.positives}; expected the same events"
+            )
+
+
 def check_gate(
-    gate: Gate,
-    candidate: Metrics,
-    serving: Metrics | None = None,
-    serving_trained: TimeRange | None = None,
-    judged_on: TimeRange | None = None,
+    gate: Gate, candidate: Metrics, beside: Beside | None = None, to_serve: bool = True
 ) -> GateResult:
     """The gate's decision on a candidate.
 
     Args:
       gate: floors and the largest allowed drop.
       candidate: metrics on the gate slice of a model that did not see it.
-      serving: the serving bundle's metrics on the same events; None: nothing serves.
-      serving_trained: the span that the serving bundle was trained on.
-      judged_on: the gate slice. Where the serving bundle was trained on part of it (a run
-        repeated for one night), it has seen the exam: the rule is not asked, and says so.
-
-    Raises:
-      ValueError: the two were not measured on the same events.
+      beside: the candidate and the serving bundle on events new to both; None: nothing serves.
+      to_serve: it would serve at once. If not, one that cannot be compared with the serving bundle
+        is let pass, so that it is kept and someone can judge it; a worse one is not.
 
     >>> from training.evaluate import evaluate
     >>> import numpy as np
@@ -90,7 +112,7 @@ def check_gate(
         ),
         _floor("average precision", candidate.average_precision, gate.min_average_precision),
         _floor("AUC", candidate.auc, gate.min_auc),
-        _beside_serving(gate, candidate, serving, serving_trained, judged_on),
+        _beside_serving(gate, beside, to_serve),
     ]
     return GateResult(all(rule.passed for rule in rules), tuple(rules))
 
@@ -102,36 +124,27 @@ def _floor(name: str, value: float | None, least: float) -> Rule:
     return Rule(name, value >= least, f"{name} {value:.4f} {sign} {least:.4f}, the least allowed")
 
 
-def _beside_serving(
-    gate: Gate,
-    candidate: Metrics,
-    serving: Metrics | None,
-    serving_trained: TimeRange | None,
-    judged_on: TimeRange | None,
-) -> Rule:
+def _beside_serving(gate: Gate, beside: Beside | None, to_serve: bool) -> Rule:
+    """A model that cannot be compared with the serving one is not let past it."""
     name = "beside the serving model"
-    if serving is None:
+    if beside is None:
         return Rule(name, True, "nothing serves yet, so there is nothing to fall behind")
-    if (serving.labelled, serving.positives) != (candidate.labelled, candidate.positives):
-        raise ValueError(
-            f"the candidate was measured on {candidate.labelled} labelled events with "
-            f"{candidate.positives} positives, the serving bundle on {serving.labelled} with "
-            f"{serving.positives}; expected the same events"
+    if beside.same:
+        return Rule(name, True, "it is the bundle that serves")
+    fault = _no_comparison(gate, beside)
+    if fault and not to_serve:
+        return Rule(
+            name, True, f"not compared, so look at both with `lockstep evaluate` first: {fault}"
         )
-    if (
-        serving_trained is not None
-        and judged_on is not None
-        and _overlap(serving_trained, judged_on)
-    ):
+    candidate, serving = beside.candidate, beside.serving
+    if fault or candidate is None or serving is None:
         return Rule(
             name,
-            True,
-            f"not compared: the serving bundle was trained on {serving_trained}, which holds part "
-            f"of the gate slice ({judged_on})",
+            False,
+            f"{fault}; judge it with `lockstep nightly --no-promote`, `lockstep evaluate` of both, "
+            "and `lockstep bundle promote` by hand",
         )
-    if candidate.average_precision is None or serving.average_precision is None:
-        return Rule(name, False, "average precision has no value: the gate slice has one class")
-    drop = serving.average_precision - candidate.average_precision
+    drop = (serving.average_precision or 0.0) - (candidate.average_precision or 0.0)
     passed = drop <= gate.max_drop
     change = f"a gain of {-drop:.4f}"
     if drop > 0:
@@ -142,10 +155,28 @@ def _beside_serving(
     return Rule(
         name,
         passed,
-        f"average precision {candidate.average_precision:.4f} beside the serving bundle's "
-        f"{serving.average_precision:.4f} on the same events: {change}",
+        f"average precision {candidate.average_precision or 0:.4f} beside the serving bundle's "
+        f"{serving.average_precision or 0:.4f} on the same events ({beside.where}): {change}",
     )
 
 
-def _overlap(one: TimeRange, other: TimeRange) -> bool:
-    return one.start_us < other.end_us and other.start_us < one.end_us
+def _no_comparison(gate: Gate, beside: Beside) -> str:
+    """Why the two cannot be compared; "" if they can."""
+    if beside.fault:
+        return f"it cannot be compared with the serving bundle: {beside.fault}"
+    if beside.where.start_us >= beside.where.end_us:
+        return (
+            "the gate slice holds nothing later than what the serving bundle was trained on, so "
+            "the two cannot be compared; wait a night"
+        )
+    serving = beside.serving
+    positives = 0 if serving is None else serving.positives
+    if positives < gate.min_positives:
+        return (
+            f"{positives:,} positives among the events later than what the serving bundle was "
+            f"trained on ({beside.where}), and at least {gate.min_positives} are needed to compare "
+            "the two; wait a night"
+        )
+    if serving is None or serving.average_precision is None:
+        return f"average precision has no value: {beside.where} has one class only; wait a night"
+    return ""

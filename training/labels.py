@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.schema import Labels
+from configs.errors import ConfigError
+from configs.schema import Labels, Training
+from configs.units import format_duration
 
 POSITIVE = 1
 NEGATIVE = 0
@@ -22,6 +24,24 @@ UNLABELLED = -1
 VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
 
 _MOST_BYTES = 2**31 - 1  # of an Arrow string array, whose offsets are int32
+
+
+def require_mature(labels: Labels, training: Training) -> None:
+    """Does nothing if every event of a training span is old enough to count as not abuse.
+
+    Raises:
+      ConfigError: the newest ones are not: of them only judged abuse would have a label, and what
+        a model does to everything else would be in no figure.
+
+    >>> require_mature(Labels("verdict", "subject_id", None, maturity_us=1), Training(9, 1))
+    """
+    if labels.maturity_us is not None and labels.maturity_us > training.delay_us:
+        mature, delay = format_duration(labels.maturity_us), format_duration(training.delay_us)
+        raise ConfigError(
+            f"labels.maturity is {mature} and training.delay is {delay}: the newest events of the "
+            "training span would have a label only if they were judged; expected a delay of at "
+            f"least the maturity: set training.delay to {mature}"
+        )
 
 
 def resolve(

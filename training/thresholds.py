@@ -1,9 +1,10 @@
 """Thresholds as contracts: the most recall whose precision is at least p, with stated confidence.
 
-What enters: calibrated scores and labels of the gate slice (at the population's prevalence: every
-mature event of it, none sampled), and the policy's actions. What leaves: one :class:`Threshold`
-per action. Where the evidence is too thin, the threshold is None, with the reason, and the action
-never fires; a number that someone would trust is not made up.
+What enters: calibrated scores and labels of the gate slice (at the population's prevalence: all of
+it, or beyond `train_rows` a sample by the hash of the id, never by label), and the policy's
+actions. What leaves: one :class:`Threshold` per action. Where the evidence is too thin, the
+threshold is None, with the reason, and the action never fires; a number that someone would trust is
+not made up.
 
 The precision at a threshold is a share of events, so its lower bound is Clopper and Pearson's
 (Biometrika 26, 1934): exact, never below the stated confidence at that threshold. Picking the

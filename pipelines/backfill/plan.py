@@ -15,7 +15,8 @@ from typing import Any
 from configs.errors import InputError, StateError
 from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
-from pipelines.layout import Days, Layout
+from pipelines.backfill.origin import Origins, require_events
+from pipelines.layout import REMAKING, Days, Layout
 from pipelines.sources import Split, open_source
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan
@@ -36,6 +37,7 @@ class BackfillRequest:
       only_new_features: compute only what the published days lack under this spec.
       bundle: folder of a bundle whose model inputs and scores are added; or None.
       keep_states: how many of the last days' state snapshots stay.
+      allow_empty_days: publish days after the newest event that the source shows.
     """
 
     spec: Spec
@@ -46,6 +48,7 @@ class BackfillRequest:
     only_new_features: bool = False
     bundle: Path | None = None
     keep_states: int = 14
+    allow_empty_days: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,8 @@ class BackfillPlan:
       done: days of the request that are there already.
       computed: entities whose features are computed; others are taken from the published days.
       before: folder of the state to start from; None: a cold start.
-      splits: what is read.
+      published: days of the output folder before `days`.
+      splits: what is read; source: all that there is.
       events: estimated; 0 where the source does not tell.
     """
 
@@ -66,7 +70,9 @@ class BackfillPlan:
     done: tuple[dt.date, ...]
     computed: tuple[str, ...]
     before: Path | None
+    published: tuple[dt.date, ...]
     splits: tuple[Split, ...]
+    source: tuple[Split, ...]
     events: int
 
     @property
@@ -80,6 +86,25 @@ class BackfillPlan:
     def seconds(self) -> float:
         """Estimated wall time."""
         return self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The plan for machines."""
+        request = self.request
+        return {
+            "config": request.spec.name,
+            "source": request.source,
+            "out": str(request.out),
+            "days": [str(day) for day in self.days],
+            "already": [str(day) for day in self.done],
+            "chunk_days": self.chunk_days,
+            "workers": request.workers,
+            "computed": list(self.computed),
+            "starts_from": self.before.name[5:] if self.before else None,
+            "splits": len(self.splits),
+            "events": self.events,
+            "estimated_seconds": round(self.seconds, 1),
+            "estimated_bytes": self.events * BYTES_PER_EVENT,
+        }
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -113,17 +138,22 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
 
     Raises:
       InputError: the source cannot be read; published days belong to another spec; the request
-        would leave a gap in time; nothing to extend with new features.
+        would leave a gap in time; nothing to extend with new features; the source ends before the
+        last day.
       StateError: the snapshot to start from is gone.
     """
+    _check_numbers(request)
     layout = Layout(request.out)
     published = layout.published()
     wanted = list(request.days)
     _check_range(request, published)
     current = dataset_fingerprint(request.spec)
-    markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
-    done = [day for day, marker in markers.items() if marker["spec"] == current]
-    other = [day for day in markers if day not in set(done)]
+    markers = {
+        day: layout.read_marker(day, unfinished=True) for day in wanted if day in set(published)
+    }
+    here = [day for day, marker in markers.items() if marker["spec"] == current]
+    done = [day for day in here if not markers[day].get(REMAKING)]
+    other = [day for day in markers if day not in set(here)]
     if other and not request.only_new_features:
         raise InputError(
             f"{request.out} holds {other[0]} under another spec "
@@ -147,14 +177,19 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     done = [day for day in done if day not in set(todo)]
     before = _state_before(layout, todo[0], published) if todo else None
     # A source is opened even if nothing is to do: a wrong path is an error on every run.
-    splits = [s for s in open_source(request.source, request.spec) if _overlaps(s, todo)]
+    source = open_source(request.source, request.spec)
+    splits = [s for s in source if _overlaps(s, todo)]
+    if todo and not request.allow_empty_days and not request.only_new_features:
+        require_events(Origins(source), todo)
     return BackfillPlan(
         request=request,
         days=tuple(todo),
         done=tuple(done),
         computed=computed,
         before=before,
+        published=tuple(day for day in published if day not in set(todo)),
         splits=tuple(splits),
+        source=tuple(source),
         events=_estimate(splits, todo),
     )
 
@@ -168,6 +203,17 @@ def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
         }
         for entity in spec.entities
     }
+
+
+def _check_numbers(request: BackfillRequest) -> None:
+    for name, value in (("--workers", request.workers), ("--keep-states", request.keep_states)):
+        if value < 1:
+            raise InputError(
+                f"{name} {value}: expected at least 1; the last day's state is what the next day "
+                "starts from"
+                if name == "--keep-states"
+                else f"{name} {value}: at least one worker is needed"
+            )
 
 
 def _check_range(request: BackfillRequest, published: Sequence[dt.date]) -> None:

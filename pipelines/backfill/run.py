@@ -40,10 +40,12 @@ from pipelines.backfill.fold import (
     fold_shard,
     state_file,
 )
+from pipelines.backfill.origin import Origins, require_events, warn_of_late_files
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, entity_marker, make_backfill_plan
 from pipelines.backfill.stage import StageTask, kind_counts, read_arrow, stage_split
 from pipelines.layout import (
     DAY_US,
+    REMAKING,
     Layout,
     day_us,
     locked,
@@ -51,6 +53,7 @@ from pipelines.layout import (
     write_json,
     write_parquet,
 )
+from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.workers import Workers, explain_os_error
@@ -66,7 +69,9 @@ class BackfillReport:
       read: events and dead letters that the source gave.
       outside: events outside the range of days.
       events, scored, duplicates, verdicts: of the days that were made.
-      dead: reason -> count.
+      empty: days that were made although the source has no event of them.
+      warnings: published days of which the source now holds other events, in words.
+      dead: reason -> count; dead_stages: stage -> reason -> count.
       keys: live keys at the end, by entity; state_bytes: of all of them.
       usage: time and memory by step.
     """
@@ -80,7 +85,10 @@ class BackfillReport:
     scored: int = 0
     duplicates: int = 0
     verdicts: int = 0
+    empty: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     dead: dict[str, int] = dataclasses.field(default_factory=dict)
+    dead_stages: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     keys: dict[str, int] = dataclasses.field(default_factory=dict)
     state_bytes: int = 0
     usage: tuple[Usage, ...] = ()
@@ -114,9 +122,12 @@ class _Run:
         self._plan, self._workers, self._progress = plan, workers, progress
         self._request, self._spec = plan.request, plan.request.spec
         self._layout = Layout(plan.request.out)
+        self._inputs = input_fingerprints(plan.request.spec)
         self._staged: set[int] = set()
         self._totals: Counter[str] = Counter()
-        self._dead: Counter[str] = Counter()
+        self._dead: dict[str, Counter[str]] = {}
+        self._empty: list[str] = []
+        self._origins = Origins(plan.source)
         self._keys: Counter[str] = Counter()
         self._state_bytes = 0
         self._meter = Meter()
@@ -128,11 +139,17 @@ class _Run:
             before = self._chunk(days[start : start + size], before)
         if days:
             self._forget_states()
+        warnings = warn_of_late_files(self._origins, self._layout, self._plan.published)
+        for line in warnings:
+            self._progress.say(f"warning: {line}")
         return BackfillReport(
             out=self._request.out,
             days=tuple(map(str, days)),
             already=tuple(map(str, self._plan.done)),
-            dead=dict(self._dead),
+            empty=tuple(self._empty),
+            warnings=warnings,
+            dead=dict(self._dead_reasons()),
+            dead_stages={stage: dict(counts) for stage, counts in sorted(self._dead.items())},
             keys=dict(self._keys),
             state_bytes=self._state_bytes,
             usage=self._meter.usage,
@@ -143,6 +160,8 @@ class _Run:
     def _chunk(self, days: Sequence[dt.date], before: Path | None) -> Path | None:
         with self._meter.step("read, decode, derive"):
             self._stage(days)
+        if not self._request.allow_empty_days and not self._request.only_new_features:
+            require_events(self._origins, self._plan.days)
         pieces = [self._pieces(day) for day in days]
         old_state = str(before) if before else None
         with self._meter.step("drop duplicates"):
@@ -184,22 +203,34 @@ class _Run:
             results = self._workers.run(
                 "Stage", stage_split, tasks, lambda result: step.advance(result["read"])
             )
-        for result in results:
+        for task, result in zip(tasks, results, strict=True):
+            self._origins.add(task.split, result["seen"])
             self._totals["read"] += result["read"]
             self._totals["outside"] += result["outside"]
-            self._dead.update(result["dead"])
+            for stage, reasons in result["dead"].items():
+                self._dead.setdefault(stage, Counter()).update(reasons)
         self._check_dead()
 
+    def _dead_reasons(self) -> Counter[str]:
+        return sum(self._dead.values(), Counter())
+
     def _check_dead(self) -> None:
-        bad = sum(n for reason, n in self._dead.items() if reason != Reason.DUPLICATE_ID)
+        dead = self._dead_reasons()
+        bad = sum(n for reason, n in dead.items() if reason != Reason.DUPLICATE_ID)
         bound = self._spec.events.max_dead_share
         if bad > bound * self._totals["read"]:
-            reasons = ", ".join(f"{reason}: {n:,}" for reason, n in self._dead.most_common())
+            reasons = ", ".join(f"{reason}: {n:,}" for reason, n in dead.most_common())
             raise InputError(
                 f"{bad:,} of {self._totals['read']:,} records are dead letters "
                 f"({bad / self._totals['read']:.2%}; max_dead_share is {bound:.2%}): {reasons}. "
-                f"Look at {self._layout.dead_letters}; nothing of these days was published"
+                f"Look at {self._layout.dead_letters}. {self._kept()}"
             )
+
+    def _kept(self) -> str:
+        made = [day for day in self._plan.days if self._layout.marker(day).exists()]
+        if not made:
+            return "No day was published"
+        return f"Days up to {made[-1]} were published before; the others were not"
 
     def _pieces(self, day: dt.date) -> DayPieces:
         folder = self._layout.work / "stage" / f"date={day}"
@@ -283,23 +314,28 @@ class _Run:
         self, day: dt.date, pieces: DayPieces, parts: list[int], duplicates: dict[str, int]
     ) -> None:
         marker = self._layout.marker(day)
-        marker.unlink(missing_ok=True)
+        if marker.exists():  # what it says now holds until the folders below are exchanged
+            write_json(marker, {**self._layout.read_marker(day, unfinished=True), REMAKING: True})
         verdicts = _day_verdicts(self._spec, pieces)
         write_parquet(verdicts, Path(pieces.work, "verdicts", "part-00000.parquet"))
         if pieces.state is not None:
             self._finish_state(day, Path(pieces.state))
-            publish_folder(Path(pieces.state), self._layout.state(day))
-        publish_folder(Path(pieces.work, "verdicts"), self._layout.verdicts(day))
-        publish_folder(Path(pieces.work, "features"), self._layout.features(day))
+            publish_folder(self._layout, Path(pieces.state), self._layout.state(day))
+        publish_folder(self._layout, Path(pieces.work, "verdicts"), self._layout.verdicts(day))
+        publish_folder(self._layout, Path(pieces.work, "features"), self._layout.features(day))
         counts = {
             "events": sum(pieces.sizes) - duplicates[pieces.day],
             "scored": sum(parts),
             "verdicts": verdicts.num_rows,
         }
         self._totals.update(counts)
+        if not sum(pieces.sizes):
+            self._empty.append(str(day))
+            self._progress.say(f"{day}: the source has no event of this day")
         kinds: Counter[str] = Counter()
         for piece in pieces.pieces:
             kinds.update(kind_counts(piece))
+        write_json(self._layout.sources(day), self._origins.record(day))
         write_json(
             marker,
             {
@@ -307,6 +343,7 @@ class _Run:
                 "spec": dataset_fingerprint(self._spec),
                 "entities": entity_marker(self._spec),
                 "columns": dataset_schema(self._spec).names,
+                "inputs": self._inputs,
                 "duplicates": duplicates[pieces.day],
                 "parts": len(parts),
                 "kinds": dict(kinds),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from pipelines.backfill.origin import count_days
 from pipelines.layout import DAY_US, day_of, day_us, write_parquet
 from pipelines.sources import Split, read_split
 from transforms.dead_letter import DeadLetter, dead_letter_table
@@ -73,16 +75,19 @@ def stage_split(task: StageTask) -> dict[str, Any]:
     """Reads, decodes and derives one split, and writes its pieces and dead letters.
 
     Returns:
-      counts: read, dead (by reason), staged, outside (of the range), and `days`: day -> pieces.
+      counts: read, dead (stage -> reason -> count), staged, outside (of the range); `seen`: day ->
+      events, wanted or not; `days`: day -> pieces.
     """
     writer = _PieceWriter(task)
     dead: list[DeadLetter] = []
     read = outside = 0
+    seen: Counter[str] = Counter()
     for decoded in read_split(task.split, task.spec):
         dead.extend(decoded.dead)
         batch, positions = decoded.batch, decoded.positions
         read += batch.num_rows
         times = batch.column(EVENT_TIME).to_numpy()
+        seen.update(count_days(times))
         wanted = (times >= task.start_us) & (times < task.end_us)
         if not wanted.all():
             outside += int(len(wanted) - wanted.sum())
@@ -90,15 +95,32 @@ def stage_split(task: StageTask) -> dict[str, Any]:
         if batch.num_rows:
             writer.add(derive(task.spec, batch), positions)
     days = writer.close()
-    if dead:
-        write_parquet(dead_letter_table(dead), Path(task.dead_letters))
+    _write_dead_letters(dead, Path(task.dead_letters))
     return {
         "read": read + len(dead),
         "outside": outside,
         "staged": read - outside,
-        "dead": dict(Counter(str(letter.reason) for letter in dead)),
+        "seen": dict(seen),
+        "dead": {
+            stage: dict(Counter(str(one.reason) for one in dead if one.stage == stage))
+            for stage in sorted({str(one.stage) for one in dead})
+        },
         "days": days,
     }
+
+
+def _write_dead_letters(dead: list[DeadLetter], path: Path) -> None:
+    """Seen whole or not at all; a split that has none any more leaves no file of an earlier run."""
+    if not dead:
+        path.unlink(missing_ok=True)
+        return
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        write_parquet(dead_letter_table(dead), aside)
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def input_columns(spec: Spec) -> tuple[str, ...]:

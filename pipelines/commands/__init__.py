@@ -10,9 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import signal
 import sys
-from types import FrameType
 
 # Before anything imports TensorFlow: its start-up lines are not ours to show.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,8 +37,9 @@ def main() -> None:
     from rich.console import Console
 
     from configs.errors import LockstepError
+    from pipelines import signals
 
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.install()
     app = typer.Typer(
         name="lockstep",
         help="Spam and abuse detection where training and serving never drift apart.",
@@ -58,12 +57,3 @@ def main() -> None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"lockstep: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("lockstep: interrupted; nothing half-written was left", file=sys.stderr)
-        sys.exit(130)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds like an exception, so that locks, scratch and workers are let go."""
-    print("lockstep: terminated; nothing half-written was left", file=sys.stderr)
-    sys.exit(143)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -52,3 +54,9 @@ def event_count(text: str) -> int:
     if match is None:
         raise typer.BadParameter(f"{text!r}: expected a number such as 5000, 200k or 10m")
     return int(match[1]) * _SUFFIX[match[2]]
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Lines on standard error, whatever `--quiet` says: they tell what may be wrong."""
+    for line in lines:
+        print(f"lockstep: warning: {line}", file=sys.stderr)

@@ -28,6 +28,9 @@ def backfill(
         Path | None, typer.Option(help="Add model inputs and scores of this bundle.")
     ] = None,
     keep_states: Annotated[int, typer.Option(help="State snapshots of so many last days.")] = 14,
+    allow_empty_days: Annotated[
+        bool, typer.Option(help="Publish days after the newest event of the input.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; do nothing.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
@@ -35,7 +38,7 @@ def backfill(
     """Compute features of past days into a Parquet dataset; days that are there are kept."""
     from pipelines.backfill import BackfillRequest, make_backfill_plan
     from pipelines.backfill import backfill as run
-    from pipelines.commands._shared import load_config
+    from pipelines.commands._shared import load_config, warn
     from pipelines.layout import Days
     from pipelines.progress import choose_progress
 
@@ -48,16 +51,19 @@ def backfill(
         only_new_features=only_new_features,
         bundle=bundle,
         keep_states=keep_states,
+        allow_empty_days=allow_empty_days,
     )
     if dry_run:
-        for line in make_backfill_plan(request).lines():
-            print(line)
+        plan = make_backfill_plan(request)
+        print(json.dumps(plan.to_builtins()) if as_json else "\n".join(plan.lines()))
         return
     report = run(request, choose_progress(quiet or as_json))
+    warn(report.warnings)
     if as_json:
         print(json.dumps(dataclasses.asdict(report), default=str))
         return
     if not report.days:
+        print(f"nothing to do: {days} is there already in {out}")
         return
     dead = ", ".join(f"{reason} {n:,}" for reason, n in report.dead.items()) or "none"
     print(
@@ -65,6 +71,8 @@ def backfill(
         f"{report.scored:,} scored, {report.verdicts:,} verdicts, {report.duplicates:,} "
         f"duplicates, dead letters: {dead}"
     )
+    if report.empty:
+        print(f"days without events: {', '.join(report.empty)}")
     keys = ", ".join(f"{entity} {n:,}" for entity, n in report.keys.items())
     print(f"live keys: {keys}; {report.state_bytes / 1e6:.1f} MB of state")
     for usage in report.usage:

@@ -117,8 +117,10 @@ def promote(name: Name, out: Out, as_json: Json = False) -> None:
 
 
 def rollback(out: Out, as_json: Json = False) -> None:
-    """Make the bundle serve that did before."""
-    _say_serving(_store(out).rollback(), as_json)
+    """Make the bundle serve that did before, after loading it as a check."""
+    store = _store(out)
+    _load(store.before(), out)
+    _say_serving(store.rollback(), as_json)
 
 
 def _say_serving(fingerprint: str, as_json: bool) -> None:

@@ -31,11 +31,13 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
+    from pipelines.commands._shared import warn
     from pipelines.evaluate import EvaluateRequest, evaluate_bundle
     from pipelines.layout import Days, parse_day
     from pipelines.progress import choose_progress
 
     progress = choose_progress(quiet or as_json)
+    console = Console()
     found = [
         evaluate_bundle(
             EvaluateRequest(out, one, Days.parse(days), parse_day(as_of) if as_of else None),
@@ -43,16 +45,23 @@ def evaluate(
         )
         for one in bundle or ["serving"]
     ]
+    warn(
+        f"{one.bundle} was trained on {one.trained_on_days}; its figures are those of a model that "
+        "has seen its own exam. Give --days after that"
+        for one in found
+        if one.trained_on_days
+    )
     if as_json:
         print(json.dumps([one.to_builtins() for one in found]))
         return
     table = Table(title=f"{found[0].days}, labels as known before {found[0].as_of}")
     table.add_column("bundle", no_wrap=True)
     for one in found:
-        table.add_column(one.bundle, justify="right", no_wrap=True)
+        mark = " (trained on)" if one.trained_on_days else ""
+        table.add_column(one.bundle + mark, justify="right", no_wrap=True)
     for name, cells in _lines([one.metrics for one in found]):
         table.add_row(name, *cells)
-    Console().print(table)
+    console.print(table)
     for one in found:
         for at in one.metrics.at:
             print(

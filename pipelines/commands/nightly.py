@@ -25,31 +25,45 @@ def nightly(
     scorer: Annotated[
         Path | None, typer.Option(help="The --state of `lockstep stream`, for `gate: {parity: …}`.")
     ] = None,
+    allow_empty_days: Annotated[
+        bool, typer.Option(help="Go on though the input shows no event of the last days.")
+    ] = False,
+    only_new_features: Annotated[
+        bool, typer.Option(help="First bring the published days up to a changed config.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print what the night would do; do nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """Bring features up to the night, train, judge, and serve the bundle if it is good."""
-    from pipelines.commands._shared import config_path, load_config
+    from pipelines.commands._shared import config_path, load_config, warn
     from pipelines.layout import parse_day
-    from pipelines.nightly import NightlyRequest
+    from pipelines.nightly import NightlyRequest, plan_night
     from pipelines.nightly import nightly as run
     from pipelines.progress import choose_progress
 
     spec = load_config(config)
-    outcome = run(
-        NightlyRequest(
-            spec=spec,
-            config=config_path(config).read_text(),
-            source=source,
-            out=out,
-            as_of=parse_day(as_of),
-            workers=workers,
-            since=parse_day(since) if since else None,
-            promote=promote,
-            scorer=scorer,
-        ),
-        choose_progress(quiet or as_json),
+    request = NightlyRequest(
+        spec=spec,
+        config=config_path(config).read_text(),
+        source=source,
+        out=out,
+        as_of=parse_day(as_of),
+        workers=workers,
+        since=parse_day(since) if since else None,
+        promote=promote,
+        scorer=scorer,
+        allow_empty_days=allow_empty_days,
+        only_new_features=only_new_features,
     )
+    if dry_run:
+        plan = plan_night(request)
+        print(json.dumps(plan.to_builtins()) if as_json else "\n".join(plan.lines()))
+        return
+    outcome = run(request, choose_progress(quiet or as_json))
+    warn(outcome.warnings)
     if as_json:
         print(json.dumps(json.loads(outcome.report.to_json())))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Check a config; exits 3 and lists every mistake if there is one."""
     from configs.fingerprint import fingerprint
@@ -22,6 +24,18 @@ def validate(
     from transforms.velocity import feature_names
 
     spec = load_config(config)
+    if as_json:
+        facts = {
+            "config": str(config_path(config)),
+            "name": spec.name,
+            "fingerprint": fingerprint(spec),
+            "kinds": list(spec.kinds),
+            "entities": list(spec.entities),
+            "features": len(feature_names(spec)),
+            "numeric_inputs": len(numeric_names(spec)),
+        }
+        print(json.dumps(facts))
+        return
     print(
         f"{config_path(config)}: fine. {spec.name}, fingerprint {fingerprint(spec)}: "
         f"{len(spec.kinds)} kinds, {len(spec.columns)} columns, {len(spec.derived)} derived, "

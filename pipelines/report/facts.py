@@ -13,7 +13,7 @@ import msgspec
 
 from training.by_slice import SliceMetrics
 from training.evaluate import Metrics
-from training.gate import GateResult
+from training.gate import Beside, GateResult
 from training.importance import Importance
 from training.thresholds import Threshold
 
@@ -70,12 +70,11 @@ class SliceCount:
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
-    """A stage of the run: wall seconds, peak resident bytes (all processes), events it handled."""
+    """A stage of the run: wall seconds, peak resident bytes (all processes)."""
 
     stage: str
     seconds: float
     peak_bytes: int
-    events: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +100,8 @@ class NightlyReport:
     Attributes:
       name, about: the spec's.
       as_of_us: the moment of knowing, µs UTC.
-      outcome: "promoted", "refused" (the gate said no) or "failed" (a stage did).
+      outcome: "promoted", "kept" (good, and asked not to serve), "refused" (the gate said no) or
+        "failed" (a stage did).
       summary: one or two sentences for who reads nothing else; the reason, when not promoted.
       spec_fingerprint, bundle_fingerprint, serving_fingerprint: None where there is none.
       sources, kinds, dead: what was read. `max_dead_share` is the configured bound.
@@ -109,7 +109,9 @@ class NightlyReport:
       slices: what was trained on.
       metrics: the new model on the gate slice.
       baseline: the logistic regression on the same events.
-      serving: the serving bundle on the same events.
+      serving: the serving bundle on the same events; None where it is not compared, or was
+        trained on some of them.
+      beside: in the latter case, both on the others; `fault` where they cannot be compared.
       gate, thresholds, features: as `training` made them; features most important first.
       parts: the new model by parts of the traffic.
       stages: in the order run.
@@ -133,6 +135,7 @@ class NightlyReport:
     metrics: Metrics | None = None
     baseline: Metrics | None = None
     serving: Metrics | None = None
+    beside: Beside | None = None
     gate: GateResult | None = None
     thresholds: tuple[Threshold, ...] = ()
     features: tuple[Importance, ...] = ()

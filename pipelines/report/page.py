@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import functools
 import importlib.resources
+from collections.abc import Sequence
 
 import jinja2
 import markupsafe
@@ -34,10 +35,19 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A metric of the new, the serving and the baseline model."""
+    """A metric of some models."""
 
     name: str
     values: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Models on the same events: what the events are, the models' names, a line per metric."""
+
+    note: str
+    models: tuple[str, ...]
+    lines: tuple[Line, ...]
 
 
 def render(report: NightlyReport) -> str:
@@ -55,7 +65,7 @@ def render(report: NightlyReport) -> str:
             report=report,
             css=markupsafe.Markup(packaged("pipelines.report", "page.css")),
             tiles=_tiles(report),
-            comparison=_comparison(report),
+            comparisons=_comparisons(report),
             plots=_plots(report),
             dead_note=_dead_note(report),
             longest=max((one.seconds for one in report.stages), default=0.0) or 1.0,
@@ -130,34 +140,47 @@ def _tiles(report: NightlyReport) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _comparison(report: NightlyReport) -> tuple[Line, ...]:
-    if report.metrics is None:
+def _comparisons(report: NightlyReport) -> tuple[Comparison, ...]:
+    """Never two models on different events in one table."""
+    metrics, beside = report.metrics, report.beside
+    if metrics is None:
         return ()
-    models = (report.metrics, report.serving, report.baseline)
-
-    def line(name: str, field: str) -> Line:
-        return Line(name, tuple(_score(_metric(one, field)) for one in models))
-
-    lines = [
-        line("average precision", "average_precision"),
-        line("AUC", "auc"),
-        line("log loss", "log_loss"),
-        line("Brier score", "brier"),
-        line("calibration error", "calibration_error"),
-    ]
-    for at in report.metrics.at:
-        lines.append(
-            Line(f"recall at {at.action}", tuple(_recall(one, at.action) for one in models))
+    others = (("serving", report.serving), ("logistic", report.baseline))
+    shown = [("new", metrics), *((name, one) for name, one in others if one is not None)]
+    made = [_comparison("All on the same held-out events, the newest of the span.", shown)]
+    if beside is not None and beside.candidate is not None and beside.serving is not None:
+        where = f"{_moment_words(beside.where.start_us)} to {_moment_words(beside.where.end_us)}"
+        note = (
+            f"The serving model was trained on some of these, so the two stand beside each other "
+            f"on the {_count(beside.serving.labelled)} judged events of {where}."
         )
-    return tuple(lines)
+        both = [("new", beside.candidate), ("serving", beside.serving)]
+        made.append(_comparison(note, both))
+    return tuple(made)
 
 
-def _metric(metrics: Metrics | None, field: str) -> float | None:
-    return None if metrics is None else getattr(metrics, field)
+def _comparison(note: str, models: Sequence[tuple[str, Metrics]]) -> Comparison:
+    fields = ("average_precision", "auc", "log_loss", "brier", "calibration_error")
+    names = ("average precision", "AUC", "log loss", "Brier score", "calibration error")
+    lines = [
+        Line(name, tuple(_score(_metric(one, field)) for _, one in models))
+        for name, field in zip(names, fields, strict=True)
+    ]
+    lines += [
+        Line(f"recall at {at.action}", tuple(_recall(one, at.action) for _, one in models))
+        for at in models[0][1].at
+    ]
+    return Comparison(note, tuple(name for name, _ in models), tuple(lines))
 
 
-def _recall(metrics: Metrics | None, action: str) -> str:
-    found = [one.recall for one in metrics.at if one.action == action] if metrics else []
+def _metric(metrics: Metrics, field: str) -> float | None:
+    value: float | None = getattr(metrics, field)
+    return value
+
+
+def _recall(metrics: Metrics, action: str) -> str:
+    """At the model's own threshold for an action; nothing where it has none."""
+    found = [one.recall for one in metrics.at if one.action == action]
     return _share(found[0]) if found else _NOTHING
 
 

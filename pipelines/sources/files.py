@@ -34,6 +34,7 @@ _ENDINGS = {
     ".eml": "mail",
 }
 _SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
+_CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1 to 9998
 _HIDDEN = (".", "_")  # as in Hive and Spark: bookkeeping, not data
 
 
@@ -196,8 +197,13 @@ def _group_bounds(group: pq.RowGroupMetaData, name: str) -> tuple[int, int] | No
         statistics = column.statistics
         if statistics is None or not statistics.has_min_max:
             return None
-        low, high = _microseconds(statistics.min), _microseconds(statistics.max)
-        return None if low is None or high is None else (low, high + 1)
+        try:
+            low, high = _microseconds(statistics.min), _microseconds(statistics.max)
+        except (OverflowError, ValueError):
+            return None  # a time that the calendar does not hold; its row is a dead letter
+        if low is None or high is None or not _CALENDAR_US[0] <= low <= high < _CALENDAR_US[1]:
+            return None
+        return low, high + 1
     return None
 
 

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipelines.layout import sync_folder
 from pipelines.pubsub.checks import MAX_ATTRIBUTES, MAX_BYTES
 from pipelines.pubsub.intake import DeadMessage
+from scoring.files import sync
 
 _OURS = "lockstep_"
 _RESERVED = "goog"  # Pub/Sub refuses to publish attributes that begin so
@@ -88,7 +88,7 @@ class DeadLetters:
         finally:
             os.close(handle)
         if fresh:
-            sync_folder(self._folder)
+            sync(self._folder)
             self._forget(day)
 
     def publish(self, dead: Sequence[DeadMessage]) -> None:

@@ -39,8 +39,9 @@ import numpy as np
 import pyarrow as pa
 
 from configs.errors import InputError, StateError
-from pipelines.layout import sync_folder, write_bytes
+from pipelines.layout import write_bytes
 from pipelines.streaming.engine import DECISION, STEP
+from scoring.files import sync
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _REMEDY = (
@@ -161,8 +162,8 @@ class Journal:
         file = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the segment
         try:
             _write_all(file, head)
-            sync_folder(folder)
-            sync_folder(folder.parent)
+            sync(folder)
+            sync(folder.parent)
         except OSError:
             file.close()
             path.unlink(missing_ok=True)
@@ -309,7 +310,7 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
         if target.exists():
             shutil.rmtree(target)
         os.rename(aside, target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)
         raise

@@ -42,6 +42,24 @@ def test_list(house):
     assert "damaged" in run("list", "--out", out)
 
 
+def test_rollback_loads_the_bundle_that_would_serve(house, monkeypatch):
+    """Its files are whole, but it does not load in this release: what serves stays."""
+    out, one, two = house
+    store = Store(out / "bundles")
+    store.promote(two)
+
+    def refuse(folder, catalog):
+        raise BundleError(f"{folder.name}: spec.yaml does not load in this release")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scoring.bundle.load_bundle", refuse)
+        with pytest.raises(BundleError, match=f"{one}: spec.yaml does not load"):
+            run("rollback", "--out", out)
+    assert store.serving() == two
+    assert one in run("rollback", "--out", out)
+    assert store.serving() == one
+
+
 def test_list_of_nothing(tmp_path):
     assert json.loads(run("list", "--out", tmp_path, "--json")) == []
 

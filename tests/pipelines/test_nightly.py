@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,15 +15,18 @@ from pathlib import Path
 import pytest
 from backfill_world import CONFIG, make_events, tree_bytes
 
-from configs.errors import BusyError, EvidenceError, GateError, InputError
+from configs.errors import BusyError, ConfigError, EvidenceError, GateError, InputError
 from configs.loader import loads
+from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
-from pipelines.layout import Days, Layout, locked
+from pipelines.layout import DAY_US, Days, Layout, locked
 from pipelines.nightly import STAGES, NightlyRequest, nightly
+from pipelines.report import NightlyReport
 from scoring.store import Store
 from transforms.catalog import CATALOG
 
 NIGHT = dt.date(2026, 3, 9)
+COMMAND = [sys.executable, "-c", "from pipelines.commands import main; main()"]
 
 
 def write_events(folder: Path, events):
@@ -97,6 +102,153 @@ def test_a_worse_model_does_not_serve(world):
     assert "refused" in page
 
 
+def copy_of(world, tmp_path):
+    source, out, _ = world
+    return source, Path(shutil.copytree(out, tmp_path / "out"))
+
+
+LATER = NIGHT + dt.timedelta(days=1)
+
+
+def refused(source, out, config, words, night=LATER, **changes):
+    """A night that the gate refuses; what serves is the same, bit for bit."""
+    before = tree_bytes(out / "bundles")
+    with pytest.raises(GateError, match=words) as refusal:
+        nightly(request(source, out, config, night, **changes))
+    assert refusal.value.exit_code == 8
+    assert tree_bytes(out / "bundles") == before
+    report = NightlyReport.from_json((out / f"reports/{night}/report.json").read_bytes())
+    assert report.outcome == "refused"
+    return report
+
+
+WORSE = CONFIG.replace("rounds: 20", "rounds: 1").replace("max_drop: 1.0", "max_drop: 0.0")
+
+
+def test_a_worse_model_than_the_one_that_serves_does_not_take_over(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    report = refused(source, out, WORSE, "a drop of 0.[0-9]*, more than the 0.0000 allowed")
+    assert report.serving.average_precision > report.metrics.average_precision
+    assert report.serving.labelled == report.metrics.labelled
+    assert report.beside is None
+
+
+def test_on_a_long_gate_slice_both_are_judged_on_what_is_new_to_both(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    long = WORSE.replace("gate: 1d", "gate: 2d")
+    report = refused(source, out, long, "a drop of 0.[0-9]*, more than the 0.0000 allowed")
+    assert report.serving is None, "no figure of other events under the same heading"
+    assert report.beside.where.end_us - report.beside.where.start_us == DAY_US
+    assert report.beside.candidate.labelled == report.beside.serving.labelled
+    assert report.beside.serving.labelled < report.metrics.labelled
+    page = (out / f"reports/{LATER}/report.html").read_text()
+    assert "The serving model was trained on some of these" in page
+
+
+def test_the_same_night_with_another_config_is_not_let_past_the_serving_model(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    other = CONFIG.replace("rounds: 20", "rounds: 7")
+    report = refused(source, out, other, "nothing later than what the serving bundle", NIGHT)
+    assert "All on the same held-out events" in (out / f"reports/{NIGHT}/report.html").read_text()
+    assert report.serving is None
+    kept = nightly(request(source, out, other, promote=False))
+    assert kept.report.outcome == "kept"
+
+
+def test_too_few_positives_that_are_new_to_both_are_no_comparison(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    asking = CONFIG.replace("gate: 1d", "gate: 2d").replace("min_positives: 1", "min_positives: 25")
+    report = refused(source, out, asking, "positives among the events later than")
+    assert report.metrics.positives >= 25 > report.beside.serving.positives
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("posts: {op: count, of: post}\n      amounts", "amounts", "who_posts_1h', which is not"),
+        (
+            "amounts: {op: sum, of: post, column: amount, decimals: 2}",
+            'amounts: {op: sum, of: post, column: amount, decimals: 2, where: "amount > 5"}',
+            "who_amounts_1h', which is made in another way",
+        ),
+        (
+            "normalize_text, of: text",
+            "normalize_text, of: where",
+            "clean', which is made in another",
+        ),
+    ],
+)
+def test_inputs_that_mean_something_else_are_no_comparison(world, tmp_path, old, new, words):
+    """Under the same name: the serving model would be given numbers that it does not know."""
+    source, old_out = copy_of(world, tmp_path)
+    assert old in CONFIG
+    changed = CONFIG.replace(old, new)
+    out = tmp_path / "new"
+    spec = loads(changed, "tiny.yaml", CATALOG)
+    days = Days.parse("2026-03-01..2026-03-09")
+    backfill(BackfillRequest(spec, source, out, days))
+    shutil.copytree(old_out / "bundles", out / "bundles")
+    report = refused(source, out, changed, words)
+    assert report.serving_fingerprint == world[2].bundle
+    assert "nothing serves yet" not in (out / f"reports/{LATER}/report.html").read_text()
+    with pytest.raises(InputError, match=words):
+        evaluate_bundle(EvaluateRequest(out, "serving", Days.parse("2026-03-08")))
+
+
+def test_an_input_more_is_no_reason_not_to_compare(world, tmp_path):
+    source, old_out = copy_of(world, tmp_path)
+    more = CONFIG.replace("people:", "most: {op: max, of: post, column: amount}\n      people:")
+    out = tmp_path / "new"
+    shutil.copytree(old_out / "bundles", out / "bundles")
+    made = nightly(request(source, out, more, LATER))
+    assert made.report.serving.labelled == made.report.metrics.labelled
+    found = evaluate_bundle(EvaluateRequest(out, world[2].bundle, Days.parse("2026-03-08")))
+    assert found.metrics.labelled > 0
+
+
+def test_the_same_night_again_makes_the_bundle_that_serves(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    again = nightly(request(source, out))
+    assert again.report.gate.rules[-1].words == "it is the bundle that serves"
+    assert Store(out / "bundles").serving() == world[2].bundle == again.bundle
+
+
+def test_with_a_full_disk_there_is_no_page_and_no_promotion(world, tmp_path, monkeypatch):
+    source, out = copy_of(world, tmp_path)
+    before = Store(out / "bundles").serving()
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("pipelines.night_page.write_bytes", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        nightly(request(source, out, night=LATER))
+    assert Store(out / "bundles").serving() == before
+    assert not (out / f"reports/{LATER}/report.html").exists()
+
+
+def test_a_promotion_that_fails_is_told_as_failed(world, tmp_path, monkeypatch):
+    source, out = copy_of(world, tmp_path)
+    before = Store(out / "bundles").serving()
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("scoring.store.replace_file", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        nightly(request(source, out, night=LATER))
+    assert Store(out / "bundles").serving() == before
+    report = NightlyReport.from_json((out / f"reports/{LATER}/report.json").read_bytes())
+    assert report.outcome == "failed" and "the disk is full" in report.summary
+
+
+def test_labels_that_are_not_ripe_when_training_ends_are_refused(world, tmp_path):
+    source, _, _ = world
+    young = CONFIG.replace("maturity: 1d", "maturity: 2d")
+    with pytest.raises(ConfigError, match=r"set training\.delay to 2d"):
+        nightly(request(source, tmp_path / "out", young))
+
+
 def test_labels_of_one_class_are_refused(tmp_path):
     events = [{**e, "bad": False} if "bad" in e else e for e in make_events(800, days=9)]
     source = write_events(tmp_path / "input", events)
@@ -107,8 +259,11 @@ def test_labels_of_one_class_are_refused(tmp_path):
 
 def test_a_span_without_events_is_refused(tmp_path):
     source = write_events(tmp_path / "input", make_events(50, days=1))
-    with pytest.raises(EvidenceError, match="no scored event"):
+    with pytest.raises(InputError, match=r"shows no event after 2026-03-0[12], and 2026-03-01"):
         nightly(request(source, tmp_path / "out"))
+    assert not (tmp_path / "out" / "days").exists()
+    with pytest.raises(EvidenceError, match="no scored event"):
+        nightly(request(source, tmp_path / "out", allow_empty_days=True))
 
 
 def test_a_vocabulary_of_one(tmp_path):
@@ -121,6 +276,49 @@ def test_a_second_night_at_the_same_time_is_refused(world):
     source, out, _ = world
     with locked(Layout(out)), pytest.raises(BusyError):
         nightly(request(source, out))
+
+
+def test_two_nights_as_two_processes_one_is_refused(world, tmp_path):
+    source, out = copy_of(world, tmp_path)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG)
+    words = [*COMMAND, "nightly", str(config), "--input", source, "--out", str(out), "--as-of"]
+    with subprocess.Popen(
+        [*words, str(LATER)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        for line in first.stderr:
+            if line.startswith("backfill"):
+                break
+        with pytest.raises(BusyError, match=f"in use by another run .process {first.pid}"):
+            nightly(request(source, out, night=LATER))
+        first.stderr.read()
+    assert first.returncode == 0
+
+
+def test_empty_input_is_refused_and_leaves_no_day(tmp_path):
+    source = write_events(tmp_path / "input", [])
+    with pytest.raises(InputError, match="shows no event"):
+        nightly(request(source, tmp_path / "out"))
+    assert Layout(tmp_path / "out").published() == []
+
+
+def test_one_event_is_too_little_evidence(tmp_path):
+    (event,) = [one for one in make_events(3000, days=10) if one["id"] == "p000001"]
+    event = event | {"at": "2026-03-08T23:00:00Z"}
+    source = write_events(tmp_path / "input", [event])
+    with pytest.raises(EvidenceError, match="no scored event"):
+        nightly(request(source, tmp_path / "out"))
+    report = json.loads((tmp_path / "out" / "reports" / str(NIGHT) / "report.json").read_text())
+    assert report["outcome"] == "failed" and "no scored event" in report["summary"]
+
+
+def test_a_column_full_of_nulls_stops_no_night(tmp_path):
+    events = [{**e, "amount": None} if "amount" in e else e for e in make_events(1500, days=9)]
+    source = write_events(tmp_path / "input", events)
+    assert nightly(request(source, tmp_path / "out")).report.outcome == "promoted"
 
 
 def test_a_config_without_training_is_refused(world, tmp_path):
@@ -145,14 +343,14 @@ class Kill(Quiet):
 
 config = Path(sys.argv[1])
 nightly(NightlyRequest(load(config, CATALOG), config.read_text(), sys.argv[2], Path(sys.argv[3]),
-                       dt.date(2026, 3, 9)), Kill())
+                       dt.date(2026, 3, 10)), Kill())
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_any_stage_it_changes_nothing(world, tmp_path, stage):
-    source, out, _ = world
+    source, out = copy_of(world, tmp_path)
     config, script = tmp_path / "tiny.yaml", tmp_path / "script.py"
     config.write_text(CONFIG.replace("rounds: 20", "rounds: 21"))
     script.write_text(textwrap.dedent(SCRIPT))
@@ -166,18 +364,68 @@ def test_killed_at_any_stage_it_changes_nothing(world, tmp_path, stage):
     )
     assert done.returncode == -signal.SIGKILL
     assert Store(out / "bundles").serving() == before
-    assert tree_bytes(out / "features") == days
+    after = tree_bytes(out / "features")
+    assert {path: after[path] for path in days} == days
     for info in Store(out / "bundles").list():
         Store(out / "bundles").verify(info.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("stage", "sent", "code", "word"),
+    [
+        ("analyse", signal.SIGTERM, 143, "terminated"),
+        pytest.param("analyse", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param("backfill", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+        pytest.param("backfill", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        pytest.param("train", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+        pytest.param("train", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_the_command_and_changes_nothing(world, tmp_path, stage, sent, code, word):
+    source, out = copy_of(world, tmp_path)
+    before = Store(out / "bundles").serving()
+    config = tmp_path / "tiny.yaml"
+    config.write_text(CONFIG.replace("rounds: 20", "rounds: 22"))
+    process = subprocess.Popen(
+        [*COMMAND, "nightly", str(config), "--input", source, "--out", str(out), "--as-of",
+         str(LATER)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if line.startswith(stage):
+            process.send_signal(sent)
+            break
+    rest = process.stderr.read()
+    assert process.wait(timeout=120) == code
+    assert f"lockstep: {word}; nothing half-written was left" in rest
+    assert "Traceback" not in rest
+    assert Store(out / "bundles").serving() == before
+    assert not (out / ".work").exists()
+    report = NightlyReport.from_json((out / f"reports/{LATER}/report.json").read_bytes())
+    assert report.outcome == "failed"
+    made = nightly(request(source, out, config.read_text(), LATER))
+    assert Store(out / "bundles").serving() == made.bundle != before
 
 
 def test_the_command_line_says_what_is_wrong_and_exits_with_its_code(world, tmp_path):
     source, out, _ = world
     config = tmp_path / "strict.yaml"
     config.write_text(CONFIG.replace("min_average_precision: 0.0", "min_average_precision: 1.0"))
-    command = [sys.executable, "-c", "from pipelines.commands import main; main()", "nightly"]
     done = subprocess.run(
-        [*command, str(config), "--input", source, "--out", str(out), "--as-of", "2026-03-09"],
+        [
+            *COMMAND,
+            "nightly",
+            str(config),
+            "--input",
+            source,
+            "--out",
+            str(out),
+            "--as-of",
+            "2026-03-09",
+        ],
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from configs.errors import GateError
 from configs.schema import Gate
 from training.dataset import TimeRange
 from training.evaluate import Metrics, evaluate
-from training.gate import check_gate
+from training.gate import Beside, check_gate
 
 BASE = evaluate(np.linspace(0, 1, 100), (np.arange(100) > 69).astype(np.int8), np.arange(100))
 GATE = Gate(min_average_precision=0.4, min_auc=0.7, max_drop=0.02, min_positives=20)
@@ -53,25 +53,56 @@ def test_each_rule_alone_refuses(candidate, words):
     assert words in str(refusal.value)
 
 
+FRESH = TimeRange(100, 200)
+
+
+def beside(average: float, serving: float, **changes: object) -> Beside:
+    return Beside(
+        FRESH,
+        metrics(average_precision=average, **changes),
+        metrics(average_precision=serving, **changes),
+    )
+
+
 @pytest.mark.parametrize(
     ("average", "passed"), [(0.80, True), (0.79, True), (0.7799, False), (0.5, False)]
 )
 def test_a_drop_beside_the_serving_model_refuses(average, passed):
-    result = check_gate(GATE, metrics(average_precision=average), metrics(average_precision=0.8))
+    result = check_gate(GATE, BASE, beside(average, 0.8))
     assert result.passed is passed
     assert f"{average:.4f} beside the serving bundle's 0.8000" in result.rules[-1].words
 
 
-def test_a_serving_model_that_saw_the_gate_slice_is_not_compared():
-    worse, serving = metrics(average_precision=0.5), metrics(average_precision=0.9)
-    judged_on = TimeRange(100, 200)
-    saw = check_gate(GATE, worse, serving, TimeRange(0, 101), judged_on)
-    assert saw.passed
-    assert "not compared" in saw.rules[-1].words
-    fresh = check_gate(GATE, worse, serving, TimeRange(0, 100), judged_on)
-    assert not fresh.passed
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Beside(TimeRange(200, 200)), "nothing later than what the serving bundle was trained on"),
+        (Beside(TimeRange(300, 200)), "nothing later than what the serving bundle was trained on"),
+        (Beside(FRESH), "0 positives among the events later than what"),
+        (beside(0.9, 0.8, positives=19), "19 positives among the events"),
+        (Beside(FRESH, fault="that one reads 'x'"), "cannot be compared with the serving bundle"),
+    ],
+)
+def test_what_cannot_be_compared_does_not_serve(other, words):
+    result = check_gate(GATE, BASE, other)
+    (reason,) = result.reasons
+    assert words in reason
+    assert "--no-promote" in reason and "bundle promote" in reason
+    kept = check_gate(GATE, BASE, other, to_serve=False)
+    assert kept.passed
+    assert words in kept.rules[-1].words
+
+
+def test_a_worse_model_is_not_even_kept():
+    assert not check_gate(GATE, BASE, beside(0.5, 0.8), to_serve=False).passed
+
+
+def test_the_bundle_that_serves_may_go_on():
+    result = check_gate(GATE, BASE, Beside(TimeRange(200, 200), same=True))
+    assert result.passed
+    assert result.rules[-1].words == "it is the bundle that serves"
 
 
 def test_other_events_are_no_comparison():
     with pytest.raises(ValueError, match="expected the same events"):
-        check_gate(GATE, BASE, metrics(labelled=99))
+        Beside(FRESH, BASE, metrics(labelled=99))

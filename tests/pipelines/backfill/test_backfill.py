@@ -14,6 +14,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from backfill_world import CONFIG, START, make_events, tree_bytes
 
@@ -83,7 +85,12 @@ def test_order_files_and_workers_do_not_matter(write, run, tmp_path, workers):
     source = write(events[:150], "one.jsonl", "shuffled")
     write(events[150:], "two.jsonl", "shuffled")
     run(source, out="shuffled-out", workers=workers)
-    assert tree_bytes(tmp_path / "plain") == tree_bytes(tmp_path / "shuffled-out")
+    plain, shuffled = tree_bytes(tmp_path / "plain"), tree_bytes(tmp_path / "shuffled-out")
+    # Which files a day was made from is told beside it, and is all that may differ.
+    assert {p for p in plain if plain[p] != shuffled.get(p)} == {
+        f"sources/2026-03-0{day}.json" for day in (1, 2, 3)
+    }
+    assert plain.keys() == shuffled.keys()
 
 
 def test_day_by_day_equals_at_once(write, run, tmp_path):
@@ -287,12 +294,16 @@ def test_a_full_disk_leaves_nothing_half_written(write, tmp_path):
 
 
 def test_empty_input_one_event_and_a_day_without_events(write, run, tmp_path):
-    report = run(write([]), out="empty")
+    with pytest.raises(InputError, match="shows no event up to 2026-03-03"):
+        run(write([]), out="empty")
+    report = run(write([]), out="empty", allow_empty_days=True)
+    assert report.empty == ("2026-03-01", "2026-03-02", "2026-03-03")
     assert (report.events, len(report.days)) == (0, 3)
     assert len(read(tmp_path / "empty")) == 0
     one = [{"id": "a", "at": "2026-03-03T00:00:00Z", "kind": "post", "who": "x"}]
     report = run(write(one, folder="one"), out="one-out")
     assert report.events == 1
+    assert report.empty == ("2026-03-01", "2026-03-02")
     assert len(read(tmp_path / "one-out")) == 1
 
 
@@ -315,6 +326,21 @@ def test_a_clock_in_the_far_future_changes_no_other_day(write, run, tmp_path):
     report = run(write(events + far + absurd, folder="far"), out="far-out")
     assert report.outside == outside + 1 and report.dead == {"bad_time": 1}
     assert read(tmp_path / "plain").equals(read(tmp_path / "far-out"))
+
+
+@pytest.mark.parametrize("absurd", [-9 * 10**18, 1_768_000_000_000_000_000])
+@pytest.mark.parametrize("stamps", [False, True])
+def test_one_absurd_time_in_a_parquet_file_is_one_dead_letter(run, tmp_path, absurd, stamps):
+    day = int(START.timestamp() * 1e6)
+    frame = pd.DataFrame({"id": ["a", "b", "c", "d", "e", "f"], "kind": "post", "who": "x"})
+    times = pa.array([day, day + 1, absurd, day + 2, day + 3, day + 4], pa.int64())
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.append_column("at", times.cast(pa.timestamp("us", "UTC")) if stamps else times)
+    (tmp_path / "input").mkdir()
+    pq.write_table(table, tmp_path / "input" / "a.parquet")
+    report = run(str(tmp_path / "input"), "2026-03-01")
+    assert report.dead == {"bad_time": 1}
+    assert report.events == 5
 
 
 def test_a_column_full_of_nulls(write, run, tmp_path):

@@ -18,12 +18,14 @@ from pipelines.report import (
     StageCost,
 )
 from training.by_slice import evaluate_by_slice
+from training.dataset import TimeRange
 from training.evaluate import Metrics, evaluate
-from training.gate import check_gate
+from training.gate import Beside, check_gate
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
 NIGHT = 20_000 * DAY
+WHERE = TimeRange(NIGHT - 4 * DAY, NIGHT - 3 * DAY)
 CLIENTS = ("web", "android", "ios", None)
 ACTIONS = (Action("block", 0.95), Action("review", 0.6), Action("shadow_hide", 0.999))
 
@@ -77,7 +79,7 @@ def sample_report() -> NightlyReport:
         dead=(
             DeadCount("decode", "duplicate_id", 812),
             DeadCount("decode", "missing_column", 240),
-            DeadCount("decode", "not_json", 61),
+            DeadCount("read", "not_utf8", 61),
             DeadCount("decode", "bad_time", 11),
         ),
         max_dead_share=0.01,
@@ -89,7 +91,9 @@ def sample_report() -> NightlyReport:
         metrics=metrics,
         baseline=baseline,
         serving=serving,
-        gate=check_gate(Gate(min_average_precision=0.2, min_auc=0.7), metrics, serving),
+        gate=check_gate(
+            Gate(min_average_precision=0.2, min_auc=0.7), metrics, Beside(WHERE, metrics, serving)
+        ),
         thresholds=choose_thresholds(scores, labels, ACTIONS),
         features=(
             Importance("text_score", "score of the text model", 0.412),
@@ -112,11 +116,11 @@ def sample_report() -> NightlyReport:
             ),
         ),
         stages=(
-            StageCost("decode", 61.2, 1_420_000_000, 6_180_120),
-            StageCost("fold", 48.9, 2_910_000_000, 6_178_996),
-            StageCost("transform", 37.0, 2_110_000_000, 2_833_673),
-            StageCost("train", 141.5, 3_350_000_000, 2_833_661),
-            StageCost("evaluate", 6.4, 980_000_000, 404_218),
+            StageCost("decode", 61.2, 1_420_000_000),
+            StageCost("fold", 48.9, 2_910_000_000),
+            StageCost("transform", 37.0, 2_110_000_000),
+            StageCost("train", 141.5, 3_350_000_000),
+            StageCost("evaluate", 6.4, 980_000_000),
             StageCost("write", 0.8, 310_000_000),
         ),
         facts=(

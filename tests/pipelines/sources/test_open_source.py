@@ -122,6 +122,18 @@ def test_times_that_statistics_do_not_tell(tmp_path, times):
     assert (split.min_us, split.max_us) == (None, None)
 
 
+@pytest.mark.parametrize("absurd", [-9 * 10**18, 9 * 10**18, 1_768_000_000_000_000_000])
+def test_statistics_of_an_absurd_time_tell_nothing(tmp_path, absurd):
+    """A clock of the year 58,000, or nanoseconds taken for microseconds: days may be anywhere."""
+    events = spec.events
+    times = pa.array([absurd, events.earliest_us + HOUR, events.latest_us - 3 * HOUR], pa.int64())
+    [split] = open_source(parquet(tmp_path / "a.parquet", times), spec)
+    assert (split.min_us, split.max_us) == (None, None)
+    stamps = times.cast(pa.timestamp("us", "UTC"))
+    [split] = open_source(parquet(tmp_path / "b.parquet", stamps), spec)
+    assert (split.min_us, split.max_us) == (None, None)
+
+
 def test_parquet_without_statistics(tmp_path):
     path = parquet(tmp_path / "a.parquet", [1, 2], write_statistics=False)
     [split] = open_source(path, spec)

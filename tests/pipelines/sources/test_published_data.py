@@ -5,8 +5,11 @@ import gzip
 import tarfile
 
 import pyarrow.parquet as pq
+import pytest
 
 from configs.loader import load, shipped
+from pipelines.backfill import BackfillRequest, backfill
+from pipelines.layout import Days, Layout, day_of
 from pipelines.sources import open_source, read_split
 from transforms.catalog import CATALOG
 from transforms.dead_letter import DeadLetter, Reason
@@ -48,6 +51,24 @@ def test_every_unlabelled_comment(shared_data):
         rows = sum(1 for _ in csv.reader(file)) - 1
     assert rows == 81_158
     assert len(seen) == events + len(dead) == rows
+
+
+@pytest.mark.slow
+def test_a_backfill_over_every_unlabelled_comment(shared_data, tmp_path):
+    """As docs/results.md reports: every row of 2008 to 2013 is typed, and has its features."""
+    path = shared_data / "youtube-spam" / "unlabelled" / "comments.csv.gz"
+    spec = load(shipped("video_comments"), CATALOG)
+    (split,) = open_source(str(path), spec)
+    times = [one.batch.column("event_time").to_numpy() for one in read_split(split, spec)]
+    first, last = (day_of(edge(map(edge, times))) for edge in (min, max))
+    report = backfill(BackfillRequest(spec, str(path), tmp_path / "out", Days(first, last)))
+    assert (report.read, report.outside) == (81_158, 0)
+    assert report.events + report.duplicates + sum(report.dead.values()) == report.read
+    assert report.dead == {}
+    markers = list(Layout(tmp_path / "out").published())
+    assert len(markers) == (last - first).days + 1
+    scored = pq.ParquetDataset(tmp_path / "out" / "features").read(["event_id"])
+    assert scored.num_rows == report.scored == report.events
 
 
 def test_every_labelled_comment_and_its_verdict(shared_data):

@@ -97,8 +97,10 @@ def test_a_swap_in_the_middle_is_followed_and_told(
             str(folder / "input"),
             folder / "house",
             NIGHT + dt.timedelta(days=1),
+            promote=False,  # a night again has seen the events of the gate
         )
     )
+    store.promote(later.bundle)
     try:
         publish(either_server, live[half:], disorder=1)
         stream(request(folder, either_server, tmp_path / "state", from_night=None))

@@ -1,0 +1,142 @@
+"""Whether published days mean what a spec means: the same inputs, made in the same way.
+
+What enters: a spec, and the markers of published days. What leaves: a digest per model input, which
+a backfill writes into each day's marker, and the first input that differs, in words. A name alone
+tells nothing: an aggregate whose filter was changed keeps its name, and would feed a model that was
+trained before the change other numbers than it knows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from configs.fingerprint import dataset_fingerprint, state_fingerprint
+from configs.schema import Aggregate, Entity, Evaluation, Events, Expression, Inputs, Spec
+from transforms.inputs import numeric_names
+from transforms.velocity import make_plan
+from transforms.velocity.plan import Feature
+
+
+def input_fingerprints(spec: Spec) -> dict[str, str]:
+    """What each input of a spec's models means: name -> 16 hex digits.
+
+    An input is digested by itself, so another aggregate beside it changes nothing.
+    """
+    features = {
+        name: (entity, _one_window(recipe))
+        for entity in spec.entities
+        for name, recipe in zip(
+            make_plan(spec, entity).features, make_plan(spec, entity).recipes, strict=True
+        )
+    }
+    names = [*numeric_names(spec), *(one.column for one in spec.inputs.categorical)]
+    names += [spec.inputs.text.column] if spec.inputs.text else []
+    return {name: _meaning(spec, name, features) for name in dict.fromkeys(names)}
+
+
+def find_unlike(wanted: Spec, there: Mapping[str, str]) -> str:
+    """The first input of a spec that is not among `there`, or means something else; "" if none.
+
+    Args:
+      wanted: a bundle's spec.
+      there: input -> fingerprint, of another spec or of a day's marker.
+    """
+    for name, digest in input_fingerprints(wanted).items():
+        if name not in there:
+            return f"{name!r}, which is not there"
+        if there[name] != digest:
+            return f"{name!r}, which is made in another way there"
+    return ""
+
+
+def marker_unlike(wanted: Spec, marker: Mapping[str, Any]) -> str:
+    """As `find_unlike`, of a published day; a day of the same dataset needs no look at inputs."""
+    if marker["spec"] == dataset_fingerprint(wanted):
+        return ""
+    if "inputs" not in marker:
+        return "inputs whose meaning the day does not tell (a build before they were written down)"
+    return find_unlike(wanted, marker["inputs"])
+
+
+def source_columns(spec: Spec, name: str) -> tuple[str, ...]:
+    """The event columns that a column is made of, itself if it is one, sorted."""
+    return tuple(sorted(_closure(spec, [name]) & set(spec.columns)))
+
+
+def _one_window(recipe: Feature) -> Aggregate:
+    """The aggregate with the feature's own window only."""
+    windows = (recipe.window,) if recipe.window else ()
+    return dataclasses.replace(recipe.aggregate, windows=windows)
+
+
+def _meaning(spec: Spec, name: str, features: Mapping[str, tuple[str, Aggregate]]) -> str:
+    if name in spec.inputs.computed:
+        expression = spec.inputs.computed[name]
+        parts = [expression.text, *(_meaning(spec, c, features) for c in expression.columns)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    if name in features:
+        entity, aggregate = features[name]
+        return _feature_meaning(spec, spec.entities[entity], aggregate)
+    return _column_meaning(spec, name)
+
+
+def _feature_meaning(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
+    """Of the entity's state, had it this aggregate only, and those that it refers to."""
+    by_name = {one.name: one for one in entity.aggregates}
+    used, waiting = [], [aggregate]
+    while waiting:
+        one = waiting.pop()
+        used.append(one)
+        waiting += [by_name[n] for n in _names_in(one.arguments.values()) if n in by_name]
+    alone = dataclasses.replace(entity, aggregates=tuple(used))
+    return state_fingerprint(
+        dataclasses.replace(spec, entities={**spec.entities, entity.name: alone}), entity.name
+    )
+
+
+def _column_meaning(spec: Spec, name: str) -> str:
+    """Of a dataset that held this column only."""
+    used = _closure(spec, [name])
+    return dataset_fingerprint(
+        dataclasses.replace(
+            spec,
+            events=Events(spec.events.id, spec.events.time, spec.events.kind, spec.events.aliases),
+            columns={
+                column: dataclasses.replace(one, private=False)
+                for column, one in spec.columns.items()
+                if column in used
+            },
+            kinds={},
+            derived={n: one for n, one in spec.derived.items() if n in used},
+            entities={},
+            inputs=Inputs(numeric=(name,)),
+            labels=None,
+            evaluation=Evaluation(),
+            shards=1,
+        )
+    )
+
+
+def _closure(spec: Spec, names: Iterable[str]) -> set[str]:
+    used: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            if name in spec.derived:
+                waiting += _names_in(spec.derived[name].arguments.values())
+    return used
+
+
+def _names_in(values: Iterable[Any]) -> list[str]:
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, Expression):
+            found += value.columns
+        elif isinstance(value, (str, tuple)):
+            found += [value] if isinstance(value, str) else [v for v in value if isinstance(v, str)]
+    return found

@@ -1,0 +1,183 @@
+"""What a night has found out, and the page that tells it; at any stage, so also of a failed night.
+
+What enters: facts as they come to be known. What leaves: a `NightlyReport`, written as report.html
+and report.json, both whole or neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from configs.fingerprint import fingerprint
+from configs.schema import Spec
+from pipelines.backfill import BackfillReport
+from pipelines.dataset import Dataset
+from pipelines.layout import Layout, day_of, write_bytes
+from pipelines.meaning import source_columns
+from pipelines.meter import Usage
+from pipelines.report import (
+    DeadCount,
+    Fact,
+    KindCount,
+    NightlyReport,
+    Parts,
+    SliceCount,
+    SourceCount,
+    StageCost,
+    render,
+)
+from pipelines.versions import library_versions
+from scoring.explanation import input_meanings
+from training.by_slice import evaluate_by_slice
+from training.dataset import Slices
+from training.fit import Fitted
+from training.gate import Beside, GateResult
+from training.importance import rank_importance
+
+PAGE, FACTS = "report.html", "report.json"
+
+
+@dataclasses.dataclass
+class NightFacts:
+    """Filled in as the night goes on; what is None was not reached.
+
+    Attributes:
+      cut: the slices of time.
+      bundle, serving: fingerprints.
+      beside: the candidate and the serving bundle on the same events.
+      parts: the candidate by parts of the traffic.
+    """
+
+    backfill: BackfillReport | None = None
+    cut: Slices | None = None
+    fitted: Fitted | None = None
+    parts: tuple[Parts, ...] = ()
+    serving: str | None = None
+    beside: Beside | None = None
+    gate: GateResult | None = None
+    bundle: str | None = None
+
+
+def make_report(
+    spec: Spec,
+    source: str,
+    as_of_us: int,
+    outcome: str,
+    summary: str,
+    facts: NightFacts,
+    kinds: tuple[KindCount, ...],
+    usage: tuple[Usage, ...],
+) -> NightlyReport:
+    """The facts as a report."""
+    made, fitted, beside, cut = facts.backfill, facts.fitted, facts.beside, facts.cut
+    whole = beside is not None and cut is not None and beside.where == cut.gate
+    return NightlyReport(
+        name=spec.name,
+        about=spec.about,
+        as_of_us=as_of_us,
+        outcome=outcome,
+        summary=summary,
+        spec_fingerprint=fingerprint(spec),
+        bundle_fingerprint=facts.bundle,
+        serving_fingerprint=facts.serving,
+        sources=(SourceCount(source, made.read),) if made else (),
+        rows=made.read if made else 0,
+        kinds=kinds,
+        dead=_dead(made) if made else (),
+        max_dead_share=spec.events.max_dead_share,
+        slices=_slices(fitted, cut) if fitted and cut else (),
+        metrics=fitted.metrics if fitted else None,
+        baseline=fitted.baseline if fitted else None,
+        serving=beside.serving if beside is not None and whole else None,
+        beside=None if whole else beside,
+        gate=facts.gate,
+        thresholds=fitted.thresholds if fitted else (),
+        features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
+        parts=facts.parts,
+        stages=tuple(StageCost(one.step, one.seconds, one.peak_bytes) for one in usage),
+        facts=tuple(Fact(name, str(value)) for name, value in _provenance(made, fitted).items()),
+    )
+
+
+def write_report(folder: Path, report: NightlyReport) -> Path:
+    """Writes page and JSON; returns the page."""
+    write_bytes(folder / FACTS, report.to_json())
+    write_bytes(folder / PAGE, render(report).encode())
+    return folder / PAGE
+
+
+def remove_report(folder: Path) -> None:
+    """Takes away what is no longer true and cannot be written anew (a full disk)."""
+    for name in (PAGE, FACTS):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+
+
+def count_kinds(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> tuple[KindCount, ...]:
+    """Events of the days that the night may look at, duplicates included, by kind."""
+    counts: Counter[str] = Counter({kind: 0 for kind in spec.kinds})
+    for day in layout.published():
+        if day_of(cut.span.start_us) <= day < day_of(as_of_us):
+            counts.update(layout.read_marker(day).get("kinds", {}))
+    scored = spec.scored_kinds
+    return tuple(KindCount(kind, count, kind in scored) for kind, count in counts.items())
+
+
+def make_parts(spec: Spec, fitted: Fitted, judged: Dataset) -> tuple[Parts, ...]:
+    """The candidate on the gate slice, by the values of each categorical that is not private."""
+    return tuple(
+        Parts(
+            one.column,
+            evaluate_by_slice(fitted.gate_scores, judged.labels, judged.events.column(one.column)),
+        )
+        for one in spec.inputs.categorical
+        if not _private(spec, one.column)
+    )
+
+
+def _private(spec: Spec, column: str) -> bool:
+    """Whether a column's values must not be shown: declared so, or derived from one that is."""
+    return any(spec.columns[source].private for source in source_columns(spec, column))
+
+
+def _dead(made: BackfillReport) -> tuple[DeadCount, ...]:
+    return tuple(
+        DeadCount(stage, reason, count)
+        for stage, reasons in made.dead_stages.items()
+        for reason, count in reasons.items()
+    )
+
+
+def _slices(fitted: Fitted, cut: Slices) -> tuple[SliceCount, ...]:
+    ranges = {"fit": cut.fit, "validation": cut.validation, "gate": cut.gate, "span": cut.span}
+    return tuple(
+        SliceCount(
+            name,
+            where.start_us,
+            where.end_us,
+            fitted.counts[name].positives,
+            fitted.counts[name].negatives,
+            fitted.counts[name].unlabelled,
+        )
+        for name, where in ranges.items()
+    )
+
+
+def _provenance(made: BackfillReport | None, fitted: Fitted | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if made is not None:
+        facts["days made"] = f"{made.days[0]} to {made.days[-1]}" if made.days else "none"
+        if made.empty:
+            facts["days without events"] = ", ".join(made.empty)
+        for number, line in enumerate(made.warnings):
+            facts[f"warning {number + 1}"] = line
+        facts["events of these days"] = f"{made.events:,}"
+        facts["duplicates"] = f"{made.duplicates:,}"
+        facts["live keys"] = ", ".join(f"{k} {n:,}" for k, n in made.keys.items()) or "0"
+    notes = fitted.notes if fitted else {}
+    facts |= {k.replace("_", " "): v for k, v in notes.items() if not k.endswith("_us")}
+    return facts | library_versions()

@@ -1,0 +1,174 @@
+"""What a night is asked for, and what it will do: its days, its slices, what serves now.
+
+What enters: a request and what the output folder already holds. What leaves: a `NightPlan`, which
+`--dry-run` prints; and, one by one, the backfills that a night begins with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.errors import InputError
+from configs.schema import Labels, Spec, Training
+from pipelines.backfill import BackfillPlan, BackfillRequest, make_backfill_plan
+from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
+from pipelines.sources import open_source
+from scoring.store import Store
+from training.dataset import Slices, slices
+from training.labels import require_mature
+
+
+@dataclasses.dataclass(frozen=True)
+class NightlyRequest:
+    """What a scheduler asks for.
+
+    Attributes:
+      config: the YAML text, which the bundle keeps.
+      source: events; must hold every day up to the night.
+      as_of: the night: nothing that became known on or after this day is used.
+      since: the first day of a first run; None: as far back as training and windows reach.
+      promote: whether a bundle that passes the gate serves at once.
+      only_new_features: bring the published days up to a changed config first.
+      allow_empty_days: go on though the source shows no event of the last days.
+      scorer: the state folder of the scorer, whose log the gate's `parity` asks for.
+    """
+
+    spec: Spec
+    config: str
+    source: str
+    out: Path
+    as_of: dt.date
+    workers: int = 1
+    threads: int = 2
+    since: dt.date | None = None
+    promote: bool = True
+    keep_states: int = 14
+    scorer: Path | None = None
+    allow_empty_days: bool = False
+    only_new_features: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class NightPlan:
+    """What a night would do.
+
+    Attributes:
+      cut: the slices of time.
+      backfill: the days that are made first; two plans where published ones are brought up to a
+        changed config.
+      serving: the bundle that the new one is compared with; None: none serves.
+    """
+
+    request: NightlyRequest
+    cut: Slices
+    backfill: tuple[BackfillPlan, ...]
+    serving: str | None
+
+    def lines(self) -> list[str]:
+        """In words."""
+        cut, request = self.cut, self.request
+        beside = (
+            f"is compared with {self.serving}" if self.serving else "has none to be compared to"
+        )
+        then = (
+            "serves if it passes the gate" if request.promote else "is kept if it passes the gate"
+        )
+        return [
+            *(line for plan in self.backfill for line in plan.lines()),
+            f"trains on {cut.fit}, calibrates on {cut.validation}, judges on {cut.gate}",
+            f"with verdicts known before {request.as_of}; the bundle {beside}, and {then}",
+        ]
+
+    def to_builtins(self) -> dict[str, Any]:
+        """For machines."""
+        ranges = {"fit": self.cut.fit, "validation": self.cut.validation, "gate": self.cut.gate}
+        return {
+            "as_of": str(self.request.as_of),
+            "backfill": [plan.to_builtins() for plan in self.backfill],
+            "slices": {name: [one.start_us, one.end_us] for name, one in ranges.items()},
+            "serving": self.serving,
+            "promote": self.request.promote,
+        }
+
+
+def plan_night(request: NightlyRequest) -> NightPlan:
+    """What a night would do; nothing is written.
+
+    Raises:
+      LockstepError: what does not fit, as in the night itself.
+    """
+    training, _ = sections(request.spec)
+    layout = Layout(request.out)
+    cut = slices(training, day_us(request.as_of))
+    plans = tuple(backfill_plans(request, layout, cut, dry=True))
+    return NightPlan(request, cut, plans, Store(layout.bundles).serving())
+
+
+def backfill_plans(
+    request: NightlyRequest, layout: Layout, cut: Slices, dry: bool = False
+) -> Iterator[BackfillPlan]:
+    """The backfills of a night; the second plan is made when the first is carried out.
+
+    Args:
+      dry: it never is, so there is no second plan.
+    """
+    wanted = _backfill_request(request, layout, cut)
+    published = [day for day in layout.published() if day <= wanted.days.last]
+    if request.only_new_features and published:
+        days = Days(published[0], published[-1])
+        yield make_backfill_plan(dataclasses.replace(wanted, days=days, only_new_features=True))
+        if dry:
+            return
+    yield make_backfill_plan(wanted)
+
+
+def sections(spec: Spec) -> tuple[Training, Labels]:
+    """What a night needs of a spec.
+
+    Raises:
+      InputError: a section is missing.
+      ConfigError: labels ripen later than training ends.
+    """
+    if spec.training is None or spec.labels is None:
+        raise InputError(
+            f"the config {spec.name!r} has no training or no labels section; a nightly needs both"
+        )
+    require_mature(spec.labels, spec.training)
+    return spec.training, spec.labels
+
+
+def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> BackfillRequest:
+    published = layout.published()
+    last = request.as_of - dt.timedelta(days=1)
+    first = published[0] if published else request.since or _first_day(request, cut)
+    if last < first:
+        raise InputError(
+            f"--as-of {request.as_of} lies before the first day, {first}; nothing to train on"
+        )
+    return BackfillRequest(
+        spec=request.spec,
+        source=request.source,
+        out=request.out,
+        days=Days(first, last),
+        workers=request.workers,
+        keep_states=request.keep_states,
+        allow_empty_days=request.allow_empty_days,
+    )
+
+
+def _first_day(request: NightlyRequest, cut: Slices) -> dt.date:
+    """As far back as the windows of the first training event reach, or the source does."""
+    windows = [
+        window.length_us
+        for entity in request.spec.entities.values()
+        for aggregate in entity.aggregates
+        for window in aggregate.windows
+    ]
+    reach = day_of(cut.span.start_us - max(windows, default=DAY_US))
+    times = [split.min_us for split in open_source(request.source, request.spec)]
+    known = [time for time in times if time is not None]
+    return max(reach, day_of(min(known))) if times and len(known) == len(times) else reach

@@ -1,0 +1,82 @@
+"""SIGTERM and SIGINT: a run ends at once where that is safe, else after the step under way.
+
+Beam catches whatever is raised while it runs a pipeline in this process, SystemExit included, and
+makes a RuntimeError of it, or loses it. So a signal is held while a pipeline runs (`held`), tasks
+that have not begun are left out (`pending`), and it is delivered when the pipeline has ended. A
+second one is delivered at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
+
+_held: list[int] = []
+_stopped: list[int] = []
+
+
+def install() -> None:
+    """Both signals unwind like an exception, so that locks, scratch and workers are let go."""
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+
+
+def pending() -> bool:
+    """Whether a signal waits for the pipeline to end."""
+    return bool(_held)
+
+
+def raise_if_stopped() -> None:
+    """Does nothing, unless a signal came and what it raised was lost on its way.
+
+    Raises:
+      SystemExit: 128 + the signal's number.
+    """
+    if _stopped:
+        raise SystemExit(128 + _stopped[0])
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Holds signals until the block has ended; elsewhere than in the main thread does nothing."""
+    if threading.current_thread() is not threading.main_thread() or _held:
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if _held:
+            _restore(before)
+            _held.clear()
+            signal.raise_signal(number)
+        _held.append(number)
+
+    for number in _SIGNALS:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        _restore(before)
+        if _held:
+            first = _held[0]
+            _held.clear()
+            signal.raise_signal(first)
+
+
+def _restore(before: dict[signal.Signals, signal._HANDLER]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _stopped.append(number)
+    word = _WORDS[signal.Signals(number)]
+    print(f"lockstep: {word}; nothing half-written was left", file=sys.stderr)
+    sys.exit(128 + number)

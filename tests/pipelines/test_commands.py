@@ -1,0 +1,122 @@
+"""What the commands print, for people and for machines, and what they say on standard error."""
+
+import json
+
+import pytest
+import typer
+from backfill_world import CONFIG, make_events
+from typer.testing import CliRunner
+
+from configs.errors import BundleError, InputError
+from pipelines.commands import backfill, bundle, evaluate, features, nightly, validate
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A config, its input, and an output folder whose night of the ninth serves."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    (folder / "input").mkdir()
+    events = make_events(2500, days=10)
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    (folder / "input" / "events.jsonl").write_text(lines)
+    words = ["nightly", folder / "tiny.yaml", "--input", folder / "input", "--out", folder / "out"]
+    done = run(*words, "--as-of", "2026-03-09", "--since", "2026-03-01", "--json")
+    assert json.loads(done.stdout)["outcome"] == "promoted"
+    return folder
+
+
+def run(*words):
+    """The result; an error of ours comes through."""
+    app = typer.Typer()
+    for verb in (backfill, bundle, evaluate, features, nightly, validate):
+        verb.register(app)
+    done = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": "140"})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_validate(house):
+    text = run("validate", house / "tiny.yaml").stdout
+    assert "fine. tiny, fingerprint" in text
+    facts = json.loads(run("validate", house / "tiny.yaml", "--json").stdout)
+    assert facts["entities"] == ["who", "place"]
+    assert facts["fingerprint"] in text
+
+
+def test_features(house):
+    infos = json.loads(run("features", house / "tiny.yaml", "--json").stdout)
+    assert "who_posts_1h" in {info["name"] for info in infos}
+    text = run("features", house / "tiny.yaml").stdout
+    assert all(info["name"] in text for info in infos)
+
+
+def test_backfill(house, tmp_path):
+    words = ["backfill", house / "tiny.yaml", "--input", house / "input", "--out", tmp_path / "out",
+             "--days", "2026-03-01..2026-03-02"]  # fmt: skip
+    plan = json.loads(run(*words, "--dry-run", "--json").stdout)
+    assert plan["days"] == ["2026-03-01", "2026-03-02"] and plan["starts_from"] is None
+    assert "estimated" in run(*words, "--dry-run").stdout
+    assert not (tmp_path / "out").exists()
+    report = json.loads(run(*words, "--json").stdout)
+    assert report["days"] == plan["days"] and report["scored"] > 0
+    assert "nothing to do" in run(*words, "--quiet").stdout
+
+
+def test_the_nights_plan(house):
+    words = ["nightly", house / "tiny.yaml", "--input", house / "input", "--out", house / "out",
+             "--as-of", "2026-03-10", "--dry-run"]  # fmt: skip
+    plan = json.loads(run(*words, "--json").stdout)
+    assert plan["backfill"][0]["days"] == ["2026-03-09"]
+    text = run(*words).stdout
+    assert f"is compared with {plan['serving']}" in text and "judges on 2026-03-08 00:00" in text
+    assert not (house / "out" / "reports" / "2026-03-10").exists()
+
+
+def test_a_night_brings_days_up_to_a_changed_config(house, tmp_path):
+    changed = tmp_path / "changed.yaml"
+    posts, total = "posts: {op: count", "total: {op: sum, column: amount"
+    changed.write_text(total.join(CONFIG.rsplit(posts, 1)))
+    words = ["nightly", changed, "--input", house / "input", "--out", house / "out", "--as-of",
+             "2026-03-10", "--dry-run"]  # fmt: skip
+    with pytest.raises(InputError, match="--only-new-features to bring its days up"):
+        run(*words)
+    plan = json.loads(run(*words, "--only-new-features", "--json").stdout)
+    assert plan["backfill"][0]["computed"] == ["place"]
+
+
+def test_evaluate_marks_what_the_bundle_was_trained_on(house):
+    words = ["evaluate", "--out", house / "out", "--quiet", "--days"]
+    done = run(*words, "2026-03-06..2026-03-08")
+    assert "(trained on)" in done.stdout
+    assert "was trained on 2026-03-06..2026-03-07" in done.stderr
+    (found,) = json.loads(run(*words, "2026-03-06..2026-03-08", "--json").stdout)
+    assert found["trained_on_days"] == "2026-03-06..2026-03-07"
+    fresh = run(*words, "2026-03-08")
+    assert "trained on" not in fresh.stdout + fresh.stderr
+    assert "average precision (AP)" in fresh.stdout
+
+
+def test_evaluate_refuses_what_nobody_knows_yet(house, tmp_path):
+    words = ["evaluate", "--out", house / "out", "--days", "2026-03-08", "--as-of"]
+    with pytest.raises(InputError, match="ends at 2026-03-08, so verdicts up to 2026-03-09"):
+        run(*words, "2026-03-10")
+    (folder,) = (path for path in (house / "out" / "bundles").iterdir() if path.is_dir())
+    with pytest.raises(InputError, match="holds no day"):
+        run("evaluate", "--bundle", folder, "--out", tmp_path, "--days", "2026-03-08")
+
+
+def test_rollback_loads_the_bundle_and_makes_nothing_where_there_is_none(house, tmp_path):
+    with pytest.raises(BundleError, match="no bundle served before"):
+        run("bundle", "rollback", "--out", tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_kept_is_not_called_promoted(house):
+    done = run("nightly", house / "tiny.yaml", "--input", house / "input", "--out", house / "out",
+               "--as-of", "2026-03-10", "--no-promote", "--quiet")  # fmt: skip
+    assert "is kept; `lockstep bundle promote` makes it serve" in done.stdout
+    report = json.loads((house / "out" / "reports" / "2026-03-10" / "report.json").read_text())
+    assert report["outcome"] == "kept"

@@ -1,0 +1,202 @@
+"""One direct test per claim about which slice teaches what; each fails if the claim is broken."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from configs.loader import load, shipped
+from configs.schema import Action, Categorical, Inputs, Policy, TextInput, Training
+from scoring.scorer import Models
+from training import fit as module
+from training.dataset import TimeRange, slices
+from training.fit import Span, class_weight, fit
+from training.labels import UNLABELLED
+from training.thresholds import choose_thresholds
+from transforms.catalog import CATALOG
+from transforms.executor import Transformed
+
+HOUR = 3_600_000_000
+ROWS, BUCKETS = 3000, 64
+TRAINING = Training(
+    100 * HOUR, 10 * HOUR, gate_us=20 * HOUR, validation_share=0.25, rounds=12, early_stopping=4,
+    text_folds=4, booster={"eta": 0.3, "max_depth": 3},
+)  # fmt: skip
+CUT = slices(TRAINING, 110 * HOUR)
+INPUTS = Inputs(
+    numeric=("amount",),
+    categorical=(Categorical("terminal", 3, 1, 1),),
+    text=TextInput("subject_id", BUCKETS),
+)
+
+
+def spec_with(**changes):
+    base = load(shipped("card_fraud"), CATALOG)
+    return dataclasses.replace(
+        base,
+        inputs=INPUTS,
+        entities={},
+        training=dataclasses.replace(TRAINING, **changes),
+        policy=Policy((Action("block", 0.5, 0.9), Action("review", 0.2, 0.9))),
+    )
+
+
+def make_span(seed=3, rows=ROWS):
+    """Numbers, categories and texts that tell something of the labels, all over the span."""
+    rng = np.random.default_rng(seed)
+    times = np.sort(rng.integers(0, 100 * HOUR, rows))
+    labels = (rng.random(rows) < 0.2).astype(np.int8)
+    numeric = (rng.normal(size=(rows, 1)) + labels[:, None]).astype(np.float32)
+    categories = np.minimum(rng.integers(0, 3, (rows, 1)) + labels[:, None], 3)
+    words = np.where(rng.random(rows) < 0.7, labels * 7, rng.integers(8, BUCKETS, rows))
+    text = scipy.sparse.csr_matrix(
+        (np.ones(rows, np.float32), words, np.arange(rows + 1)), (rows, BUCKETS)
+    )
+    labels[rng.random(rows) < 0.05] = UNLABELLED
+    return Span(Transformed(numeric, categories, text), times, labels)
+
+
+def mask(span, *parts: TimeRange):
+    return np.any([part.mask(span.event_times) for part in parts], axis=0)
+
+
+def turned(span, *parts):
+    """The same span with the labels of some slices turned round."""
+    where = mask(span, *parts) & (span.labels != UNLABELLED)
+    return dataclasses.replace(span, labels=np.where(where, 1 - span.labels, span.labels))
+
+
+def weights(models: Models):
+    """Everything that a model has learnt, as bytes."""
+    return (
+        models.text.weights.tobytes(),
+        models.linear.numeric.tobytes(),
+        bytes(models.booster.booster.save_raw("ubj")),
+    )
+
+
+@pytest.fixture(scope="module")
+def span():
+    return make_span()
+
+
+@pytest.fixture(scope="module")
+def fitted(span):
+    return fit(spec_with(), span, CUT)
+
+
+def test_text_scores_of_training_rows_are_out_of_fold_by_time(span, monkeypatch):
+    """A row's text score is of a model that has read neither it nor anything later."""
+    seen = []
+    original = module.fit_booster
+
+    def spy(training, names, sample, *arguments, **options):
+        seen.append(sample.inputs[:, list(names).index("text_score")])
+        return original(training, names, sample, *arguments, **options)
+
+    monkeypatch.setattr(module, "fit_booster", spy)
+    fit(spec_with(refit=False), span, CUT)
+    rows = np.flatnonzero(CUT.fit.mask(span.event_times) & (span.labels != UNLABELLED))
+    first = seen[0]
+    quarter = len(rows) // 4
+    assert np.isnan(first[: quarter - 1]).all(), "nothing is known before the first block"
+    assert not np.isnan(first[quarter + 1 :]).any()
+    # Other labels from the last block on change no score: no later label was read for any row.
+    late = TimeRange(int(span.event_times[rows[3 * quarter + 1]]), CUT.fit.end_us)
+    fit(spec_with(refit=False), turned(span, late), CUT)
+    np.testing.assert_array_equal(seen[1], first)
+
+
+def test_the_judged_models_learn_from_the_fit_slice_alone(span, fitted):
+    other = fit(spec_with(early_stopping=0), turned(span, CUT.gate, CUT.validation), CUT)
+    same = fit(spec_with(early_stopping=0), span, CUT)
+    assert weights(other.judged) == weights(same.judged)
+    changed = fit(spec_with(early_stopping=0), turned(span, CUT.fit), CUT)
+    assert weights(changed.judged) != weights(same.judged)
+    stopped = fit(spec_with(), turned(span, CUT.gate), CUT)
+    assert weights(stopped.judged) == weights(fitted.judged), "the gate slice ends no boosting"
+
+
+def test_calibration_is_fitted_on_the_validation_slice_alone(span, fitted):
+    gate_turned = fit(spec_with(), turned(span, CUT.gate), CUT)
+    assert gate_turned.calibration == fitted.calibration
+    rows = np.flatnonzero(CUT.validation.mask(span.event_times) & (span.labels != UNLABELLED))
+    part = span.transformed.take(rows)
+    raw = fitted.judged.raw("booster", part, fitted.judged.text_scores(part))
+    made = module.fit_calibration(raw, span.labels[rows])
+    assert (fitted.calibration.slope, fitted.calibration.offset) == (
+        made.curve.slope,
+        made.curve.offset,
+    )
+
+
+def test_thresholds_and_metrics_are_of_the_gate_slice(span, fitted):
+    rows = np.flatnonzero(CUT.gate.mask(span.event_times))
+    part = span.transformed.take(rows)
+    raw = fitted.judged.raw("booster", part, fitted.judged.text_scores(part))
+    scores = fitted.calibration.apply(raw)
+    np.testing.assert_array_equal(fitted.gate_scores, scores)
+    np.testing.assert_array_equal(fitted.gate_ranks, raw)
+    expected = choose_thresholds(scores, span.labels[rows], spec_with().policy.actions)
+    assert fitted.thresholds == expected
+    assert any(one.value is not None for one in expected)
+    assert [one.value for one in fitted.policy.thresholds] == [one.value for one in expected]
+    assert fitted.metrics.events == len(rows)
+    assert fitted.metrics.labelled == int((span.labels[rows] != UNLABELLED).sum())
+    assert {one.action for one in fitted.metrics.at} == {
+        one.action for one in expected if one.value is not None
+    }
+
+
+def test_the_baseline_has_a_calibration_and_thresholds_of_its_own(span, fitted):
+    assert fitted.baseline is not None
+    assert fitted.baseline.events == fitted.metrics.events
+    assert fitted.baseline.at and fitted.baseline.at != fitted.metrics.at
+    linear = fit(spec_with(model="linear"), span, CUT)
+    assert linear.baseline is None and linear.judged.booster is None
+    assert linear.metrics.auc == fitted.baseline.auc
+    assert linear.metrics.brier == fitted.baseline.brier
+
+
+def test_refit_learns_from_the_whole_span_with_the_rounds_that_were_found(span, fitted):
+    assert weights(fitted.models) != weights(fitted.judged)
+    assert fitted.models.booster.booster.num_boosted_rounds() == fitted.notes["rounds"]
+    assert fitted.notes["trained_until_us"] == CUT.span.end_us
+    changed = fit(spec_with(), turned(span, CUT.gate), CUT)
+    assert weights(changed.judged) == weights(fitted.judged)
+    assert weights(changed.models) != weights(fitted.models), "the gate slice is learnt from"
+
+
+def test_without_refit_what_was_judged_serves(span):
+    made = fit(spec_with(refit=False), span, CUT)
+    assert made.models is made.judged
+    assert made.notes["trained_until_us"] == CUT.validation.end_us
+
+
+def test_unlabelled_rows_teach_nothing(span, fitted):
+    noise = np.where(span.labels == UNLABELLED, 50.0, span.transformed.numeric[:, 0])
+    changed = dataclasses.replace(
+        span,
+        transformed=dataclasses.replace(
+            span.transformed, numeric=noise[:, None].astype(np.float32)
+        ),
+    )
+    made = fit(spec_with(), changed, CUT)
+    assert weights(made.models) == weights(fitted.models)
+    assert made.calibration == fitted.calibration
+
+
+def test_two_fits_on_the_same_rows_are_the_same(span, fitted):
+    again = fit(spec_with(), span, CUT)
+    assert weights(again.models) == weights(fitted.models)
+    assert (again.metrics, again.thresholds) == (fitted.metrics, fitted.thresholds)
+
+
+def test_a_balanced_weight_is_of_the_fit_slice(span):
+    made = fit(spec_with(positive_weight="balanced", refit=False), span, CUT)
+    rows = CUT.fit.mask(span.event_times) & (span.labels != UNLABELLED)
+    training = dataclasses.replace(TRAINING, positive_weight="balanced")
+    assert made.notes["positive_weight"] == class_weight(training, span.labels[rows])
+    plain = fit(spec_with(refit=False), span, CUT)
+    assert weights(made.models) != weights(plain.models)
