@@ -370,13 +370,42 @@ def test_killed_at_any_stage_it_changes_nothing(world, tmp_path, stage):
         Store(out / "bundles").verify(info.fingerprint)
 
 
+SIGNALLED = """
+import importlib, os, sys
+from pipelines.commands import main
+
+module = importlib.import_module(sys.argv.pop(1))
+name = sys.argv.pop(1)
+original = getattr(module, name)
+
+def patched(*arguments):
+    import os, time
+    left = int(os.environ["CALLS_BEFORE_SIGNAL"])
+    os.environ["CALLS_BEFORE_SIGNAL"] = str(left - 1)
+    if left == 0:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        time.sleep(0.5)
+    return original(*arguments)
+
+setattr(module, name, patched)
+main()
+"""
+"""The real command; the signal comes while a function runs: inside of Beam, but for `train`."""
+
+WITHIN = {
+    "backfill": ("pipelines.backfill.run", "fold_shard", 0),
+    "analyse": ("pipelines.analyze", "_read_rows", 1),  # the first call is before the pipeline
+    "train": ("pipelines.nightly", "fit", 0),
+}
+
+
 @pytest.mark.parametrize(
     ("stage", "sent", "code", "word"),
     [
         ("analyse", signal.SIGTERM, 143, "terminated"),
         pytest.param("analyse", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
         pytest.param("backfill", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
-        pytest.param("backfill", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
+        ("backfill", signal.SIGINT, 130, "interrupted"),
         pytest.param("train", signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
         pytest.param("train", signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
     ],
@@ -386,22 +415,26 @@ def test_a_signal_ends_the_command_and_changes_nothing(world, tmp_path, stage, s
     before = Store(out / "bundles").serving()
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG.replace("rounds: 20", "rounds: 22"))
-    process = subprocess.Popen(
-        [*COMMAND, "nightly", str(config), "--input", source, "--out", str(out), "--as-of",
-         str(LATER)],
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+    module, function, calls = WITHIN[stage]
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, module, function, "nightly", str(config), "--input",
+         source, "--out", str(out), "--as-of", str(LATER)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.getcwd(),
+            "SIGNAL": str(int(sent)),
+            "CALLS_BEFORE_SIGNAL": str(calls),
+        },
+        capture_output=True,
         text=True,
+        timeout=300,
     )  # fmt: skip
-    for line in process.stderr:
-        if line.startswith(stage):
-            process.send_signal(sent)
-            break
-    rest = process.stderr.read()
-    assert process.wait(timeout=120) == code
-    assert f"lockstep: {word}; nothing half-written was left" in rest
-    assert "Traceback" not in rest
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count(f"lockstep: {word}; nothing half-written was left") == 1
+    assert "Traceback" not in done.stderr
+    stages = ["backfill", "read", "analyse", "transform", "train", "compare"]
+    assert f"{stage} …" in done.stderr
+    assert f"{stages[stages.index(stage) + 1]} …" not in done.stderr, "it ended in that stage"
     assert Store(out / "bundles").serving() == before
     assert not (out / ".work").exists()
     report = NightlyReport.from_json((out / f"reports/{LATER}/report.json").read_bytes())

@@ -160,3 +160,9 @@ def test_writers_at_once_lose_no_history(store, names):
     walk = [*pointer["history"], pointer["serving"]]
     assert all(one != other for one, other in itertools.pairwise(walk))
     assert oct(os.stat(store.root / POINTER).st_mode)[-3:] == "644"
+
+
+def test_rollback_makes_nothing_where_there_is_no_store(tmp_path):
+    with pytest.raises(BundleError, match="no bundle served before"):
+        Store(tmp_path / "typo").rollback()
+    assert not (tmp_path / "typo").exists()

@@ -54,6 +54,7 @@ def test_every_unlabelled_comment(shared_data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # some 2,000 days, each published by itself
 def test_a_backfill_over_every_unlabelled_comment(shared_data, tmp_path):
     """As docs/results.md reports: every row of 2008 to 2013 is typed, and has its features."""
     path = shared_data / "youtube-spam" / "unlabelled" / "comments.csv.gz"
