@@ -13,8 +13,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from configs.catalog import operand_fields
 from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Aggregate, Entity, Evaluation, Events, Expression, Inputs, Spec
+from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan
 from transforms.velocity.plan import Feature
@@ -90,7 +92,9 @@ def _feature_meaning(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
     while waiting:
         one = waiting.pop()
         used.append(one)
-        waiting += [by_name[n] for n in _names_in(one.arguments.values()) if n in by_name]
+        # Operands only: a column may have the name of an aggregate, this one's too.
+        operands = operand_fields(CATALOG.aggregates[one.op])
+        waiting += [by_name[one.arguments[operand]] for operand in operands]
     alone = dataclasses.replace(entity, aggregates=tuple(used))
     return state_fingerprint(
         dataclasses.replace(spec, entities={**spec.entities, entity.name: alone}), entity.name
