@@ -52,6 +52,12 @@ def world(tmp_path_factory):
     return source, folder / "out", outcome
 
 
+def copy_of(world, tmp_path):
+    """Source and a copy of the output folder: the world itself stays as it is for other tests."""
+    source, out, _ = world
+    return source, Path(shutil.copytree(out, tmp_path / "out"))
+
+
 def test_a_night_trains_promotes_and_tells(world):
     _, out, outcome = world
     assert Store(out / "bundles").serving() == outcome.bundle
@@ -70,8 +76,9 @@ def test_two_nights_on_the_same_input_make_the_same_bundle(world, tmp_path):
     assert again.report.metrics == outcome.report.metrics
 
 
-def test_a_later_night_is_judged_beside_the_serving_bundle(world):
-    source, out, outcome = world
+def test_a_later_night_is_judged_beside_the_serving_bundle(world, tmp_path):
+    outcome = world[2]
+    source, out = copy_of(world, tmp_path)
     later = nightly(request(source, out, night=NIGHT + dt.timedelta(days=1)))
     assert later.report.serving is not None
     assert later.report.serving_fingerprint == outcome.bundle
@@ -100,11 +107,6 @@ def test_a_worse_model_does_not_serve(world):
     assert tree_bytes(out / "bundles") == before
     page = (out / "reports" / str(NIGHT) / "report.html").read_text()
     assert "refused" in page
-
-
-def copy_of(world, tmp_path):
-    source, out, _ = world
-    return source, Path(shutil.copytree(out, tmp_path / "out"))
 
 
 LATER = NIGHT + dt.timedelta(days=1)
