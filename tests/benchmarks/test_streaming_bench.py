@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import streaming
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_it_measures_every_part(capsys):

@@ -77,7 +77,7 @@ def test_the_nights_plan(house):
 
 def test_a_night_brings_days_up_to_a_changed_config(house, tmp_path):
     changed = tmp_path / "changed.yaml"
-    posts, total = "posts: {op: count", "total: {op: sum, column: amount"
+    posts, total = "posts: {op: count", "total: {op: sum, column: amount, decimals: 1"
     changed.write_text(total.join(CONFIG.rsplit(posts, 1)))
     words = ["nightly", changed, "--input", house / "input", "--out", house / "out", "--as-of",
              "2026-03-10", "--dry-run"]  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_demo_runs_all_of_the_main_job(tmp_path):
     made = subprocess.run(
         [
@@ -18,7 +19,7 @@ def test_the_demo_runs_all_of_the_main_job(tmp_path):
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
     )
     assert made.returncode == 0, made.stderr
     said = made.stdout

@@ -98,11 +98,13 @@ def steps_logged(state):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kill_9_loses_nothing_and_decides_nothing_twice(stream_house, server, tiny_spec, tmp_path):
     kill_and_check(stream_house, server, tiny_spec, tmp_path / "state", kills=30)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kill_9_makes_nothing_late(stream_house, server, tiny_spec, tmp_path):
     kill_and_check(stream_house, server, tiny_spec, tmp_path / "state", kills=4, settle_s=None)
 

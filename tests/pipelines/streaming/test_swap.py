@@ -252,7 +252,7 @@ def test_what_is_loaded_is_not_taken_when_the_pointer_went_back(scoring, under_a
 def test_a_bundle_that_reads_events_otherwise_is_refused_and_harms_nothing(
     scoring, under_any_name, monkeypatch, caplog
 ):
-    other = loads(CONFIG.replace("dedup: 1h", "dedup: 2h"), "tiny.yaml", CATALOG)
+    other = loads(CONFIG.replace("dedup: 1h", "dedup: 1h, disorder: 9s"), "tiny.yaml", CATALOG)
     load = watch.load_bundle
     monkeypatch.setattr(
         watch, "load_bundle", lambda *given: dataclasses.replace(load(*given), spec=other)
@@ -280,8 +280,8 @@ def test_a_running_scorer_follows_the_pointer_there_and_back(
     store, config = Store(house / "bundles"), CONFIG.replace("rounds: 20", "rounds: 7")
     spec, source = loads(config, "tiny.yaml", CATALOG), str(folder / "input")
     night = NIGHT + dt.timedelta(days=1)
-    later = nightly(NightlyRequest(spec, config, source, house, night)).bundle
-    assert store.rollback() == made.bundle
+    later = nightly(NightlyRequest(spec, config, source, house, night, promote=False)).bundle
+    assert store.serving() == made.bundle
     waiting, failures = list(live), []
 
     def bundles():
