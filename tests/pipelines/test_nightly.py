@@ -199,7 +199,9 @@ def test_inputs_that_mean_something_else_are_no_comparison(world, tmp_path, old,
 
 def test_an_input_more_is_no_reason_not_to_compare(world, tmp_path):
     source, old_out = copy_of(world, tmp_path)
-    more = CONFIG.replace("people:", "most: {op: max, of: post, column: amount}\n      people:")
+    more = CONFIG.replace(
+        "people:", "most: {op: max, of: post, column: amount, decimals: 1}\n      people:"
+    )
     out = tmp_path / "new"
     shutil.copytree(old_out / "bundles", out / "bundles")
     made = nightly(request(source, out, more, LATER))

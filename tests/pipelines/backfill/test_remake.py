@@ -17,7 +17,8 @@ from pipelines.layout import Layout, locked, parse_day
 from transforms.catalog import CATALOG
 
 MORE = CONFIG.replace(
-    "      people: {op", "      amounts: {op: max, of: post, column: amount}\n      people: {op"
+    "      people: {op",
+    "      amounts: {op: max, of: post, column: amount, decimals: 1}\n      people: {op",
 )
 DAYS = "2026-03-01..2026-03-02"
 
