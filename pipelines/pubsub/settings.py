@@ -13,7 +13,7 @@ from pipelines.order import OrderSettings, Settling
 from pipelines.pubsub.client import PullSettings
 
 _IDLE_AGAIN_US = 1_000_000  # what was given back comes at once, and is all there after such a pause
-_LEASE_MARGIN_S = 1.0
+_LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 
 
 class Before(enum.Enum):
