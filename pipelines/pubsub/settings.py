@@ -13,6 +13,7 @@ from pipelines.order import OrderSettings, Settling
 from pipelines.pubsub.client import PullSettings
 
 _IDLE_AGAIN_US = 1_000_000  # what was given back comes at once, and is all there after such a pause
+_CLEAN_S = 5.0  # where more comes all the time, there is no such pause
 _LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 
 
@@ -75,6 +76,8 @@ class SourceSettings:
     def settling(self, before: Before, now_us: int) -> Settling | None:
         """How long order waits for what came before, from now on."""
         wait_s = self.lease_s + _LEASE_MARGIN_S if self.settle_s is None else self.settle_s
+        if before is Before.CLEAN:
+            wait_s = min(wait_s, _CLEAN_S)
         if before is Before.NONE or wait_s <= 0:
             return None
         idle_us = _IDLE_AGAIN_US if before is Before.CLEAN else None
