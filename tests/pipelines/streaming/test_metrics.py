@@ -28,6 +28,12 @@ def scrape(port):
         return answer.read().decode()
 
 
+def lingering(asked):
+    """Stays long enough after the last event for its figures to be read."""
+    source = dataclasses.replace(asked.source, end_after_idle_s=6.0)
+    return dataclasses.replace(asked, source=source)
+
+
 def values(text):
     """Sample name and labels -> value."""
     return {
@@ -60,9 +66,8 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        report = stream(request(folder, server, tmp_path / "state", metrics_port=port))
+        report = stream(lingering(request(folder, server, tmp_path / "state", metrics_port=port)))
     finally:
-        time.sleep(0.5)
         over.set()
         watcher.join()
     found = values(seen[-1])
@@ -127,10 +132,8 @@ def test_only_this_machine_can_ask(stream_house, server, tmp_path):
 
     asker = threading.Thread(target=ask)
     asker.start()
-    asked = request(folder, server, tmp_path / "state", metrics_port=port)
-    source = dataclasses.replace(asked.source, end_after_idle_s=6.0)
     publish(server, after_night(stream_house[1])[:200], disorder=1)
-    stream(dataclasses.replace(asked, source=source))
+    stream(lingering(request(folder, server, tmp_path / "state", metrics_port=port)))
     asker.join()
     assert answers
     assert not reached
