@@ -40,6 +40,7 @@ class Reason(enum.StrEnum):
     BAD_TIME = "bad_time"
     DUPLICATE_ID = "duplicate_id"
     LONE_SURROGATE = "lone_surrogate"
+    INTERNAL_ERROR = "internal_error"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
+_MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
 _ABSURD = (
     "expected a time from events.earliest to events.latest; an integer is microseconds since 1970, "
     "not seconds or milliseconds"
@@ -81,10 +82,50 @@ def decode_json(
 
     Returns:
       Events in the order of the records (with several ingest rules: rule after rule). Members that
-      the spec does not name are ignored.
+      the spec does not name are ignored. A record that makes this code fail is a dead letter too,
+      alone, with the reason `internal_error`.
+
+    Raises:
+      Exception: more than a few records of one call make this code fail: then it is not theirs.
     """
     if positions is None:
         positions = np.arange(first_position, first_position + len(records))
+    return _isolated(spec, records, source, positions, _Patience(_MOST_FAILING))
+
+
+@dataclasses.dataclass
+class _Patience:
+    """How many more records of a call may make the code fail."""
+
+    left: int
+
+
+def _isolated(
+    spec: Spec, records: Sequence[bytes], source: str, positions: Int64s, patience: _Patience
+) -> Decoded:
+    """Decodes; what fails is halved until the record is found that is the cause."""
+    try:
+        return _decode(spec, records, source, positions)
+    except MemoryError:  # no record's fault
+        raise
+    except Exception as error:
+        if len(records) > 1:
+            half = len(records) // 2
+            parts = [
+                _isolated(spec, records[cut], source, positions[cut], patience)
+                for cut in (slice(half), slice(half, None))
+            ]
+            return concat_decoded(parts, event_schema(spec))
+        patience.left -= 1
+        if patience.left < 0 or not records:
+            raise
+        detail = f"Lockstep itself failed on it, with {type(error).__name__}: please report it"
+        at = int(positions[0])
+        letter = DeadLetter(Stage.DECODE, Reason.INTERNAL_ERROR, source, at, None, detail)
+        return dataclasses.replace(no_events(spec), dead=(letter,))
+
+
+def _decode(spec: Spec, records: Sequence[bytes], source: str, positions: Int64s) -> Decoded:
     columns, rows, faults = read_json(
         records, spec.input_names, spec.events.aliases, most_bytes(spec)
     )

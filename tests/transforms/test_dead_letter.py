@@ -45,4 +45,5 @@ def test_the_names_of_reasons_are_a_contract():
         "bad_time",
         "duplicate_id",
         "lone_surrogate",
+        "internal_error",
     ]

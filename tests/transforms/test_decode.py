@@ -11,6 +11,7 @@ from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.dead_letter import Reason
 from transforms.decode import decode_columns, decode_json, event_schema, file_label
+from transforms.json_records import read_json
 
 PLAIN = """
 lockstep: 1
@@ -319,6 +320,42 @@ def test_a_huge_number_in_a_member_that_nobody_named_is_ignored():
     decoded = decode_json(plain, [record, record.replace(b"0.5", b"1e999")], "f")
     assert decoded.batch.column("share").to_pylist() == [0.5]
     assert fates(decoded) == {1: ("not_finite", "share")}
+
+
+@pytest.fixture
+def bomb(monkeypatch):
+    """A decoder with a bug: it fails on any call that holds this text."""
+
+    def read(records, *rest, **options):
+        if any(b"bomb" in record for record in records):
+            raise ValueError("bomb of an account")
+        return read_json(records, *rest, **options)
+
+    monkeypatch.setattr("transforms.decode.read_json", read)
+
+
+def test_a_record_that_makes_the_decoder_fail_dies_alone(bomb):
+    names = ["a", "b", "bomb", "c", "d", "bomb", "e"]
+    decoded = json_of(plain, [act(id=name) for name in names], first_position=10)
+    assert decoded.batch.column("event_id").to_pylist() == ["a", "b", "c", "d", "e"]
+    assert decoded.positions.tolist() == [10, 11, 13, 14, 16]
+    assert fates(decoded) == {at: ("internal_error", None) for at in (12, 15)}
+    assert all("ValueError" in one.detail and "bomb" not in one.detail for one in decoded.dead)
+    assert fates(json_of(plain, [act(id="bomb")])) == {0: ("internal_error", None)}
+
+
+def test_a_decoder_that_fails_on_everything_is_no_records_fault(bomb):
+    with pytest.raises(ValueError, match="bomb"):
+        json_of(plain, [act(id="bomb")] * 20)
+
+
+def test_want_of_memory_is_no_records_fault(monkeypatch):
+    def read(*given, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("transforms.decode.read_json", read)
+    with pytest.raises(MemoryError):
+        json_of(plain, [act()])
 
 
 @given(st.lists(facts, min_size=1, max_size=12), st.integers(1, 5))
