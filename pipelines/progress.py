@@ -127,7 +127,8 @@ class _PlainStep:
 
     def _print(self) -> None:
         seconds = max(time.monotonic() - self._started, 1e-3)
-        share = f"{self._done / self._total:4.0%} " if self._total else ""
+        done = min(self._done / self._total, 1.0) if self._total else None  # totals are estimates
+        share = "" if done is None else f"{done:4.0%} "
         print(
             f"  {self._name}: {share}{self._done:,.0f} {self._unit}, "
             f"{self._done / seconds:,.0f}/s, {seconds:.1f} s",

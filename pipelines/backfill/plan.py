@@ -80,7 +80,7 @@ class BackfillPlan:
         """How many days are taken together."""
         if not self.days or not self.events:
             return max(len(self.days), 1)
-        return max(1, int(CHUNK_EVENTS * len(self.days) / self.events))
+        return min(len(self.days), max(1, int(CHUNK_EVENTS * len(self.days) / self.events)))
 
     @property
     def seconds(self) -> float:
