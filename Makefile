@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that share the tests, a file at a time; much of a test's time is waiting for a server.
+WORKERS ?= 2
 
 .PHONY: demo test quick check bench soak results lock clean
 
@@ -10,10 +12,10 @@ demo: $(READY)
 	$(BIN)/lockstep demo --out demo-out
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile
 
 quick: $(READY)
-	$(BIN)/python -m pytest -m "not soak and not slow"
+	$(BIN)/python -m pytest -m "not soak and not slow" -n $(WORKERS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
