@@ -5,6 +5,8 @@ import json
 
 import pytest
 from backfill_world import CONFIG, make_events
+from nightly_world import request as night_request
+from nightly_world import write_events
 from pubsub_world import NO_EMULATOR, emulator_command, running_emulator
 from stream_world import NIGHT, set_up_topics
 
@@ -40,6 +42,17 @@ def stream_house(tmp_path_factory, tiny_spec):
         )
     )
     return folder, events, made
+
+
+@pytest.fixture(scope="session")
+def night_house(tmp_path_factory):
+    """A source of ten days, and an output folder in which one night has been promoted.
+
+    Tests that write into the folder do so in a copy (`nightly_world.copy_of`).
+    """
+    folder = tmp_path_factory.mktemp("night")
+    source = write_events(folder / "input", make_events(3000, days=10))
+    return source, folder / "out", nightly(night_request(source, folder / "out"))
 
 
 @pytest.fixture
