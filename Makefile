@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Processes that share the tests, a file at a time; much of a test's time is waiting for a server.
+# Processes that share the tests, a file at a time; much of the time is waiting for a server.
 WORKERS ?= 2
+SHARED = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick check bench soak results lock clean
 
@@ -12,10 +13,10 @@ demo: $(READY)
 	$(BIN)/lockstep demo --out demo-out
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile
+	$(SHARED) -m "not soak"
 
 quick: $(READY)
-	$(BIN)/python -m pytest -m "not soak and not slow" -n $(WORKERS) --dist loadfile
+	$(SHARED) -m "not soak and not slow"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -31,6 +31,9 @@ from pipelines.pubsub.server import running_server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+LEASE_S = 10  # after a sudden end the server hands out again what was leased, no sooner
+
+
 @pytest.fixture
 def running():
     """A server whose process a test may hold up."""
@@ -44,7 +47,7 @@ def start(folder, endpoint, state, *more):
         *(sys.executable, "-c", "from pipelines.commands import main; main()", "stream"),
         *("--bundles", str(folder / "house" / "bundles"), "--batch-events", "50"),
         *("--subscription", SUBSCRIPTION, "--decisions", DECISIONS, "--endpoint", endpoint),
-        *("--state", str(state), "--quiet", *more),
+        *("--state", str(state), "--quiet", "--lease-seconds", str(LEASE_S), *more),
     ]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -67,9 +70,6 @@ def cursor(state):
         return int((state / "cursor").read_text())
     except (FileNotFoundError, ValueError):
         return -1
-
-
-LEASE_S = 60  # after a sudden end the server hands out again what was leased, no sooner
 
 
 def check(folder, events, endpoint, state, tiny_spec, idle_s=4, may_be_late=False):
@@ -136,7 +136,7 @@ def test_a_second_sigterm_stops_at_once_and_loses_nothing(
     assert "stopped at once" in said
     assert "Traceback" not in said
     publish(running.endpoint, live[half:], disorder=1)
-    check(folder, live, running.endpoint, state, tiny_spec, LEASE_S + 10, may_be_late=True)
+    check(folder, live, running.endpoint, state, tiny_spec, 2 * LEASE_S, may_be_late=True)
 
 
 @pytest.mark.parametrize("after_s", [0.5, 3.0, 8.0])
