@@ -137,7 +137,9 @@ class Workers:
         except concurrent.futures.process.BrokenProcessPool as error:
             raise errors.InputError(
                 f"a worker process died in step {step!r}; the usual cause is too little memory: "
-                "use fewer --workers. What was published stays; the next run goes on there"
+                "use fewer --workers. In a script of your own: call this below `if __name__ == "
+                "'__main__':`, since workers import the script. What was published stays; the "
+                "next run goes on there"
             ) from error
 
 

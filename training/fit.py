@@ -162,7 +162,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
     models = judged
     if training.refit:
         every = np.flatnonzero(known)
-        models, _ = fit_models(spec, span, every, weight, None, rounds, threads)
+        models, _ = fit_models(spec, span, every, weight, None, rounds, threads, judged.linear)
     return Fitted(
         models=models,
         judged=judged,
@@ -194,6 +194,7 @@ def fit_models(
     check_rows: Rows | None,
     rounds: int | None = None,
     threads: int = 2,
+    start: LinearModel | None = None,
 ) -> tuple[Models, int]:
     """Text model, baseline and booster of some labelled rows; and the booster's rounds.
 
@@ -201,12 +202,13 @@ def fit_models(
       rows: labelled rows of the span, ascending.
       positive_weight: of a positive against a negative.
       check_rows: later labelled rows that end the boosting; None: exactly `rounds`.
+      start: the baseline of nearly the same rows, from which this one's solver starts.
     """
     training = _training(spec)
     transformed, labels = span.transformed, span.labels
-    text = _fit_text(training, transformed, labels, rows, positive_weight)
-    scores = _text_scores(training, span, rows, text, positive_weight)
-    linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight)
+    scores, last = _text_scores(training, span, rows, positive_weight)
+    text = _fit_text(training, transformed, labels, rows, positive_weight, last)
+    linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight, start)
     booster, used = None, 0
     if training.model == "booster":
         sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows])
@@ -273,30 +275,31 @@ def _fit_text(
 
 
 def _text_scores(
-    training: Training,
-    span: Span,
-    rows: Rows,
-    text: TextModel | None,
-    positive_weight: float,
-) -> Floats | None:
-    """Scores of the text model for its own training rows, out of fold by time."""
+    training: Training, span: Span, rows: Rows, positive_weight: float
+) -> tuple[Floats | None, TextModel | None]:
+    """Scores of the text model for its own training rows, out of fold by time; and the last model.
+
+    Each block's model starts where that of the block before ended, which saves most of its steps
+    and leads to the same optimum; so may the model of all rows, from the last one.
+    """
     csr = span.transformed.text
-    if text is None or csr is None:
-        return None
-    before: list[TextModel] = []  # each block's model starts where the one before ended
+    if csr is None:
+        return None, None
+    made: list[TextModel] = []
 
     def fit_and_score(known: Rows, asked: Rows) -> Floats | None:
-        start = before[-1] if before else None
-        made = _fit_text(
+        start = made[-1] if made else None
+        model = _fit_text(
             training, span.transformed, span.labels, rows[known], positive_weight, start
         )
-        if made is None:
+        if model is None:
             return None
-        before.append(made)
-        return made.score(csr[rows[asked]])
+        made.append(model)
+        return model.score(csr[rows[asked]])
 
     blocks = time_blocks(span.event_times[rows], training.text_folds)
-    return chain_forward(blocks, fit_and_score)
+    scores = chain_forward(blocks, fit_and_score)
+    return scores, made[-1] if made else None
 
 
 def _fit_linear(
@@ -305,16 +308,21 @@ def _fit_linear(
     text_scores: Floats | None,
     labels: npt.NDArray[np.int8],
     positive_weight: float,
+    start: LinearModel | None,
 ) -> LinearModel | None:
     numeric = np.nan_to_num(with_text(transformed.numeric, text_scores).astype(np.float64), nan=0.0)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
+    begin = None
+    if start is not None:
+        ids = [start.categories[column, :size] for column, size in enumerate(sizes)]
+        begin = Weights(np.concatenate([start.numeric, *ids]), start.intercept)
     if sizes:
         wide = scipy.sparse.hstack(
             [scipy.sparse.csr_matrix(numeric), one_hot(transformed.categories, sizes)], "csr"
         )
-        made = fit_sparse(wide, labels, positive_weight=positive_weight)
+        made = fit_sparse(wide, labels, positive_weight=positive_weight, start=begin)
     else:
-        made = fit_logistic(numeric, labels, positive_weight=positive_weight)
+        made = fit_logistic(numeric, labels, positive_weight=positive_weight, start=begin)
     if made is None:
         return None
     weights = np.zeros((len(sizes), max(sizes, default=0)))
