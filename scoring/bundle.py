@@ -234,6 +234,15 @@ def _load(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Bundle
     return bundle
 
 
+def bundle_spec(folder: Path, catalog: Catalog) -> Spec:
+    """The spec of a bundle, without its models.
+
+    Raises:
+      BundleError: the bundle is damaged, or does not fit this release.
+    """
+    return _load_spec(folder, verify_files(folder), catalog)
+
+
 def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Spec:
     try:
         text = (folder / SPEC).read_text(encoding="utf-8")

@@ -83,5 +83,7 @@ def describe(report: ParityReport) -> list[str]:
             lines.append(f"    and {len(features) - 10:,} more features")
     versions = ", ".join(f"{name} {count:,}" for name, count in report.versions.items())
     lines.append(f"  decided by: {versions}")
-    lines += [f"  {hint}" for hint in report.hints]
+    lines += [f"  {hint}" for hint in (*report.hints, *report.faults)]
+    if report.missing is not None:
+        lines.append(f"  {report.missing:,} events of the archive are not in the log")
     return lines

@@ -66,6 +66,8 @@ class ParityReport:
       largest: the differences with the largest effects, largest first.
       versions: how many events each bundle decided.
       hints: what differences that no cause allows point to, in words.
+      faults: what is wrong with the log or the backfill as a whole, in words; any one fails.
+      missing: events of the archive that the log should have and has not; None: no archive given.
       first_us, last_us: times of the earliest and the latest compared event; 0 if there is none.
       compared, differing_over_time: by piece of time from `first_us` to `last_us` (`BINS` equal
         ones): decisions; cause -> decisions that differ.
@@ -78,6 +80,8 @@ class ParityReport:
     largest_effect: dict[str, float]
     versions: dict[str, int]
     hints: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    missing: int | None = None
     features_of: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     largest: tuple[Difference, ...] = ()
     first_us: int = 0
@@ -92,7 +96,9 @@ class ParityReport:
 
     @property
     def clean(self) -> bool:
-        """As served: no difference. Ideal: none that is unexplained."""
+        """As served: no difference. Ideal: none that is unexplained. And no fault in either."""
+        if self.faults:
+            return False
         if self.mode == "as served":
             return self.differing == 0
         return self.by_cause.get(UNEXPLAINED, 0) == 0
@@ -113,15 +119,19 @@ class ParityReport:
 
     def words(self) -> str:
         """The finding in a few sentences."""
-        if not self.differing:
-            return f"{self.mode}: {self.events:,} decisions, none differs in any bit."
-        features = ", ".join(sorted(self.by_feature, key=lambda n: -self.by_feature[n])[:5])
-        counts = ", ".join(f"{cause} {n:,}" for cause, n in self.by_cause.items())
-        hints = f" {' '.join(self.hints)}" if self.hints else ""
-        return (
-            f"{self.mode}: {self.differing:,} of {self.events:,} events differ ({counts}), in "
-            f"{features or 'what comes after the numeric block'}.{hints}"
-        )
+        said = [f"{self.mode}: {self.events:,} decisions, none differs in any bit."]
+        if self.differing:
+            features = ", ".join(sorted(self.by_feature, key=lambda n: -self.by_feature[n])[:5])
+            counts = ", ".join(f"{cause} {n:,}" for cause, n in self.by_cause.items())
+            said = [
+                f"{self.mode}: {self.differing:,} of {self.events:,} events differ ({counts}), in "
+                f"{features or 'what comes after the numeric block'}.",
+                *self.hints,
+            ]
+        said += self.faults
+        if self.missing:
+            said.append(f"{self.missing:,} events of the archive are not in the log.")
+        return " ".join(said)
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -151,6 +161,8 @@ def gather(
     differences: Sequence[Difference],
     versions: Mapping[str, int],
     hints: Sequence[str] = (),
+    faults: Sequence[str] = (),
+    missing: int | None = None,
 ) -> ParityReport:
     """A report of differences.
 
@@ -159,7 +171,8 @@ def gather(
       times: int64 `[n]`, microseconds UTC, of every compared event.
       differences: of those that differ.
       versions: bundle -> events.
-      hints: in words.
+      hints, faults: in words.
+      missing: events of the archive that are not in the log.
     """
     effects: dict[str, float] = {}
     features: dict[str, Counter[str]] = {}
@@ -182,6 +195,8 @@ def gather(
         largest_effect={cause: effects[cause] for cause in causes},
         versions=dict(versions),
         hints=tuple(hints),
+        faults=tuple(faults),
+        missing=missing,
         features_of={cause: dict(features[cause].most_common()) for cause in causes},
         largest=tuple(sorted(differences, key=lambda one: (-one.effect, one.event))[:_SHOWN]),
         first_us=first,

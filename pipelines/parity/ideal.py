@@ -8,7 +8,8 @@ with the bundle that serves.
 Three values of an event stand side by side: what was served, what folding the log in its own order
 gives now, and the ideal one. If the first two differ, the scorer's fold is at fault, and the
 sequence numbers say how (`replay`). If only the last differs, the order or the set of the events
-is the cause, and it must be one that reached this event (`order`); else it is unexplained.
+is the cause, and it must be one that reached this event (`order`); else it is unexplained. What a
+second fold in total order contradicts (`witness`) no cause excuses.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from configs.errors import InputError
+from configs.errors import BundleError, InputError
 from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
@@ -35,7 +36,8 @@ from pipelines.backfill.assemble import SCORE as OFFLINE_SCORE
 from pipelines.backfill.fold import RECENT_IDS, state_file
 from pipelines.backfill.plan import entity_marker
 from pipelines.backfill.stage import write_arrow
-from pipelines.layout import Days, Layout, day_of, write_json
+from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
+from pipelines.meaning import input_fingerprints
 from pipelines.parity.compare import (
     DUPLICATE,
     UNEXPLAINED,
@@ -45,18 +47,21 @@ from pipelines.parity.compare import (
     differing_columns,
     gather,
 )
+from pipelines.parity.compare import LATE as LATE_CAUSE
 from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
 from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches, matrix
-from pipelines.parity.order import OrderCauses, missing_events, out_of_order
+from pipelines.parity.order import OrderCauses, folded_again, missing_events, out_of_order
 from pipelines.parity.replay import replay
+from pipelines.parity.witness import contradicted, distinct_in_order
 from pipelines.streaming.engine import INPUTS, LATE, SCORE, Resident
-from scoring.bundle import load_bundle
+from scoring.bundle import bundle_spec, load_bundle
 from scoring.scorer import input_names
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
+from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
-from transforms.velocity import make_plan, total_order
+from transforms.velocity import make_plan
 
 Floats = npt.NDArray[np.float32]
 
@@ -97,6 +102,58 @@ class _Offline:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Absent:
+    """Why a scored event may have no place in the backfill: bool `[s]` each.
+
+    Attributes:
+      beyond: it was late by days, and lies before all that is made anew.
+      known: its id is one of the state before the log, or of an event before it.
+    """
+
+    beyond: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.bool_]
+
+    def cause(self, row: int) -> str:
+        """The cause; a backfill that lost the event has none."""
+        if self.beyond[row]:
+            return LATE_CAUSE
+        return DUPLICATE if self.known[row] else UNEXPLAINED
+
+
+class _Meanings:
+    """What the numeric inputs of the log's bundles mean, against those of the serving spec."""
+
+    def __init__(self, store: Store, spec: Spec) -> None:
+        self._store, self._spec = store, spec
+        self._unlike: dict[str, tuple[str, ...] | None] = {}
+
+    def names(self, bundle: str) -> tuple[str, ...] | None:
+        """A bundle's numeric inputs, if they are not those of the serving spec; else None.
+
+        Of a bundle that is gone nobody can tell: it has none.
+        """
+        if bundle not in self._unlike:
+            try:
+                spec = bundle_spec(self._store.path(bundle), CATALOG)
+            except BundleError:
+                self._unlike[bundle] = ()
+            else:
+                same = input_fingerprints(spec) == input_fingerprints(self._spec)
+                self._unlike[bundle] = None if same else numeric_names(spec)
+        return self._unlike[bundle]
+
+    def aligned(self, names: tuple[str, ...], numeric: Floats) -> Floats:
+        """A bundle's numeric block in the columns of the serving spec; NaN where it has none."""
+        wanted = numeric_names(self._spec)
+        made = np.full((len(numeric), len(wanted)), np.nan, np.float32)
+        if numeric.shape[1] == len(names):
+            for column, name in enumerate(wanted):
+                if name in names:
+                    made[:, column] = numeric[:, names.index(name)]
+        return made
+
+
+@dataclasses.dataclass(frozen=True)
 class _Found:
     """Differences, and what the unexplained ones point to.
 
@@ -124,39 +181,54 @@ def check_ideal(
       InputError: there is no log, or nothing was decided in the span.
       BundleError: the serving bundle is gone or damaged.
     """
-    bundle = load_bundle(Store(bundles).path("serving"), CATALOG)
+    store = Store(bundles)
+    bundle = load_bundle(store.path("serving"), CATALOG)
     spec = bundle.spec
     base = find_base(state, span)
-    logged = _read_log(spec, state, base, span)
+    logged = _read_log(spec, state, base, span, _Meanings(store, spec))
     start = base.state(spec)
     missing = missing_events(spec, logged.events, archive, start.recent, base.night_end_us)
+    reached = _within_reach(logged.events)
     columns = event_schema(spec).names
-    every = pa.concat_tables([logged.events.select(columns), missing])
+    every = pa.concat_tables([logged.events.filter(pa.array(reached)).select(columns), missing])
     with tempfile.TemporaryDirectory(prefix="lockstep-parity-") as scratch:
         resident = start if base.folder else None
         made = _offline(spec, resident, every, Path(scratch), bundle.path, logged.ids)
     order = OrderCauses.of(spec, logged.events, missing, start.recent)
-    found = _attribute(spec, logged, order, made, bundle.fingerprint)
+    beyond = logged.events.filter(pa.array(~reached)).column(EVENT_ID)
+    absent = _Absent(
+        pc.is_in(logged.ids, value_set=beyond.combine_chunks()).to_numpy(zero_copy_only=False),
+        ~start.recent.copy().take(*hash_ids(logged.ids), logged.times),
+    )
+    doubted = contradicted(spec, start, every, logged.ids, made.numeric) & made.there
+    found = _attribute(spec, logged, order, made, absent, doubted, bundle.fingerprint)
     hints = []
     if found.suspects:
-        hints += out_of_order(logged.events)
-        sides = [_ideal_side(spec, every, logged, made.numeric)]
+        sides = [_ideal_side(every, logged, made.numeric)]
         hints += diagnose(spec, start, sides, found.suspects, "The backfill's values")
     categories = [one.column for one in spec.inputs.categorical]
     hints += unlike_after_the_fold(found.unlike, categories, spec.inputs.text is not None)
+    faults = [*out_of_order(logged.events), *folded_again(spec, logged.events, start)]
+    if doubted.any():
+        faults.append(
+            f"The backfill's features of {np.count_nonzero(doubted):,} decided events are not "
+            "those of a fold in total order: the backfill, or the scorer's fold."
+        )
     return gather(
         "ideal",
         logged.times[logged.inside],
         found.differences,
         Counter(logged.bundles[logged.inside].tolist()),
         hints,
+        faults,
+        None if archive is None else missing.num_rows,
     )
 
 
 def archive_spec(spec: Spec) -> Spec:
     """The same use, reading events under the names that decode gives them."""
     events = dataclasses.replace(
-        spec.events, id=EVENT_ID, time=EVENT_TIME, kind=KIND, aliases={}, max_dead_share=1.0
+        spec.events, id=EVENT_ID, time=EVENT_TIME, kind=KIND, aliases={}, max_dead_share=0.0
     )
     return dataclasses.replace(spec, events=events, ingest=())
 
@@ -166,6 +238,8 @@ def _attribute(
     logged: _Logged,
     order: OrderCauses,
     made: _Offline,
+    absent: _Absent,
+    doubted: npt.NDArray[np.bool_],
     bundle: str,
 ) -> _Found:
     """Every difference with its cause, and where to look for the unexplained."""
@@ -181,7 +255,9 @@ def _attribute(
     for row in np.flatnonzero(differ).tolist():
         features = tuple(names[i] for i in np.flatnonzero(columns[row]))
         if not made.there[row]:
-            cause = DUPLICATE
+            cause = absent.cause(row)
+        elif features and doubted[row]:
+            cause = UNEXPLAINED
         elif features:
             cause = logged.causes[row] or order.cause(ids[row], features)
         else:
@@ -228,9 +304,22 @@ def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
         yield one
 
 
-def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Logged:
+def _within_reach(events: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which logged events the backfill takes: not those that were late by days.
+
+    One event with a time of years ago would have it make every day since then.
+    """
+    times = events.column(EVENT_TIME).to_numpy()
+    late = events.column(LATE).combine_chunks().to_numpy(zero_copy_only=False)
+    first = times.max() if late.all() else times[~late].min()
+    return np.asarray(~late | (times >= day_us(day_of(first)) - DAY_US), np.bool_)
+
+
+def _read_log(
+    spec: Spec, state: Path, base: Base, span: TimeSpan | None, meanings: _Meanings
+) -> _Logged:
     """The log from the base on, folded once more in its own order."""
-    width, deep = len(numeric_names(spec)), len(input_names(spec))
+    deep = len(input_names(spec))
     columns = [*event_schema(spec).names, LATE]
     events, ids, times, inside, scores, bundles = [], [], [], [], [], []
     numeric: list[Floats] = []
@@ -241,13 +330,17 @@ def _read_log(spec: Spec, state: Path, base: Base, span: TimeSpan | None) -> _Lo
         ids.append(one.scored.column(EVENT_ID))
         times.append(one.scored.column(EVENT_TIME).to_numpy())
         inside.append(one.inside)
-        fits = one.numeric.shape[1] == width
-        numeric.append(one.numeric if fits else _null(len(one.numeric), width))
+        names = meanings.names(one.log.bundle)
+        if names is None:
+            numeric.append(one.numeric)
+            causes += one.causes
+        else:
+            numeric.append(meanings.aligned(names, one.numeric))
+            causes += [VERSION] * len(one.causes)
         seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
         inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))
         scores.append(one.scored.column(SCORE).to_numpy())
         bundles += [one.log.bundle] * one.scored.num_rows
-        causes += one.causes if fits else [VERSION] * len(one.causes)
     if not sum(map(np.count_nonzero, inside)):
         raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
     return _Logged(
@@ -294,13 +387,9 @@ def _offline(
     )
 
 
-def _ideal_side(spec: Spec, every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
+def _ideal_side(every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
     """Distinct events in total order, with what the backfill made of the scored ones."""
-    ids = every.column(EVENT_ID).combine_chunks()
-    order = total_order(every.column(EVENT_TIME).to_numpy(), ids)
-    first = np.zeros(len(order), np.bool_)
-    first[np.unique(pc.index_in(ids, value_set=ids).to_numpy())] = True
-    events = every.take(pa.array(order[first[order]])).combine_chunks().to_batches()[0]
+    events = distinct_in_order(every)
     place = pc.index_in(events.column(EVENT_ID), value_set=logged.ids)
     scored = place.is_valid().to_numpy(zero_copy_only=False)
     return Sided(events, scored, numeric[place.drop_null().to_numpy()])

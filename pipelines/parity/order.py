@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED
 from pipelines.parity.keys import entities_of, entity_keys
+from pipelines.parity.log import clock_of
 from pipelines.sources import open_source, read_split
 from pipelines.streaming.engine import LATE as LATE_COLUMN
+from pipelines.streaming.engine import Resident
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
@@ -149,6 +151,32 @@ def missing_events(
             new = before.take(*hash_ids(chosen.column(EVENT_ID)), moments[fresh])
             found.append(pa.Table.from_batches([chosen.filter(pa.array(new))]))
     return pa.concat_tables(found).combine_chunks() if found else empty
+
+
+def folded_again(spec: Spec, events: pa.Table, start: Resident) -> list[str]:
+    """Whether the scorer folded an id again that it had to know, in words.
+
+    An id is known until the scorer's clock is the deduplication horizon beyond its event; a copy
+    that comes later is no fault.
+
+    Args:
+      spec: the use.
+      events: the log in fold order: decoded columns and `lockstep_late`.
+      start: the state before the first one.
+    """
+    if not events.num_rows:
+        return []
+    batch = events.combine_chunks().to_batches()[0]
+    times = batch.column(EVENT_TIME).to_numpy()
+    clocks = clock_of(batch, *([start.frontier[0]] if start.frontier else []))
+    again = ~start.recent.copy().take(*hash_ids(batch.column(EVENT_ID)), times)
+    wrong = int(np.count_nonzero(again & (clocks <= times + spec.events.dedup_us)))
+    if not wrong:
+        return []
+    return [
+        f"{wrong:,} events were folded again within the deduplication horizon: the scorer's memory "
+        "of ids."
+    ]
 
 
 def out_of_order(events: pa.Table) -> list[str]:

@@ -8,18 +8,27 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from backfill_world import tree_bytes
-from stream_world import after_night, publish, request
+from backfill_world import CONFIG, tree_bytes
+from stream_world import NIGHT, after_night, publish, request
 
 from configs.errors import InputError
+from configs.loader import loads
 from pipelines.layout import DAY_US, day_us
+from pipelines.nightly import NightlyRequest, nightly
 from pipelines.parity import TimeSpan, check_ideal, check_served
-from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING
+from pipelines.parity import ideal as ideal_module
+from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base, logged_batches, newest_decision
+from pipelines.parity.order import OrderCauses
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
+from scoring.store import Store
+from transforms.catalog import CATALOG
+from transforms.decode import event_schema
+from transforms.duplicates import RecentIds
 
 TENTH = day_us(dt.date(2026, 3, 10))
 
@@ -35,16 +44,17 @@ def test_as_served_and_ideal_agree_on_an_orderly_stream(scored):
         assert report.events > 100
         assert report.differing == 0
         assert sum(report.compared) == report.events
-        assert report.hints == ()
+        assert report.hints == report.faults == ()
         report.require()
     assert tree_bytes(state) == before, "parity only reads"
 
 
-def test_late_events_differ_from_the_ideal_and_are_named(scored):
-    def some_late(live):
-        kept = [event for i, event in enumerate(live) if i % 10]
-        return kept + [event for i, event in enumerate(live) if i % 10 == 0]
+def some_late(live):
+    kept = [event for i, event in enumerate(live) if i % 10]
+    return kept + [event for i, event in enumerate(live) if i % 10 == 0]
 
+
+def test_late_events_differ_from_the_ideal_and_are_named(scored):
     state, bundles = scored("late", some_late)
     served, ideal = both(state, bundles)
     assert served.differing == 0
@@ -59,19 +69,70 @@ def test_late_events_differ_from_the_ideal_and_are_named(scored):
     ideal.require()
 
 
-def test_a_late_event_explains_nothing_before_itself(scored, stream_house):
-    """Its own key's earlier events are not excused by it."""
-    state, bundles = scored("late")
-    late = {}
-    first = {}
-    for one in logged_batches(state, find_base(state)):
-        for row in one.batch.to_pylist():
-            if row["lockstep_late"] and row["who"]:
-                late[row["who"]] = min(late.get(row["who"], 1 << 62), row["event_time"])
-    for one in check_ideal(state, bundles).largest:
-        first[one.event] = one.time_us
-    assert late
-    assert all(time >= min(late.values()) for time in first.values())
+def test_a_late_event_explains_nothing_before_itself(scored, tiny_spec):
+    """Its own key's earlier events are not excused by it, its later ones are."""
+    state, _ = scored("late", some_late)
+    batches = [one.batch for one in logged_batches(state, find_base(state))]
+    columns = [*event_schema(tiny_spec).names, "lockstep_late"]
+    events = pa.Table.from_batches([one.select(columns) for one in batches])
+    none = events.select(columns[:-1]).slice(0, 0)
+    order = OrderCauses.of(tiny_spec, events, none, RecentIds(tiny_spec.events.dedup_us))
+    rows, late = events.to_pylist(), {}
+    for row in rows:
+        if row["lockstep_late"] and row["who"]:
+            late[row["who"]] = min(late.get(row["who"], 1 << 62), row["event_time"])
+    told = {True: 0, False: 0}
+    for row in rows:
+        if row["who"] in late:
+            reached = row["event_time"] >= late[row["who"]]
+            cause = order.cause(row["event_id"], ["who_posts_1d"])
+            assert cause == (LATE if reached else UNEXPLAINED)
+            told[reached] += 1
+    assert told[True] and told[False]
+
+
+def test_one_time_of_long_ago_does_not_cost_decades(scored, monkeypatch):
+    """It is late, and told so; the backfill makes the days of the log, not all since then."""
+
+    def with_an_ancient_one(live):
+        return [*live[:-1], {**live[-1], "id": "old", "kind": "post", "who": "w1",
+                             "where": "a", "at": "2001-01-01T00:00:00+00:00"}]  # fmt: skip
+
+    state, bundles = scored("ancient", with_an_ancient_one, cold=True)
+    days = []
+    made = ideal_module.backfill
+    monkeypatch.setattr(
+        ideal_module, "backfill", lambda asked: days.append(asked.days) or made(asked)
+    )
+    ideal = check_ideal(state, bundles)
+    assert len(list(days[0])) <= 3
+    assert set(ideal.by_cause) == {LATE}
+    ideal.require()
+
+
+def test_another_meaning_of_the_inputs_is_another_version(stream_house, scored, tmp_path):
+    """A bundle under a spec with as many inputs, of which one is another, took over."""
+    folder = stream_house[0]
+    state, bundles = scored("orderly", duplicates=0.1)
+    shutil.copytree(bundles, tmp_path / "house" / "bundles")
+    house = tmp_path / "house"
+    other = CONFIG.replace("  numeric: [amount]", '  computed: {twice: "amount + amount"}')
+    made = nightly(
+        NightlyRequest(
+            loads(other, "tiny.yaml", CATALOG),
+            other,
+            str(folder / "input"),
+            house,
+            NIGHT + dt.timedelta(days=1),
+            since=dt.date(2026, 3, 1),
+            promote=False,
+        )
+    )
+    Store(house / "bundles").promote(made.bundle)
+    ideal = check_ideal(state, house / "bundles")
+    assert set(ideal.by_cause) == {VERSION}
+    assert ideal.features_of[VERSION].keys() == {"twice"}
+    ideal.require()
 
 
 def test_an_event_that_never_came_is_found_in_the_archive(scored, stream_house):
@@ -215,7 +276,7 @@ def test_a_folder_that_holds_no_log_is_refused_and_left_alone(tmp_path, stream_h
 
 
 def test_a_report_is_plain_json(scored):
-    state, bundles = scored("late")
+    state, bundles = scored("late", some_late)
     told = json.loads(json.dumps(check_ideal(state, bundles).to_builtins()))
     assert told["clean"] is True
     assert told["shares"]["late"] == told["by_cause"]["late"] / told["events"]

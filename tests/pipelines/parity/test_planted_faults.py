@@ -14,7 +14,8 @@ from configs.schema import Window
 from pipelines import order
 from pipelines.backfill import fold as backfill_fold
 from pipelines.parity import check_ideal, check_served
-from pipelines.parity.compare import DUPLICATE, HAND_OFF, MISSING, UNEXPLAINED, VERSION
+from pipelines.parity import ideal as ideal_module
+from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base
 from pipelines.streaming import engine, service
 from pipelines.streaming.journal import save_snapshot
@@ -43,7 +44,7 @@ def planted(scored, monkeypatch):
 
 
 def hints(report):
-    return " ".join(report.hints)
+    return " ".join((*report.hints, *report.faults))
 
 
 def refused(*reports):
@@ -180,6 +181,8 @@ def test_duplicates_that_are_taken_for_new(planted):
     )
     assert served.differing == 0
     assert set(ideal.by_cause) == {DUPLICATE}
+    assert "folded again within the deduplication horizon" in hints(ideal)
+    refused(ideal)
 
 
 def test_an_event_that_is_dropped_before_the_log(planted, scored, stream_house):
@@ -202,6 +205,8 @@ def test_an_event_that_is_dropped_before_the_log(planted, scored, stream_house):
     state, bundles = scored("dropping")
     ideal = check_ideal(state, bundles, str(stream_house[0] / "input"))
     assert set(ideal.by_cause) == {MISSING}
+    assert ideal.missing > 0
+    assert f"{ideal.missing} events of the archive are not in the log" in ideal.words()
 
 
 def same_times(live):
@@ -233,6 +238,41 @@ def test_a_swapped_tie_rule_of_the_backfill(scored, monkeypatch):
     assert set(ideal.by_cause) == {UNEXPLAINED}
     assert "The backfill's values" in hints(ideal)
     assert "the tie rule" in hints(ideal)
+    refused(ideal)
+
+
+def late_for_every_place(live):
+    """An early event of each place comes at the end: it may excuse all that is after it."""
+    early = [e for e in live[:60] if e["kind"] == "post"]
+    held = list({e["where"]: e for e in early}.values())
+    return [e for e in live if e not in held] + held
+
+
+def test_a_fault_of_the_backfill_is_not_excused_by_late_events(scored, monkeypatch):
+    state, bundles = scored("late everywhere", late_for_every_place, cold=True)
+    assert set(check_ideal(state, bundles).by_cause) == {LATE}
+    wrong = []
+    plans_of(with_windows(lambda w: Window(w.name, w.length_us, 24)))(
+        lambda module, name, value: wrong.append(value)
+    )
+    monkeypatch.setattr(backfill_fold, "make_plan", wrong[0])
+    ideal = check_ideal(state, bundles)
+    assert {"who_posts_1d", "who_amounts_1d"} <= set(ideal.features_of[UNEXPLAINED])
+    assert "not those of a fold in total order" in hints(ideal)
+    refused(ideal)
+
+
+def test_an_event_that_the_backfill_loses_is_no_duplicate(scored, monkeypatch):
+    state, bundles = scored("late everywhere", late_for_every_place, cold=True)
+    offline = ideal_module._offline
+
+    def losing(*given):
+        made = offline(*given)
+        return dataclasses.replace(made, there=made.there & (np.arange(len(made.there)) != 3))
+
+    monkeypatch.setattr(ideal_module, "_offline", losing)
+    ideal = check_ideal(state, bundles)
+    assert ideal.by_cause[UNEXPLAINED] == 1
     refused(ideal)
 
 

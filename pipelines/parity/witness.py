@@ -1,0 +1,61 @@
+"""A second witness of the ideal values: the scorer's fold, over the same events in total order.
+
+What enters: the distinct events and the state before them. What leaves: the numeric blocks that the
+engine makes of them. The backfill must give the same bits. Where it does not, one of the two is at
+fault, and no late, missing or twice folded event is an excuse, because this fold has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.parity.compare import differing_columns
+from pipelines.parity.log import BATCH_EVENTS
+from pipelines.streaming.engine import SCORED, Engine, Resident
+from transforms.velocity import total_order
+
+Floats = npt.NDArray[np.float32]
+
+
+def distinct_in_order(events: pa.Table) -> pa.RecordBatch:
+    """The first event of each id, in total order: decoded `[m]`."""
+    ids = events.column(EVENT_ID).combine_chunks()
+    order = total_order(events.column(EVENT_TIME).to_numpy(), ids)
+    first = np.zeros(len(order), np.bool_)
+    first[np.unique(pc.index_in(ids, value_set=ids).to_numpy())] = True
+    table = events.take(pa.array(order[first[order]])).combine_chunks()
+    return table.to_batches()[0]
+
+
+def contradicted(
+    spec: Spec, start: Resident, events: pa.Table, ids: pa.Array, numeric: Floats
+) -> npt.NDArray[np.bool_]:
+    """Which of the backfill's numeric blocks the engine does not give in any bit: bool `[s]`.
+
+    Args:
+      spec: the use.
+      start: the state before the first event.
+      events: decoded, each id once or more.
+      ids: of the events that are looked at `[s]`.
+      numeric: float32 `[s, K]`, the backfill's.
+
+    Ids that the engine does not decide (the state knew them) are not contradicted.
+    """
+    batch = distinct_in_order(events)
+    engine = Engine(spec, start.copy(), None)
+    found, blocks = [], []
+    for begin in range(0, batch.num_rows, BATCH_EVENTS):
+        piece = batch.slice(begin, BATCH_EVENTS)
+        outcome = engine.step(piece, np.zeros(piece.num_rows, np.bool_))
+        found.append(outcome.events.column(EVENT_ID).filter(outcome.events.column(SCORED)))
+        blocks.append(outcome.numeric)
+    place = pc.index_in(ids, value_set=pa.concat_arrays(found))
+    known = place.is_valid().to_numpy(zero_copy_only=False)
+    block = np.concatenate(blocks)[place.drop_null().to_numpy()]
+    differs = np.zeros(len(ids), np.bool_)
+    differs[known] = differing_columns(numeric[known], block).any(1)
+    return differs
