@@ -20,7 +20,7 @@ from configs.schema import EVENT_ID
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.beside import measure, trained_on
 from pipelines.dataset import Dataset, load_dataset
-from pipelines.layout import Days, Layout, day_of, day_us
+from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.meaning import marker_unlike
 from pipelines.progress import Progress, Quiet
 from scoring.bundle import Bundle, load_bundle
@@ -81,6 +81,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     """
     say = (progress or Quiet()).say
     layout = Layout(request.out)
+    require_folder(request.out)
     folder = Path(request.bundle)
     if not (folder / "manifest.json").is_file():
         folder = Store(layout.bundles).path(request.bundle)

@@ -85,6 +85,19 @@ class Days:
         return day_us(self.last) + DAY_US
 
 
+def require_folder(out: Path) -> None:
+    """Refuses an output folder that is not there.
+
+    Raises:
+      InputError: it is no folder.
+    """
+    if not out.is_dir():
+        raise InputError(
+            f"--out {out} is no folder; give the one that `lockstep nightly` or `lockstep "
+            "backfill` wrote"
+        )
+
+
 def parse_day(text: str) -> dt.date:
     """A date of "2026-03-01".
 

@@ -151,11 +151,18 @@ class _Night:
             with self._stage("parity"):
                 self._require_parity(gate, folder.name)
         # All that can fail goes before: with a full disk there is no page, and then no promotion.
-        page, report = self._tell("promoted", f"bundle {folder.name} passed the gate and serves")
+        passed = f"bundle {folder.name} passed the gate"
+        words = "is about to serve; `lockstep bundle list` tells whether it does"
+        page, report = self._tell("kept", f"{passed} and {words}")
         raise_if_stopped()
-        with self._stage("promote"), held():
-            self._store.promote(folder.name)
-            self._promoted = True
+        with held():
+            with self._stage("promote"):
+                self._store.promote(folder.name)
+                self._promoted = True
+            try:
+                page, report = self._tell("promoted", f"{passed} and serves")
+            except OSError as error:  # it serves; the page says where to look
+                self._progress.say(f"warning: the page is not up to date ({error.strerror})")
         return NightlyOutcome(folder.name, folder, page, report, self._warnings())
 
     @contextlib.contextmanager

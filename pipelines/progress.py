@@ -145,7 +145,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
-        self._console.print(text)
+        self._console.print(text, markup=False)
 
     @contextlib.contextmanager
     def step(self, name: str, total: float, unit: str) -> Iterator[Step]:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill.stage import read_arrow, write_arrow
+from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.duplicates import RecentIds
 from transforms.velocity import (
     Rows,
@@ -106,6 +107,33 @@ def duplicate_rows(day: DayPieces) -> list[Integers]:
     starts = np.concatenate([[0], np.cumsum(day.sizes)]).astype(np.int64)
     cuts = np.searchsorted(dropped, starts)
     return [dropped[cuts[i] : cuts[i + 1]] - starts[i] for i in range(len(day.sizes))]
+
+
+def duplicate_letters(day: DayPieces) -> pa.Table:
+    """The day's duplicates as dead letters (`DEAD_LETTER_SCHEMA`), by source and position."""
+    tables = []
+    for piece, dropped in zip(day.pieces, duplicate_rows(day), strict=True):
+        if not len(dropped):
+            continue
+        events = read_arrow(Path(piece, "events.arrow"))
+        source = json.loads(events.schema.metadata[b"lockstep"])["source"]
+        values = {
+            "stage": str(Stage.DEDUPLICATE),
+            "reason": str(Reason.DUPLICATE_ID),
+            "source": source,
+            "position": events.column("position").take(pa.array(dropped)),
+            "column": EVENT_ID,
+            "detail": "an event with this id was taken before, within the horizon of events.dedup",
+        }
+        columns = [
+            pa.array([value] * len(dropped), field.type) if isinstance(value, str) else value
+            for field, value in ((field, values[field.name]) for field in DEAD_LETTER_SCHEMA)
+        ]
+        tables.append(pa.table(columns, schema=DEAD_LETTER_SCHEMA))
+    if not tables:
+        return DEAD_LETTER_SCHEMA.empty_table()
+    order = [("source", "ascending"), ("position", "ascending")]
+    return pa.concat_tables(tables).sort_by(order).combine_chunks()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,12 @@ from configs.schema import Spec
 from pipelines.backfill.origin import Origins, require_events
 from pipelines.layout import REMAKING, Days, Layout
 from pipelines.sources import Split, open_source
+from scoring.manifest import verify_files
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
-# Measured by `python -m benchmarks.backfill` on 2 cores; for --dry-run's estimate only.
+# Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
 BYTES_PER_EVENT = 500
 
@@ -110,7 +111,9 @@ class BackfillPlan:
         """The plan in words."""
         spec, request = self.request.spec, self.request
         if not self.days:
-            return [f"nothing to do: {request.days} is there already ({len(self.done)} days)"]
+            return [
+                f"features: nothing to do, {request.days} is there already ({len(self.done)} days)"
+            ]
         start = f"state at the end of {self.before.name[5:]}" if self.before else "no state (cold)"
         text = [
             f"{spec.name}: {self.days[0]}..{self.days[-1]} ({len(self.days)} days, "
@@ -141,6 +144,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         would leave a gap in time; nothing to extend with new features; the source ends before the
         last day.
       StateError: the snapshot to start from is gone.
+      BundleError: the bundle is none, or damaged.
     """
     _check_numbers(request)
     layout = Layout(request.out)
@@ -176,6 +180,8 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         todo.insert(0, todo[0] - dt.timedelta(days=1))
     done = [day for day in done if day not in set(todo)]
     before = _state_before(layout, todo[0], published) if todo else None
+    if request.bundle is not None:
+        _check_bundle(request, request.bundle, {day: markers[day] for day in done})
     # A source is opened even if nothing is to do: a wrong path is an error on every run.
     source = open_source(request.source, request.spec)
     splits = [s for s in source if _overlaps(s, todo)]
@@ -213,6 +219,19 @@ def _check_numbers(request: BackfillRequest) -> None:
                 "starts from"
                 if name == "--keep-states"
                 else f"{name} {value}: at least one worker is needed"
+            )
+
+
+def _check_bundle(
+    request: BackfillRequest, bundle: Path, done: Mapping[dt.date, Mapping[str, Any]]
+) -> None:
+    """A bundle is whole, and what is there already has its scores."""
+    name = verify_files(bundle)["fingerprint"]
+    for day, marker in done.items():
+        if marker.get("bundle") != name:
+            raise InputError(
+                f"{request.out} holds {day} without the scores of bundle {name}; choose another "
+                "--out for a dataset with them"
             )
 
 

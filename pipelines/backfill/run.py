@@ -36,6 +36,7 @@ from pipelines.backfill.fold import (
     FoldTask,
     create_matrix,
     drop_seen,
+    duplicate_letters,
     duplicate_rows,
     fold_shard,
     state_file,
@@ -57,6 +58,7 @@ from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.workers import Workers, explain_os_error
+from scoring.manifest import verify_files
 from transforms.dead_letter import Reason
 from transforms.velocity import make_plan, total_order
 
@@ -123,6 +125,8 @@ class _Run:
         self._request, self._spec = plan.request, plan.request.spec
         self._layout = Layout(plan.request.out)
         self._inputs = input_fingerprints(plan.request.spec)
+        bundle = plan.request.bundle
+        self._bundle = None if bundle is None else verify_files(bundle)["fingerprint"]
         self._staged: set[int] = set()
         self._totals: Counter[str] = Counter()
         self._dead: dict[str, Counter[str]] = {}
@@ -322,6 +326,7 @@ class _Run:
             self._finish_state(day, Path(pieces.state))
             publish_folder(self._layout, Path(pieces.state), self._layout.state(day))
         publish_folder(self._layout, Path(pieces.work, "verdicts"), self._layout.verdicts(day))
+        _write_duplicates(pieces, self._layout.dead_letters / f"duplicates-{day}.parquet")
         publish_folder(self._layout, Path(pieces.work, "features"), self._layout.features(day))
         counts = {
             "events": sum(pieces.sizes) - duplicates[pieces.day],
@@ -344,6 +349,7 @@ class _Run:
                 "entities": entity_marker(self._spec),
                 "columns": dataset_schema(self._spec).names,
                 "inputs": self._inputs,
+                "bundle": self._bundle,
                 "duplicates": duplicates[pieces.day],
                 "parts": len(parts),
                 "kinds": dict(kinds),
@@ -371,6 +377,14 @@ class _Run:
     def _forget_states(self) -> None:
         for day in self._layout.published()[: -self._request.keep_states]:
             shutil.rmtree(self._layout.state(day), ignore_errors=True)
+
+
+def _write_duplicates(day: DayPieces, path: Path) -> None:
+    """The day's duplicates as dead letters, by source and position; no file where there is none."""
+    letters = duplicate_letters(day)
+    path.unlink(missing_ok=True)
+    if letters.num_rows:
+        write_parquet(letters, path)
 
 
 def _day_verdicts(spec: Spec, day: DayPieces) -> pa.Table:

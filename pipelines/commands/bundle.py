@@ -137,6 +137,8 @@ def _load(name: str, out: Path) -> Bundle:
 
 
 def _store(out: Path) -> Store:
+    from pipelines.layout import require_folder
     from scoring.store import Store
 
+    require_folder(out)
     return Store(out / "bundles")

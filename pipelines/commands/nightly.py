@@ -74,4 +74,8 @@ def nightly(
             f"  AUC {metrics.auc:.3f}, average precision {metrics.average_precision:.3f} on "
             f"{metrics.labelled:,} events with {metrics.positives:,} positives"
         )
+    report = outcome.report
+    if report.rows:
+        lost = ", ".join(f"{one.reason} {one.records:,}" for one in report.dead) or "none"
+        print(f"  read    {report.rows:,} rows; dead letters: {lost}")
     print(f"  bundle  {outcome.folder}\n  page    {outcome.page}")

@@ -9,6 +9,7 @@ groups, and their statistics tell which days a split may touch.
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import os
 from collections.abc import Iterator
 
@@ -75,6 +76,8 @@ def _list_files(pattern: str) -> list[FileMetadata]:
             raise InputError(f"the input folder {os.path.dirname(pattern)} holds no files")
     elif pattern.endswith("/"):
         pattern += "**"
+    elif glob.has_magic(pattern.partition("/")[0]):
+        pattern = os.path.abspath(pattern)  # Beam finds nothing where the first name is a wildcard
     try:
         [match] = FileSystems.match([pattern])
     except (BeamIOError, ValueError) as error:

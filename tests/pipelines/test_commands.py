@@ -109,9 +109,13 @@ def test_evaluate_refuses_what_nobody_knows_yet(house, tmp_path):
 
 
 def test_rollback_loads_the_bundle_and_makes_nothing_where_there_is_none(house, tmp_path):
-    with pytest.raises(BundleError, match="no bundle served before"):
+    with pytest.raises(InputError, match="typo is no folder"):
         run("bundle", "rollback", "--out", tmp_path / "typo")
     assert not (tmp_path / "typo").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="no bundle served before"):
+        run("bundle", "rollback", "--out", tmp_path / "empty")
+    assert not list((tmp_path / "empty").iterdir())
 
 
 def test_kept_is_not_called_promoted(house):

@@ -72,6 +72,10 @@ def test_killed_at_any_stage_it_changes_nothing(night_house, tmp_path, stage):
     )
     assert done.returncode == -signal.SIGKILL
     assert Store(out / "bundles").serving() == before
+    page = out / f"reports/{LATER}/report.json"
+    if page.exists():  # it does not say that a bundle serves which does not
+        assert NightlyReport.from_json(page.read_bytes()).outcome != "promoted"
+    assert page.exists() == (stage == "promote")
     after = tree_bytes(out / "features")
     assert {path: after[path] for path in days} == days
     for info in Store(out / "bundles").list():

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from backfill_world import CONFIG, START, make_events, tree_bytes
 
-from configs.errors import BusyError, InputError, StateError
+from configs.errors import BundleError, BusyError, InputError, StateError
 from pipelines.backfill import BackfillRequest, make_backfill_plan
 from pipelines.layout import Days, Layout, locked
 
@@ -44,6 +44,38 @@ def test_features_are_strictly_before_and_by_key(write, run, tmp_path):
     last = frame["who_seconds_since_last"].fill_nan(None).to_list()
     assert last == [None, 10, None, 20]
     assert np.isnan(frame["place_posts_1h"].to_numpy()).all()  # no event names a place
+
+
+def test_each_duplicate_is_a_dead_letter_with_its_place(write, run, tmp_path):
+    event = {"kind": "post", "who": "x", "amount": 1}
+    events = [
+        {**event, "id": name, "at": f"2026-03-01T10:00:{second:02d}Z"}
+        for second, name in enumerate(["a", "b", "a", "c", "b"])
+    ]
+    report = run(write(events), "2026-03-01")
+    assert (report.events, report.duplicates) == (3, 2)
+    [path] = (tmp_path / "out" / "dead_letters").iterdir()
+    letters = pq.read_table(path).to_pylist()
+    assert [(one["stage"], one["reason"], one["position"]) for one in letters] == [
+        ("deduplicate", "duplicate_id", 2),
+        ("deduplicate", "duplicate_id", 4),
+    ]
+    assert all(one["source"].endswith("events.jsonl") for one in letters)
+    assert report.dead == {}, "they count as duplicates, not towards max_dead_share"
+
+
+def test_days_without_a_bundles_scores_are_not_taken_for_days_with_them(
+    write, run, tmp_path, stream_house
+):
+    source, bundle = write(make_events(60, days=1)), stream_house[2].folder
+    run(source, "2026-03-01")
+    with pytest.raises(InputError, match="holds 2026-03-01 without the scores of bundle"):
+        run(source, "2026-03-01", bundle=bundle)
+    with pytest.raises(BundleError, match="no bundle"):
+        run(source, "2026-03-01", bundle=tmp_path / "nosuch")
+    run(source, "2026-03-01", out="scored", bundle=bundle)
+    again = run(source, "2026-03-01", out="scored", bundle=bundle)
+    assert again.already == ("2026-03-01",)
 
 
 def test_state_goes_on_over_midnight(write, run, tmp_path):

@@ -54,6 +54,12 @@ def test_a_glob_and_a_file(folder):
     assert names(open_source(f"{folder}/**", spec)) == ["a.jsonl", "b.csv", "c.csv.gz"]
 
 
+def test_a_relative_glob_that_begins_with_a_wildcard(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert names(open_source("*.csv", spec)) == ["b.csv"]
+    assert names(open_source("*/c.csv.gz", spec)) == ["c.csv.gz"]
+
+
 def test_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv matches no file; give a file, a folder or"):
         open_source(str(tmp_path / "none.csv"), spec)
