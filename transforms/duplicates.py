@@ -37,7 +37,7 @@ class RecentIds:
     def __init__(self, horizon_us: int) -> None:
         self.horizon_us = horizon_us
         self._count: int = 0
-        self._newest = np.iinfo(np.int64).min
+        self._newest = self._reached = np.iinfo(np.int64).min
         self._reserve(0)
 
     def __len__(self) -> int:
@@ -61,6 +61,7 @@ class RecentIds:
         if 2 * (self._count + len(time)) > len(self._slots):
             self._rebuild(len(time))
         keep = np.ones(len(time), np.bool_)
+        before = self._count
         self._count = _take(
             self._slots,
             self._hash_1,
@@ -73,7 +74,16 @@ class RecentIds:
             self.horizon_us,
             keep,
         )
+        self._from[before : self._count] = np.maximum(time[keep], self._reached)
         return keep
+
+    def reach(self, now_us: int) -> None:
+        """Event time has come so far: ids that are accepted from now on are kept for no less.
+
+        Else the id of an event that is later than the horizon is forgotten when room is needed
+        next. Not in the table of `to_table`, where an id counts from its event's time.
+        """
+        self._reached = max(self._reached, now_us)
 
     def prune(self, now_us: int) -> None:
         """Forgets the ids that no event at or after `now_us` can repeat."""
@@ -88,9 +98,10 @@ class RecentIds:
         """The same ids, in memory of their own."""
         made = RecentIds(self.horizon_us)
         made._newest, made._count = self._newest, self._count
+        made._reached = self._reached
         made._slots = self._slots.copy()
         made._hash_1, made._hash_2 = self._hash_1.copy(), self._hash_2.copy()
-        made._time = self._time.copy()
+        made._time, made._from = self._time.copy(), self._from.copy()
         return made
 
     def to_table(self) -> pa.Table:
@@ -113,10 +124,12 @@ class RecentIds:
 
     def _rebuild(self, more: int) -> None:
         hash_1, hash_2, time = self._arrays()
-        live = time >= self._newest - self.horizon_us if self._count else np.ones(0, np.bool_)
-        hash_1, hash_2, time = hash_1[live], hash_2[live], time[live]
+        since = self._from[: self._count]
+        live = since >= self._newest - self.horizon_us if self._count else np.ones(0, np.bool_)
+        hash_1, hash_2, time, since = hash_1[live], hash_2[live], time[live], since[live]
         self._reserve(len(time) + more)
-        self.take(hash_1, hash_2, time)
+        self.take(hash_1, hash_2, time)  # all: none of them repeats another
+        self._from[: self._count] = since
 
     def _reserve(self, entries: int) -> None:
         size = max(_LEAST_SLOTS, 1 << (4 * entries).bit_length())
@@ -124,6 +137,7 @@ class RecentIds:
         self._hash_1 = np.empty(size // 2, np.uint64)
         self._hash_2 = np.empty(size // 2, np.uint64)
         self._time = np.empty(size // 2, np.int64)
+        self._from = np.empty(size // 2, np.int64)  # kept for the horizon from then on
         self._count = 0
 
 

@@ -100,7 +100,7 @@ def stream(
             out=out,
             from_night=parse_day(from_night) if from_night else None,
             seek=seek,
-            settings=ServiceSettings(keep_dead_days=keep_dead_letters),
+            settings=ServiceSettings.for_lease(lease_seconds, keep_dead_letters),
             metrics_port=metrics_port,
         ),
         choose_progress(quiet or as_json),

@@ -196,12 +196,7 @@ class Puller:
             except grpc.RpcError as broken:
                 error = broken
             except BaseException as fault:  # a thread that is gone would look like silence
-                with self._changed:
-                    self._fatal = InputError(
-                        f"reading {self.settings.subscription} ended by a fault of Lockstep "
-                        f"({type(fault).__name__}); start again, and report it"
-                    )
-                    self._changed.notify_all()
+                self._end_by(fault, "reading")
                 raise
             with self._changed:
                 self._call = None
@@ -249,12 +244,20 @@ class Puller:
         ]
         with self._changed:
             for message in messages:
-                size = len(message.data)
+                size = _size(message)
                 self._leases[message.ack_id] = (extend_at, size)
                 self._bytes += size
             self._arrived.extend(messages)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._closed or not self.throttled)
+
+    def _end_by(self, fault: BaseException, what: str) -> None:
+        with self._changed:
+            self._fatal = InputError(
+                f"{what} {self.settings.subscription} ended by a fault of Lockstep "
+                f"({type(fault).__name__}); start again, and report it"
+            )
+            self._changed.notify_all()
 
     def _fail(self, error: grpc.RpcError) -> None:
         with self._changed:
@@ -280,6 +283,13 @@ class Puller:
     # The keeping thread
 
     def _keep(self) -> None:
+        try:
+            self._keep_up()
+        except BaseException as fault:  # leases would end, and acks not be sent, in silence
+            self._end_by(fault, "extending the leases of")
+            raise
+
+    def _keep_up(self) -> None:
         failures = 0
         while True:
             with self._changed:
@@ -335,20 +345,21 @@ class Puller:
             ack_ids = list(self._leases)
             self._forget(ack_ids)
             self._arrived.clear()
-        self._given_back = self._modify(ack_ids, 0)
+        self._given_back = self._modify(ack_ids, 0, refused_is_sent=False)
 
-    def _modify(self, ack_ids: list[str], seconds: int) -> bool:
-        sent = True
+    def _modify(self, ack_ids: list[str], seconds: int, refused_is_sent: bool = True) -> bool:
+        sent, method = True, self._transport.modify_ack_deadline
         for start in range(0, len(ack_ids), _IDS_PER_CALL):
             request = raw("ModifyAckDeadlineRequest")(
                 subscription=self.settings.subscription,
                 ack_ids=ack_ids[start : start + _IDS_PER_CALL],
                 ack_deadline_seconds=seconds,
             )
-            sent = self._send(self._transport.modify_ack_deadline, request, "extend") and sent
+            sent = self._send(method, request, "extend", refused_is_sent) and sent
         return sent
 
-    def _send(self, method: Any, request: Any, what: str) -> bool:
+    def _send(self, method: Any, request: Any, what: str, refused_is_sent: bool = True) -> bool:
+        """Whether it need not be sent again; of a refusal the caller says which."""
         metadata = connect.routing("subscription", self.settings.subscription)
         try:
             method(request, timeout=_CALL_S, metadata=metadata)
@@ -360,9 +371,19 @@ class Puller:
                     error.code().name,
                     error.details(),
                 )
-                return True
+                return refused_is_sent
             return False
         return True
+
+
+def _size(message: RawMessage) -> int:
+    """Bytes of a message's data and attributes.
+
+    >>> _size(RawMessage("ack", "1", 0, b"data", attributes={"key": "\u00fc"}))
+    9
+    """
+    texts = (text for pair in message.attributes.items() for text in pair)
+    return len(message.data) + sum(len(text.encode()) for text in texts)
 
 
 def _requests(settings: PullSettings, outbox: queue.SimpleQueue[bool]) -> Iterator[Any]:

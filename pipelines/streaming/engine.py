@@ -110,12 +110,17 @@ class Engine:
     def swap(self, scorer: Scorer) -> None:
         """Decides with another bundle from the next micro-batch on.
 
+        The state of entities that its spec lacks is dropped.
+
         Raises:
           StateError: the bundle's spec needs other state than there is.
         """
         check_fits(self.spec, scorer.bundle.spec)
         self.spec = scorer.bundle.spec
         self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
+        # What is folded no longer would go stale, and be taken for good after a swap back.
+        states = {entity: self.resident.states[entity] for entity in self.spec.entities}
+        self.resident = dataclasses.replace(self.resident, states=states)
         self._scorer = scorer
 
     def expire(self, now_us: int) -> None:
@@ -138,9 +143,10 @@ class Engine:
           accepted: the events are of a log, so they were found to be no duplicates; when an id is
             forgotten depends on the watermark at that time, which a replay does not have.
         """
-        keep = self.resident.recent.take(
-            *hash_ids(batch.column(EVENT_ID)), batch.column(EVENT_TIME).to_numpy()
-        )
+        times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
+        if not late.all():
+            recent.reach(int(times[~late].max()))
+        keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times)
         if accepted:
             keep = np.ones(batch.num_rows, np.bool_)
         duplicates = int(len(keep) - keep.sum())

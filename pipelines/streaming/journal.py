@@ -17,8 +17,9 @@ Killed before: the messages come again and are decided then. A decision is never
     └── cursor                                            the last step that was published
 
 Only the step that was being written when a process ended may be torn: the last one of the last
-segment, or of one that is followed by a segment that begins with that very step. Any other damage
-is an error, since what is behind it was acknowledged.
+segment, or of one that is followed by a segment that begins with that very step. There it may also
+be whole, the same bytes twice, and counts once. Any other damage is an error, since what is behind
+it was acknowledged.
 
 A segment is named by the day of the scorer's clock (the last event in order), which never goes
 back: late events of any date are where they were folded.
@@ -139,7 +140,7 @@ class Journal:
         segments = list_segments(self.root)
         days = sorted({path.parent.name for _, path in segments})[-keep_days:]
         for (_, path), (following, _) in itertools.pairwise(segments):
-            if following > through + 1 or path.parent.name in days:
+            if following > through or path.parent.name in days:  # it may hold that step too
                 break
             path.unlink()
 
@@ -196,24 +197,40 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
       InputError: a segment cannot be read.
     """
     expected: int | None = None
+    last: pa.RecordBatch | None = None
     segments = list_segments(root)
     for index, (first, path) in enumerate(segments):
         later = segments[index + 1][0] if index + 1 < len(segments) else None
-        if later is not None and later <= after + 1:
+        if later is not None and later <= after:
             continue
-        following = first
+        following = first if expected is None else max(first, expected)
         for batch in read_segment(path):
             number = batch.column(STEP)[0].as_py()
+            if last is not None and number == first and _is_repeated(last, batch):
+                continue
             if expected is not None and number != expected:
                 raise StateError(f"{path}: step {number} follows step {expected - 1}; {_REMEDY}")
             expected = following = number + 1
+            last = batch
             if number > after:
                 yield LoggedStep(number, batch)
-        if later is not None and later != following and path.exists():
+        if later is None or later <= after + 1:
+            continue  # of a segment of older steps only a last one that was repeated matters
+        if later not in (following, following - 1) and path.exists():
             raise StateError(
                 f"{path} ends before step {following}, and the next segment begins with step "
                 f"{later}; {_REMEDY}"
             )
+
+
+def _is_repeated(last: pa.RecordBatch, batch: pa.RecordBatch) -> bool:
+    """Whether a segment begins with the last step of the one before, bit by bit.
+
+    A disk that fails may keep a step that it did not confirm, and not let it be cut off: the
+    writer then appends the same step to a new segment.
+    """
+    same = last.schema == batch.schema
+    return same and bool(last.serialize().equals(batch.serialize()))
 
 
 def list_segments(root: Path) -> list[tuple[int, Path]]:
@@ -232,25 +249,19 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
       StateError: there are whole steps behind one that cannot be read.
       InputError: the file cannot be read.
     """
-    good = 0
+    good, tried = 0, -1
     try:
-        with pa.OSFile(str(path)) as source:
-            try:
-                reader = pa.ipc.open_stream(source)
-                good = source.tell()
-                while True:
-                    batch = reader.read_next_batch()
-                    good = source.tell()
-                    yield batch
-            except StopIteration:
-                pass  # the end, or zeros, which Arrow takes for one
-            except pa.ArrowException:
-                pass
-            except OSError as error:
-                if error.errno is not None:
-                    raise
-                # without a number it is Arrow's word for bytes that end too soon
-        _refuse_damage(path, good)
+        while True:
+            with pa.OSFile(str(path)) as source:
+                for batch, end in _batches(source, good):
+                    good = end
+                    if batch is not None:
+                        yield batch
+            if not _goes_on(path, good):
+                return
+            if tried == good:
+                raise _damaged(path, good)
+            tried = good
     except FileNotFoundError:
         return  # dropped meanwhile, as the oldest; the gap is the reader's to see
     except OSError as error:
@@ -260,39 +271,74 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
         ) from error
 
 
-def _refuse_damage(path: Path, good: int) -> None:
-    """Refuses a segment that holds a whole step behind the place up to which it could be read.
+def _batches(source: pa.NativeFile, good: int) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """What can be read from `good` on, each with the place behind it; None for the schema."""
+    try:
+        reader = pa.ipc.open_stream(source)
+        source.seek(max(good, source.tell()))
+        yield None, source.tell()
+        while True:
+            batch = reader.read_next_batch()
+            yield batch, source.tell()
+    except StopIteration:
+        return  # the end, or zeros, which Arrow takes for one
+    except pa.ArrowException:
+        return
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # without a number it is Arrow's word for bytes that end too soon
+
+
+def _goes_on(path: Path, good: int) -> bool:
+    """Whether what could not be read at `good` is whole now: its writer has gone on meanwhile.
 
     A step is an Arrow message: 0xFFFFFFFF, the length of its head, head and body, at a multiple of
     eight bytes.
+
+    Raises:
+      StateError: it is not, and a whole step is behind it.
     """
     if path.stat().st_size == good:
-        return
+        return False
     data = path.read_bytes()
-    if good == 0:  # not even the schema: a segment that was just begun is all torn
+    try:
+        schema = pa.ipc.open_stream(data).schema
+    except (pa.ArrowException, OSError):  # a segment that was just begun is all torn
         whole = _steps_in(data, None)
     else:
-        whole = _steps_in(data[good + 8 :], pa.ipc.open_stream(data).schema)
+        if good == 0 or _is_step(data[good:], schema):
+            return True
+        whole = _steps_in(data[good + 8 :], schema)
     if whole:
-        raise StateError(f"{path} is damaged at byte {good}, and whole steps follow; {_REMEDY}")
+        raise _damaged(path, good)
+    return False
+
+
+def _damaged(path: Path, good: int) -> StateError:
+    return StateError(f"{path} is damaged at byte {good}, and whole steps follow; {_REMEDY}")
 
 
 def _steps_in(data: bytes, schema: pa.Schema | None) -> bool:
     words = np.frombuffer(data, "<u4", count=len(data) // 8 * 2).reshape(-1, 2)
     lengths = words[:, 1].astype(np.int64)
-    whole = pa.py_buffer(data)
     begins = (words[:, 0] == 0xFFFFFFFF) & (lengths > 0) & (lengths < len(data))
-    for place in (np.flatnonzero(begins) * 8).tolist():
-        try:
-            message = pa.ipc.read_message(pa.BufferReader(whole.slice(place)))
-            if message.type == "record batch" and schema is None:
-                return True
-            if message.type == "record batch":
-                pa.ipc.read_record_batch(message, schema)
-                return True
-        except (pa.ArrowException, OSError, EOFError):
-            continue
-    return False
+    whole = pa.py_buffer(data)
+    places = (np.flatnonzero(begins) * 8).tolist()
+    return any(_is_step(whole.slice(place), schema) for place in places)
+
+
+def _is_step(data: bytes | pa.Buffer, schema: pa.Schema | None) -> bool:
+    """Whether a whole record batch begins here; without a schema its body is not looked at."""
+    try:
+        message = pa.ipc.read_message(pa.BufferReader(data))
+        if message.type != "record batch":
+            return False
+        if schema is not None:
+            pa.ipc.read_record_batch(message, schema)
+        return True
+    except (pa.ArrowException, OSError, EOFError):
+        return False
 
 
 def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
@@ -304,16 +350,17 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
     target = root / "snapshots" / f"step-{step + 1:012d}"
     aside = target.with_name(f".{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    try:
-        for name, data in files.items():
-            write_bytes(aside / name, data)
-        if target.exists():
-            shutil.rmtree(target)
-        os.rename(aside, target)
-        sync(target.parent)
-    except OSError:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    if target.exists():
+        _mend(target, files)
+    else:
+        try:
+            for name, data in files.items():
+                write_bytes(aside / name, data)
+            os.rename(aside, target)
+            sync(target.parent)
+        except OSError:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
     snapshots = list_snapshots(root)
     needed = {path for _, path in snapshots[-2:]}
     firsts: dict[str, int] = {}
@@ -324,6 +371,21 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
     for _, path in snapshots:
         if path not in needed:
             shutil.rmtree(path)
+
+
+def _mend(target: Path, files: dict[str, bytes]) -> None:
+    """Makes a snapshot that is there hold these files, and at no moment less than it did.
+
+    It may be the only one. The same step means the same state, so what is right stays, and what is
+    damaged or missing is replaced, file by file.
+    """
+    for name, data in files.items():
+        path = target / name
+        if not path.is_file() or path.read_bytes() != data:
+            write_bytes(path, data)
+    for path in target.iterdir():
+        if path.name not in files:
+            path.unlink()
 
 
 def list_snapshots(root: Path) -> list[tuple[int, Path]]:

@@ -116,10 +116,13 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
 
 
 def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes]:
-    """A snapshot as files; takes copies, so it may run beside the scorer."""
+    """A snapshot as files; takes copies, so it may run beside the scorer.
+
+    Of the spec's entities only: what another bundle left behind is folded no longer.
+    """
     files = {
-        f"{entity}.arrow": _arrow_bytes(state.to_table())
-        for entity, state in resident.states.items()
+        f"{entity}.arrow": _arrow_bytes(resident.states[entity].to_table())
+        for entity in spec.entities
     }
     files[RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
@@ -137,17 +140,22 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
     Raises:
       StateError: it is of another spec, or incomplete.
     """
+    manifest = json.loads((folder / MANIFEST).read_text())
+    kept = manifest.get(
+        "state", spec.entities
+    )  # a file that it lacks is of an earlier build, stale
     states = {}
     for entity in spec.entities:
         path = folder / f"{entity}.arrow"
-        if not path.exists():
+        if entity not in kept or not path.exists():
             raise StateError(
-                f"{folder} holds no state of entity {entity!r}, which the spec has; start with "
-                "--from-night, from a backfill under this spec"
+                f"{folder} holds no state of entity {entity!r}, which the spec has; start a fresh "
+                "--state with --from-night, from a backfill under this spec, or promote a bundle "
+                f"without {entity!r} again"
             )
         states[entity] = ShardState.from_table(read_arrow(path), make_plan(spec, entity))
     recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
-    frontier = json.loads((folder / MANIFEST).read_text()).get("frontier")
+    frontier = manifest.get("frontier")
     return Resident(states, recent, frontier and (frontier[0], frontier[1].encode()))
 
 

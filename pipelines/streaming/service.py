@@ -37,6 +37,8 @@ from scoring.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
+_REMEMBER_S = 90.0
+
 
 class Publishes(Protocol):
     """What takes messages (`pipelines.pubsub.publisher.TopicPublisher`)."""
@@ -61,8 +63,18 @@ class ServiceSettings:
     snapshot_steps: int = 2000
     swap_poll_s: float = 1.0
     keep_log_days: int = 7
-    remember_s: float = 90.0
+    remember_s: float = _REMEMBER_S
     keep_dead_days: int = 30
+
+    @classmethod
+    def for_lease(cls, lease_s: int, keep_dead_days: int) -> ServiceSettings:
+        """Remembers ids for longer than a lease, after which a message may come again.
+
+        >>> [ServiceSettings.for_lease(lease_s, 30).remember_s for lease_s in (30, 600)]
+        [90.0, 1200.0]
+        """
+        remember_s = max(_REMEMBER_S, 2.0 * lease_s)  # a busy server hands out again a while later
+        return cls(remember_s=remember_s, keep_dead_days=keep_dead_days)
 
 
 class Service:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from configs.errors import BundleError, LockstepError
 from pipelines.streaming.engine import Engine, check_events, check_fits
+from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
@@ -47,6 +48,7 @@ class BundleWatch:
         self._ready: Scorer | None = None
         self._refused: Mark | None = None
         self._again_s: float | None = None
+        self._failing = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -123,16 +125,34 @@ class BundleWatch:
 
     def _run(self) -> None:
         while not self._ended.wait(self._poll_s):
-            self.look()
+            try:
+                self.look()
+                self._failing = False
+            except Exception as error:  # a thread that is gone would never swap again
+                if not self._failing:
+                    _LOGGER.error(
+                        "looking which bundle serves failed (%s); the old bundle serves on, and "
+                        "the store is asked again every %g s",
+                        describe_failure(error),
+                        self._poll_s,
+                    )
+                self._failing = True
 
 
 def _mark(name: str, path: Path) -> Mark:
     """A file's or a folder's files as they are; those that cannot be seen are left out."""
     found = []
-    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for one in _files(path):
         try:
             stat = one.stat()
         except OSError:
             continue
         found.append((str(one), stat.st_size, stat.st_mtime_ns))
     return name, tuple(found)
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return sorted(path.rglob("*")) if path.is_dir() else [path]
+    except OSError:  # a folder that is dropped while it is walked
+        return []

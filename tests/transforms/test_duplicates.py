@@ -79,6 +79,20 @@ def test_what_is_forgotten_could_not_be_repeated(drawn):
     assert len(recent) <= sum(time >= drawn[-1][1] - HORIZON for _, time in drawn if drawn)
 
 
+def test_a_late_id_is_kept_for_the_horizon_from_when_it_was_taken():
+    recent = RecentIds(HORIZON)
+    recent.reach(1000)
+    assert take(recent, [("late", 5)]) == [True]
+    plain = recent.to_table()
+    recent.prune(1100)
+    assert take(recent.copy(), [("late", 5)]) == [False]
+    take(recent, [(f"id{n}", 1100) for n in range(5000)])  # it grows
+    assert take(recent, [("late", 5)]) == [False]
+    recent.prune(1101)
+    assert take(recent, [("late", 5)]) == [True]
+    assert plain.column("time").to_pylist() == [5], "the table has the event's time"
+
+
 def test_equal_contents_are_equal_tables():
     one, other = RecentIds(HORIZON), RecentIds(HORIZON)
     drawn = [(f"id{i}", i % 7) for i in range(5000)]

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+import grpc
 import pytest
+from google import pubsub_v1
 from pubsub_world import ACK_DEADLINE_S, SLACK_S, WAIT_S, Desk, at_once
 
 from configs.errors import InputError
@@ -205,3 +207,59 @@ def test_a_fault_of_the_reading_thread_is_not_taken_for_silence(
         with pytest.raises(InputError, match=r"fault of Lockstep \(KeyError\)") as raised:
             puller.take(1, WAIT_S)
         assert "secret" not in str(raised.value)
+
+
+NOBODY = PullSettings("projects/p/subscriptions/s", "127.0.0.1:1")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_keeping_thread_is_not_taken_for_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: Puller) -> bool:
+        raise KeyError("a secret of the payload")
+
+    monkeypatch.setattr(Puller, "_extend", broken)
+    puller = Puller(NOBODY)
+    try:
+        with pytest.raises(InputError, match=r"leases .* fault of Lockstep \(KeyError\)") as raised:
+            puller.take(1, WAIT_S)
+        assert "secret" not in str(raised.value)
+    finally:
+        assert not puller.close()
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE])
+def test_what_the_server_refuses_to_take_back_is_not_given_back(
+    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode
+) -> None:
+    class Refused(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return code
+
+        def details(self) -> str:
+            return "no"
+
+    def refuses(request: object, **given: object) -> None:
+        raise Refused
+
+    puller = Puller(NOBODY)
+    puller._leases["held"] = (time.monotonic() + 600, 1)
+    monkeypatch.setattr(
+        type(puller._transport), "modify_ack_deadline", property(lambda self: refuses)
+    )
+    assert not puller.close()
+
+
+def test_attributes_count_towards_the_limit_of_bytes() -> None:
+    puller = Puller(dataclasses.replace(NOBODY, max_bytes=100))
+    message = pubsub_v1.types.PubsubMessage(data=b"x", attributes={"key": "v" * 99})
+    received = pubsub_v1.types.ReceivedMessage(ack_id="1", message=message)
+    raw = pubsub_v1.types.ReceivedMessage.pb(received)
+    reading = threading.Thread(target=puller._take_in, args=([raw],), daemon=True)
+    reading.start()
+    try:
+        assert puller.take(1, WAIT_S)
+        assert puller.throttled
+    finally:
+        puller.close()

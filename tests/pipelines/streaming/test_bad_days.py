@@ -65,6 +65,16 @@ def until(what, process, seconds=90):
         time.sleep(0.05)
 
 
+def said_until(words, process):
+    """What a scorer says on stderr, up to the line with these words."""
+    said = ""
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, f"it ended before it said {words!r}: {said}"
+        said += line
+    return said
+
+
 def cursor(state):
     try:
         return int((state / "cursor").read_text())
@@ -169,7 +179,7 @@ def test_a_full_disk_holds_it_up_and_room_lets_it_go_on(stream_house, running, t
     full = segment.stat().st_size
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
     publish(running.endpoint, live[half:], disorder=1)
-    time.sleep(3)
+    told = said_until("cannot be written", process)
     before = cursor(state)
     time.sleep(2)
     assert cursor(state) == before, "nothing is decided that cannot be logged"
@@ -179,7 +189,7 @@ def test_a_full_disk_holds_it_up_and_room_lets_it_go_on(stream_house, running, t
     until(lambda: cursor(state) > before, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-    said = process.stderr.read()
+    said = told + process.stderr.read()
     assert "cannot be written" in said
     assert "free space" in said
     check(folder, live, running.endpoint, state, tiny_spec)
@@ -213,7 +223,7 @@ def test_a_folder_that_stops_being_writable_holds_it_up(stream_house, running, t
     until(lambda: cursor(state) >= 0, process)
     (state / ".cursor").mkdir()
     publish(running.endpoint, live[half:], disorder=1)
-    time.sleep(3)
+    told = said_until("cannot be written", process)
     before = cursor(state)
     time.sleep(2)
     assert cursor(state) == before, "nothing is acknowledged that is not noted as published"
@@ -222,7 +232,7 @@ def test_a_folder_that_stops_being_writable_holds_it_up(stream_house, running, t
     until(lambda: cursor(state) > before, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-    said = process.stderr.read()
+    said = told + process.stderr.read()
     assert f"the cursor in {state} cannot be written" in said
     assert "Nothing is acknowledged" in said
     check(folder, live, running.endpoint, state, tiny_spec)

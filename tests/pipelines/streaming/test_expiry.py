@@ -2,10 +2,11 @@
 
 import shutil
 
+import numpy as np
 from explorer_world import World
-from fold_world import SPEC, batch
+from fold_world import SPEC, S, batch
 
-from pipelines.streaming.engine import expired_before
+from pipelines.streaming.engine import Engine, Resident, expired_before
 from pipelines.streaming.journal import Journal, list_snapshots
 from pipelines.streaming.restore import restore
 
@@ -40,3 +41,17 @@ def test_silent_keys_are_freed_at_a_snapshot_and_in_a_replay(tmp_path):
 def test_a_log_without_the_mark_says_that_nothing_was_freed():
     rows = batch([("x", 0, "a", 1.0, "p")])
     assert expired_before(rows) is None
+
+
+def test_the_id_of_an_event_later_than_the_horizon_outlives_the_next_growth():
+    """Its message may come again, perhaps a second after it was folded."""
+    engine = Engine(SPEC, Resident.empty(SPEC), None)
+    hours = SPEC.events.dedup_us // (3600 * S) + 2
+    rows = [("x", hours * 3600, "a", 1.0, "p"), ("y", 0, "a", 1.0, "p")]
+    events, late = batch(rows), np.array([False, True])
+    assert engine.step(events, late).duplicates == 0
+    recent = engine.resident.recent
+    recent.prune(hours * 3600 * S)
+    assert engine.step(events.slice(1), late[1:]).duplicates == 1
+    recent.prune(2 * hours * 3600 * S)
+    assert len(recent) == 0

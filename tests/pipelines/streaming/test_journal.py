@@ -3,10 +3,11 @@
 import dataclasses
 import errno
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from explorer_world import World
+from explorer_world import Killed, World
 from fold_world import SPEC
 
 from configs.errors import InputError, StateError
@@ -18,8 +19,9 @@ from pipelines.streaming.journal import (
     list_snapshots,
     read_segment,
     read_steps,
+    save_snapshot,
 )
-from pipelines.streaming.restore import restore
+from pipelines.streaming.restore import read_snapshot, restore
 
 DAY = 86_400
 
@@ -222,3 +224,116 @@ def test_reading_leaves_a_segment_open_to_its_writer(tmp_path):
     with open(path, "ab") as file:
         file.write(b"\xff\xff\xff\xff\x00\x02")
     assert len(list(steps)) == whole - 1
+
+
+@pytest.mark.parametrize("steps_read", [-1, 0, 5])
+def test_a_writer_that_goes_on_while_its_segment_ends_for_a_reader_is_no_damage(
+    tmp_path, monkeypatch, steps_read
+):
+    """One step comes before the file's size is asked, one more before it is read."""
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    content, begins, whole = path.read_bytes(), places(path), numbers(tmp_path)
+    path.write_bytes(content[: begins[steps_read]] if steps_read >= 0 else b"")
+    stat, read = Path.stat, Path.read_bytes
+
+    def first(self, **given):
+        if self == path and stat(self).st_size < begins[steps_read + 1]:
+            path.write_bytes(content[: begins[steps_read + 1]])
+        return stat(self, **given)
+
+    def second(self):
+        path.write_bytes(content)
+        return read(self)
+
+    monkeypatch.setattr(Path, "stat", first)
+    monkeypatch.setattr(Path, "read_bytes", second)
+    assert numbers(tmp_path) == whole
+
+
+def snapshot(root):
+    """The only snapshot of a scorer, as files."""
+    folded(root)
+    [(step, folder)] = list_snapshots(root)
+    return step, folder, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_snapshot_of_the_same_step_is_never_gone(tmp_path, monkeypatch):
+    step, folder, files = snapshot(tmp_path)
+
+    def killed(*paths):
+        raise Killed
+
+    monkeypatch.setattr(journal_module.os, "rename", killed)
+    save_snapshot(tmp_path, step, files)
+    read_snapshot(SPEC, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+def test_a_damaged_snapshot_of_the_same_step_is_mended(tmp_path):
+    step, folder, files = snapshot(tmp_path)
+    one, other, *_ = files
+    (folder / one).write_bytes(files[one][:-9])
+    (folder / other).unlink()
+    (folder / "of_no_entity.arrow").write_bytes(b"stale")
+    save_snapshot(tmp_path, step, files)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert list_snapshots(tmp_path) == [(step, folder)]
+
+
+def kept_unconfirmed(tmp_path, monkeypatch):
+    """A log whose step 5 stayed in its segment, though the disk failed, and is in the next too."""
+    folded(tmp_path / "from")
+    steps = list(read_steps(tmp_path / "from"))
+    root = tmp_path / "to"
+    journal = Journal(root)
+
+    def fails(*given):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def keeps(self, size):
+        self._file.close()
+        self._file = None
+        fails()
+
+    for step in steps:
+        if step.number == 5:
+            with monkeypatch.context() as patched:
+                patched.setattr(journal_module.os, "fsync", fails)
+                patched.setattr(Journal, "_cut", keeps)
+                with pytest.raises(OSError):
+                    journal.append(step.number, step.batch, day_of(0))
+        journal.append(step.number, step.batch, day_of(0))
+    journal.close()
+    return root, [step.number for step in steps]
+
+
+def test_a_step_that_could_not_be_cut_off_and_came_again_counts_once(tmp_path, monkeypatch):
+    root, whole = kept_unconfirmed(tmp_path, monkeypatch)
+    assert len(list_segments(root)) == 2
+    assert numbers(root) == whole
+    for after in range(3, 7):
+        assert [step.number for step in read_steps(root, after)] == whole[after + 1 :]
+
+
+def test_a_step_that_could_not_be_cut_off_and_came_again_torn_counts(tmp_path, monkeypatch):
+    root, whole = kept_unconfirmed(tmp_path, monkeypatch)
+    [_, (_, path)] = list_segments(root)
+    begins, content = places(path), path.read_bytes()
+    path.with_name(f"segment-{6:012d}.arrows").write_bytes(
+        content[: begins[0]] + content[begins[1] :]
+    )
+    os.truncate(path, begins[0] + 40)  # killed while it was written again
+    assert numbers(root) == whole
+    for after in range(3, 7):
+        assert [step.number for step in read_steps(root, after)] == whole[after + 1 :]
+
+
+def test_a_step_that_came_again_as_another_one_is_an_error(tmp_path, monkeypatch):
+    root, _ = kept_unconfirmed(tmp_path, monkeypatch)
+    [_, (_, path)] = list_segments(root)
+    content, begins = path.read_bytes(), places(path)
+    at = content.index(b"00", begins[0])  # the bundle's name
+    overwrite(path, at, b"11")
+    with pytest.raises(StateError, match="step 5 follows step 5"):
+        numbers(root)

@@ -45,8 +45,8 @@ def kill_and_check(stream_house, server, tiny_spec, state, kills, settle_s=0.0):
 
     asked = request(folder, server, state, settings=ServiceSettings(snapshot_steps=3))
     source = dataclasses.replace(
-        asked.source, batch_events=PIECE, lease_s=10, settle_s=settle_s, end_after_idle_s=14
-    )
+        asked.source, batch_events=PIECE, lease_s=10, settle_s=settle_s, end_after_idle_s=None
+    )  # those that are killed do not end by themselves, however long there is nothing to do
     asked = dataclasses.replace(asked, source=source)
     decided_by, share = set(), len(live) / kills  # every scorer finds something new to do
     for number in range(kills):
@@ -65,7 +65,8 @@ def kill_and_check(stream_house, server, tiny_spec, state, kills, settle_s=0.0):
         if list((state / "snapshots").glob("step-0*")):
             asked = dataclasses.replace(asked, from_night=None)
     assert len(decided_by) > kills // 4, "too few of the killed scorers had got anywhere"
-    process = start(asked)
+    source = dataclasses.replace(asked.source, end_after_idle_s=14)
+    process = start(dataclasses.replace(asked, source=source))
     process.join(300)
     assert process.exitcode == 0
     decided = {}

@@ -12,8 +12,9 @@ from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming import run as run_module
 from pipelines.streaming import service as service_module
+from pipelines.streaming.failures import describe_failure
 from pipelines.streaming.journal import Journal
-from pipelines.streaming.recovery import Patience, describe_failure
+from pipelines.streaming.recovery import Patience
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
 from scoring.scorer import Scorer
