@@ -144,8 +144,8 @@ class Engine:
             forgotten depends on the watermark at that time, which a replay does not have.
         """
         times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
-        if not late.all():
-            recent.reach(int(times[~late].max()))
+        if self.resident.frontier is not None:
+            recent.reach(self.resident.frontier[0])
         keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times)
         if accepted:
             keep = np.ones(batch.num_rows, np.bool_)
