@@ -12,6 +12,7 @@ import dataclasses
 import datetime as dt
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.comments import comments_table
+from configs.errors import InputError, LockstepError
 from configs.loader import load, shipped
 from configs.schema import Spec
 from pipelines.backfill import BackfillRequest, backfill
@@ -42,24 +44,53 @@ PUBLISHED = {
 }
 LADDER = {"7d": (0.870, 0.664, 0.291), "1d": (0.945, 0.843, 0.360), "0d": (0.969, 0.880, 0.373)}
 
+NEEDED = (
+    "fraud-handbook/transactions.parquet",
+    "youtube-spam/published-mcc.csv",
+    "youtube-spam/labelled",
+)
+
 Figures = tuple[float, float, float]
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Prints the tables; an error as one line, with its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    data = data_folder()
+    try:
+        data = data_folder()
+        require(data)
+        _print_tables(data, arguments.workers)
+    except LockstepError as error:
+        print(f"results: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def require(data: Path) -> None:
+    """Sees that the published data is there.
+
+    Raises:
+      InputError: what is missing, and where it was looked for.
+    """
+    missing = [name for name in NEEDED if not (data / name).exists()]
+    if missing:
+        raise InputError(
+            f"no {', '.join(missing)} in {data}; set LOCKSTEP_DATA to the folder of the published "
+            "data (docs/results.md says where it comes from)"
+        )
+
+
+def _print_tables(data: Path, workers: int) -> None:
     print("## Card payments, test week 2018-08-08..14\n")
     print("| model | AUC | AP | CP@100 |\n|---|---|---|---|")
     for name, figures in PUBLISHED.items():
         print(f"| published: {name} | {_row(figures)} |")
     for name in ("card_fraud_handbook", "card_fraud"):
-        print(f"| `configs/{name}.yaml` | {_row(card_fraud(name, data, arguments.workers))} |")
+        print(f"| `configs/{name}.yaml` | {_row(card_fraud(name, data, workers))} |")
     print("\n## The leak ladder: random forest by the delay of terminal verdicts\n")
     print("| delay | AUC | AP | CP@100 | as reproduced before |\n|---|---|---|---|---|")
-    for delay, figures in leak_ladder(data, arguments.workers).items():
+    for delay, figures in leak_ladder(data, workers).items():
         print(f"| {delay} | {_row(figures)} | {' / '.join(f'{x:.3f}' for x in LADDER[delay])} |")
     print("\n## Video comments, published split\n")
     print(comments_table(data / "youtube-spam"))

@@ -13,6 +13,8 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +102,7 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     ideal = check_ideal(state, house / "bundles", str(source))
     for report in (served, ideal):
         report.require()
-    metrics = found.metrics
+    metrics, lockstep = found.metrics, _command(sys.argv[0])
     return [
         "",
         f"read       {sum(counts.values()):,} events ({counts['message']:,} messages) in {source}",
@@ -118,9 +120,25 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
         *_parity_lines(ideal),
         f"page       {outcome.page}",
         "look next  open the page in a browser, or run",
-        f"           lockstep bundle show serving --out {house}",
-        f"           lockstep parity --state {state} --bundles {house}/bundles",
+        f"           {lockstep} bundle show serving --out {house}",
+        f"           {lockstep} parity --state {state} --bundles {house}/bundles",
     ]
+
+
+def _command(started: str) -> str:
+    """How to type the `lockstep` that was started as argv[0], so that a line can be pasted.
+
+    >>> _command("-c")
+    'lockstep'
+    """
+    script = Path(started)
+    if script.name != "lockstep" or not script.is_file():
+        return "lockstep"
+    on_path = shutil.which("lockstep")
+    if on_path and os.path.samefile(on_path, script):
+        return "lockstep"
+    whole = Path(os.path.abspath(script))
+    return shlex.quote(str(whole.relative_to(Path.cwd()) if Path.cwd() in whole.parents else whole))
 
 
 def _stream(

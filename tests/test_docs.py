@@ -8,17 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from configs.errors import ConfigError
+from configs.loader import loads, shipped
+from transforms.catalog import CATALOG
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-_BLOCK = re.compile(r"^(<!-- run -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+README, EXTENDING = ROOT / "README.md", ROOT / "docs" / "extending.md"
+_BLOCK = re.compile(r"^(?:<!-- (run.*?) -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page):
-    """(language, text) of the page's blocks that are marked to run."""
-    return [(m[2], m[3]) for m in _BLOCK.finditer(page.read_text()) if m[1]]
+def blocks(page, mark="run"):
+    """(language, text) of the page's blocks with this mark; None: of those without one."""
+    return [(m[2], m[3]) for m in _BLOCK.finditer(page.read_text()) if m[1] == mark]
 
 
-RUNNING = [page for page in PAGES if blocks(page)]
+RUNNING = [page for page in PAGES if page != README and blocks(page)]  # the README: see below
 
 
 def run(command, folder, **more):
@@ -35,20 +40,56 @@ def run(command, folder, **more):
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+def run_shell(marked, folder):
+    shim = "lockstep() { python -c 'from pipelines.commands import main; main()' \"$@\"; }\n"
+    for language, text in marked:
+        if language == "sh":
+            run(["bash", "-euc", shim + text], folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.name)
 def test_marked_blocks_run(page, tmp_path):
     python = [text for language, text in blocks(page) if language == "python"]
-    for language, text in blocks(page):
-        if language == "sh":
-            shim = (
-                "lockstep() { python -c 'from pipelines.commands import main; main()' \"$@\"; }\n"
-            )
-            run(["bash", "-euc", shim + text], tmp_path)
+    run_shell(blocks(page), tmp_path)
     if python:
         script = tmp_path / "page.py"
         script.write_text("\n".join(python))
         run([sys.executable, str(script)], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_walkthrough_of_the_readme_runs_and_extending_goes_on_with_it(tmp_path):
+    run_shell(blocks(README), tmp_path)
+    (tmp_path / "my_chat.yaml").write_text(with_features(samples("yaml")[0]))
+    further = blocks(EXTENDING, "run after README.md")
+    assert further
+    run_shell(further, tmp_path)
+
+
+def test_the_first_sample_of_extending_is_valid_and_the_second_a_mistake_as_printed():
+    right, wrong, *_ = samples("yaml")
+    spec = loads(with_features(right), "my_chat.yaml", CATALOG)
+    made = [one.name for one in spec.entities["author"].aggregates]
+    assert made[:2] == ["night_messages", "night_share"]
+    mistaken = right.replace(right.splitlines(keepends=True)[-1], wrong)
+    with pytest.raises(ConfigError) as refused:
+        loads(with_features(mistaken), "my_chat.yaml", CATALOG)
+    assert str(refused.value).split("\n\n")[1].rstrip() == samples("text")[0].rstrip()
+
+
+def samples(language):
+    return [text for its, text in blocks(EXTENDING, None) if its == language]
+
+
+def with_features(sample):
+    """The chat config with the sample's lines under the author's aggregates."""
+    head = "  author:\n    aggregates:\n"
+    _, lines = sample.split(head)
+    config = shipped("chat").read_text()
+    before, after = config.split("    aggregates:\n", 1)
+    return before + "    aggregates:\n" + lines + after
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

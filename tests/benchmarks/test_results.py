@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.comments import comments_mcc
-from benchmarks.results import LADDER, PUBLISHED, card_fraud, leak_ladder
+from benchmarks.results import LADDER, PUBLISHED, card_fraud, leak_ladder, main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -32,3 +32,15 @@ def test_comments_reach_the_published_mean(shared_data):
     found = comments_mcc(shared_data / "youtube-spam" / "labelled")
     assert len(found) == 5
     assert sum(found.values()) / 5 >= 0.904
+
+
+def test_without_the_data_one_line_says_where_it_was_looked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LOCKSTEP_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["results"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert str(tmp_path) in said.err and "LOCKSTEP_DATA" in said.err
