@@ -319,7 +319,7 @@ def _read_log(
     spec: Spec, state: Path, base: Base, span: TimeSpan | None, meanings: _Meanings
 ) -> _Logged:
     """The log from the base on, folded once more in its own order."""
-    deep = len(input_names(spec))
+    width, deep = len(numeric_names(spec)), len(input_names(spec))
     columns = [*event_schema(spec).names, LATE]
     events, ids, times, inside, scores, bundles = [], [], [], [], [], []
     numeric: list[Floats] = []
@@ -332,7 +332,8 @@ def _read_log(
         inside.append(one.inside)
         names = meanings.names(one.log.bundle)
         if names is None:
-            numeric.append(one.numeric)
+            scored = len(one.numeric)  # where nothing was, the block has no width
+            numeric.append(one.numeric if scored else _null(0, width))
             causes += one.causes
         else:
             numeric.append(meanings.aligned(names, one.numeric))
