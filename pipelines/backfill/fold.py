@@ -116,20 +116,16 @@ def duplicate_letters(day: DayPieces) -> pa.Table:
         if not len(dropped):
             continue
         events = read_arrow(Path(piece, "events.arrow"))
-        source = json.loads(events.schema.metadata[b"lockstep"])["source"]
         values = {
             "stage": str(Stage.DEDUPLICATE),
             "reason": str(Reason.DUPLICATE_ID),
-            "source": source,
-            "position": events.column("position").take(pa.array(dropped)),
+            "source": json.loads(events.schema.metadata[b"lockstep"])["source"],
             "column": EVENT_ID,
             "detail": "an event with this id was taken before, within the horizon of events.dedup",
         }
-        columns = [
-            pa.array([value] * len(dropped), field.type) if isinstance(value, str) else value
-            for field, value in ((field, values[field.name]) for field in DEAD_LETTER_SCHEMA)
-        ]
-        tables.append(pa.table(columns, schema=DEAD_LETTER_SCHEMA))
+        columns = {name: pa.repeat(value, len(dropped)) for name, value in values.items()}
+        columns["position"] = events.column("position").take(pa.array(dropped))
+        tables.append(pa.table(columns).select(DEAD_LETTER_SCHEMA.names).cast(DEAD_LETTER_SCHEMA))
     if not tables:
         return DEAD_LETTER_SCHEMA.empty_table()
     order = [("source", "ascending"), ("position", "ascending")]

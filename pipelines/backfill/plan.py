@@ -64,6 +64,7 @@ class BackfillPlan:
       published: days of the output folder before `days`.
       splits: what is read; source: all that there is.
       events: estimated; 0 where the source does not tell.
+      bundle: the fingerprint of the request's; None: none.
     """
 
     request: BackfillRequest
@@ -75,6 +76,7 @@ class BackfillPlan:
     splits: tuple[Split, ...]
     source: tuple[Split, ...]
     events: int
+    bundle: str | None = None
 
     @property
     def chunk_days(self) -> int:
@@ -180,8 +182,13 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         todo.insert(0, todo[0] - dt.timedelta(days=1))
     done = [day for day in done if day not in set(todo)]
     before = _state_before(layout, todo[0], published) if todo else None
-    if request.bundle is not None:
-        _check_bundle(request, request.bundle, {day: markers[day] for day in done})
+    bundle = verify_files(request.bundle)["fingerprint"] if request.bundle else None
+    for day in done if bundle else ():
+        if markers[day].get("bundle") != bundle:
+            raise InputError(
+                f"{request.out} holds {day} without the scores of bundle {bundle}; choose another "
+                "--out for a dataset with them"
+            )
     # A source is opened even if nothing is to do: a wrong path is an error on every run.
     source = open_source(request.source, request.spec)
     splits = [s for s in source if _overlaps(s, todo)]
@@ -197,6 +204,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         splits=tuple(splits),
         source=tuple(source),
         events=_estimate(splits, todo),
+        bundle=bundle,
     )
 
 
@@ -219,19 +227,6 @@ def _check_numbers(request: BackfillRequest) -> None:
                 "starts from"
                 if name == "--keep-states"
                 else f"{name} {value}: at least one worker is needed"
-            )
-
-
-def _check_bundle(
-    request: BackfillRequest, bundle: Path, done: Mapping[dt.date, Mapping[str, Any]]
-) -> None:
-    """A bundle is whole, and what is there already has its scores."""
-    name = verify_files(bundle)["fingerprint"]
-    for day, marker in done.items():
-        if marker.get("bundle") != name:
-            raise InputError(
-                f"{request.out} holds {day} without the scores of bundle {name}; choose another "
-                "--out for a dataset with them"
             )
 
 

@@ -43,7 +43,13 @@ from pipelines.backfill.fold import (
 )
 from pipelines.backfill.origin import Origins, require_events, warn_of_late_files
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, entity_marker, make_backfill_plan
-from pipelines.backfill.stage import StageTask, kind_counts, read_arrow, stage_split
+from pipelines.backfill.stage import (
+    StageTask,
+    kind_counts,
+    read_arrow,
+    stage_split,
+    write_dead_letters,
+)
 from pipelines.layout import (
     DAY_US,
     REMAKING,
@@ -58,7 +64,6 @@ from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.workers import Workers, explain_os_error
-from scoring.manifest import verify_files
 from transforms.dead_letter import Reason
 from transforms.velocity import make_plan, total_order
 
@@ -125,8 +130,6 @@ class _Run:
         self._request, self._spec = plan.request, plan.request.spec
         self._layout = Layout(plan.request.out)
         self._inputs = input_fingerprints(plan.request.spec)
-        bundle = plan.request.bundle
-        self._bundle = None if bundle is None else verify_files(bundle)["fingerprint"]
         self._staged: set[int] = set()
         self._totals: Counter[str] = Counter()
         self._dead: dict[str, Counter[str]] = {}
@@ -326,7 +329,9 @@ class _Run:
             self._finish_state(day, Path(pieces.state))
             publish_folder(self._layout, Path(pieces.state), self._layout.state(day))
         publish_folder(self._layout, Path(pieces.work, "verdicts"), self._layout.verdicts(day))
-        _write_duplicates(pieces, self._layout.dead_letters / f"duplicates-{day}.parquet")
+        write_dead_letters(
+            duplicate_letters(pieces), self._layout.dead_letters / f"duplicates-{day}.parquet"
+        )
         publish_folder(self._layout, Path(pieces.work, "features"), self._layout.features(day))
         counts = {
             "events": sum(pieces.sizes) - duplicates[pieces.day],
@@ -349,7 +354,7 @@ class _Run:
                 "entities": entity_marker(self._spec),
                 "columns": dataset_schema(self._spec).names,
                 "inputs": self._inputs,
-                "bundle": self._bundle,
+                "bundle": self._plan.bundle,
                 "duplicates": duplicates[pieces.day],
                 "parts": len(parts),
                 "kinds": dict(kinds),
@@ -377,14 +382,6 @@ class _Run:
     def _forget_states(self) -> None:
         for day in self._layout.published()[: -self._request.keep_states]:
             shutil.rmtree(self._layout.state(day), ignore_errors=True)
-
-
-def _write_duplicates(day: DayPieces, path: Path) -> None:
-    """The day's duplicates as dead letters, by source and position; no file where there is none."""
-    letters = duplicate_letters(day)
-    path.unlink(missing_ok=True)
-    if letters.num_rows:
-        write_parquet(letters, path)
 
 
 def _day_verdicts(spec: Spec, day: DayPieces) -> pa.Table:

@@ -95,7 +95,7 @@ def stage_split(task: StageTask) -> dict[str, Any]:
         if batch.num_rows:
             writer.add(derive(task.spec, batch), positions)
     days = writer.close()
-    _write_dead_letters(dead, Path(task.dead_letters))
+    write_dead_letters(dead_letter_table(dead), Path(task.dead_letters))
     return {
         "read": read + len(dead),
         "outside": outside,
@@ -109,14 +109,14 @@ def stage_split(task: StageTask) -> dict[str, Any]:
     }
 
 
-def _write_dead_letters(dead: list[DeadLetter], path: Path) -> None:
-    """Seen whole or not at all; a split that has none any more leaves no file of an earlier run."""
-    if not dead:
+def write_dead_letters(letters: pa.Table, path: Path) -> None:
+    """Seen whole or not at all; where there is none any more, no file of an earlier run is left."""
+    if not letters.num_rows:
         path.unlink(missing_ok=True)
         return
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        write_parquet(dead_letter_table(dead), aside)
+        write_parquet(letters, aside)
         os.replace(aside, path)
     except OSError:
         aside.unlink(missing_ok=True)

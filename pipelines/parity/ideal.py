@@ -40,6 +40,7 @@ from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
 from pipelines.meaning import input_fingerprints
 from pipelines.parity.compare import (
     DUPLICATE,
+    LATE,
     UNEXPLAINED,
     VERSION,
     Difference,
@@ -47,13 +48,13 @@ from pipelines.parity.compare import (
     differing_columns,
     gather,
 )
-from pipelines.parity.compare import LATE as LATE_CAUSE
 from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
 from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches, matrix
 from pipelines.parity.order import OrderCauses, folded_again, missing_events, out_of_order
 from pipelines.parity.replay import replay
 from pipelines.parity.witness import contradicted, distinct_in_order
-from pipelines.streaming.engine import INPUTS, LATE, SCORE, Resident
+from pipelines.streaming.engine import INPUTS, SCORE, Resident
+from pipelines.streaming.engine import LATE as LATE_COLUMN
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.scorer import input_names
 from scoring.store import Store
@@ -116,7 +117,7 @@ class _Absent:
     def cause(self, row: int) -> str:
         """The cause; a backfill that lost the event has none."""
         if self.beyond[row]:
-            return LATE_CAUSE
+            return LATE
         return DUPLICATE if self.known[row] else UNEXPLAINED
 
 
@@ -310,7 +311,7 @@ def _within_reach(events: pa.Table) -> npt.NDArray[np.bool_]:
     One event with a time of years ago would have it make every day since then.
     """
     times = events.column(EVENT_TIME).to_numpy()
-    late = events.column(LATE).combine_chunks().to_numpy(zero_copy_only=False)
+    late = events.column(LATE_COLUMN).combine_chunks().to_numpy(zero_copy_only=False)
     first = times.max() if late.all() else times[~late].min()
     return np.asarray(~late | (times >= day_us(day_of(first)) - DAY_US), np.bool_)
 
@@ -320,7 +321,7 @@ def _read_log(
 ) -> _Logged:
     """The log from the base on, folded once more in its own order."""
     width, deep = len(numeric_names(spec)), len(input_names(spec))
-    columns = [*event_schema(spec).names, LATE]
+    columns = [*event_schema(spec).names, LATE_COLUMN]
     events, ids, times, inside, scores, bundles = [], [], [], [], [], []
     numeric: list[Floats] = []
     inputs: list[Floats] = []

@@ -141,9 +141,8 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
       StateError: it is of another spec, or incomplete.
     """
     manifest = json.loads((folder / MANIFEST).read_text())
-    kept = manifest.get(
-        "state", spec.entities
-    )  # a file that it lacks is of an earlier build, stale
+    # A state file that the manifest does not name is an earlier build's, and stale.
+    kept = manifest.get("state", spec.entities)
     states = {}
     for entity in spec.entities:
         path = folder / f"{entity}.arrow"

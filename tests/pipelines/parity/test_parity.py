@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, tree_bytes
+from nightly_world import request as night_request
 from stream_world import NIGHT, after_night, publish, request
 
 from configs.errors import InputError
-from configs.loader import loads
 from pipelines.layout import DAY_US, day_us
-from pipelines.nightly import NightlyRequest, nightly
+from pipelines.nightly import nightly
 from pipelines.parity import TimeSpan, check_ideal, check_served
 from pipelines.parity import ideal as ideal_module
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
@@ -26,7 +26,6 @@ from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
 from scoring.store import Store
-from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.duplicates import RecentIds
 
@@ -117,17 +116,9 @@ def test_another_meaning_of_the_inputs_is_another_version(stream_house, scored, 
     shutil.copytree(bundles, tmp_path / "house" / "bundles")
     house = tmp_path / "house"
     other = CONFIG.replace("  numeric: [amount]", '  computed: {twice: "amount + amount"}')
-    made = nightly(
-        NightlyRequest(
-            loads(other, "tiny.yaml", CATALOG),
-            other,
-            str(folder / "input"),
-            house,
-            NIGHT + dt.timedelta(days=1),
-            since=dt.date(2026, 3, 1),
-            promote=False,
-        )
-    )
+    night = NIGHT + dt.timedelta(days=1)
+    source = str(folder / "input")
+    made = nightly(night_request(source, house, other, night, promote=False))
     Store(house / "bundles").promote(made.bundle)
     ideal = check_ideal(state, house / "bundles")
     assert set(ideal.by_cause) == {VERSION}

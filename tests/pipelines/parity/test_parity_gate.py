@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, tree_bytes
+from nightly_world import request as night_request
 from stream_world import NIGHT
 
 from configs.errors import ConfigError, GateError
 from configs.loader import loads
 from pipelines.layout import DAY_US
-from pipelines.nightly import NightlyRequest, nightly
+from pipelines.nightly import nightly
 from pipelines.parity.gate import check_parity
 from pipelines.streaming.engine import NUMERIC, SCORE
 from pipelines.streaming.journal import list_segments, read_segment
@@ -30,17 +31,8 @@ LATER = NIGHT + dt.timedelta(days=2)
 
 
 def ask(folder, house, scorer, config=ASKING, **changes):
-    return nightly(
-        NightlyRequest(
-            spec=loads(config, "tiny.yaml", CATALOG),
-            config=config,
-            source=str(folder / "input"),
-            out=house,
-            as_of=LATER,
-            scorer=scorer,
-            **changes,
-        )
-    )
+    source = str(folder / "input")
+    return nightly(night_request(source, house, config, LATER, scorer=scorer, **changes))
 
 
 @pytest.fixture

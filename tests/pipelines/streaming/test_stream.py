@@ -9,6 +9,7 @@ import time
 
 import pytest
 from backfill_world import CONFIG
+from nightly_world import request as night_request
 from stream_world import (
     EVENTS,
     NIGHT,
@@ -22,14 +23,12 @@ from stream_world import (
 )
 
 from configs.errors import StateError
-from configs.loader import loads
-from pipelines.nightly import NightlyRequest, nightly
+from pipelines.nightly import nightly
 from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.streaming.run import stream
 from scoring.store import Store
-from transforms.catalog import CATALOG
 
 
 def test_the_stream_decides_what_a_backfill_computes(
@@ -91,16 +90,8 @@ def test_a_swap_in_the_middle_is_followed_and_told(
     publish(either_server, live[:half], disorder=1)
     stream(request(tmp_path, either_server, tmp_path / "state"))
     other = CONFIG.replace("rounds: 20", "rounds: 7")
-    later = nightly(
-        NightlyRequest(
-            loads(other, "tiny.yaml", CATALOG),
-            other,
-            str(folder / "input"),
-            house,
-            NIGHT + dt.timedelta(days=1),
-            promote=False,  # a night again has seen the events of the gate
-        )
-    )
+    night = NIGHT + dt.timedelta(days=1)  # again: it has seen the events of the gate
+    later = nightly(night_request(str(folder / "input"), house, other, night, promote=False))
     Store(house / "bundles").promote(later.bundle)
     publish(either_server, live[half:], disorder=1)
     stream(request(tmp_path, either_server, tmp_path / "state", from_night=None))

@@ -14,11 +14,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from backfill_world import CONFIG
+from nightly_world import request as night_request
 from stream_world import NIGHT, after_night, hear, publish, request
 
 from configs.errors import StateError
 from configs.loader import loads
-from pipelines.nightly import NightlyRequest, nightly
+from pipelines.nightly import nightly
 from pipelines.parity import check_served
 from pipelines.pubsub.intake import MicroBatch
 from pipelines.streaming import watch
@@ -283,9 +284,8 @@ def test_a_running_scorer_follows_the_pointer_there_and_back(
     house, state, live = tmp_path / "house", tmp_path / "state", after_night(events)
     shutil.copytree(folder / "house", house)
     store, config = Store(house / "bundles"), CONFIG.replace("rounds: 20", "rounds: 7")
-    spec, source = loads(config, "tiny.yaml", CATALOG), str(folder / "input")
-    night = NIGHT + dt.timedelta(days=1)
-    later = nightly(NightlyRequest(spec, config, source, house, night, promote=False)).bundle
+    source, night = str(folder / "input"), NIGHT + dt.timedelta(days=1)
+    later = nightly(night_request(source, house, config, night, promote=False)).bundle
     assert store.serving() == made.bundle
     waiting, failures = list(live), []
 
