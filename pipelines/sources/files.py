@@ -78,22 +78,29 @@ def _list_files(pattern: str) -> list[FileMetadata]:
         pattern += "**"
     elif glob.has_magic(pattern.partition("/")[0]):
         pattern = os.path.abspath(pattern)  # Beam finds nothing where the first name is a wildcard
-    try:
-        [match] = FileSystems.match([pattern])
-    except (BeamIOError, ValueError) as error:
-        raise InputError(f"cannot list the input {pattern}: {error}") from error
-    files = [
-        file
-        for file in match.metadata_list
-        if not any(part.startswith(_HIDDEN) for part in _parts(file.path, pattern))
-        and not os.path.isdir(file.path)
-    ]
+    files = _match(pattern)
+    if not files and not glob.has_magic(pattern):
+        files = _match(f"{pattern}/**")  # a folder of a filesystem that is not the local one
     if not files:
         raise InputError(
             f"the input {pattern} matches no file; give a file, a folder or a glob such as "
             "'events/*.parquet'"
         )
     return sorted(files, key=lambda file: str(file.path))
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    """What Beam finds, but for bookkeeping files and local folders."""
+    try:
+        [match] = FileSystems.match([pattern])
+    except (BeamIOError, ValueError) as error:
+        raise InputError(f"cannot list the input {pattern}: {error}") from error
+    return [
+        file
+        for file in match.metadata_list
+        if not any(part.startswith(_HIDDEN) for part in _parts(file.path, pattern))
+        and not os.path.isdir(file.path)
+    ]
 
 
 def _walk(folder: str) -> Iterator[str]:
