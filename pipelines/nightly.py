@@ -43,7 +43,7 @@ from pipelines.workers import explain_os_error
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.store import Store
 from training.dataset import Slices, slices
-from training.fit import Fitted, Span, fit
+from training.fit import Fitted, Span, fit, fit_parts
 from training.gate import Beside, GateResult, check_gate
 from transforms.catalog import CATALOG
 from transforms.executor import Executor
@@ -127,9 +127,12 @@ class _Night:
             analyze(self._spec, data.numeric[rows], data.events.take(pa.array(rows)), graph)
         with self._stage("transform"):
             transformed = Executor(graph, self._spec).transform(data.numeric, data.batch())
-        with self._stage("train"):
+        parts = self._progress.step("train", fit_parts(self._spec), "parts")
+        with self._stage("train"), parts as step:
             span = Span(transformed, data.times, data.labels, data.group(self._spec))
-            fitted = self._facts.fitted = fit(self._spec, span, cut, self._request.threads)
+            fitted = self._facts.fitted = fit(
+                self._spec, span, cut, self._request.threads, step.advance
+            )
             judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
             self._facts.parts = make_parts(self._spec, fitted, judged)
         with self._stage("compare"):

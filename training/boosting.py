@@ -8,7 +8,7 @@ fixed and the rows come in total order; nothing else is left to chance but `seed
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,7 @@ def fit_booster(
     check: Sample | None = None,
     rounds: int | None = None,
     threads: int = 2,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> Boosted:
     """A booster of `sample`, stopped early by `check` or after `rounds`.
 
@@ -65,6 +66,7 @@ def fit_booster(
         trees after the best round are dropped.
       rounds: exactly so many, when there is no `check`.
       threads: fixed, since the order of sums depends on it.
+      tell: called with the share of the work that each round was; 1 in all.
 
     Returns:
       The booster, with `names` inside.
@@ -84,19 +86,40 @@ def fit_booster(
         "verbosity": 0,
     }
     matrix = _matrix(sample, names, positive_weight, threads)
+    wanted = training.rounds if check is not None else rounds or training.rounds
+    told = _Told(tell, wanted)
     if check is None:
-        wanted = rounds or training.rounds
-        return Boosted(xgboost.train(parameters, matrix, wanted), wanted, None)
+        made = xgboost.train(parameters, matrix, wanted, callbacks=[told])
+        return Boosted(made, wanted, None)
     stopping = xgboost.callback.EarlyStopping(rounds=training.early_stopping, save_best=True)
     made = xgboost.train(
         parameters,
         matrix,
-        training.rounds,
+        wanted,
         evals=[(_matrix(check, names, positive_weight, threads, matrix), "check")],
-        callbacks=[stopping],
+        callbacks=[told, stopping],
         verbose_eval=False,
     )
     return Boosted(made, int(made.best_iteration) + 1, float(made.best_score))
+
+
+class _Told(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Tells of each round, and at the end of those that were not needed."""
+
+    def __init__(self, tell: Callable[[float], None], rounds: int) -> None:
+        super().__init__()
+        self._tell, self._rounds, self._left = tell, rounds, rounds
+
+    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
+        """XGBoost's hook; false: go on."""
+        self._left -= 1
+        self._tell(1 / self._rounds)
+        return False
+
+    def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
+        """XGBoost's hook."""
+        self._tell(self._left / self._rounds)
+        return model
 
 
 def total_gain(booster: xgboost.Booster) -> dict[str, float]:

@@ -13,6 +13,7 @@ the models that serve, and the metrics of the models that were judged. Evaluatio
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ from transforms.executor import Transformed
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Tell = Callable[[float], None]
+
+
+def _ignore(parts: float) -> None:
+    """Nobody watches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +98,15 @@ class Fitted:
     notes: dict[str, Any]
 
 
-def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2) -> Fitted:
+def fit_parts(spec: Spec) -> int:
+    """How many parts a training has, about: a model each, and one for each fold of the text."""
+    training = _training(spec)
+    text = training.text_folds if spec.inputs.text is not None else 0
+    booster = 1 if training.model == "booster" else 0
+    return (text + 1 + booster) * (2 if training.refit else 1)
+
+
+def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2, tell: Tell = _ignore) -> Fitted:
     """Trains on a span.
 
     Args:
@@ -100,6 +114,7 @@ def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2) -> Fitted:
       span: scored events of `cut.span`, in total order.
       cut: the slices of time.
       threads: for XGBoost; fixed, since sums depend on it.
+      tell: called with how many parts (`fit_parts`) were done since it was called before.
 
     Raises:
       EvidenceError: a slice holds one class only.
@@ -107,10 +122,10 @@ def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2) -> Fitted:
     # One thread for linear algebra: its sums do not depend on the machine then, and on two shared
     # cores it is three times as fast as two threads that wait for each other.
     with threadpool_limits(1, user_api="blas"):
-        return _fit(spec, span, cut, threads)
+        return _fit(spec, span, cut, threads, tell)
 
 
-def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
+def _fit(spec: Spec, span: Span, cut: Slices, threads: int, tell: Tell) -> Fitted:
     training = _training(spec)
     times, labels = span.event_times, span.labels
     where = {
@@ -127,7 +142,9 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
     check_rows = np.flatnonzero(where["validation"] & known)
     gate_rows = np.flatnonzero(where["gate"])
     weight = class_weight(training, labels[fit_rows])
-    judged, rounds = fit_models(spec, span, fit_rows, weight, check_rows, threads=threads)
+    judged, rounds = fit_models(
+        spec, span, fit_rows, weight, check_rows, threads=threads, tell=tell
+    )
     made = {name: _raw_on(judged, name, span, check_rows) for name in _served(training)}
     calibrations = {name: _calibration(raw, labels[check_rows]) for name, raw in made.items()}
     calibration = calibrations[training.model]
@@ -162,7 +179,9 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int) -> Fitted:
     models = judged
     if training.refit:
         every = np.flatnonzero(known)
-        models, _ = fit_models(spec, span, every, weight, None, rounds, threads, judged.linear)
+        models, _ = fit_models(
+            spec, span, every, weight, None, rounds, threads, judged.linear, tell
+        )
     return Fitted(
         models=models,
         judged=judged,
@@ -195,6 +214,7 @@ def fit_models(
     rounds: int | None = None,
     threads: int = 2,
     start: LinearModel | None = None,
+    tell: Tell = _ignore,
 ) -> tuple[Models, int]:
     """Text model, baseline and booster of some labelled rows; and the booster's rounds.
 
@@ -203,12 +223,16 @@ def fit_models(
       positive_weight: of a positive against a negative.
       check_rows: later labelled rows that end the boosting; None: exactly `rounds`.
       start: the baseline of nearly the same rows, from which this one's solver starts.
+      tell: as in `fit`.
     """
     training = _training(spec)
     transformed, labels = span.transformed, span.labels
-    scores, last = _text_scores(training, span, rows, positive_weight)
+    scores, last = _text_scores(training, span, rows, positive_weight, tell)
     text = _fit_text(training, transformed, labels, rows, positive_weight, last)
+    if text is not None:
+        tell(1)
     linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight, start)
+    tell(1)
     booster, used = None, 0
     if training.model == "booster":
         sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows])
@@ -225,6 +249,7 @@ def fit_models(
             check=check,
             rounds=rounds if rounds is not None else training.rounds,
             threads=threads,
+            tell=tell,
         )
         booster, used = BoosterModel(boosted.booster), boosted.rounds
     return Models(spec, text, linear, booster), used
@@ -275,7 +300,7 @@ def _fit_text(
 
 
 def _text_scores(
-    training: Training, span: Span, rows: Rows, positive_weight: float
+    training: Training, span: Span, rows: Rows, positive_weight: float, tell: Tell
 ) -> tuple[Floats | None, TextModel | None]:
     """Scores of the text model for its own training rows, out of fold by time; and the last model.
 
@@ -292,6 +317,7 @@ def _text_scores(
         model = _fit_text(
             training, span.transformed, span.labels, rows[known], positive_weight, start
         )
+        tell(1)
         if model is None:
             return None
         made.append(model)

@@ -11,7 +11,7 @@ from configs.schema import Action, Categorical, Inputs, Policy, TextInput, Train
 from scoring.scorer import Models
 from training import fit as module
 from training.dataset import TimeRange, slices
-from training.fit import Span, class_weight, fit
+from training.fit import Span, class_weight, fit, fit_parts
 from training.labels import UNLABELLED
 from training.thresholds import choose_thresholds
 from transforms.catalog import CATALOG
@@ -106,6 +106,27 @@ def test_text_scores_of_training_rows_are_out_of_fold_by_time(span, monkeypatch)
     late = TimeRange(int(span.event_times[rows[3 * quarter + 1]]), CUT.fit.end_us)
     fit(spec_with(refit=False), turned(span, late), CUT)
     np.testing.assert_array_equal(seen[1], first)
+
+
+def test_solvers_that_start_near_the_end_end_at_the_same_optimum(span, fitted, monkeypatch):
+    def cold(original):
+        return lambda *given, start=None, **options: original(*given, **options)
+
+    for name in ("fit_sparse", "fit_logistic"):
+        monkeypatch.setattr(module, name, cold(getattr(module, name)))
+    plain = fit(spec_with(), span, CUT)
+    for one, other in ((fitted.models, plain.models), (fitted.judged, plain.judged)):
+        np.testing.assert_allclose(one.text.weights, other.text.weights, atol=2e-3)
+        np.testing.assert_allclose(one.linear.numeric, other.linear.numeric, atol=2e-3)
+    assert fitted.models.linear.numeric.tobytes() != plain.models.linear.numeric.tobytes()
+
+
+@pytest.mark.parametrize("changes", [{}, {"refit": False}, {"model": "linear"}, {"model": "text"}])
+def test_it_tells_of_each_part(span, changes):
+    told = []
+    fit(spec_with(**changes), span, CUT, tell=told.append)
+    assert sum(told) == pytest.approx(fit_parts(spec_with(**changes)))
+    assert len(told) > 5
 
 
 def test_the_judged_models_learn_from_the_fit_slice_alone(span, fitted):
