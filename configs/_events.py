@@ -186,7 +186,11 @@ def read_derived(
     for name, section in parts:
         check_name(section, name, "derive")
         if name in columns or name in RESERVED_COLUMNS:
-            section.mistakes.add(section.position, f"derive: {name!r} is a column already")
+            section.mistakes.add(
+                section.position,
+                f"derive: {name!r} is a column already",
+                "expected a name of its own",
+            )
     types = {name: column.type for name, column in columns.items()}
     types |= {"event_id": ColumnType.STRING, "kind": ColumnType.STRING}
     types |= {"event_time": ColumnType.TIMESTAMP}
@@ -224,7 +228,11 @@ def _in_order(
     def visit(name: str, trail: tuple[str, ...]) -> None:
         if state.get(name) == 1:
             cycle = " -> ".join([*trail[trail.index(name) :], name])
-            root.mistakes.add(places[name], f"derive: {name!r} depends on itself ({cycle})")
+            root.mistakes.add(
+                places[name],
+                f"derive: {name!r} depends on itself ({cycle})",
+                "expected one of them to be made of columns of the events",
+            )
             return
         if name in state:
             return

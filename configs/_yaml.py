@@ -35,6 +35,13 @@ class Mistake:
     message: str
     hint: str = ""
 
+    def to_builtins(self) -> dict[str, str | int]:
+        """For machines; lines and columns from 1."""
+        line, column = self.position
+        return {
+            "line": line + 1, "column": column + 1, "message": self.message, "hint": self.hint
+        }  # fmt: skip
+
 
 class Mistakes:
     """All mistakes of one file."""
@@ -83,9 +90,10 @@ class Mistakes:
         """Raises a `ConfigError` that shows every mistake, in order of lines."""
         if not self._found:
             return
-        shown = [self._show(one) for one in sorted(self._found.values(), key=_by_place)]
-        count = f"{len(shown)} mistake{'s' if len(shown) > 1 else ''}"
-        raise ConfigError(f"{self.name}: {count}\n\n" + "\n\n".join(shown))
+        found = sorted(self._found.values(), key=_by_place)
+        count = f"{len(found)} mistake{'s' if len(found) > 1 else ''}"
+        text = "\n\n".join(map(self._show, found))
+        raise ConfigError(f"{self.name}: {count}\n\n{text}", [one.to_builtins() for one in found])
 
     def _show(self, mistake: Mistake) -> str:
         line, column = mistake.position

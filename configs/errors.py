@@ -16,6 +16,8 @@ an account id. `exit_code` is what the command line returns for it (docs/command
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class LockstepError(Exception):
     """The root: catch it at the door (the command line), nowhere else."""
@@ -24,9 +26,18 @@ class LockstepError(Exception):
 
 
 class ConfigError(LockstepError):
-    """A configuration file that cannot be used; the message lists every mistake."""
+    """A configuration file that cannot be used; the message lists every mistake.
+
+    Attributes:
+      mistakes: the same for machines, each with line and column (from 1), message and hint; none
+        where the fault is not one of a text.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, mistakes: Sequence[Mapping[str, str | int]] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
 
 
 class InputError(LockstepError):

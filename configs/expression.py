@@ -277,6 +277,7 @@ _TYPES = {
 }
 
 
+_EXPECTED = "expected one such as 'amount > 5 and not is_null(country)', or 'amount / 100'"
 _NOTHING = math.nan
 _LINE_ENDS = dict.fromkeys(map(ord, "\r\n"), " ")  # so that places stay what they were
 
@@ -289,7 +290,8 @@ def _parse(text: str, faults: list[ExpressionError]) -> Node:
         tree = ast.parse(line, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         offset = (getattr(error, "offset", 1) or 1) - 1
-        faults.append(ExpressionError("this is not an expression", indent + offset))
+        at = indent + max(0, min(offset, len(line) - 1))
+        faults.append(ExpressionError(f"this is not an expression; {_EXPECTED}", at))
         return Number(_NOTHING, indent)
     return _Reader(line.encode(), indent, faults).node(tree.body, 0)
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
 from configs.schema import Labels, Spec, Training
 from pipelines.backfill import BackfillPlan, BackfillRequest, make_backfill_plan
+from pipelines.backfill.plan import START_SECONDS
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
 from pipelines.sources import open_source
 from scoring.store import Store
 from training.dataset import Slices, slices
 from training.labels import require_mature
+
+# Measured by `python -m benchmarks.batch` on 2 cores, for --dry-run's estimate only: text, booster
+# and baseline over the judged and the serving models' rows.
+TRAINED_ROWS_PER_SECOND = 4_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,7 @@ class NightPlan:
 
     Attributes:
       cut: the slices of time.
+      rows: events that are trained on, estimated.
       backfill: the days that are made first; two plans where published ones are brought up to a
         changed config.
       serving: the bundle that the new one is compared with; None: none serves.
@@ -65,8 +71,15 @@ class NightPlan:
 
     request: NightlyRequest
     cut: Slices
+    rows: int
     backfill: tuple[BackfillPlan, ...]
     serving: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Estimated wall time."""
+        train = START_SECONDS + self.rows / TRAINED_ROWS_PER_SECOND
+        return train + sum(plan.seconds for plan in self.backfill)
 
     def lines(self) -> list[str]:
         """In words."""
@@ -81,6 +94,7 @@ class NightPlan:
             *(line for plan in self.backfill for line in plan.lines()),
             f"trains on {cut.fit}, calibrates on {cut.validation}, judges on {cut.gate}",
             f"with verdicts known before {request.as_of}; the bundle {beside}, and {then}",
+            f"estimated: {self.seconds:,.0f} s in all; it trains on about {self.rows:,} events",
         ]
 
     def to_builtins(self) -> dict[str, Any]:
@@ -92,6 +106,8 @@ class NightPlan:
             "slices": {name: [one.start_us, one.end_us] for name, one in ranges.items()},
             "serving": self.serving,
             "promote": self.request.promote,
+            "rows": self.rows,
+            "estimated_seconds": round(self.seconds, 1),
         }
 
 
@@ -105,7 +121,8 @@ def plan_night(request: NightlyRequest) -> NightPlan:
     layout = Layout(request.out)
     cut = slices(training, day_us(request.as_of))
     plans = tuple(backfill_plans(request, layout, cut, dry=True))
-    return NightPlan(request, cut, plans, Store(layout.bundles).serving())
+    rows = min(training.train_rows, _count_events(layout, cut, plans))
+    return NightPlan(request, cut, rows, plans, Store(layout.bundles).serving())
 
 
 def backfill_plans(
@@ -139,6 +156,18 @@ def sections(spec: Spec) -> tuple[Training, Labels]:
         )
     require_mature(spec.labels, spec.training)
     return spec.training, spec.labels
+
+
+def _count_events(layout: Layout, cut: Slices, plans: Sequence[BackfillPlan]) -> int:
+    """Scored events of the span: of published days as counted, of others as the plans estimate."""
+    published, count = set(layout.published()), 0.0
+    for day in Days(day_of(cut.span.start_us), day_of(cut.span.end_us - 1)):
+        planned = [plan for plan in plans if day in plan.days]
+        if planned:
+            count += planned[-1].events / len(planned[-1].days)
+        elif day in published:
+            count += layout.read_marker(day)["scored"]
+    return round(count)
 
 
 def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> BackfillRequest:

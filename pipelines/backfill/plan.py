@@ -25,6 +25,7 @@ from transforms.velocity import make_plan
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
 # Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
+START_SECONDS = 10  # processes import Beam and TensorFlow, and load compiled kernels
 BYTES_PER_EVENT = 500
 
 
@@ -88,7 +89,9 @@ class BackfillPlan:
     @property
     def seconds(self) -> float:
         """Estimated wall time."""
-        return self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
+        if not self.days:
+            return 0.0
+        return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
 
     def to_builtins(self) -> dict[str, Any]:
         """The plan for machines."""

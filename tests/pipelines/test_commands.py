@@ -7,7 +7,7 @@ import typer
 from backfill_world import CONFIG, make_events
 from typer.testing import CliRunner
 
-from configs.errors import BundleError, InputError
+from configs.errors import BundleError, ConfigError, InputError
 from pipelines.commands import backfill, bundle, evaluate, features, nightly, validate
 
 
@@ -53,6 +53,19 @@ def test_features(house):
     assert all(info["name"] in text for info in infos)
 
 
+def test_validate_tells_mistakes_to_machines(tmp_path, capsys):
+    config = tmp_path / "broken.yaml"
+    config.write_text(CONFIG.replace("of: post, column: amount", "of: post, colum: amount", 1))
+    with pytest.raises(ConfigError) as refused:
+        validate.validate(str(config), as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["config"] == str(config)
+    line = next(i for i, one in enumerate(config.read_text().splitlines(), 1) if "colum:" in one)
+    assert {one["line"] for one in found["mistakes"]} == {line}
+    assert any("did you mean 'column'?" in one["hint"] for one in found["mistakes"])
+    assert all(one["message"] in str(refused.value) for one in found["mistakes"])
+
+
 def test_backfill(house, tmp_path):
     words = ["backfill", house / "tiny.yaml", "--input", house / "input", "--out", tmp_path / "out",
              "--days", "2026-03-01..2026-03-02"]  # fmt: skip
@@ -71,6 +84,8 @@ def test_the_nights_plan(house):
     plan = json.loads(run(*words, "--json").stdout)
     assert plan["backfill"][0]["days"] == ["2026-03-09"]
     text = run(*words).stdout
+    assert 0 < plan["rows"] < 3000 and plan["estimated_seconds"] > 10
+    assert f"it trains on about {plan['rows']:,} events" in text
     assert f"is compared with {plan['serving']}" in text and "judges on 2026-03-08 00:00" in text
     assert not (house / "out" / "reports" / "2026-03-10").exists()
 
