@@ -15,9 +15,9 @@ from pipelines.pubsub import connect
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
+from pipelines.pubsub.settings import SourceSettings
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.run import StreamRequest, stream
-from pipelines.unbounded import SourceSettings
 from transforms.inputs import numeric_names
 
 NIGHT = dt.date(2026, 3, 8)

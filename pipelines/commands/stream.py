@@ -72,10 +72,10 @@ def stream(
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
         from pipelines.pubsub.admin import ensure_topic
+        from pipelines.pubsub.settings import SourceSettings
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
-        from pipelines.unbounded import SourceSettings
 
     if create:
         for topic in filter(None, (decisions, dead_letters)):

@@ -1,12 +1,11 @@
-"""From messages to ordered micro-batches, and back to acks: what the Beam source reads from.
+"""From messages to ordered micro-batches, and back to acks: what the scorer's loop reads from.
 
 What enters: messages of a subscription (`client.Puller`), a decoder. What leaves: `MicroBatch`es
-in the order in which they are to be folded; and, once these are finished, acks. An `Intake` lives
-longer than the Beam pipelines that read it, which are renewed in generations; it is used by one
-thread at a time, except `stop`, which a signal handler may call.
+in the order in which they are to be folded; and, once these are finished, acks. An `Intake` is used
+by one thread at a time, except `stop`, which a signal handler may call.
 
 A message is acknowledged when every event that it made, and its dead letter if it made one, is in
-a finished micro-batch. What was handed out and not finished (a pipeline failed) is handed out
+a finished micro-batch. What was handed out and not finished (its processing failed) is handed out
 again, the same micro-batches in the same order; what this process never finishes, the server
 delivers again.
 """
@@ -24,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.errors import InputError
 from pipelines.order import DisorderBuffer, Frontier, Released
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.settings import Before, SourceSettings
@@ -33,8 +31,6 @@ from transforms.decode import Decoded
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
-
-_NUMBERS = itertools.count()  # of the intakes of this process
 
 Decode = Callable[[Sequence[bytes]], Decoded]
 """Events of some payloads; `positions` and dead letters count from 0 in the sequence."""
@@ -126,13 +122,8 @@ class Intake:
       decode: of payloads.
       messages: the client.
       clocks: for tests.
-      first_sequence: the number of the first micro-batch.
       frontier: as `DisorderBuffer`.
       before: how the process before this one ended, on the same subscription.
-
-    Attributes:
-      number: names the intake in this process.
-      failure: why it cannot be read, once that is so.
     """
 
     def __init__(
@@ -141,7 +132,6 @@ class Intake:
         decode: Decode,
         messages: Messages,
         clocks: Clocks | None = None,
-        first_sequence: int = 0,
         frontier: Frontier | None = None,
         before: Before = Before.NONE,
     ) -> None:
@@ -157,13 +147,11 @@ class Intake:
         self._done: list[_Held] = []  # nothing left to hand out; for the next micro-batch
         self._dead: list[DeadMessage] = []
         self._redelivered = 0
-        self._sequence = first_sequence
+        self._sequence = 0
         self._out: OrderedDict[int, tuple[MicroBatch, list[_Held]]] = OrderedDict()
         self._again: deque[MicroBatch] = deque()
         self._arrived_s = self._looked_s = self._clocks.steady_s()
         self._stopping = self._flushing = False
-        self.number = next(_NUMBERS)
-        self.failure: InputError | None = None
         self._empty: pa.RecordBatch | None = None
 
     @property

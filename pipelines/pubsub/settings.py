@@ -41,13 +41,12 @@ class SourceSettings:
       idle_after_us, ahead_us: see there.
       batch_events: most events of a micro-batch.
       latency_s: how long a micro-batch waits for more, once one event may be folded.
-      idle_s: how long a read waits when nothing comes, before it says so to Beam.
+      idle_s: how long a read waits when nothing comes, before the loop looks up.
       buffer_events: not yet acknowledged, at which pulling stops.
       buffer_bytes: the same, in payload bytes.
       lease_s: ack deadline, 10 to 600; extended at half of it.
       settle_s: how long order waits at a start for what an earlier process held; None: a little
         longer than a lease.
-      generation_bundles: a pipeline ends after so many bundles and the next one starts.
       end_after_idle_s: everything is given out, and the stream ends, when nothing came for so
         long; None: never.
     """
@@ -64,7 +63,6 @@ class SourceSettings:
     buffer_bytes: int = 256 << 20
     lease_s: int = 30
     settle_s: float | None = None
-    generation_bundles: int = 2000
     end_after_idle_s: float | None = None
 
     def order(self) -> OrderSettings:

@@ -1,6 +1,6 @@
 """After a failure: the state is taken from disk again, as after a kill, and the work goes on.
 
-What enters: the failure of a pipeline. What leaves: whether to go on. A micro-batch that failed in
+What enters: what `process` raised. What leaves: whether to go on. A micro-batch that failed in
 the middle has left the state in memory somewhere between before and after it, so that state is
 thrown away: `Service.resume` reads snapshot and log, and publishes what was logged and perhaps not
 published. The intake then hands the micro-batch out again; what of it was logged is known by its
@@ -37,7 +37,7 @@ class Patience:
 
 
 class Recovery:
-    """Decides what follows from a failure; the `on_failure` of `run_generations`.
+    """Decides what follows from a failure; the `recover` of `run_loop`.
 
     Args:
       service: whose micro-batch failed.

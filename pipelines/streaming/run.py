@@ -1,9 +1,7 @@
 """`stream`: subscription in, decisions out, until it is told to stop.
 
-What enters: a bundle store, a subscription, a state folder. What leaves: decisions, a log, dead
-letters, and on the way out a snapshot. Beam pipelines run in generations over one intake and one
-service (`pipelines.unbounded`, `service`); after a failure the service reads its state from disk
-again (`recovery`).
+One loop (`loop`) over one intake and one service (`service`); after a failure the service reads its
+state from disk again (`recovery`). On the way out it leaves a snapshot.
 """
 
 from __future__ import annotations
@@ -14,19 +12,19 @@ import datetime as dt
 import math
 from pathlib import Path
 
-import apache_beam as beam
-
 from configs.errors import LockstepError
 from configs.schema import Spec
 from pipelines.layout import Layout, locked
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.client import Puller
+from pipelines.pubsub.intake import Intake
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Before, SourceSettings
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.engine import Engine
 from pipelines.streaming.journal import Journal
+from pipelines.streaming.loop import run_loop
 from pipelines.streaming.metrics import MetricsServer, ScorerMetrics
 from pipelines.streaming.recovery import Patience, Recovery
 from pipelines.streaming.restore import Restored, restore
@@ -41,14 +39,10 @@ from pipelines.streaming.start import (
 )
 from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
-from pipelines.unbounded import open_intake, run_generations
 from scoring.bundle import load_bundle
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG
-
-# Services of this process by number: a DoFn is pickled and copied, sockets and state are not.
-_SERVICES: dict[int, Service] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +81,6 @@ class StreamReport:
     """What a scorer did until it was stopped."""
 
     counts: dict[str, int]
-    generations: int
     next_step: int
     origin: str
 
@@ -118,28 +111,9 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         progress.say(f"bundle {scorer.bundle.fingerprint}; state: {restored.origin}")
         service = _service(request, scorer, journal, restored, stopping, opened)
         service.republish(restored.unpublished)
-        generations = _run(request, service, journal, before, stopping, metrics, progress)
+        _run(request, service, journal, before, stopping, metrics, progress)
         service.close()
-    return StreamReport(dict(service.counts), generations, service.next_step, restored.origin)
-
-
-class ScoreMicroBatch(beam.DoFn):
-    """Hands a micro-batch to the service of this process; returns when it may be acknowledged."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def process(self, micro: MicroBatch) -> None:
-        """See `Service.process`; the service keeps what failed.
-
-        Raises:
-          LockstepError: something did. Its text is ours: Beam prints it, and the failure's own may
-            hold a payload.
-        """
-        try:
-            _SERVICES[self._number].process(micro)
-        except Exception:  # kept in the service, for what recovers
-            raise LockstepError("a micro-batch was not finished, and not acknowledged") from None
+    return StreamReport(dict(service.counts), service.next_step, restored.origin)
 
 
 def _begin(request: StreamRequest, spec: Spec, journal: Journal) -> Restored:
@@ -187,16 +161,14 @@ def _run(
     stopping: Stopping,
     metrics: MetricsServer | None,
     progress: Progress,
-) -> int:
+) -> None:
     spec = service.engine.spec
     settings = dataclasses.replace(request.source, disorder_us=spec.events.disorder_us)
     decoder = Decoder(
         spec, night_end_us(request.state), service.counts, service.timings.stages["decode"]
     )
     frontier = service.engine.resident.frontier
-    intake = open_intake(settings, decoder, frontier=frontier, before=before)
-    number = intake.number
-    _SERVICES[number] = service
+    intake = Intake(settings, decoder, Puller(settings.pull()), frontier=frontier, before=before)
     stopping.draining(intake.stop)
     if metrics is not None:
         metrics.show(ScorerMetrics(service, intake))
@@ -211,14 +183,10 @@ def _run(
 
     try:
         with progress.live(StatusLine(service, intake)):
-            return run_generations(
-                intake,
-                lambda batches: batches | "Score" >> beam.ParDo(ScoreMicroBatch(number)),
-                Recovery(service, from_disk, stopping, request.patience),
-            )
+            recovery = Recovery(service, from_disk, stopping, request.patience)
+            run_loop(intake, service.process, recovery)
     finally:
         if service.watch is not None:
             service.watch.stop()
-        del _SERVICES[number]
         if intake.close():
             mark_given_back(request.state)

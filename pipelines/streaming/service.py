@@ -1,9 +1,8 @@
 """The scorer as a process: steps, log, publishing, snapshots and swaps, in the order that is safe.
 
 What enters: micro-batches of an intake. What leaves: decisions on a topic, a log on disk, dead
-letters; and, when `process` returns, the right to acknowledge. It lives outside the Beam pipelines,
-which come and go in generations. Where `process` raises, what is in memory is no longer what is on
-disk; nothing goes on before `resume` has read it again (`recovery`).
+letters; and, when `process` returns, the right to acknowledge. Where `process` raises, what is in
+memory is no longer what is on disk; nothing goes on before `resume` has read it again (`recovery`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 What enters: signals, in the main thread. What leaves: `asked`, which loops look at, or the end of
 the process. The scorer is made to be killed at any moment (`journal`), so ending at once is one
-line and `os._exit`: nothing is unwound, since Beam would wrap what unwinds, and a server that is
-away would be waited for.
+line and `os._exit`: nothing is unwound, since a server that is away would be waited for.
 
 While a scorer starts (imports, restores, publishes again) it has nothing to drain, so the first
 signal ends it at once too, with 128 and the signal's number (143, 130).

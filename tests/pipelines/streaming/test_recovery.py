@@ -117,7 +117,8 @@ def test_failures_with_progress_between_them_are_no_reason_to_end(
     asked = request(folder, server, state, patience=Patience(attempts=2, pause_s=0.0))
     with monkeypatch.context() as patched:
         patched.setattr(Scorer, "score", every_other)
-        assert stream(asked).generations > 3
+        stream(asked)
+    assert len(calls) > 3
     check(folder, live, state, server, tiny_spec)
 
 

@@ -1,17 +1,16 @@
-"""Generations of pipelines over one intake: what ends them, what fails, what comes again."""
+"""The scorer's loop: what ends it, what fails, what comes again."""
 
-import dataclasses
 import json
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from configs.errors import InputError
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import Intake, SourceSettings
-from pipelines.unbounded import run_generations
+from pipelines.pubsub.intake import Intake
+from pipelines.pubsub.settings import SourceSettings
+from pipelines.streaming.loop import run_loop
 from transforms.decode import Decoded
 
 SETTINGS = SourceSettings(
@@ -66,18 +65,12 @@ def decode(payloads):
 HANDED, FAILURES = [], []
 
 
-class Work(beam.DoFn):
+def process(micro):
     """Notes what it is handed; fails with what is next in `FAILURES` (None: it does not)."""
-
-    def process(self, micro):
-        HANDED.append((micro.sequence, micro.batch.column("event_id").to_pylist()))
-        failure = FAILURES.pop(0) if FAILURES else None
-        if failure is not None:
-            raise failure
-
-
-def build(batches):
-    return batches | beam.ParDo(Work())
+    HANDED.append((micro.sequence, micro.batch.column("event_id").to_pylist()))
+    failure = FAILURES.pop(0) if FAILURES else None
+    if failure is not None:
+        raise failure
 
 
 @pytest.fixture
@@ -87,8 +80,8 @@ def client():
     return Client(12)
 
 
-def intake_of(client, **changes):
-    return Intake(dataclasses.replace(SETTINGS, **changes), decode, client)
+def intake_of(client):
+    return Intake(SETTINGS, decode, client)
 
 
 def events():
@@ -98,16 +91,19 @@ def events():
 ALL = [f"e{n:03d}" for n in range(12)]
 
 
-def test_a_generation_ends_after_its_bundles_and_the_next_goes_on(client):
-    assert run_generations(intake_of(client, generation_bundles=2), build) > 1
+def test_each_micro_batch_is_acknowledged_before_the_next_is_processed(client):
+    acked = []
+    run_loop(intake_of(client), lambda micro: acked.append(len(client.acked)) or process(micro))
     assert events() == ALL
-    assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
+    sizes = [len(some) for _, some in HANDED]
+    assert acked == [sum(sizes[:n]) for n in range(len(sizes))]
+    assert client.acked == [f"a{n}" for n in range(12)]
 
 
 @pytest.mark.parametrize(
     "failure", [RuntimeError("x"), KeyError("x"), MemoryError(), ValueError("x"), OSError(5, "x")]
 )
-def test_whatever_a_bundle_raises_is_told_and_it_comes_again(client, failure):
+def test_whatever_processing_raises_it_comes_again(client, failure):
     told = []
 
     def go_on(raised):
@@ -116,7 +112,7 @@ def test_whatever_a_bundle_raises_is_told_and_it_comes_again(client, failure):
         return True
 
     FAILURES.extend([None, failure])
-    run_generations(intake_of(client), build, go_on)
+    run_loop(intake_of(client), process, go_on)
     assert len(told) == 1
     (twice,) = {one for one, _ in HANDED if [n for n, _ in HANDED].count(one) > 1}
     first, again = (some for number, some in HANDED if number == twice)
@@ -127,20 +123,20 @@ def test_whatever_a_bundle_raises_is_told_and_it_comes_again(client, failure):
 
 def test_what_fails_at_the_end_of_the_stream_is_not_left_out(client):
     FAILURES.extend([None, None, MemoryError()])
-    run_generations(intake_of(client), build, lambda failure: True)
+    run_loop(intake_of(client), process, lambda failure: True)
     assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
 
 
 def test_a_failure_ends_it_where_nobody_recovers(client):
     FAILURES.append(KeyError("x"))
-    with pytest.raises((KeyError, RuntimeError)):
-        run_generations(intake_of(client), build)
+    with pytest.raises(KeyError):
+        run_loop(intake_of(client), process)
     assert client.acked == []
 
 
 def test_it_ends_quietly_where_recovery_says_so(client):
     FAILURES.extend([None, KeyError("x")])
-    assert run_generations(intake_of(client), build, lambda failure: False) == 1
+    run_loop(intake_of(client), process, lambda failure: False)
     assert len(client.acked) == len(HANDED[0][1]) > 0
 
 
@@ -148,7 +144,7 @@ def test_a_subscription_that_cannot_be_read_is_an_error_of_its_own(client):
     client.broken = InputError("projects/p/subscriptions/s: NOT_FOUND")
     told = []
     with pytest.raises(InputError, match="NOT_FOUND"):
-        run_generations(intake_of(client), build, lambda failure: told.append(failure) or True)
+        run_loop(intake_of(client), process, lambda failure: told.append(failure) or True)
     assert not told, "trying again would not help"
 
 
@@ -159,6 +155,6 @@ def test_what_cannot_be_taken_in_ends_it_and_names_no_payload(client):
     told = []
     intake = Intake(SETTINGS, fails, client)
     with pytest.raises(InputError, match=r"KeyError.*start the scorer again") as raised:
-        run_generations(intake, build, lambda failure: told.append(failure) or True)
+        run_loop(intake, process, lambda failure: told.append(failure) or True)
     assert "an account" not in str(raised.value)
     assert not told and client.acked == []

@@ -1,0 +1,63 @@
+"""The embedded scorer's loop: next micro-batch, process it, acknowledge it, until there is no more.
+
+One thread does all three, so a message is acknowledged after everything that it leads to is safe,
+and nothing else has to prove it. There is no Beam here: an in-process Beam pipeline adds nothing to
+a loop over one reader, and keeps every bundle's metrics for ever (docs/decisions/0006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from configs.errors import InputError
+from pipelines.pubsub.intake import Intake, MicroBatch
+
+
+def run_loop(
+    intake: Intake,
+    process: Callable[[MicroBatch], object],
+    recover: Callable[[Exception], bool] | None = None,
+) -> None:
+    """Processes micro-batches until the intake has ended.
+
+    A micro-batch whose processing raises is not acknowledged. It is handed out again, the same, if
+    `recover` says so.
+
+    Args:
+      intake: what is read.
+      process: returns once the micro-batch may be acknowledged.
+      recover: gets what `process` raised; true: go on; false: end, and what is not acknowledged is
+        given back when the intake is closed. It may raise. None: the failure is raised.
+
+    Raises:
+      InputError: the subscription cannot be read, or decoding failed; `recover` is not asked, since
+        trying again would not help.
+      Exception: what `process` raised, where there is no `recover`, or what `recover` raises.
+    """
+    intake.rewind()
+    while not intake.ended:
+        micro = _next(intake)
+        if micro is None:
+            continue
+        try:
+            process(micro)
+        except Exception as failure:
+            if recover is None:
+                raise
+            if not recover(failure):
+                return
+            intake.rewind()
+        else:
+            intake.finish(micro.sequence)
+
+
+def _next(intake: Intake) -> MicroBatch | None:
+    try:
+        return intake.next()
+    except InputError:
+        raise
+    except Exception as failure:  # its text may hold a payload
+        raise InputError(
+            f"{intake.settings.subscription}: decoding failed ({type(failure).__name__}); "
+            "unacknowledged messages will be redelivered: start the scorer again"
+        ) from None
