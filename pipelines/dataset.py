@@ -17,10 +17,10 @@ from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.analyze import sample_rows
 from pipelines.backfill import read_features, read_verdicts
-from pipelines.backfill.stage import input_columns
 from pipelines.layout import Days, Layout, day_of
 from training.labels import resolve
 from transforms.inputs import numeric_names
+from transforms.selection import input_columns
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,10 +24,11 @@ from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill.fold import DayPieces, duplicate_rows, open_matrix
-from pipelines.backfill.stage import input_columns, read_arrow
+from pipelines.backfill.stage import read_arrow
 from pipelines.layout import write_parquet
 from transforms.columns import ARROW_TYPES
 from transforms.inputs import numeric_block, numeric_names
+from transforms.selection import input_columns
 from transforms.velocity import make_plan, total_order
 
 if TYPE_CHECKING:

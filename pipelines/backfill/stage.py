@@ -36,6 +36,7 @@ from transforms.dead_letter import DeadLetter, dead_letter_table
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
 from transforms.expression import evaluate_mask
+from transforms.selection import input_columns, scored_mask
 from transforms.velocity import (
     Plan,
     entity_rows,
@@ -121,30 +122,6 @@ def write_dead_letters(letters: pa.Table, path: Path) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-
-
-def input_columns(spec: Spec) -> tuple[str, ...]:
-    """Columns of a scored event that its model inputs are made of, beside the velocity features.
-
-    They are what a dataset keeps of an event; anything else is in the archive only.
-    """
-    inputs = spec.inputs
-    computed = {name for expression in inputs.computed.values() for name in expression.columns}
-    known = set(spec.columns) | set(spec.derived)
-    names = [*inputs.numeric, *sorted(computed & known)]
-    names += [categorical.column for categorical in inputs.categorical]
-    names += [inputs.text.column] if inputs.text else []
-    names += [spec.evaluation.group] if spec.evaluation.group else []
-    return tuple(dict.fromkeys(name for name in names if name not in (EVENT_ID, EVENT_TIME, KIND)))
-
-
-def scored_mask(spec: Spec, batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-    """Which events of a batch are scored: bool `[n]`."""
-    kinds = pa.array(spec.scored_kinds, pa.string())
-    mask: npt.NDArray[np.bool_] = pc.is_in(batch.column(KIND), value_set=kinds).to_numpy(
-        zero_copy_only=False
-    )
-    return mask
 
 
 def verdict_table(spec: Spec, batch: pa.RecordBatch) -> pa.Table:

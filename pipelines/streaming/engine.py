@@ -20,13 +20,13 @@ import pyarrow as pa
 from configs.errors import StateError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.backfill.stage import scored_mask
 from pipelines.order import Frontier
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.inputs import numeric_block
+from transforms.selection import scored_mask
 from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
 
 LATE, SCORED = "lockstep_late", "lockstep_scored"

@@ -1,0 +1,344 @@
+"""Events to narrow rows by shard, and the fold of a shard: the two sides of the shuffle.
+
+`SplitByShard` narrows each batch of derived events to what the folds need and sends every row to
+the shard of its key; `FoldShards` folds a shard's rows in total order, and gives out features and
+the state at each wanted moment. Which events are duplicates is found meanwhile, by shards of the
+id (`transforms.steps.deduplicate`); it reaches a shard as tombstones, the codes of dropped rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from transforms.batches import ShardKey, one_batch
+from transforms.duplicates import hash_ids
+from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.selection import (
+    input_columns,
+    scored_mask,
+    verdict_mask,
+    verdict_rows,
+)
+from transforms.steps.stamps import CODE, positions_of, row_codes, source_of, tag_batch, tags_of
+from transforms.velocity import (
+    Plan,
+    ShardState,
+    entity_rows,
+    finish,
+    fold,
+    make_plan,
+    rows_from_batch,
+    rows_to_batch,
+    shard_of,
+    total_order,
+)
+
+IDS, KEPT, MINUTES, STATES = "ids", "kept", "minutes", "states"
+RECENT_IDS = "recent-ids"
+"""The group of the shards of event ids."""
+TOMBSTONE, FEATURES, TIME, ENTITY, MOMENT = "tombstone", "features", "time", "entity", "moment"
+MINUTE_US = 60_000_000
+_IS_SCORED, _IS_VERDICT = 1, 2
+
+Int64s = npt.NDArray[np.int64]
+Keyed = tuple[ShardKey, pa.RecordBatch]
+
+
+@dataclasses.dataclass(eq=False)
+class SplitByShard(beam.PTransform):
+    """Derived events to narrow rows of each entity's shards, and what is kept of them otherwise.
+
+    Args:
+      spec: the use.
+      entities: those whose features are wanted; all if None.
+      exchange: how batches travel from here on.
+
+    Outputs: `rows`, narrow rows by shard of their key; `ids`, rows by shard of the event id;
+    `kept`, scored events and verdicts with the columns that are kept; `minutes`, how many scored
+    events each minute has.
+    """
+
+    spec: Spec
+    entities: Sequence[str] | None = None
+    exchange: Exchange = THROUGH_ENGINE
+
+    def expand(self, events: beam.PCollection[pa.RecordBatch]) -> Any:
+        """Applies it."""
+        entities = tuple(self.spec.entities if self.entities is None else self.entities)
+        return events | "Split" >> beam.ParDo(
+            _Split(self.spec, entities, self.exchange)
+        ).with_output_types(
+            Keyed, **{IDS: Keyed, KEPT: pa.RecordBatch, MINUTES: pa.RecordBatch}
+        ).with_outputs(IDS, KEPT, MINUTES, main="rows")
+
+
+@dataclasses.dataclass(eq=False)
+class FoldShards(beam.PTransform):
+    """Narrow rows, tombstones and earlier state of each shard to features and later state.
+
+    Args:
+      spec: the use.
+      moments: when state is given out, ascending, microseconds UTC: of all rows before it.
+      exchange: how batches travel.
+
+    Outputs: `features`, batches of time, code and features in total order; `states`, by shard,
+    tagged with their moment.
+    """
+
+    spec: Spec
+    moments: Sequence[int] = ()
+    exchange: Exchange = THROUGH_ENGINE
+
+    def expand(self, grouped: beam.PCollection[tuple[ShardKey, Iterable[pa.RecordBatch]]]) -> Any:
+        """Applies it."""
+        return grouped | "Fold" >> beam.ParDo(
+            _Fold(self.spec, tuple(self.moments), self.exchange)
+        ).with_output_types(pa.RecordBatch, **{STATES: Keyed}).with_outputs(STATES, main=FEATURES)
+
+
+def narrow_rows(plan: Plan, batch: pa.RecordBatch, codes: Int64s) -> pa.RecordBatch:
+    """An entity's rows of a batch, with the code and the id of each.
+
+    Args:
+      plan: the entity's.
+      batch: derived events `[n]`.
+      codes: int64 `[n]`.
+    """
+    rows = entity_rows(plan, batch)
+    narrow = rows_to_batch(rows).append_column(CODE, pa.array(codes[rows.row]))
+    return narrow.append_column(EVENT_ID, batch.column(EVENT_ID).take(pa.array(rows.row)))
+
+
+def id_rows(
+    batch: pa.RecordBatch,
+    codes: Int64s,
+    shards: dict[str, npt.NDArray[np.int32]],
+    scored: npt.NDArray[np.bool_],
+    verdicts: npt.NDArray[np.bool_],
+) -> pa.RecordBatch:
+    """What finds duplicates, and tells those who hold a duplicate's other columns."""
+    hash_1, hash_2 = hash_ids(batch.column(EVENT_ID))
+    columns = {
+        "hash_1": pa.array(hash_1),
+        "hash_2": pa.array(hash_2),
+        TIME: batch.column(EVENT_TIME),
+        CODE: pa.array(codes),
+        "position": pa.array(positions_of(batch)),
+        KEPT: pa.array((scored * _IS_SCORED + verdicts * _IS_VERDICT).astype(np.int8)),
+    }
+    columns |= {f"shard_{entity}": pa.array(numbers) for entity, numbers in shards.items()}
+    return tag_batch(pa.RecordBatch.from_pydict(columns), source=source_of(batch))
+
+
+def shard_slices(
+    shards: npt.NDArray[np.int32], count: int
+) -> tuple[Int64s, list[tuple[int, int, int]]]:
+    """How rows are ordered by shard, and where each shard's begin and end.
+
+    >>> order, slices = shard_slices(np.array([2, 0, 2], np.int32), 4)
+    >>> order.tolist(), slices
+    ([1, 0, 2], [(0, 0, 1), (2, 1, 3)])
+    """
+    narrow = shards.astype(np.int16) if count < 1 << 15 else shards  # 16 bits: a radix sort
+    order = np.argsort(narrow, kind="stable")
+    ends = np.cumsum(np.bincount(shards, minlength=count)).tolist()
+    starts = [0, *ends[:-1]]
+    return order, [(n, a, z) for n, (a, z) in enumerate(zip(starts, ends, strict=True)) if z > a]
+
+
+def is_state(batch: pa.RecordBatch) -> bool:
+    """Whether a batch of a shard is its earlier state."""
+    return bool(batch.schema.names == ["key", "state"])
+
+
+def without_tombstones(
+    batches: Iterable[pa.RecordBatch],
+) -> tuple[list[pa.RecordBatch], Int64s]:
+    """The batches that are rows, and the codes of rows to drop: int64, ascending."""
+    rows, dropped = [], []
+    for batch in batches:
+        if batch.schema.names[0] == TOMBSTONE:
+            dropped.append(batch.column(TOMBSTONE).to_numpy())
+        else:
+            rows.append(batch)
+    codes = np.unique(np.concatenate(dropped)) if dropped else np.empty(0, np.int64)
+    return rows, codes
+
+
+def rows_to_keep(codes: Int64s, dropped: Int64s) -> Int64s | None:
+    """Rows whose code is not dropped, each code once: int64; None: all."""
+    keep = np.ones(len(codes), np.bool_)
+    if len(dropped):
+        keep &= ~np.isin(codes, dropped)
+    unique, first = np.unique(codes, return_index=True)
+    if len(unique) < len(codes):  # one batch was given twice
+        once = np.zeros(len(codes), np.bool_)
+        once[first] = True
+        keep &= once
+    return None if keep.all() else np.flatnonzero(keep)
+
+
+def fold_shard(
+    plan: Plan, state: ShardState, rows: pa.RecordBatch, moments: Sequence[int]
+) -> Iterator[tuple[pa.RecordBatch | None, int | None]]:
+    """Folds a shard's rows, and moves the state on.
+
+    Args:
+      plan: the entity's.
+      state: before all of the rows; at each moment that is given out, what it is then.
+      rows: narrow rows in total order.
+      moments: microseconds UTC, ascending.
+
+    Yields:
+      features (time, code, float32 list) of scored rows, or None; and the moment that the state
+      now stands at, None after the last.
+    """
+    times = rows.column(TIME).to_numpy()
+    cuts = [0, *np.searchsorted(times, np.array(moments, np.int64)).tolist(), len(times)]
+    for index, (first, last) in enumerate(itertools.pairwise(cuts)):
+        moment = moments[index] if index < len(moments) else None
+        made = None
+        if last > first:
+            part = rows.slice(first, last - first)
+            narrow = rows_from_batch(plan, part)
+            folded = fold(plan, state, narrow)
+            state.update(folded.delta)
+            asked = pa.array(np.flatnonzero(narrow.query))
+            made = _features(plan, part, asked, finish(plan, folded.outputs))
+        if moment is not None:
+            state.expire(moment)
+        yield made, moment
+
+
+def _features(
+    plan: Plan, rows: pa.RecordBatch, asked: pa.Array, values: npt.NDArray[np.float32]
+) -> pa.RecordBatch:
+    width = len(plan.features)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width)
+    columns = {TIME: rows.column(TIME).take(asked), CODE: rows.column(CODE).take(asked)}
+    return tag_batch(pa.RecordBatch.from_pydict(columns | {FEATURES: vectors}), entity=plan.entity)
+
+
+class _Split(beam.DoFn):
+    def __init__(self, spec: Spec, entities: tuple[str, ...], exchange: Exchange) -> None:
+        self._spec, self._entities, self._exchange = spec, entities, exchange
+        self._events = Metrics.counter("lockstep", "events")
+        self._scored = Metrics.counter("lockstep", "scored_events")
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        spec = self._spec
+        if not batch.num_rows:
+            return
+        codes = row_codes(batch)
+        order = total_order(batch.column(EVENT_TIME).to_numpy(), batch.column(EVENT_ID))
+        if not np.array_equal(order, np.arange(len(order))):
+            batch, codes = batch.take(pa.array(order)), codes[order]
+        scored, verdicts = scored_mask(spec, batch), verdict_mask(spec, batch)
+        self._events.inc(batch.num_rows)
+        self._scored.inc(int(scored.sum()))
+        shards = {}
+        for entity in self._entities:
+            narrow = narrow_rows(make_plan(spec, entity), batch, codes)
+            numbers = shard_of(narrow.column("key").to_numpy(), spec.shards)
+            shards[entity] = np.full(batch.num_rows, -1, np.int32)
+            shards[entity][narrow.column("row").to_numpy()] = numbers
+            yield from self._cut(entity, narrow, numbers)
+        ids = id_rows(batch, codes, shards, scored, verdicts)
+        for one in self._cut(
+            RECENT_IDS, ids, shard_of(ids.column("hash_1").to_numpy(), spec.shards)
+        ):
+            yield TaggedOutput(IDS, one)
+        if scored.any():
+            wide = batch.select([EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)])
+            yield self._kept("rows", wide, scored, codes)
+            minutes, counts = np.unique(
+                batch.column(EVENT_TIME).to_numpy()[scored] // MINUTE_US, return_counts=True
+            )
+            yield TaggedOutput(
+                MINUTES, pa.RecordBatch.from_pydict({"minute": minutes, "events": counts})
+            )
+        if verdicts.any():
+            chosen = verdict_rows(spec, batch.filter(pa.array(verdicts)))
+            yield self._kept("verdicts", chosen, None, codes[verdicts])
+
+    def _cut(
+        self, group: str, rows: pa.RecordBatch, numbers: npt.NDArray[np.int32]
+    ) -> Iterator[Keyed]:
+        order, slices = shard_slices(numbers, self._spec.shards)
+        if not slices:
+            return
+        token = self._exchange.put(rows.take(pa.array(order)))
+        for shard, first, last in slices:
+            yield ShardKey(group, shard), self._exchange.cut(token, first, last)
+
+    def _kept(
+        self,
+        group: str,
+        rows: pa.RecordBatch,
+        mask: npt.NDArray[np.bool_] | None,
+        codes: Int64s,
+    ) -> TaggedOutput:
+        rows = rows.append_column(CODE, pa.array(codes))
+        if mask is not None and not mask.all():
+            rows = rows.filter(pa.array(mask))
+        return TaggedOutput(
+            KEPT, tag_batch(self._exchange.put(tag_batch(rows, group=group)), group=group)
+        )
+
+
+class _Fold(beam.DoFn):
+    def __init__(self, spec: Spec, moments: tuple[int, ...], exchange: Exchange) -> None:
+        self._spec, self._moments, self._exchange = spec, moments, exchange
+        self._rows = Metrics.distribution("lockstep", "rows_per_shard")
+        self._bytes = Metrics.distribution("lockstep", "state_bytes_per_shard")
+
+    def process(self, element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Iterator[Any]:
+        key, tokens = element
+        plan = make_plan(self._spec, key.group)
+        state = ShardState.empty(plan)
+        batches, dropped = without_tombstones(map(self._exchange.get, tokens))
+        for earlier in filter(is_state, batches):
+            state = ShardState.from_table(pa.Table.from_batches([earlier]), plan)
+        rows = [batch for batch in batches if not is_state(batch)]
+        ordered = self._ordered(rows, dropped) if rows else narrow_schema(plan).empty_table()
+        if isinstance(ordered, pa.Table):
+            ordered = one_batch([], ordered.schema)
+        self._rows.update(ordered.num_rows)
+        for features, moment in fold_shard(plan, state, ordered, self._moments):
+            if features is not None and features.num_rows:
+                put = self._exchange.put(features)
+                yield tag_batch(put, **tags_of(features), group="rows")
+            if moment is not None:
+                [table] = state.to_table().combine_chunks().to_batches() or [None]
+                if table is None:
+                    table = one_batch([], state.to_table().schema)
+                yield TaggedOutput(STATES, (key, tag_batch(table, moment=moment)))
+        self._bytes.update(state.nbytes)
+
+    @staticmethod
+    def _ordered(rows: list[pa.RecordBatch], dropped: Int64s) -> pa.RecordBatch:
+        batch = one_batch(rows)
+        keep = rows_to_keep(batch.column(CODE).to_numpy(), dropped)
+        if keep is not None:
+            batch = batch.take(pa.array(keep))
+        order = total_order(batch.column(TIME).to_numpy(), batch.column(EVENT_ID))
+        return batch.take(pa.array(order))
+
+
+def narrow_schema(plan: Plan) -> pa.Schema:
+    """Columns of `narrow_rows`."""
+    from transforms.velocity import Rows
+
+    empty = rows_to_batch(Rows.empty(plan))
+    return empty.schema.append(pa.field(CODE, pa.int64())).append(pa.field(EVENT_ID, pa.string()))
