@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from configs._arguments import read_arguments, read_expression
@@ -113,7 +114,7 @@ def known_names(section: Section, key: str, known: Iterable[str], what: str) -> 
     return found
 
 
-def read_events(root: Section) -> Events:
+def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
     """The `events` section."""
     section = root.section("events")
     if section is None:
@@ -130,6 +131,7 @@ def read_events(root: Section) -> Events:
         disorder_us=section.duration("disorder", default.disorder_us),
         dedup_us=section.duration("dedup", default.dedup_us),
         max_dead_share=section.number("max_dead_share", default.max_dead_share, 0.0, 1.0),
+        sequence=_sequence(section, columns),
     )
     if events.earliest_us > events.latest_us:
         section.note(
@@ -138,6 +140,42 @@ def read_events(root: Section) -> Events:
         )
     section.done()
     return events
+
+
+def _sequence(section: Section, columns: Mapping[str, Column]) -> str | None:
+    name: str | None = section.text("sequence", None)
+    if name is not None and (name not in columns or columns[name].type is not ColumnType.INTEGER):
+        integers = [one.name for one in columns.values() if one.type is ColumnType.INTEGER]
+        section.note(
+            "sequence",
+            f"sequence: there is no integer column {name!r}",
+            did_you_mean(name, integers) if integers else "declare it in columns, as an integer",
+        )
+        return None
+    return name
+
+
+def with_ids(
+    events: Events,
+    ingest: Sequence[Ingest],
+    kinds: Iterable[str],
+    columns: Mapping[str, Column],
+) -> Events:
+    """The same, with what the order must know of the ids: whose are numbers, whose have a kind.
+
+    A kind's ids are numbers where the input's id column is also declared as an integer column;
+    where rows have no id, the row's number stands in it.
+    """
+    integers = [one.name for one in columns.values() if one.type is ColumnType.INTEGER]
+    if not ingest:
+        numbered = tuple(kinds) if events.id in integers else ()
+        return dataclasses.replace(events, numbered=numbered)
+    found = {
+        rule.kind
+        for rule in ingest
+        if rule.id is None or any(rule.columns.get(name, name) == rule.id for name in integers)
+    }
+    return dataclasses.replace(events, numbered=tuple(sorted(found)), prefixed=True)
 
 
 def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from configs.schema import Column, Expression, Ingest, Spec
 
 _WORDS = ("about", "unit")
+_MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
@@ -89,7 +90,10 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
             "columns": {name: _limits(spec.columns[name]) for name in used if name in spec.columns},
             "ingest": [_rule(rule, used) for rule in rules],
             "required": required,
-            "events": {name: _plain(getattr(spec.events, name)) for name in _ACCEPTANCE},
+            "events": {
+                name: _plain(getattr(spec.events, name))
+                for name in (*_ACCEPTANCE, *(["sequence"] if spec.events.sequence else []))
+            },
             "hash_seed": spec.hash_seed,
             "scored": list(spec.scored_kinds),
         }
@@ -129,9 +133,11 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {}
         for field in dataclasses.fields(value):
-            if field.name in _WORDS or (fields and field.name not in fields):
+            if field.name in (*_WORDS, *_MADE) or (fields and field.name not in fields):
                 continue
             inner = getattr(value, field.name)
+            if field.name == "sequence" and inner is None:
+                continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:
                 found[field.name] = {str(key): _plain(one) for key, one in inner.items()}
             else:

@@ -101,6 +101,7 @@ _EVENTS = {
     "disorder": _DURATION,
     "dedup": _DURATION,
     "max_dead_share": _SHARE,
+    "sequence": _TEXT,
 }
 _INGEST = {
     "kind": _TEXT,

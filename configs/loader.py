@@ -21,6 +21,7 @@ from configs._events import (
     read_events,
     read_ingest,
     read_kinds,
+    with_ids,
 )
 from configs._model import (
     read_evaluation,
@@ -78,8 +79,8 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     types = column_types(columns, derived)
     entities = read_entities(root, kinds, types, catalog)
     features = feature_names(entities, catalog)
-    events = read_events(root)
     ingest = read_ingest(root, kinds, columns)
+    events = with_ids(read_events(root, columns), ingest, kinds, columns)
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
     spec = Spec(

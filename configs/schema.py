@@ -111,6 +111,10 @@ class Events(Frozen):
       disorder_us: how long the streaming scorer waits for earlier events.
       dedup_us: how long an event id is remembered, in event time.
       max_dead_share: a run with a larger share of dead letters fails.
+      sequence: an integer column that orders the events of one time; None: there is none.
+      numbered: kinds whose ids end in a number that orders them (an id column that is declared an
+        integer, or rows of a file without an id); made by the loader.
+      prefixed: whether ids begin with their kind, as `ingest` makes them; made by the loader.
     """
 
     id: str = EVENT_ID
@@ -122,6 +126,9 @@ class Events(Frozen):
     disorder_us: int = 5_000_000
     dedup_us: int = 86_400_000_000
     max_dead_share: float = 0.01
+    sequence: str | None = None
+    numbered: tuple[str, ...] = ()
+    prefixed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
