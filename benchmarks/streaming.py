@@ -31,7 +31,7 @@ from pipelines.layout import day_us
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.server import running_server
+from pipelines.pubsub_server.server import running_server
 from pipelines.streaming.journal import list_snapshots
 from scoring.store import Store
 

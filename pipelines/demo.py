@@ -39,7 +39,7 @@ from pipelines.progress import Progress
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.server import running_server
+from pipelines.pubsub_server.server import running_server
 from pipelines.simulate import SimulateSettings, simulate
 
 DAYS = 14

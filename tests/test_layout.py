@@ -76,5 +76,13 @@ def test_no_runner_is_chosen_for_us(path):
     assert not re.search(r"""\brunner\s*=\s*["']""", path.read_text())
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_demo_server_is_no_part_of_the_scorer(path):
+    """`pipelines/pubsub_server` serves the demo and the tests; only the demo starts it."""
+    if "pubsub_server" in path.parts or path.name == "demo.py":
+        return
+    assert "pipelines.pubsub_server" not in path.read_text()
+
+
 def test_the_tests_are_not_shipped():
     assert "tests" not in (ROOT / "pyproject.toml").read_text().split("[tool.ruff]")[0]

@@ -1,5 +1,1 @@
-"""Pub/Sub: a small loopback server for demo and tests, and the client that the source pulls with.
-
-`names` and `messages` are plain values, `backlog` and `broker` the server's logic (pure, clock
-handed in), `service` and `server` put gRPC around it; `client` is for every server, Google's too.
-"""
+"""Pub/Sub's client side: what pulls, publishes and administers, on Google Cloud or any server."""

@@ -13,7 +13,7 @@ from google.pubsub_v1.types import pubsub as wrapped
 
 from configs.errors import InputError
 from pipelines.pubsub import connect
-from pipelines.pubsub.wire import raw
+from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0

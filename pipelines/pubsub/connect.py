@@ -20,7 +20,9 @@ _EMULATOR = "PUBSUB_EMULATOR_HOST"
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    ("grpc.keepalive_time_ms", 30_000),
+    # gRPC's servers take a ping every five minutes of silence; at more they end the connection
+    # (GOAWAY, too_many_pings). A peer that is gone is noticed by the stream's own heartbeat.
+    ("grpc.keepalive_time_ms", 330_000),
     ("grpc.use_local_subchannel_pool", 1),  # a reader's broken connection is its own
 ]
 

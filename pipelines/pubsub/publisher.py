@@ -16,8 +16,7 @@ import grpc
 from google.pubsub_v1.types import pubsub as wrapped
 
 from pipelines.pubsub import connect
-from pipelines.pubsub.checks import MAX_BYTES, MAX_MESSAGES
-from pipelines.pubsub.wire import raw
+from pipelines.pubsub.protocol import MAX_BYTES, MAX_MESSAGES, raw
 
 _LOGGER = logging.getLogger(__name__)
 

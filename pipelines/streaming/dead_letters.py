@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipelines.pubsub.checks import MAX_ATTRIBUTES, MAX_BYTES
 from pipelines.pubsub.intake import DeadMessage
+from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES
 from scoring.files import sync
 
 _OURS = "lockstep_"

@@ -14,7 +14,7 @@ from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.layout import Days
 from pipelines.nightly import NightlyRequest, nightly
-from pipelines.pubsub.server import running_server
+from pipelines.pubsub_server.server import running_server
 from transforms.catalog import CATALOG
 
 

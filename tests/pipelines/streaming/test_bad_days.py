@@ -26,7 +26,7 @@ from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.server import running_server
+from pipelines.pubsub_server.server import running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,10 +7,11 @@ import stat
 
 import pytest
 
-from pipelines.pubsub.checks import MAX_ATTRIBUTES, MAX_BYTES, check_messages
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import DeadMessage
-from pipelines.pubsub.messages import Outgoing
+from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES
+from pipelines.pubsub_server.checks import check_messages
+from pipelines.pubsub_server.messages import Outgoing
 from pipelines.streaming import dead_letters as module
 from pipelines.streaming.dead_letters import DeadLetters, dead_attributes
 from transforms.dead_letter import DeadLetter, Reason, Stage

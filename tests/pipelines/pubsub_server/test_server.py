@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from configs.errors import InputError
-from pipelines.pubsub import wire
-from pipelines.pubsub.server import loopback, running_server
+from pipelines.pubsub.protocol import raw
+from pipelines.pubsub_server.server import loopback, running_server
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
@@ -26,7 +26,7 @@ def test_loopback_is_accepted(host: str) -> None:
 
 def test_the_command_refuses_other_networks_with_its_exit_code() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.pubsub.server", "--host", "0.0.0.0"],
+        [sys.executable, "-m", "pipelines.pubsub_server.server", "--host", "0.0.0.0"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,7 +55,7 @@ def test_it_ends_with_its_parent() -> None:
 def test_what_it_lacks_is_refused_not_ignored(
     lockstep_server: str, settings: dict[str, object]
 ) -> None:
-    subscription = wire.raw("Subscription")
+    subscription = raw("Subscription")
     with grpc.insecure_channel(lockstep_server) as channel:
         create = channel.unary_unary(
             "/google.pubsub.v1.Subscriber/CreateSubscription",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.pubsub.backlog import TICK_US, Backlog, Outlet
-from pipelines.pubsub.messages import (
+from pipelines.pubsub_server.backlog import TICK_US, Backlog, Outlet
+from pipelines.pubsub_server.messages import (
     Code,
     DeadLetterPolicy,
     Message,

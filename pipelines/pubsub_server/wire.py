@@ -1,16 +1,11 @@
-"""Between protocol buffers and the broker's plain values, in both directions.
-
-The raw classes under `google.pubsub_v1`'s wrappers are used: wrapping costs ten times the message.
-"""
+"""Between protocol buffers and the broker's plain values, in both directions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from google.pubsub_v1.types import pubsub as wrapped
-
-from pipelines.pubsub.messages import (
+from pipelines.pubsub.protocol import Proto, raw
+from pipelines.pubsub_server.messages import (
     NO_ATTRIBUTES,
     Code,
     DeadLetterPolicy,
@@ -23,21 +18,8 @@ from pipelines.pubsub.messages import (
     TopicConfig,
 )
 
-Proto = Any
-"""A protocol buffer message; its classes are made at run time."""
-
 _DAY_US = 86_400_000_000
 _DEFAULT_RETRY = (10_000_000, 600_000_000)  # microseconds; Pub/Sub's defaults
-
-
-def raw(name: str) -> Proto:
-    """The raw class of a Pub/Sub message type.
-
-    >>> raw("Topic")(name="projects/demo/topics/events").name
-    'projects/demo/topics/events'
-    """
-    return getattr(wrapped, name).pb()
-
 
 _Topic, _Subscription, _Snapshot = raw("Topic"), raw("Subscription"), raw("Snapshot")
 _PullResponse, _StreamingPullResponse = raw("PullResponse"), raw("StreamingPullResponse")

@@ -6,8 +6,8 @@ import dataclasses
 from collections import deque
 from collections.abc import Sequence
 
-from pipelines.pubsub.backlog import Backlog
-from pipelines.pubsub.messages import Message, TopicConfig
+from pipelines.pubsub_server.backlog import Backlog
+from pipelines.pubsub_server.messages import Message, TopicConfig
 
 
 @dataclasses.dataclass(slots=True, eq=False)

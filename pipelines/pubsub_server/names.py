@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipelines.pubsub.messages import Code, RefusedError
+from pipelines.pubsub_server.messages import Code, RefusedError
 
 DELETED_TOPIC = "_deleted-topic_"
 

@@ -19,7 +19,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from pipelines.pubsub.messages import (
+from pipelines.pubsub_server.messages import (
     Code,
     Delivery,
     Message,

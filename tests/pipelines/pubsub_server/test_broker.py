@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from pipelines.pubsub.broker import Broker
-from pipelines.pubsub.messages import (
+from pipelines.pubsub_server.broker import Broker
+from pipelines.pubsub_server.messages import (
     Code,
     DeadLetterPolicy,
     Outgoing,

@@ -1,4 +1,4 @@
-"""A Pub/Sub server for this machine alone: `python -m pipelines.pubsub.server --port 0`.
+"""A Pub/Sub server for this machine alone: `python -m pipelines.pubsub_server.server --port 0`.
 
 What enters: a port on loopback; 0 asks for a free one. What leaves: one line on standard output
 with the address, for `PUBSUB_EMULATOR_HOST`, and service until SIGTERM or SIGINT. Messages are in
@@ -25,8 +25,8 @@ from pathlib import Path
 import grpc
 
 from configs.errors import InputError, LockstepError
-from pipelines.pubsub.broker import Broker
-from pipelines.pubsub.service import PubSubService
+from pipelines.pubsub_server.broker import Broker
+from pipelines.pubsub_server.service import PubSubService
 
 _HELLO = "lockstep pubsub: listening on "
 _REQUEST_BYTES = 20_000_000  # a publish of 10 MB, and what is around it
@@ -114,7 +114,7 @@ def running_server(port: int = 0, max_bytes: int = 4 << 30) -> Iterator[RunningS
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     arguments = ["--port", str(port), "--max-bytes", str(max_bytes), "--with-parent"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.pubsub.server", *arguments],
+        [sys.executable, "-m", "pipelines.pubsub_server.server", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

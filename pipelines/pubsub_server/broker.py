@@ -11,15 +11,15 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipelines.pubsub.backlog import Backlog, Outlet
-from pipelines.pubsub.checks import (
+from pipelines.pubsub_server.backlog import Backlog, Outlet
+from pipelines.pubsub_server.checks import (
     ACK_DEADLINE_S,
     RETENTION_US,
     check_dead_letter,
     check_messages,
     check_range,
 )
-from pipelines.pubsub.messages import (
+from pipelines.pubsub_server.messages import (
     Code,
     Delivery,
     Message,
@@ -29,8 +29,8 @@ from pipelines.pubsub.messages import (
     SubscriptionConfig,
     TopicConfig,
 )
-from pipelines.pubsub.names import DELETED_TOPIC, check_name, project_of
-from pipelines.pubsub.topic import Topic
+from pipelines.pubsub_server.names import DELETED_TOPIC, check_name, project_of
+from pipelines.pubsub_server.topic import Topic
 
 _SNAPSHOT_US = 7 * 86_400_000_000  # a snapshot's life
 _SOURCE = "CloudPubSubDeadLetterSource"

@@ -15,12 +15,12 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # ships no stubs
 
-from pipelines.pubsub import wire
-from pipelines.pubsub.backlog import TICK_US, Outlet
-from pipelines.pubsub.broker import Broker
-from pipelines.pubsub.checks import ACK_DEADLINE_S
-from pipelines.pubsub.messages import Code, RefusedError
-from pipelines.pubsub.wire import Proto
+from pipelines.pubsub.protocol import Proto, raw
+from pipelines.pubsub_server import wire
+from pipelines.pubsub_server.backlog import TICK_US, Outlet
+from pipelines.pubsub_server.broker import Broker
+from pipelines.pubsub_server.checks import ACK_DEADLINE_S
+from pipelines.pubsub_server.messages import Code, RefusedError
 
 _PULL_WAIT_S = 10.0  # a pull of an empty subscription answers after this, or at its deadline
 _DEADLINE_MARGIN_S = 0.2
@@ -91,10 +91,10 @@ class PubSubService:
         }
         subscriber_methods = {name: _unary(*one) for name, one in subscriber.items()}
         subscriber_methods["Pull"] = grpc.unary_unary_rpc_method_handler(
-            self._pull, wire.raw("PullRequest").FromString, _serialize
+            self._pull, raw("PullRequest").FromString, _serialize
         )
         subscriber_methods["StreamingPull"] = grpc.stream_stream_rpc_method_handler(
-            self._streaming_pull, wire.raw("StreamingPullRequest").FromString, _serialize
+            self._streaming_pull, raw("StreamingPullRequest").FromString, _serialize
         )
         return [
             grpc.method_handlers_generic_handler(
@@ -113,7 +113,7 @@ class PubSubService:
     def _list_topics(self, request: Proto) -> Proto:
         configs, following = _page(self.broker.topics(request.project), request)
         topics = [wire.topic(config) for config in configs]
-        return wire.raw("ListTopicsResponse")(topics=topics, next_page_token=following)
+        return raw("ListTopicsResponse")(topics=topics, next_page_token=following)
 
     def _delete_topic(self, request: Proto) -> Proto:
         self.broker.delete_topic(request.topic)
@@ -121,17 +121,17 @@ class PubSubService:
 
     def _list_of_topic(self, request: Proto) -> Proto:
         names, following = _page(self.broker.topic_subscriptions(request.topic), request)
-        response = wire.raw("ListTopicSubscriptionsResponse")
+        response = raw("ListTopicSubscriptionsResponse")
         return response(subscriptions=names, next_page_token=following)
 
     def _list_topic_snapshots(self, request: Proto) -> Proto:
         names, following = _page(self.broker.topic_snapshots(request.topic), request)
-        response = wire.raw("ListTopicSnapshotsResponse")
+        response = raw("ListTopicSnapshotsResponse")
         return response(snapshots=names, next_page_token=following)
 
     def _publish(self, request: Proto) -> Proto:
         ids = self.broker.publish(request.topic, wire.outgoing(request.messages))
-        return wire.raw("PublishResponse")(message_ids=ids)
+        return raw("PublishResponse")(message_ids=ids)
 
     def _create_subscription(self, request: Proto) -> Proto:
         config = self.broker.create_subscription(wire.subscription_config(request))
@@ -143,7 +143,7 @@ class PubSubService:
     def _list_subscriptions(self, request: Proto) -> Proto:
         configs, following = _page(self.broker.subscriptions(request.project), request)
         shown = [wire.subscription(config) for config in configs]
-        response = wire.raw("ListSubscriptionsResponse")
+        response = raw("ListSubscriptionsResponse")
         return response(subscriptions=shown, next_page_token=following)
 
     def _delete_subscription(self, request: Proto) -> Proto:
@@ -170,7 +170,7 @@ class PubSubService:
     def _list_snapshots(self, request: Proto) -> Proto:
         kept, following = _page(self.broker.snapshots(request.project), request)
         shown = [wire.snapshot(one) for one in kept]
-        return wire.raw("ListSnapshotsResponse")(snapshots=shown, next_page_token=following)
+        return raw("ListSnapshotsResponse")(snapshots=shown, next_page_token=following)
 
     def _delete_snapshot(self, request: Proto) -> Proto:
         self.broker.delete_snapshot(request.snapshot)
@@ -186,7 +186,7 @@ class PubSubService:
             raise RefusedError(
                 Code.INVALID_ARGUMENT, "a seek without a target; expected a time or a snapshot"
             )
-        return wire.raw("SeekResponse")()
+        return raw("SeekResponse")()
 
     async def _pull(self, request: Proto, context: Any) -> Proto:
         name = request.subscription
@@ -308,7 +308,7 @@ def _unary(request: str, handler: _Handler) -> grpc.RpcMethodHandler:
         except RefusedError as refused:
             await _abort(context, refused)
 
-    return grpc.unary_unary_rpc_method_handler(answer, wire.raw(request).FromString, _serialize)
+    return grpc.unary_unary_rpc_method_handler(answer, raw(request).FromString, _serialize)
 
 
 def _abort(context: Any, refused: RefusedError) -> Awaitable[None]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.pubsub.messages import Code, DeadLetterPolicy, Outgoing, RefusedError
-from pipelines.pubsub.names import check_name
+from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES, MAX_MESSAGES
+from pipelines.pubsub_server.messages import Code, DeadLetterPolicy, Outgoing, RefusedError
+from pipelines.pubsub_server.names import check_name
 
-MAX_MESSAGES = 1000  # of one publish request
-MAX_BYTES = 10_000_000  # of one publish request and of one message
-MAX_ATTRIBUTES = 100
 ACK_DEADLINE_S = (10, 600)
 
 _MINUTE_US = 60_000_000
