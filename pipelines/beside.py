@@ -21,7 +21,6 @@ from training.dataset import TimeRange
 from training.evaluate import Metrics, evaluate
 from training.fit import Fitted
 from training.gate import Beside
-from training.thresholds import Threshold
 from transforms.inputs import numeric_names
 
 
@@ -77,16 +76,12 @@ def stand_beside(
 
 def measure(spec: Spec, bundle: Bundle, scored: Scored, data: Dataset, seed: int = 0) -> Metrics:
     """Metrics of scored events, with the bundle's thresholds."""
-    thresholds = [
-        Threshold(one.action, one.min_precision, 0.95, one.value, 0, 0, None, None, 0.0)
-        for one in bundle.policy.thresholds
-    ]
     return evaluate(
         scored.score,
         data.labels,
         data.times,
         ranks=scored.raw,
-        thresholds=thresholds,
+        thresholds=bundle.policy.thresholds,
         groups=data.group(spec),
         top=spec.evaluation.top,
         seed=seed,

@@ -1,6 +1,6 @@
 """Published days as training and evaluation read them: numeric block, events, labels.
 
-What enters: an output folder and ranges of time. What leaves: `Scored events` in memory, in total
+What enters: an output folder and ranges of time. What leaves: scored events in memory, in total
 order, with what was known about them at a given moment.
 """
 
@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.errors import InputError
+from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.analyze import sample_rows
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.layout import Days, Layout, day_of
-from training.labels import resolve
+from training.labels import is_judged, resolve
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
 
@@ -32,12 +32,14 @@ class Dataset:
       events: event_id, event_time, and the columns that inputs are made of.
       times: int64 `[n]`, microseconds UTC.
       labels: int8 `[n]`, as known at the given moment: 1, 0, -1.
+      judged: bool `[n]`, whether a verdict was known then; other labels come from age alone.
     """
 
     numeric: npt.NDArray[np.float32]
     events: pa.Table
     times: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int8]
+    judged: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -45,7 +47,9 @@ class Dataset:
     def take(self, rows: npt.NDArray[np.int64]) -> Dataset:
         """Some rows, in order."""
         events = self.events.take(pa.array(rows)).combine_chunks()
-        return Dataset(self.numeric[rows], events, self.times[rows], self.labels[rows])
+        return Dataset(
+            self.numeric[rows], events, self.times[rows], self.labels[rows], self.judged[rows]
+        )
 
     def group(self, spec: Spec) -> pa.ChunkedArray | None:
         """The column of `spec.evaluation.group`, or None."""
@@ -70,8 +74,11 @@ def load_dataset(
       most: at most about so many events, chosen by the hash of their id.
 
     Raises:
+      ConfigError: the spec has no labels.
       InputError: a day of the range is not there.
     """
+    if spec.labels is None:
+        raise ConfigError(f"the config {spec.name!r} has no labels section; add one to train")
     days = list(Days(day_of(start_us), day_of(end_us - 1)))
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
@@ -87,25 +94,14 @@ def load_dataset(
         table = table.take(pa.array(sample_rows(table.column(EVENT_ID).combine_chunks(), most)))
     events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
     times = events.column(EVENT_TIME).to_numpy()
+    ids, verdicts = events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1))
     return Dataset(
         numeric=_stack(table, names),
         events=events,
         times=times,
-        labels=_labels(spec, layout, events, times, as_of_us),
+        labels=resolve(spec.labels, ids, times, verdicts, as_of_us),
+        judged=is_judged(ids, verdicts, as_of_us),
     )
-
-
-def _labels(
-    spec: Spec,
-    layout: Layout,
-    events: pa.Table,
-    times: npt.NDArray[np.int64],
-    as_of_us: int,
-) -> npt.NDArray[np.int8]:
-    if spec.labels is None:
-        raise InputError(f"the config {spec.name!r} has no labels section; add one to train")
-    verdicts = read_verdicts(layout, day_of(as_of_us - 1))
-    return resolve(spec.labels, events.column(EVENT_ID), times, verdicts, as_of_us)
 
 
 def _stack(table: pa.Table, names: Iterable[str]) -> npt.NDArray[np.float32]:

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from configs.errors import EvidenceError, InputError
-from configs.schema import EVENT_ID
+from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.beside import measure, trained_on
 from pipelines.dataset import Dataset, load_dataset
-from pipelines.layout import Days, Layout, day_of, day_us, require_folder
+from pipelines.layout import Days, Layout, day_of, day_us, require_folder, write_bytes
 from pipelines.meaning import marker_unlike
 from pipelines.progress import Progress, Quiet
 from scoring.bundle import Bundle, load_bundle
-from scoring.scorer import Scorer
+from scoring.scorer import Scored, Scorer
 from scoring.store import Store
 from training.dataset import count_labels
 from training.evaluate import Metrics
 from training.groups import not_yet_known
+from training.labels import UNLABELLED
 from transforms.catalog import CATALOG
 
 
@@ -56,6 +59,11 @@ class Evaluation:
       left_out: events that the spec's `drop_known` leaves out.
       trained_on_days: the part of `days` that the bundle was trained on, "" if none: the figures
         are then those of a model that has seen its own exam.
+      silent: actions that never fire -> why, in words.
+      scores: what was measured, a row per event in total order: `bundle`, `event_id`,
+        `event_time` (int64 microseconds UTC), `label` (int8: 1, 0, null where not known), `judged`
+        (whether by a verdict, or only by age), `raw`, `score`, `action`, and `split`: "trained"
+        or "new" to the bundle.
     """
 
     bundle: str
@@ -64,10 +72,13 @@ class Evaluation:
     left_out: int
     trained_on_days: str
     metrics: Metrics
+    silent: dict[str, str]
+    scores: pa.Table
 
     def to_builtins(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Plain values without the scores, for JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain.pop("scores")
         return plain | {"metrics": self.metrics.to_builtins()}
 
 
@@ -115,7 +126,8 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             "wait for verdicts, or give a later --as-of"
         )
     say(f"scoring {len(data):,} events …")
-    metrics = measure(bundle.spec, bundle, Scorer(bundle).score(data.numeric, data.batch()), data)
+    scored = Scorer(bundle).score(data.numeric, data.batch())
+    metrics = measure(bundle.spec, bundle, scored, data)
     return Evaluation(
         bundle=bundle.fingerprint,
         days=str(request.days),
@@ -123,6 +135,44 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         left_out=total - len(data),
         trained_on_days=_seen(bundle, request.days),
         metrics=metrics,
+        silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},
+        scores=_scores(bundle, data, scored),
+    )
+
+
+def write_scores(found: Sequence[Evaluation], path: Path) -> None:
+    """Writes the scores of all evaluations as one Parquet file, which is seen whole or not at all.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    table = pa.concat_tables([one.scores for one in found])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    try:
+        write_bytes(path, sink.getvalue().to_pybytes())
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror}); give --scores a file in a folder that can "
+            "be written"
+        ) from error
+
+
+def _scores(bundle: Bundle, data: Dataset, scored: Scored) -> pa.Table:
+    trained = trained_on(bundle).mask(data.times)
+    known = data.labels != UNLABELLED
+    return pa.table(
+        {
+            "bundle": pa.array([bundle.fingerprint] * len(data), pa.string()),
+            EVENT_ID: data.events.column(EVENT_ID),
+            EVENT_TIME: pa.array(data.times),
+            "label": pa.array(data.labels, mask=~known),
+            "judged": pa.array(data.judged),
+            "raw": pa.array(scored.raw),
+            "score": pa.array(scored.score),
+            "action": scored.actions(),
+            "split": pa.array(["new", "trained"], pa.string()).take(pa.array(trained.astype(int))),
+        }
     )
 
 

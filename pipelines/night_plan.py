@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.errors import InputError
+from configs.errors import ConfigError, EvidenceError
 from configs.schema import Labels, Spec, Training
 from pipelines.backfill import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.plan import START_SECONDS
@@ -147,11 +147,10 @@ def sections(spec: Spec) -> tuple[Training, Labels]:
     """What a night needs of a spec.
 
     Raises:
-      InputError: a section is missing.
-      ConfigError: labels ripen later than training ends.
+      ConfigError: a section is missing, or labels ripen later than training ends.
     """
     if spec.training is None or spec.labels is None:
-        raise InputError(
+        raise ConfigError(
             f"the config {spec.name!r} has no training or no labels section; a nightly needs both"
         )
     require_mature(spec.labels, spec.training)
@@ -175,7 +174,7 @@ def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> B
     last = request.as_of - dt.timedelta(days=1)
     first = published[0] if published else request.since or _first_day(request, cut)
     if last < first:
-        raise InputError(
+        raise EvidenceError(
             f"--as-of {request.as_of} lies before the first day, {first}; nothing to train on"
         )
     return BackfillRequest(

@@ -23,7 +23,7 @@ from pipelines.analyze import analyze
 from pipelines.backfill import backfill_locked
 from pipelines.beside import stand_beside
 from pipelines.dataset import Dataset, load_dataset
-from pipelines.layout import Layout, day_us, locked
+from pipelines.layout import Layout, day_of, day_us, locked
 from pipelines.meter import Meter
 from pipelines.night_page import (
     NightFacts,
@@ -184,6 +184,13 @@ class _Night:
         )
 
     def _read(self, cut: Slices, training: Training) -> Dataset:
+        first = self._layout.published()[0]
+        if first > day_of(cut.span.start_us):
+            raise EvidenceError(
+                f"{self._layout.root} begins at {first}, and this run trains on {cut.span}; "
+                "choose a later --as-of or a shorter training.span, or begin earlier with --since "
+                "in another --out"
+            )
         data = load_dataset(
             self._spec,
             self._layout,

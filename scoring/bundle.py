@@ -18,17 +18,20 @@ computed anew at every load, so a manifest that was edited to fit edited files i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from configs.catalog import Catalog
 from configs.errors import BundleError, ConfigError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.loader import loads
-from configs.schema import Spec
+from configs.schema import EVENT_ID, Spec
 from scoring.arrays import load_json, save_json
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
@@ -50,10 +53,10 @@ from scoring.manifest import (
     TEXT,
     verify_files,
 )
-from scoring.scorer import Models, input_names
+from scoring.scorer import Models, Scorer, input_names
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
-from transforms.inputs import numeric_names
+from transforms.inputs import input_arrays, numeric_names
 
 _ASIDE = ".writing-"
 
@@ -103,6 +106,31 @@ class Bundle:
     state: Mapping[str, str]
     versions: Mapping[str, str]
 
+    def score(self, table: Any) -> pa.Table:
+        """Scores rows of a dataset that `lockstep backfill` wrote, exactly as they are served.
+
+        Args:
+          table: Arrow, pandas or polars `[n]`, with the columns that the model's inputs are made
+            of; any order, and others do no harm.
+
+        Returns:
+          `[n]` rows in the order given: `event_id` where the table has it, `raw` float32 (log
+          odds), `score` float64 (the share of abuse among such events) and `action` string.
+
+        Raises:
+          InputError: a column is missing, or of a type that does not fit.
+        """
+        given = table if isinstance(table, pa.Table) else pa.table(table)
+        made = self._scorer.score(*input_arrays(self.spec, given))
+        columns = {"raw": pa.array(made.raw), "score": pa.array(made.score)}
+        columns["action"] = made.actions()
+        ids = {EVENT_ID: given.column(EVENT_ID)} if EVENT_ID in given.column_names else {}
+        return pa.table(ids | columns)
+
+    @functools.cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(self)
+
 
 def write_bundle(parts: BundleParts, store: Path) -> Path:
     """Writes a bundle aside, loads it as a check, and renames it to ``store/<fingerprint>``.
@@ -144,7 +172,7 @@ def fingerprint_parts(parts: BundleParts, scratch: Path) -> str:
         return _write_files(parts, Path(aside))
 
 
-def load_bundle(folder: Path, catalog: Catalog) -> Bundle:
+def load_bundle(folder: Path, catalog: Catalog = CATALOG) -> Bundle:
     """Verifies and loads a bundle.
 
     Raises:

@@ -115,9 +115,9 @@ class Scored:
     action: npt.NDArray[np.int8]
     names: tuple[str, ...]
 
-    def actions(self) -> list[str]:
-        """The actions' names, one per event."""
-        return [self.names[number] for number in self.action.tolist()]
+    def actions(self) -> pa.StringArray:
+        """The actions' names, one per event; strings also where there is no event."""
+        return pa.array(self.names, pa.string()).take(pa.array(self.action))
 
 
 class Scorer:

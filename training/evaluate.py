@@ -9,6 +9,7 @@ slice (one class) is None, never a guess.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from scoring.decision import ActionThreshold
 from training.curve import (
     CurvePoint,
     area_under_roc,
@@ -41,7 +43,18 @@ from training.thresholds import Threshold, interval
 
 @dataclasses.dataclass(frozen=True)
 class AtThreshold:
-    """What an action did on the slice; intervals are Clopper and Pearson's, 95 %, two-sided."""
+    """What an action did on the slice; intervals are Clopper and Pearson's, 95 %, two-sided.
+
+    Attributes:
+      flagged, positives: labelled events at or above the threshold, and the abuse among them.
+      missed, passed: labelled events below it: abuse, and not abuse.
+      accuracy: share of labelled events that are on the right side; None without any.
+      mcc: Matthews' correlation of flag and label, -1 to 1 (Biochimica et Biophysica Acta 405,
+        1975); 0 where one of the four sums is 0, None without labelled events.
+      mean_score: of the flagged events; where it is far from the precision, scores say something
+        else where the action fires. None if it never did.
+      min_precision: the precision that the policy promises; None: not known.
+    """
 
     action: str
     value: float
@@ -53,6 +66,31 @@ class AtThreshold:
     recall: float | None
     recall_low: float
     recall_high: float
+    missed: int = 0
+    passed: int = 0
+    accuracy: float | None = None
+    mcc: float | None = None
+    mean_score: float | None = None
+    min_precision: float | None = None
+
+    @property
+    def promise(self) -> str:
+        """What was asked and what was kept, in words; "" if nothing was flagged or asked."""
+        if self.min_precision is None or self.precision is None:
+            return ""
+        kept = (
+            f"{self.precision:.3f} ({self.precision_low:.3f}\N{EN DASH}{self.precision_high:.3f})"
+        )
+        return f"asked {self.min_precision:.3g}, kept {kept}"
+
+    @property
+    def broken(self) -> bool:
+        """Whether the whole interval of the precision lies below what the policy promises."""
+        return (
+            bool(self.flagged)
+            and self.min_precision is not None
+            and self.precision_high < self.min_precision
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +101,7 @@ class Metrics:
       events, labelled, positives: counts; the metrics are of the labelled.
       prevalence: positives / labelled; the average precision of random scores.
       auc, average_precision: ranking; None with one class.
-      average_precision_low, _high: bootstrap percentiles, 2.5 and 97.5.
+      average_precision_low, _high, auc_low, _high: bootstrap percentiles, 2.5 and 97.5.
       log_loss, brier, calibration_error: of the calibrated scores; None without labels.
       group_precision: of the day's worklist, where groups were given.
       at: per action that has a threshold.
@@ -86,6 +124,8 @@ class Metrics:
     precision_recall: tuple[CurvePoint, ...]
     calibration: tuple[CalibrationBin, ...]
     histogram: tuple[HistogramBin, ...]
+    auc_low: float | None = None
+    auc_high: float | None = None
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, for JSON."""
@@ -108,7 +148,7 @@ def evaluate(
     event_times: npt.NDArray[np.int64],
     *,
     ranks: npt.ArrayLike | None = None,
-    thresholds: Sequence[Threshold] = (),
+    thresholds: Sequence[Threshold | ActionThreshold] = (),
     groups: pa.Array | pa.ChunkedArray | None = None,
     top: int = 100,
     replicates: int = 200,
@@ -145,10 +185,10 @@ def evaluate(
     said, hits = scores[known], labels[known] == POSITIVE
     any_known = len(said) > 0
     clusters = None if groups is None else encode_groups(groups)[known]
-    low, high = (
-        bootstrap_average_precision(order_by[known], hits, clusters, replicates, seed)
+    between = (
+        bootstrap_ranking(order_by[known], hits, clusters, replicates, seed)
         if curve.both_classes and replicates
-        else (None, None)
+        else Intervals((None, None), (None, None))
     )
     return Metrics(
         events=len(scores),
@@ -157,8 +197,10 @@ def evaluate(
         prevalence=curve.total / len(said) if any_known else None,
         auc=area_under_roc(curve),
         average_precision=average_precision(curve),
-        average_precision_low=low,
-        average_precision_high=high,
+        average_precision_low=between.average_precision[0],
+        average_precision_high=between.average_precision[1],
+        auc_low=between.auc[0],
+        auc_high=between.auc[1],
         log_loss=log_loss(said, hits) if any_known else None,
         brier=brier(said, hits) if any_known else None,
         calibration_error=expected_calibration_error(said, hits) if any_known else None,
@@ -166,7 +208,7 @@ def evaluate(
             None if groups is None else group_precision(order_by, labels, event_times, groups, top)
         ),
         at=tuple(
-            at_threshold(one.action, one.value, said, hits)
+            at_threshold(one.action, one.value, said, hits, one.min_precision)
             for one in thresholds
             if one.value is not None
         ),
@@ -177,7 +219,11 @@ def evaluate(
 
 
 def at_threshold(
-    action: str, value: float, scores: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_]
+    action: str,
+    value: float,
+    scores: npt.NDArray[np.float64],
+    hits: npt.NDArray[np.bool_],
+    min_precision: float | None = None,
 ) -> AtThreshold:
     """What flagging `scores >= value` does.
 
@@ -186,6 +232,7 @@ def at_threshold(
     """
     above = scores >= value
     flagged, found, total = int(above.sum()), int((above & hits).sum()), int(hits.sum())
+    missed, passed = total - found, len(scores) - flagged - (total - found)
     precision_low, precision_high = interval(found, flagged)
     recall_low, recall_high = interval(found, total)
     return AtThreshold(
@@ -199,27 +246,51 @@ def at_threshold(
         recall=found / total if total else None,
         recall_low=recall_low,
         recall_high=recall_high,
+        missed=missed,
+        passed=passed,
+        accuracy=(found + passed) / len(scores) if len(scores) else None,
+        mcc=_matthews(found, flagged - found, missed, passed) if len(scores) else None,
+        mean_score=float(scores[above].mean()) if flagged else None,
+        min_precision=min_precision,
     )
 
 
-def bootstrap_average_precision(
+def _matthews(found: int, wrong: int, missed: int, passed: int) -> float:
+    product = (found + wrong) * (found + missed) * (passed + wrong) * (passed + missed)
+    return (found * passed - wrong * missed) / math.sqrt(product) if product else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals:
+    """Lower and upper bounds at 95 %; None where there are none."""
+
+    average_precision: tuple[float | None, float | None]
+    auc: tuple[float | None, float | None]
+
+
+def bootstrap_ranking(
     ranks: npt.NDArray[np.float64],
     hits: npt.NDArray[np.bool_],
     clusters: npt.NDArray[np.int64] | None,
     replicates: int,
     seed: int,
-) -> tuple[float, float]:
-    """The 2.5 and 97.5 percentiles of average precision over redrawn slices.
+) -> Intervals:
+    """The 2.5 and 97.5 percentiles of both ranking metrics over redrawn slices.
+
+    Percentiles of the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    chapter 13), of whole clusters where events are not independent (Field and Welsh, Journal of
+    the Royal Statistical Society B 69, 2007); DeLong's interval of the AUC would be too narrow
+    there. Both metrics come from the same draws.
 
     Args:
       ranks: float64[n].
       hits: bool[n], with both values.
       clusters: int64[n], drawn whole (-1: an event of its own); None: events are drawn.
-      replicates: draws, at least 1; a draw without positives is left out.
+      replicates: draws, at least 1; a draw of one class is left out.
       seed: of the draws; equal seeds give equal intervals.
 
     >>> ranks, hits = np.arange(100.0), np.arange(100) > 49
-    >>> bootstrap_average_precision(ranks, hits, None, 20, seed=0)
+    >>> bootstrap_ranking(ranks, hits, None, 20, seed=0).auc
     (1.0, 1.0)
     """
     order = np.argsort(-ranks, kind="stable")
@@ -229,15 +300,22 @@ def bootstrap_average_precision(
     units = int(drawn_by.max()) + 1
     which = drawn_by[order]
     generator = np.random.Generator(np.random.PCG64(seed))
-    found = []
+    precisions, areas = [], []
     for _ in range(replicates):
         weight = np.bincount(generator.integers(0, units, units), minlength=units)[which]
         flagged = np.cumsum(weight)[last]
-        positives = np.cumsum(weight * positive)[last]
-        if positives[-1] == 0:
+        found = np.cumsum(weight * positive)[last]
+        total, negatives = int(found[-1]), int(flagged[-1] - found[-1])
+        if total == 0 or negatives == 0:
             continue
-        precision = positives / np.maximum(flagged, 1)
-        found.append(np.sum(np.diff(positives, prepend=0) * precision) / positives[-1])
+        gained, wrong = np.diff(found, prepend=0), np.diff(flagged - found, prepend=0)
+        precisions.append(np.sum(gained * (found / np.maximum(flagged, 1))) / total)
+        # Each negative counts the positives above it, and half of those that tie with it.
+        areas.append(np.sum(wrong * (found - gained / 2)) / (total * negatives))
+    return Intervals(_percentiles(precisions), _percentiles(areas))
+
+
+def _percentiles(found: Sequence[float]) -> tuple[float, float]:
     if not found:
         return 0.0, 1.0
     low, high = np.quantile(found, [0.025, 0.975])

@@ -22,7 +22,7 @@ import pyarrow as pa
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
-from configs.errors import EvidenceError
+from configs.errors import ConfigError
 from configs.schema import Spec, Training
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
@@ -269,7 +269,7 @@ def class_weight(training: Training, labels: npt.NDArray[np.int8]) -> float:
 
 def _training(spec: Spec) -> Training:
     if spec.training is None or spec.labels is None:
-        raise EvidenceError(
+        raise ConfigError(
             f"the config {spec.name!r} has no training or no labels section; add both to train"
         )
     return spec.training

@@ -4,7 +4,9 @@ What enters: scores, labels and times of events, and the group (an account, a ca
 What leaves: the share of the `top` groups of a day that had a positive, and its mean over days.
 The definition is Card Precision@k of the Fraud Detection Handbook (Le Borgne, Siblini, Lebichot,
 Bontempi, 2022, chapter 4): a group's score on a day is the highest of its events'; a group that
-was found on one day is not looked at again; the denominator is always `top`.
+was found on one day is not looked at again. Other than there, a day with fewer groups than `top`
+is measured by those that it has, and one without any is left out: a share of places that nobody
+could fill says nothing about the model. On days with at least `top` groups both are the same.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclasses.dataclass(frozen=True)
 class DayPrecision:
-    """One UTC day: its groups, those with a positive, those found in the top, and the share."""
+    """One UTC day: its groups, those with a positive, those found in the top, and the share.
+
+    The share is of the groups that were looked at: `top`, or all where the day has fewer.
+    """
 
     day_us: int
     groups: int
@@ -83,9 +88,10 @@ def group_precision(
     days = []
     for one in np.unique(day):
         today = np.flatnonzero((day == one) & ~found_before[code])
-        days.append(
-            _one_day(int(one), code[today], score[today], positive[today], top, found_before)
-        )
+        if len(today):
+            days.append(
+                _one_day(int(one), code[today], score[today], positive[today], top, found_before)
+            )
     return GroupPrecision(top, float(np.mean([one.precision for one in days])), tuple(days))
 
 
@@ -111,7 +117,7 @@ def _one_day(
         groups=len(present),
         positive_groups=int(bad.sum()),
         found=len(found),
-        precision=len(found) / top,
+        precision=len(found) / min(top, len(present)),
     )
 
 

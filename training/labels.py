@@ -44,6 +44,24 @@ def require_mature(labels: Labels, training: Training) -> None:
         )
 
 
+def is_judged(
+    event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table, as_of_us: int
+) -> npt.NDArray[np.bool_]:
+    """Which events a verdict was known of just before `as_of_us`: bool[n].
+
+    The others have their label, if any, by age alone (`labels.maturity`).
+
+    >>> table = pa.table({"event_id": ["1"], "event_time": [5], "subject": ["a"],
+    ...                   "positive": [False]})
+    >>> is_judged(pa.array(["a", "b"]), table, as_of_us=6).tolist()
+    [True, False]
+    """
+    subjects, _ = latest_verdicts(verdicts, as_of_us)
+    if len(subjects) == 0 or len(event_ids) == 0:
+        return np.zeros(len(event_ids), np.bool_)
+    return _positions(event_ids, subjects)[0]
+
+
 def resolve(
     labels: Labels,
     event_ids: pa.Array | pa.ChunkedArray,

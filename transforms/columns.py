@@ -107,8 +107,8 @@ def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if isinstance(array.type, pa.UuidType):  # how Parquet files of DuckDB and Spark have them
-        array = pa.array([None if one is None else str(one) for one in array.to_pylist()])
-        array = array.cast(pa.string())
+        texts = [None if one is None else str(one) for one in array.to_pylist()]
+        array = pa.array(texts, pa.string())
     elif isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
     bad = np.zeros(len(array), np.bool_)

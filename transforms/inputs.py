@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.catalog import Catalog
+from configs.errors import InputError
 from configs.schema import Expression, Spec
+from transforms.columns import ARROW_TYPES
 from transforms.derive import DERIVATIONS
 from transforms.expression import evaluate_arrays, to_floats
 from transforms.velocity import FeatureInfo, column_unit, make_plan
@@ -79,6 +81,49 @@ def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[Feature
         about = f"{meaning(text.column)}; n-grams in {text.buckets:,} buckets"
         made.append(info(text.column, "text", about, "string", "null counts as an empty text"))
     return tuple(made)
+
+
+def input_arrays(spec: Spec, table: pa.Table) -> tuple[Floats, pa.RecordBatch]:
+    """The numeric block and the other input columns of a published dataset's rows.
+
+    Args:
+      spec: the use.
+      table: `[n]`, with a column for each of `numeric_names`, categories and text.
+
+    Returns:
+      float32 `[n, K]`, null as NaN; and `[n]` rows of the categorical and text columns.
+
+    Raises:
+      InputError: a column is missing, or of a type that does not fit.
+    """
+    names = numeric_names(spec)
+    text = [spec.inputs.text.column] if spec.inputs.text else []
+    other = dict.fromkeys([*(one.column for one in spec.inputs.categorical), *text])
+    missing = [name for name in (*names, *other) if name not in table.column_names]
+    if missing:
+        raise InputError(
+            f"the table has no column {missing[0]!r} ({len(missing)} are missing); expected the "
+            "inputs of this bundle, as `lockstep backfill` writes them under its spec.yaml"
+        )
+    block = np.empty((table.num_rows, len(names)), np.float32)
+    for index, name in enumerate(names):
+        block[:, index] = _cast(table, name, pa.float32()).to_numpy()
+    block[np.isinf(block)] = np.nan  # as `numeric_block` does
+    types = {name: ARROW_TYPES[spec.column_type(name)] for name in other}
+    columns = {name: _cast(table, name, type_).combine_chunks() for name, type_ in types.items()}
+    if not columns:  # a batch without columns has no length
+        columns = {names[0]: pa.array(block[:, 0])}
+    return block, pa.RecordBatch.from_pydict(columns)
+
+
+def _cast(table: pa.Table, name: str, wanted: pa.DataType) -> pa.ChunkedArray:
+    column = table.column(name)
+    try:
+        return column.cast(wanted, safe=not pa.types.is_floating(wanted))
+    except pa.ArrowException as error:
+        raise InputError(
+            f"the column {name!r} is {column.type}, expected {wanted} or what can be made of it"
+        ) from error
 
 
 def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floats]) -> Floats:

@@ -113,7 +113,7 @@ def assemble_part(task: AssembleTask) -> dict[str, Any]:
     if task.bundle is not None:
         scored = _scorer(task.bundle).score(block, batch)
         columns[SCORE] = pa.array(scored.score)
-        columns[ACTION] = pa.array(scored.actions())
+        columns[ACTION] = scored.actions()
         columns[MODEL_INPUTS] = _vectors(scored.inputs)
     table = _table(columns, {SPEC_KEY: dataset_fingerprint(spec)})
     write_parquet(table, Path(task.target))

@@ -93,6 +93,14 @@ class BackfillPlan:
             return 0.0
         return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
 
+    @property
+    def states(self) -> tuple[dt.date, ...]:
+        """Days whose state snapshots will be there afterwards, ascending."""
+        layout, made = Layout(self.request.out), set(self.days)
+        every = sorted(made | set(self.published))
+        newest = every[-self.request.keep_states :] if made else every
+        return tuple(day for day in newest if day in made or layout.state(day).is_dir())
+
     def to_builtins(self) -> dict[str, Any]:
         """The plan for machines."""
         request = self.request
@@ -106,6 +114,7 @@ class BackfillPlan:
             "workers": request.workers,
             "computed": list(self.computed),
             "starts_from": self.before.name[5:] if self.before else None,
+            "states": [str(day) for day in self.states],
             "splits": len(self.splits),
             "events": self.events,
             "estimated_seconds": round(self.seconds, 1),
@@ -117,7 +126,8 @@ class BackfillPlan:
         spec, request = self.request.spec, self.request
         if not self.days:
             return [
-                f"features: nothing to do, {request.days} is there already ({len(self.done)} days)"
+                f"features: nothing to do, {request.days} is there already ({len(self.done)} days)",
+                *self._states_lines(),
             ]
         start = f"state at the end of {self.before.name[5:]}" if self.before else "no state (cold)"
         text = [
@@ -128,6 +138,7 @@ class BackfillPlan:
             f"computes features of {', '.join(self.computed) or 'no entity'} "
             f"({len(numeric_names(spec))} model inputs)",
             f"estimated: {self.seconds:,.0f} s, {self.events * BYTES_PER_EVENT / 1e6:,.0f} MB",
+            *self._states_lines(),
         ]
         if self.before is None:
             longest = max(
@@ -139,6 +150,20 @@ class BackfillPlan:
                 f"a cold start: windows fill up over the first {longest / 86_400e6:.3g} days"
             )
         return text
+
+    def _states_lines(self) -> list[str]:
+        """From which days a scorer can start, and how to make it more."""
+        states = self.states
+        if not states:
+            return [
+                "keeps no state snapshot: `lockstep stream --from-night` has no day to start from"
+            ]
+        kept = f"{states[0]}..{states[-1]}" if len(states) > 1 else str(states[0])
+        return [
+            f"keeps the state at the end of {kept} ({len(states)} day(s)): `lockstep stream "
+            "--from-night` can start from these; for an earlier day give a larger --keep-states, "
+            "or backfill up to that day into another --out"
+        ]
 
 
 def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:

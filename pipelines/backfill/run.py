@@ -30,6 +30,7 @@ from pipelines.backfill.assemble import (
     dataset_schema,
     part_ranges,
 )
+from pipelines.backfill.dead import first_dead_letters
 from pipelines.backfill.fold import (
     DayPieces,
     DedupTask,
@@ -63,6 +64,7 @@ from pipelines.layout import (
 from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
+from pipelines.sources import Split
 from pipelines.workers import Workers, explain_os_error
 from transforms.dead_letter import Reason
 from transforms.velocity import make_plan, total_order
@@ -80,6 +82,7 @@ class BackfillReport:
       warnings: published days of which the source now holds other events, in words.
       dead: reason -> count; dead_stages: stage -> reason -> count.
       keys: live keys at the end, by entity; state_bytes: of all of them.
+      states: days whose state snapshots are there, from which `stream --from-night` can start.
       usage: time and memory by step.
     """
 
@@ -98,6 +101,7 @@ class BackfillReport:
     dead_stages: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     keys: dict[str, int] = dataclasses.field(default_factory=dict)
     state_bytes: int = 0
+    states: tuple[str, ...] = ()
     usage: tuple[Usage, ...] = ()
 
 
@@ -159,6 +163,7 @@ class _Run:
             dead_stages={stage: dict(counts) for stage, counts in sorted(self._dead.items())},
             keys=dict(self._keys),
             state_bytes=self._state_bytes,
+            states=tuple(map(str, self._plan.states)),
             usage=self._meter.usage,
             **{name: self._totals[name] for name in
                ("read", "outside", "events", "scored", "duplicates", "verdicts")},
@@ -202,7 +207,7 @@ class _Run:
                     end_us=day_us(self._plan.days[-1]) + DAY_US,
                     entities=self._plan.computed,
                     folder=str(self._layout.work / "stage"),
-                    dead_letters=str(self._layout.dead_letters / f"{split.name}.parquet"),
+                    dead_letters=str(self._dead_file(split)),
                 )
             )
         total = sum(task.split.rows or 0 for task in tasks)
@@ -227,11 +232,17 @@ class _Run:
         bound = self._spec.events.max_dead_share
         if bad > bound * self._totals["read"]:
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in dead.most_common())
+            files = [self._dead_file(self._plan.splits[number]) for number in sorted(self._staged)]
+            first = "".join(f"\n  {line}" for line in first_dead_letters(files))
             raise InputError(
                 f"{bad:,} of {self._totals['read']:,} records are dead letters "
                 f"({bad / self._totals['read']:.2%}; max_dead_share is {bound:.2%}): {reasons}. "
-                f"Look at {self._layout.dead_letters}. {self._kept()}"
+                f"Look at {self._layout.dead_letters}. {self._kept()}. The first of each kind "
+                f"(records count from 0):{first}"
             )
+
+    def _dead_file(self, split: Split) -> Path:
+        return self._layout.dead_letters / f"{split.name}.parquet"
 
     def _kept(self) -> str:
         made = [day for day in self._plan.days if self._layout.marker(day).exists()]

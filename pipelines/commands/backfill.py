@@ -75,5 +75,6 @@ def backfill(
         print(f"days without events: {', '.join(report.empty)}")
     keys = ", ".join(f"{entity} {n:,}" for entity, n in report.keys.items())
     print(f"live keys: {keys}; {report.state_bytes / 1e6:.1f} MB of state")
+    print(f"--from-night can start from the state of: {', '.join(report.states) or 'no day'}")
     for usage in report.usage:
         print(f"  {usage.step:<22}{usage.seconds:8.1f} s{usage.peak_bytes / 1e6:10.0f} MB")

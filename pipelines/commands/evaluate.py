@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from pipelines.evaluate import Evaluation
     from training.evaluate import Metrics
 
 
@@ -24,6 +29,10 @@ def evaluate(
         list[str] | None, typer.Option(help="Fingerprint, folder, or 'serving'; may repeat.")
     ] = None,
     as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Write ids, labels, scores and actions of all events as Parquet."),
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
@@ -32,7 +41,7 @@ def evaluate(
     from rich.table import Table
 
     from pipelines.commands._shared import warn
-    from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+    from pipelines.evaluate import EvaluateRequest, evaluate_bundle, write_scores
     from pipelines.layout import Days, parse_day
     from pipelines.progress import choose_progress
 
@@ -51,6 +60,15 @@ def evaluate(
         for one in found
         if one.trained_on_days
     )
+    if scores is not None:
+        write_scores(found, scores)
+    warn(
+        f"{one.bundle} breaks its promise on these days: {at.action} {at.promise}; it was measured "
+        "on other days, so look what has changed, and train anew"
+        for one in found
+        for at in one.metrics.at
+        if at.broken
+    )
     if as_json:
         print(json.dumps([one.to_builtins() for one in found]))
         return
@@ -62,13 +80,39 @@ def evaluate(
     for name, cells in _lines([one.metrics for one in found]):
         table.add_row(name, *cells)
     console.print(table)
+    if any(one.metrics.at for one in found):
+        console.print(_thresholds(found))
+    for one in found:
+        for action, reason in one.silent.items():
+            print(f"{one.bundle} {action} never fires: {reason}")
+    if scores is not None:
+        print(f"scores: {scores}")
+
+
+def _thresholds(found: Sequence[Evaluation]) -> Table:
+    """What each action did: the confusion at its threshold, and what it had promised."""
+    from rich.table import Table
+
+    table = Table(title="actions: labelled events at or above, and below, each threshold")
+    for name in ("bundle", "action"):
+        table.add_column(name, no_wrap=True)
+    for name in ("at", "abuse", "not", "missed", "passed", "recall", "accuracy", "MCC"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("precision", overflow="fold")
     for one in found:
         for at in one.metrics.at:
-            print(
-                f"{one.bundle} {at.action}: threshold {at.value:.4f}, precision "
-                f"{_figure(at.precision)} ({at.precision_low:.3f}-{at.precision_high:.3f}), recall "
-                f"{_figure(at.recall)}, {at.flagged:,} flagged"
+            table.add_row(
+                one.bundle[:8],
+                at.action,
+                f"{at.value:.4f}",
+                f"{at.positives:,}",
+                f"{at.flagged - at.positives:,}",
+                f"{at.missed:,}",
+                f"{at.passed:,}",
+                *(_figure(value) for value in (at.recall, at.accuracy, at.mcc)),
+                f"{at.promise}{' BROKEN' if at.broken else ''}" if at.promise else "never fired",
             )
+    return table
 
 
 def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:
@@ -78,6 +122,9 @@ def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:
         ("labelled", [f"{one.labelled:,}" for one in metrics]),
         ("positives", [f"{one.positives:,}" for one in metrics]),
         ("AUC", [_figure(one.auc) for one in metrics]),
+        ("AUC, 95 % interval", [
+            f"{_figure(one.auc_low)}-{_figure(one.auc_high)}" for one in metrics
+        ]),
         ("average precision (AP)", [_figure(one.average_precision) for one in metrics]),
         ("AP, 95 % interval", [
             f"{_figure(one.average_precision_low)}-{_figure(one.average_precision_high)}"

@@ -25,6 +25,10 @@ def stream(
     keep_dead_letters: Annotated[
         int, typer.Option(min=1, help="Days for which STATE/dead_letters is kept.")
     ] = 30,
+    keep_log_days: Annotated[
+        int,
+        typer.Option(min=1, help="Days, by this machine's clock, for which `parity` has the log."),
+    ] = 7,
     out: Annotated[Path | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
     from_night: Annotated[
         str | None, typer.Option(help="Start from the state at the end of this day.")
@@ -100,7 +104,7 @@ def stream(
             out=out,
             from_night=parse_day(from_night) if from_night else None,
             seek=seek,
-            settings=ServiceSettings.for_lease(lease_seconds, keep_dead_letters),
+            settings=ServiceSettings.for_lease(lease_seconds, keep_dead_letters, keep_log_days),
             metrics_port=metrics_port,
         ),
         choose_progress(quiet or as_json),

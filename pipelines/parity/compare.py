@@ -65,7 +65,8 @@ class ParityReport:
       largest_effect: by cause, on a score.
       largest: the differences with the largest effects, largest first.
       versions: how many events each bundle decided.
-      hints: what differences that no cause allows point to, in words.
+      hints: what differences that no cause allows point to, and what of the range the log no
+        longer has, in words.
       faults: what is wrong with the log or the backfill as a whole, in words; any one fails.
       missing: events of the archive that the log should have and has not; None: no archive given.
       first_us, last_us: times of the earliest and the latest compared event; 0 if there is none.

@@ -49,7 +49,16 @@ from pipelines.parity.compare import (
     gather,
 )
 from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
-from pipelines.parity.log import Base, LogBatch, TimeSpan, find_base, logged_batches, matrix
+from pipelines.parity.log import (
+    Base,
+    LogBatch,
+    TimeSpan,
+    find_base,
+    logged_batches,
+    lost_before,
+    matrix,
+    nothing_in_range,
+)
 from pipelines.parity.order import OrderCauses, folded_again, missing_events, out_of_order
 from pipelines.parity.replay import replay
 from pipelines.parity.witness import contradicted, distinct_in_order
@@ -209,6 +218,7 @@ def check_ideal(
         hints += diagnose(spec, start, sides, found.suspects, "The backfill's values")
     categories = [one.column for one in spec.inputs.categorical]
     hints += unlike_after_the_fold(found.unlike, categories, spec.inputs.text is not None)
+    hints += filter(None, [lost_before(state, base, span)])
     faults = [*out_of_order(logged.events), *folded_again(spec, logged.events, start)]
     if doubted.any():
         faults.append(
@@ -344,7 +354,7 @@ def _read_log(
         scores.append(one.scored.column(SCORE).to_numpy())
         bundles += [one.log.bundle] * one.scored.num_rows
     if not sum(map(np.count_nonzero, inside)):
-        raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
+        raise nothing_in_range(state, base, span)
     return _Logged(
         pa.concat_tables(events).combine_chunks(),
         pa.concat_arrays(ids),

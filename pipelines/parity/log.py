@@ -169,6 +169,45 @@ def logged_batches(
         yield LogBatch(_one(held), bundle, np.concatenate(inside))
 
 
+def lost_before(state: Path, base: Base, span: TimeSpan | None = None) -> str:
+    """What of a span was deleted from the log, in words; "" where nothing is missing.
+
+    The log of a scorer is complete from its first step on until `--keep-log-days` shortens it.
+    """
+    if base.step < 0:
+        return ""
+    start_us = span.start_us if span is not None else None
+    first_us = _first_time(state, base.step)
+    if first_us is None or (start_us is not None and first_us < start_us):
+        return ""
+    asked = f", of the range that begins at {_words(start_us)}," if start_us is not None else ""
+    return (
+        f"decisions before step {base.step + 1} (events up to {_words(first_us)}){asked} are not "
+        "compared: their log was deleted (`lockstep stream --keep-log-days`)"
+    )
+
+
+def nothing_in_range(state: Path, base: Base, span: TimeSpan | None) -> InputError:
+    """The error of a range in which the log has nothing, with what it does have."""
+    first_us, last_us = _first_time(state, base.step), newest_decision(state)
+    held = (
+        f"it holds decisions from {_words(first_us)} to {_words(last_us)}"
+        if first_us is not None and last_us is not None
+        else "it holds no decision yet"
+    )
+    lost = lost_before(state, base, span)
+    return InputError(
+        f"the log of {state} has no decision in this range; {held}. "
+        + (f"{lost[:1].upper()}{lost[1:]}. " if lost else "")
+        + "Give --days within that, or leave --days out"
+    )
+
+
+def _words(time_us: int) -> str:
+    moment = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=time_us)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}"
+
+
 def clock_of(batch: pa.RecordBatch, before: int = _NEVER) -> npt.NDArray[np.int64]:
     """The scorer's clock at each event: the latest time folded so far, late events aside.
 

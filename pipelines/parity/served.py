@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.parity.compare import (
     UNEXPLAINED,
@@ -26,7 +25,14 @@ from pipelines.parity.compare import (
     gather,
 )
 from pipelines.parity.diagnose import Suspects, diagnose, unlike_after_the_fold
-from pipelines.parity.log import TimeSpan, find_base, logged_batches, matrix
+from pipelines.parity.log import (
+    TimeSpan,
+    find_base,
+    logged_batches,
+    lost_before,
+    matrix,
+    nothing_in_range,
+)
 from pipelines.parity.replay import Replayed, logged_side, replay
 from pipelines.streaming.engine import ACTION, INPUTS, SCORE
 from scoring.bundle import load_bundle
@@ -55,7 +61,7 @@ def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> Pa
     batches = logged_batches(state, base, span)
     first = next(batches, None)
     if first is None:
-        raise InputError(f"{state} holds no step of this range; give a later or a wider one")
+        raise nothing_in_range(state, base, span)
     scorers: dict[str, Scorer] = {}
 
     def scorer_of(name: str) -> Scorer:
@@ -75,13 +81,14 @@ def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> Pa
         versions[one.log.bundle] += int(one.inside.sum())
         differences += _differences(one, unlike, suspects)
     if not sum(versions.values()):
-        raise InputError(f"{state} decided nothing in this range; give a later or a wider one")
+        raise nothing_in_range(state, base, span)
     sides = map(logged_side, logged_batches(state, base, span))
     hints = (
         diagnose(spec, base.state(spec), sides, suspects, "The served values") if suspects else []
     )
     categories = [one.column for one in spec.inputs.categorical]
     hints += unlike_after_the_fold(unlike, categories, spec.inputs.text is not None)
+    hints += filter(None, [lost_before(state, base, span)])
     return gather("as served", np.concatenate(times), differences, versions, hints)
 
 
@@ -97,7 +104,9 @@ def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> lis
         other = np.ones(scored.inputs.shape, np.bool_)
     scores = one.scored.column(SCORE).to_numpy()
     differ = other.any(1) | (scores != scored.score)
-    differ |= np.array(one.scored.column(ACTION).to_pylist()) != np.array(scored.actions())
+    differ |= np.array(one.scored.column(ACTION).to_pylist()) != np.array(
+        scored.actions().to_pylist()
+    )
     differ |= np.array([cause is not None for cause in one.causes], np.bool_)
     names, inputs = numeric_names(one.spec), input_names(one.spec)
     rows = np.flatnonzero(differ & one.inside)

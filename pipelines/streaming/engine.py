@@ -277,7 +277,7 @@ def log_batch(
     columns[INPUTS] = spread(scored.inputs if scored else empty, mask & (scored is not None))
     values = {
         SCORE: pa.array(scored.score if scored else [], pa.float64()),
-        ACTION: pa.array(scored.actions() if scored else [], pa.string()),
+        ACTION: scored.actions() if scored else pa.array([], pa.string()),
         DECISION: pa.array(decisions, pa.binary()),
     }
     for name, array in values.items():

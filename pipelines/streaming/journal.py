@@ -131,16 +131,20 @@ class Journal:
         for logged in self.steps(self.published):
             yield logged.number, logged.batch.column(DECISION).drop_null().to_pylist()
 
-    def forget(self, through: int, keep_days: int) -> None:
+    def forget(self, through: int, written_before_s: float) -> None:
         """Drops the oldest segments whose steps lie all at or before `through`.
 
-        The newest days stay, and what is dropped is the log's beginning: never a piece out of it,
-        even where a late event gave a segment an older day's name (of an earlier build).
+        Segments stay by when they were written, not by the event times in them: a scorer that
+        catches up with weeks of events in minutes keeps all of their log. What is dropped is the
+        log's beginning, never a piece out of it.
+
+        Args:
+          through: the last step that a snapshot holds.
+          written_before_s: only segments last written before this time, in seconds since 1970.
         """
-        segments = list_segments(self.root)
-        days = sorted({path.parent.name for _, path in segments})[-keep_days:]
-        for (_, path), (following, _) in itertools.pairwise(segments):
-            if following > through or path.parent.name in days:  # it may hold that step too
+        for (_, path), (following, _) in itertools.pairwise(list_segments(self.root)):
+            # The following segment may begin with the step that this one ends with.
+            if following > through or path.stat().st_mtime >= written_before_s:
                 break
             path.unlink()
 

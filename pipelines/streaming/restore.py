@@ -98,7 +98,8 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
         there = sorted(path.name[5:] for path in (out / "state").glob("date=*"))
         raise StateError(
             f"{folder} is not there; {out} has snapshots of: {', '.join(there) or 'no day'}. "
-            "Run a backfill to that day, or choose another --from-night"
+            "A backfill keeps those of the newest --keep-states days: choose one of these for "
+            "--from-night, or backfill up to that day into another --out"
         )
     shards = json.loads((folder / MANIFEST).read_text())["shards"]
     states = {}

@@ -48,12 +48,13 @@ class Publishes(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ServiceSettings:
-    """How a scorer keeps house.
+    """Retention and polling settings of a scorer.
 
     Attributes:
       snapshot_steps: a snapshot is begun after so many steps.
       swap_poll_s: how often the store is asked which bundle serves.
-      keep_log_days: of the newest days, for parity.
+      keep_log_days: the log of what was decided in the last so many days by the clock of the
+        machine, whatever the event times, stays for parity.
       remember_s: an id is remembered for so long after it was folded, beyond the horizon of event
         time; more than a lease.
       keep_dead_days: files of dead letters of the newest days.
@@ -66,14 +67,18 @@ class ServiceSettings:
     keep_dead_days: int = 30
 
     @classmethod
-    def for_lease(cls, lease_s: int, keep_dead_days: int) -> ServiceSettings:
+    def for_lease(
+        cls, lease_s: int, keep_dead_days: int = 30, keep_log_days: int = 7
+    ) -> ServiceSettings:
         """Remembers ids for longer than a lease, after which a message may come again.
 
-        >>> [ServiceSettings.for_lease(lease_s, 30).remember_s for lease_s in (30, 600)]
+        >>> [ServiceSettings.for_lease(lease_s).remember_s for lease_s in (30, 600)]
         [90.0, 1200.0]
         """
         remember_s = max(_REMEMBER_S, 2.0 * lease_s)  # a busy server hands out again a while later
-        return cls(remember_s=remember_s, keep_dead_days=keep_dead_days)
+        return cls(
+            remember_s=remember_s, keep_dead_days=keep_dead_days, keep_log_days=keep_log_days
+        )
 
 
 class Service:
@@ -223,7 +228,7 @@ class Service:
         self.counts["late"] += pc.sum(outcome.events.column(LATE)).as_py() or 0
         self.counts["decisions"] += len(messages)
         if outcome.scored is not None:
-            self.counts.update(f"action {name}" for name in outcome.scored.actions())
+            self.counts.update(f"action {name}" for name in outcome.scored.actions().to_pylist())
         self._forget_ids()
         self._publish(self._step - 1, messages)
         self._tell_delay(outcome)
@@ -268,7 +273,8 @@ class Service:
             save_snapshot(
                 self._journal.root, step, snapshot_files(self.engine.spec, resident, step)
             )
-            self._journal.forget(step, self._settings.keep_log_days)
+            kept_s = self._settings.keep_log_days * 86_400
+            self._journal.forget(step, time.time() - kept_s)
         except OSError as error:
             _LOGGER.warning(
                 "no snapshot in %s (%s); the log goes on, a restart only takes longer",

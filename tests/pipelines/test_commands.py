@@ -2,20 +2,23 @@
 
 import json
 
+import polars as pl
 import pytest
 import typer
 from backfill_world import CONFIG, make_events
 from typer.testing import CliRunner
 
-from configs.errors import BundleError, ConfigError, InputError
+from configs.errors import BundleError, ConfigError, EvidenceError, InputError
 from pipelines.commands import backfill, bundle, evaluate, features, nightly, validate
+
+FIRES = CONFIG.replace("block: {min_precision: 0.8}", "block: {min_precision: 0.3}")
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """A config, its input, and an output folder whose night of the ninth serves."""
     folder = tmp_path_factory.mktemp("commands")
-    (folder / "tiny.yaml").write_text(CONFIG)
+    (folder / "tiny.yaml").write_text(FIRES)
     (folder / "input").mkdir()
     events = make_events(2500, days=10)
     lines = "".join(json.dumps(event) + "\n" for event in events)
@@ -93,7 +96,7 @@ def test_the_nights_plan(house):
 def test_a_night_brings_days_up_to_a_changed_config(house, tmp_path):
     changed = tmp_path / "changed.yaml"
     posts, total = "posts: {op: count", "total: {op: sum, column: amount, decimals: 1"
-    changed.write_text(total.join(CONFIG.rsplit(posts, 1)))
+    changed.write_text(total.join(FIRES.rsplit(posts, 1)))
     words = ["nightly", changed, "--input", house / "input", "--out", house / "out", "--as-of",
              "2026-03-10", "--dry-run"]  # fmt: skip
     with pytest.raises(InputError, match="--only-new-features to bring its days up"):
@@ -112,6 +115,47 @@ def test_evaluate_marks_what_the_bundle_was_trained_on(house):
     fresh = run(*words, "2026-03-08")
     assert "trained on" not in fresh.stdout + fresh.stderr
     assert "average precision (AP)" in fresh.stdout
+    for word in ("AUC, 95 % interval", "missed", "passed", "accuracy", "MCC", "asked 0.3, kept"):
+        assert word in fresh.stdout, word
+
+
+def test_evaluate_writes_what_it_measured(house, tmp_path):
+    words = ["evaluate", "--out", house / "out", "--days", "2026-03-06..2026-03-08", "--quiet",
+             "--scores", tmp_path / "scores.parquet", "--json"]  # fmt: skip
+    (found,) = json.loads(run(*words).stdout)
+    frame = pl.read_parquet(tmp_path / "scores.parquet")
+    metrics = found["metrics"]
+    assert frame.columns == ["bundle", "event_id", "event_time", "label", "judged", "raw", "score",
+                             "action", "split"]  # fmt: skip
+    assert len(frame) == metrics["events"] and frame["event_id"].n_unique() == len(frame)
+    assert frame["label"].drop_nulls().len() == metrics["labelled"]
+    assert frame["label"].sum() == metrics["positives"]
+    at = metrics["at"][0]
+    known = frame.filter(pl.col("label").is_not_null())
+    assert known.filter(action="block").height == at["flagged"]
+    assert known.filter(action="block", label=1).height == at["positives"]
+    assert known.filter(pl.col("label") == 1, pl.col("score") < at["value"]).height == at["missed"]
+    day = frame["event_time"] // 86_400_000_000 - 20_513
+    assert (frame["split"] == "trained").to_list() == (day < 7).to_list()
+    judged = frame.filter("judged")
+    assert 0 < judged.height < frame.height
+    assert frame.filter(~pl.col("judged"), label=1).height == 0, "age alone makes no abuse"
+    with pytest.raises(InputError, match="give --scores a file in a folder"):
+        run(*words[:6], "--scores", tmp_path / "scores.parquet" / "x", "--json")
+
+
+def test_too_little_evidence_is_7_and_a_config_that_cannot_train_3(house, tmp_path):
+    source = ["--input", house / "input", "--out", tmp_path / "young", "--quiet"]
+    with pytest.raises(EvidenceError, match="begins at 2026-03-05") as young:
+        run("nightly", house / "tiny.yaml", *source, "--since", "2026-03-05", "--as-of",
+            "2026-03-08")  # fmt: skip
+    assert young.value.exit_code == 7
+    with pytest.raises(EvidenceError, match="nothing to train on"):
+        run("nightly", house / "tiny.yaml", *source, "--as-of", "2026-03-04")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("".join(one for one in CONFIG.splitlines(True) if "training:" not in one))
+    with pytest.raises(ConfigError, match="no training or no labels section"):
+        run("nightly", bare, *source, "--as-of", "2026-03-08")
 
 
 def test_evaluate_refuses_what_nobody_knows_yet(house, tmp_path):

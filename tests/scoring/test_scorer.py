@@ -1,6 +1,7 @@
 """The scorer: a decision's bits depend on its event alone, through graph, model and calibration."""
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from bundle_world import copy_bundle
@@ -8,9 +9,11 @@ from graph_world import as_batch, make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs.errors import InputError
 from scoring.bundle import load_bundle
 from scoring.scorer import TEXT_SCORE, Scorer, input_names
 from transforms.catalog import CATALOG
+from transforms.inputs import numeric_names
 
 ROWS = 150
 
@@ -44,15 +47,46 @@ def test_what_is_scored_has_the_shapes_and_types_that_it_says(world):
     assert np.isfinite(whole.score).all()
     threshold = scorer.bundle.policy.thresholds[0].value
     expected = ["block" if one >= threshold else "allow" for one in whole.score]
-    assert whole.actions() == expected
+    assert whole.actions().to_pylist() == expected
     assert set(expected) == {"allow", "block"}
+
+
+def test_a_bundle_scores_a_table_of_any_library_as_it_is_served(world):
+    scorer, numeric, batch, whole = world
+    bundle = scorer.bundle
+    columns = dict(zip(numeric_names(bundle.spec), numeric.T.astype(np.float64), strict=True))
+    table = pa.table({**columns, **{name: batch.column(name) for name in batch.schema.names}})
+    table = table.select(sorted(table.column_names))
+    assert "event_id" in table.column_names
+    for other in (table, table.to_pandas(), pl.from_arrow(table)):
+        made = bundle.score(other)
+        assert made.column_names == ["event_id", "raw", "score", "action"]
+        assert made["event_id"].to_pylist() == batch.column("event_id").to_pylist()
+        assert made["score"].to_numpy().tobytes() == whole.score.tobytes()
+        assert made["raw"].to_numpy().tobytes() == whole.raw.tobytes()
+        assert made["action"].to_pylist() == whole.actions().to_pylist()
+    assert bundle.score(table.slice(0, 0)).schema == made.schema.set(
+        0, pa.field("event_id", table.schema.field("event_id").type)
+    )
+
+
+def test_a_table_that_lacks_an_input_is_refused(world):
+    scorer, numeric, batch, _ = world
+    names = numeric_names(scorer.bundle.spec)
+    table = pa.table(dict(zip(names, numeric.T, strict=True)))
+    with pytest.raises(InputError, match="the table has no column 'where' \\(2 are missing\\)"):
+        scorer.bundle.score(table)
+    table = table.append_column("where", batch.column("where"))
+    wrong = table.append_column("clean", pa.array([[1]] * len(table)))
+    with pytest.raises(InputError, match=r"the column 'clean' is list<.*>, expected string"):
+        scorer.bundle.score(wrong)
 
 
 def test_no_rows(world):
     scorer, numeric, batch, whole = world
     made = scorer.score(numeric[:0], batch.slice(0, 0))
     assert made.inputs.shape == (0, whole.inputs.shape[1])
-    assert made.actions() == []
+    assert made.actions().equals(pa.array([], pa.string()))
     assert scorer.explain(made, np.empty(0, np.intp)) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from configs.schema import Action
-from training.evaluate import Metrics, bootstrap_average_precision, evaluate
+from training.evaluate import Metrics, at_threshold, bootstrap_ranking, evaluate
 from training.probability import calibration_bins, expected_calibration_error, histogram
 from training.thresholds import choose_thresholds
 
@@ -90,15 +90,18 @@ def test_thresholds_are_measured_with_intervals():
 
 
 def test_the_interval_repeats_and_covers():
-    covered = 0
-    truth = evaluate(*sample(400_000, 99), np.arange(400_000), replicates=0).average_precision
-    assert truth is not None
+    covered = area_covered = 0
+    whole = evaluate(*sample(400_000, 99), np.arange(400_000), replicates=0)
+    truth, area = whole.average_precision, whole.auc
+    assert truth is not None and area is not None
     for seed in range(30):
         made = evaluate(*sample(2000, seed), np.arange(2000), replicates=100)
         assert made.average_precision_low is not None
         assert made.average_precision_high is not None
         covered += made.average_precision_low <= truth <= made.average_precision_high
+        area_covered += made.auc_low <= area <= made.auc_high
     assert covered >= 25
+    assert area_covered >= 25
     once, again = (
         evaluate(*sample(2000), np.arange(2000), replicates=50, seed=3) for _ in range(2)
     )
@@ -108,9 +111,34 @@ def test_the_interval_repeats_and_covers():
 def test_events_of_one_account_widen_the_interval():
     scores, labels = sample(300)
     ranks, hits = np.tile(scores, 20), np.tile(labels == 1, 20)
-    as_events = bootstrap_average_precision(ranks, hits, None, 100, 0)
-    as_accounts = bootstrap_average_precision(ranks, hits, np.tile(np.arange(300), 20), 100, 0)
-    assert as_accounts[1] - as_accounts[0] > 3 * (as_events[1] - as_events[0])
+    as_events = bootstrap_ranking(ranks, hits, None, 100, 0)
+    as_accounts = bootstrap_ranking(ranks, hits, np.tile(np.arange(300), 20), 100, 0)
+    for metric in ("average_precision", "auc"):
+        wide, narrow = (np.diff(getattr(one, metric)) for one in (as_accounts, as_events))
+        assert wide > 3 * narrow, metric
+
+
+def test_the_confusion_at_a_threshold_is_that_of_an_oracle():
+    scores, labels = sample(4000)
+    for value in (0.0, 0.2, 0.7, 1.1):
+        made, said = at_threshold("block", value, scores, labels == 1), scores >= value
+        passed, wrong, missed, found = oracle.confusion_matrix(labels, said).ravel().tolist()
+        assert (made.passed, made.missed, made.positives) == (passed, missed, found)
+        assert made.flagged - made.positives == wrong
+        assert made.accuracy == pytest.approx(oracle.accuracy_score(labels, said))
+        assert made.mcc == pytest.approx(oracle.matthews_corrcoef(labels, said))
+        if made.flagged:
+            assert made.mean_score == pytest.approx(scores[said].mean())
+
+
+def test_a_broken_promise_is_one_that_the_whole_interval_misses():
+    scores, hits = np.full(1000, 0.9), np.arange(1000) < 722
+    made = at_threshold("block", 0.5, scores, hits, 0.8)
+    assert made.broken
+    assert made.promise == "asked 0.8, kept 0.722 (0.693\N{EN DASH}0.750)"
+    assert not at_threshold("block", 0.5, scores, hits, 0.73).broken, "chance explains that"
+    assert not at_threshold("block", 0.95, scores, hits, 0.8).broken, "it never fired"
+    assert at_threshold("block", 0.95, scores, hits, 0.8).promise == ""
 
 
 def test_one_class_gives_no_ranking_and_no_crash():

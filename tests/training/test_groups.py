@@ -15,14 +15,16 @@ DAY = 86_400_000_000
 
 
 def handbooks(frame: pd.DataFrame, top: int) -> list[float]:
-    """Chapter 4's `card_precision_top_k`, with ties broken by name."""
+    """Chapter 4's `card_precision_top_k`, with ties broken by name, of the groups there are."""
     found: list[str] = []
     shares = []
     for _, day in frame.groupby("day"):
         today = day[~day.group.isin(found)].drop(columns="day").groupby("group").max()
+        if today.empty:
+            continue
         ranked = today.reset_index().sort_values(["score", "group"], ascending=[False, True])
         detected = list(ranked.head(top).query("label == 1").group)
-        shares.append(len(detected) / top)
+        shares.append(len(detected) / min(top, len(today)))
         found.extend(detected)
     return shares
 

@@ -251,6 +251,20 @@ def test_a_writer_that_goes_on_while_its_segment_ends_for_a_reader_is_no_damage(
     assert numbers(tmp_path) == whole
 
 
+def test_the_log_stays_by_when_it_was_written_not_by_the_times_in_it(tmp_path):
+    world = folded(tmp_path, rows=8, segment_bytes=1)
+    segments = [path for _, path in list_segments(tmp_path)]
+    assert len(segments) == 7
+    for age, path in zip((9, 9, 1, 9, 1, 1, 1), segments, strict=True):
+        os.utime(path, (100 * DAY - age * DAY, 100 * DAY - age * DAY))
+    world.journal.forget(through=5, written_before_s=100 * DAY - 10 * DAY)
+    assert [path for _, path in list_segments(tmp_path)] == segments
+    world.journal.forget(through=1, written_before_s=100 * DAY - 7 * DAY)
+    assert [path for _, path in list_segments(tmp_path)] == segments[1:], "of no snapshot yet"
+    world.journal.forget(through=5, written_before_s=100 * DAY - 7 * DAY)
+    assert [path for _, path in list_segments(tmp_path)] == segments[2:], "never a piece out of it"
+
+
 def snapshot(root):
     """The only snapshot of a scorer, as files."""
     folded(root)

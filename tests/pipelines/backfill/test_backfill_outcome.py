@@ -1,0 +1,74 @@
+"""What a backfill leaves and tells: equal types on every day, first dead letters, kept states."""
+
+import datetime as dt
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from backfill_world import make_events
+
+from configs.errors import InputError, StateError
+from pipelines.backfill import BackfillRequest, make_backfill_plan
+from pipelines.layout import Days
+from pipelines.streaming.restore import from_night
+
+
+def test_days_without_scored_events_have_the_types_of_other_days(write, run, stream_house):
+    events = make_events(60, days=2)
+    source = write([one for one in events if one["at"] > "2026-03-02" or one["kind"] == "verdict"])
+    report = run(source, "2026-03-01..2026-03-02", bundle=stream_house[2].folder)
+    assert report.scored > 0
+    one, other = map(pq.read_schema, sorted((report.out / "features").glob("date=*/*.parquet")))
+    assert one.equals(other)
+    assert one.field("action").type == pa.string()
+    glob = f"{report.out}/features/*/*.parquet"
+    assert duckdb.sql(f"select count(action) from '{glob}'").fetchall() == [(report.scored,)]
+    assert pl.read_parquet(glob)["action"].drop_nulls().len() == report.scored
+    assert pd.read_parquet(report.out / "features")["action"].count() == report.scored
+
+
+def test_a_run_that_fails_shows_the_first_dead_letters_and_nothing_of_the_records(write, run):
+    bad = [{"id": f"x{i}", "at": "secret-1", "kind": "post", "who": "w"} for i in range(60)]
+    bad += [
+        {
+            "id": f"y{i}",
+            "at": "2026-03-01T10:00:00Z",
+            "kind": "post",
+            "who": "w",
+            "amount": "secret-2",
+        }
+        for i in range(9)
+    ]
+    with pytest.raises(InputError, match="are dead letters") as refusal:
+        run(write([*make_events(20), *bad]))
+    _, *lines = str(refusal.value).splitlines()
+    first = len(make_events(20))
+    assert len(lines) == 2, "one of each reason and column"
+    assert f"events.jsonl, record {first}: bad_time, column event_time: expected " in lines[0]
+    assert f"events.jsonl, record {first + 60}: wrong_type, column amount: expected " in lines[1]
+    assert "secret" not in str(refusal.value)
+
+
+def test_the_plan_and_the_report_tell_from_which_nights_a_scorer_can_start(
+    write, run, spec, tmp_path
+):
+    source = write(make_events(100))
+    asked = BackfillRequest(
+        spec, source, tmp_path / "out", Days.parse("2026-03-01..2026-03-03"), keep_states=2
+    )
+    plan = make_backfill_plan(asked)
+    assert plan.to_builtins()["states"] == ["2026-03-02", "2026-03-03"]
+    words = "\n".join(plan.lines())
+    assert "keeps the state at the end of 2026-03-02..2026-03-03 (2 day(s))" in words
+    assert "give a larger --keep-states, or backfill up to that day into another --out" in words
+    report = run(source, keep_states=2)
+    there = sorted(path.name[5:] for path in (tmp_path / "out" / "state").iterdir())
+    assert list(report.states) == there == ["2026-03-02", "2026-03-03"]
+    again = make_backfill_plan(asked)
+    assert again.to_builtins()["states"] == there, "nothing to do, and they stay"
+    assert from_night(spec, tmp_path / "out", dt.date(2026, 3, 2)).frontier is not None
+    with pytest.raises(StateError, match="backfill up to that day into another --out"):
+        from_night(spec, tmp_path / "out", dt.date(2026, 3, 1))
