@@ -110,7 +110,11 @@ def stream(
         choose_progress(quiet or as_json),
     )
     if as_json:
-        print(json.dumps(report.counts))
+        print(json.dumps(report.counts.to_builtins()))
         return
-    for name, count in sorted(report.counts.items()):
-        print(f"{name:<24}{count:>12,}")
+    for name, (count, _) in report.counts.totals().items():
+        print(f"{name.replace('_', ' '):<24}{count:>12,}")
+    for action, count in sorted(report.counts.actions.items()):
+        print(f"action {action:<17}{count:>12,}")
+    for reason, count in sorted(report.counts.dead_letters.items()):
+        print(f"dead letters {reason:<11}{count:>12,}")

@@ -23,7 +23,6 @@ from prometheus_client.core import (
 
 from configs.errors import InputError
 from pipelines.layout import day_us
-from pipelines.streaming.start import BEFORE
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -55,28 +54,15 @@ class ScorerMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, as it is now."""
-        counts = dict(self._service.counts)
-        for name, about in (
-            ("events", "Events folded."),
-            ("decisions", "Decisions made."),
-            ("late", "Events that came after the disorder bound."),
-            ("duplicates", "Events dropped because their id was known."),
-            (BEFORE, "Events left out as those that the night's state holds."),
-            ("forced", "Events folded before their time, because the buffer was full."),
-            ("redelivered", "Messages that came again while they were held."),
-            ("swaps", "Bundles taken over."),
-            ("refused bundles", "Bundles and pointers that were refused."),
-        ):
-            metric = f"lockstep_{name.replace(' ', '_')}"
-            yield CounterMetricFamily(metric, about, value=counts.get(name, 0))
+        counts = self._service.counts
+        for name, (value, about) in counts.totals().items():
+            yield CounterMetricFamily(f"lockstep_{name}", about, value=value)
         actions = CounterMetricFamily("lockstep_actions", "Decisions by action.", labels=["action"])
+        for action, count in counts.actions.copy().items():
+            actions.add_metric([action], count)
         dead = CounterMetricFamily("lockstep_dead_letters", "Lost records.", labels=["reason"])
-        for name, count in counts.items():
-            kind, _, label = name.partition(" ")
-            if kind == "action":
-                actions.add_metric([label], count)
-            elif kind == "dead":
-                dead.add_metric([label], count)
+        for reason, count in counts.dead_letters.copy().items():
+            dead.add_metric([reason], count)
         yield actions
         yield dead
         yield _gauge("buffer_events", "Events in the disorder buffer.", self._intake.held)

@@ -21,6 +21,7 @@ from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Before, SourceSettings
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.engine import Engine
 from pipelines.streaming.journal import Journal
@@ -80,7 +81,7 @@ class StreamRequest:
 class StreamReport:
     """What a scorer did until it was stopped."""
 
-    counts: dict[str, int]
+    counts: Counts
     next_step: int
     origin: str
 
@@ -113,7 +114,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         service.republish(restored.unpublished)
         _run(request, service, journal, before, stopping, metrics, progress)
         service.close()
-    return StreamReport(dict(service.counts), service.next_step, restored.origin)
+    return StreamReport(service.counts, service.next_step, restored.origin)
 
 
 def _begin(request: StreamRequest, spec: Spec, journal: Journal) -> Restored:

@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from configs.errors import StateError
 from configs.schema import EVENT_TIME
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.disk import insist
@@ -94,7 +95,7 @@ class Service:
       stopping: asked while a full disk is waited for.
 
     Attributes:
-      counts: of what was done, by name.
+      counts: of what was done.
       timings: how long it took.
       watch: of the store; its owner starts and stops it.
       failure: what `process` raised; until `resume`, nothing is processed.
@@ -112,7 +113,7 @@ class Service:
         stopping: Stopping | None = None,
     ) -> None:
         self.engine = engine
-        self.counts: Counter[str] = Counter()
+        self.counts = Counts()
         self.timings = Timings()
         self.failure: BaseException | None = None
         self._journal, self._step = journal, next_step
@@ -163,8 +164,8 @@ class Service:
         except BaseException as failure:
             self.failure = failure
             raise
-        self.counts["forced"] += micro.forced
-        self.counts["redelivered"] += micro.redelivered
+        self.counts.forced += micro.forced
+        self.counts.redelivered += micro.redelivered
 
     def resume(self, restore: Callable[[], Restored]) -> None:
         """Goes on from what is on disk, as a fresh process would; `failure` is over then."""
@@ -211,7 +212,7 @@ class Service:
         started = time.perf_counter()
         outcome = self.engine.step(micro.batch, micro.late)
         self.timings.stages["score"].add(time.perf_counter() - started)
-        self.counts["duplicates"] += outcome.duplicates
+        self.counts.duplicates += outcome.duplicates
         if outcome.events.num_rows == 0:
             return
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
@@ -224,11 +225,11 @@ class Service:
         self.timings.stages["log"].add(time.perf_counter() - started)
         self._expired_us = None
         self._step += 1
-        self.counts["events"] += batch.num_rows
-        self.counts["late"] += pc.sum(outcome.events.column(LATE)).as_py() or 0
-        self.counts["decisions"] += len(messages)
+        self.counts.events += batch.num_rows
+        self.counts.late += pc.sum(outcome.events.column(LATE)).as_py() or 0
+        self.counts.decisions += len(messages)
         if outcome.scored is not None:
-            self.counts.update(f"action {name}" for name in outcome.scored.actions().to_pylist())
+            self.counts.actions.update(outcome.scored.actions().to_pylist())
         self._forget_ids()
         self._publish(self._step - 1, messages)
         self._tell_delay(outcome)
@@ -263,7 +264,7 @@ class Service:
     def _bury(self, dead: Sequence[DeadMessage]) -> None:
         self._insist("the dead letters", lambda: self._dead.write(dead))
         self._dead.publish(dead)
-        self.counts.update(f"dead {one.letter.reason}" for one in dead)
+        self.counts.dead_letters.update(one.letter.reason for one in dead)
 
     def _insist(self, what: str, write: Callable[[], None]) -> None:
         insist(self._journal.root, what, write, self._stopping)
@@ -291,5 +292,5 @@ class Service:
         except StateError as error:  # another swap came between
             self.watch.refuse(fresh, error)
             return
-        self.counts["swaps"] += 1
+        self.counts.swaps += 1
         _LOGGER.warning("bundle %s decides from step %d on", fresh.bundle.fingerprint, self._step)

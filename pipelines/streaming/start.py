@@ -16,7 +16,6 @@ import datetime as dt
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from configs.errors import ConfigError, InputError, StateError
 from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, day_us, parse_day, write_bytes
 from pipelines.pubsub.settings import Before
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.engine import Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
@@ -35,7 +35,6 @@ from transforms.decode import Decoded, decode_json
 _LOGGER = logging.getLogger(__name__)
 _START = "start"
 _GIVEN_BACK = "given-back"
-BEFORE = "before the night"
 """The count of events that were left out as the night's."""
 
 
@@ -120,12 +119,12 @@ class Decoder:
     Args:
       spec: of the bundle that the scorer was started with.
       begin_us: the end of the night; None: nothing is left out.
-      counts: `BEFORE` is counted here.
+      counts: `before_start` is counted here.
       seconds: how long each call took.
     """
 
     def __init__(
-        self, spec: Spec, begin_us: int | None, counts: Counter[str], seconds: Histogram
+        self, spec: Spec, begin_us: int | None, counts: Counts, seconds: Histogram
     ) -> None:
         self._spec, self._counts, self._seconds = spec, counts, seconds
         self._first_us = None if begin_us is None else begin_us - spec.events.dedup_us
@@ -143,14 +142,13 @@ class Decoder:
         fresh = made.batch.column(EVENT_TIME).to_numpy() >= self._first_us
         if fresh.all():
             return made
-        if not self._counts[BEFORE]:
+        if not self._counts.before_start:
             _LOGGER.warning(
                 "events from more than the deduplication horizon before the end of the night that "
                 "this state began with are taken for folded: they are acknowledged and left out, "
-                "and counted as %r",
-                BEFORE,
+                "and counted as before_start"
             )
-        self._counts[BEFORE] += int(len(fresh) - fresh.sum())
+        self._counts.before_start += int(len(fresh) - fresh.sum())
         rows = np.flatnonzero(fresh)
         return Decoded(made.batch.take(rows), made.positions[rows], made.dead)
 

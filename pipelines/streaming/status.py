@@ -65,14 +65,14 @@ class StatusLine:
         return describe(self._seen[0], now)
 
     def _look(self) -> Status:
-        counts = dict(self._service.counts)
+        counts = self._service.counts
         watermark, scorer = self._intake.watermark_us, self._service.engine.scorer
         return Status(
             steady_s=self._steady_s(),
-            events=counts.get("events", 0),
-            decisions=counts.get("decisions", 0),
-            late=counts.get("late", 0),
-            dead=sum(n for name, n in counts.items() if name.startswith("dead ")),
+            events=counts.events,
+            decisions=counts.decisions,
+            late=counts.late,
+            dead=counts.dead_letters.total(),
             buffer=self._intake.held,
             lag_s=None if watermark is None else self._wall_s() - watermark / 1e6,
             bundle="none" if scorer is None else scorer.bundle.fingerprint,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from configs.errors import BundleError, LockstepError
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.engine import Engine, check_events, check_fits
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
@@ -38,11 +38,11 @@ class BundleWatch:
       store: that is asked.
       engine: what decides now.
       poll_s: how often the thread looks.
-      counts: "refused bundles" are counted here.
+      counts: `refused_bundles` are counted here.
     """
 
     def __init__(
-        self, store: Store, engine: Callable[[], Engine], poll_s: float, counts: Counter[str]
+        self, store: Store, engine: Callable[[], Engine], poll_s: float, counts: Counts
     ) -> None:
         self._store, self._engine, self._poll_s, self._counts = store, engine, poll_s, counts
         self._ready: Scorer | None = None
@@ -120,7 +120,7 @@ class BundleWatch:
             what = f"bundle {name}" if name != POINTER else f"the pointer {POINTER}"
             said = type(error).__name__ if passes else str(error)
             _LOGGER.error("%s is refused, the old bundle serves on: %s", what, said)
-            self._counts["refused bundles"] += 1
+            self._counts.refused_bundles += 1
         self._refused = mark
 
     def _run(self) -> None:

@@ -61,12 +61,12 @@ def test_a_copy_in_a_later_micro_batch_is_known_and_forgotten_in_the_end(
     process(service, tiny_spec, 0, live[:half])
     recent.prune(np.iinfo(np.int64).min)  # what forgetting does when room is needed
     process(service, tiny_spec, 1, live[half - 50 : half])
-    assert service.counts["duplicates"] == 50
+    assert service.counts.duplicates == 50
     clock.now += 60.0  # a lease
     process(service, tiny_spec, 2, live[half:])
     recent.prune(np.iinfo(np.int64).min)
     process(service, tiny_spec, 3, live[half - 50 : half])
-    assert service.counts["duplicates"] == 100
+    assert service.counts.duplicates == 100
     clock.now += 100.0
     process(service, tiny_spec, 4, [live[-1] | {"id": "last"}])
     before = len(recent)

@@ -138,7 +138,7 @@ def test_tens_of_thousands_are_buried_one_by_one(chat_house, either_server, tmp_
     pairs = list(publishable(hostile_records(20_000, seed=8, step_us=1000)))
     report, due = run(chat_house, either_server, state, iter(pairs))
     check_buried(state, due)
-    assert sum(n for name, n in report.counts.items() if name.startswith("dead ")) == len(due)
+    assert report.counts.dead_letters.total() == len(due)
     (bundle,) = (chat_house / "house" / "bundles").glob("*/manifest.json")
     scorer = Scorer(load_bundle(bundle.parent, CATALOG))
     spec = scorer.bundle.spec
@@ -167,7 +167,7 @@ def test_a_million_in_flat_memory(chat_house, server, tmp_path, capsys):
     pairs = publishable(hostile_records(MILLION, seed=9, step_us=1000))
     report, due = run(chat_house, server, tmp_path / "state", pairs, look)
     check_buried(tmp_path / "state", due)
-    decided = report.counts["events"] + report.counts["duplicates"]
+    decided = report.counts.events + report.counts.duplicates
     assert decided + len(due) >= MILLION * 0.99  # less the empty ones, which cannot be sent
     check_served(tmp_path / "state", chat_house / "house" / "bundles").require()
     with capsys.disabled():

@@ -73,10 +73,10 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     found = values(seen[-1])
     counts = report.counts
     posts = [event for event in live if event["kind"] == "post"]
-    assert found["lockstep_events_total",] == counts["events"] == len(live)
+    assert found["lockstep_events_total",] == counts.events == len(live)
     assert found["lockstep_decisions_total",] == len(posts)
-    assert found["lockstep_duplicates_total",] == counts["duplicates"] > 0
-    assert found["lockstep_late_total",] == counts["late"]
+    assert found["lockstep_duplicates_total",] == counts.duplicates > 0
+    assert found["lockstep_late_total",] == counts.late
     by_action = {name[1]: n for name, n in found.items() if name[0] == "lockstep_actions_total"}
     assert sum(by_action.values()) == len(posts)
     dead = {name[1]: n for name, n in found.items() if name[0] == "lockstep_dead_letters_total"}
@@ -89,7 +89,7 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
         assert found["lockstep_stage_seconds_bucket", "+Inf", stage] == steps > 0
     assert found["lockstep_decision_seconds_count",] == len(posts)
     assert found["lockstep_decision_seconds_bucket", "+Inf"] == len(posts)
-    for name in ("forced", "redelivered", "refused_bundles", "before_the_night", "swaps"):
+    for name in ("forced", "redelivered", "refused_bundles", "before_start", "swaps"):
         assert found[f"lockstep_{name}_total",] == 0
     assert all(found["lockstep_keys", entity] > 0 for entity in made_entities(found))
     assert all(found["lockstep_state_bytes", entity] > 0 for entity in made_entities(found))

@@ -73,7 +73,7 @@ def test_a_step_that_fails_is_done_again_from_disk(
     source = dataclasses.replace(asked.source, batch_events=30)
     report = stream(dataclasses.replace(asked, source=source))
     assert not any(left), "it failed as was asked"
-    assert report.counts["events"] == len(live)
+    assert report.counts.events == len(live)
     said = [r.getMessage() for r in caplog.records if "is read from disk again" in r.getMessage()]
     assert len(said) == len(PLACES[where])
     assert "w7" not in caplog.text, "a failure's own text may hold a payload"

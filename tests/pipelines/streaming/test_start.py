@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 
 import pytest
 from backfill_world import CONFIG
@@ -14,11 +13,12 @@ from configs.errors import ConfigError, InputError, StateError
 from configs.loader import load, loads, shipped
 from pipelines.layout import DAY_US, day_us
 from pipelines.pubsub import admin
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.engine import Resident, check_events, check_fits
 from pipelines.streaming.journal import Journal, list_segments
 from pipelines.streaming.restore import restore
 from pipelines.streaming.run import stream
-from pipelines.streaming.start import BEFORE, Decoder, begin, night_end_us, refuse_delays
+from pipelines.streaming.start import Decoder, begin, night_end_us, refuse_delays
 from pipelines.streaming.timings import STAGE_BOUNDS_S, Histogram
 from transforms.catalog import CATALOG
 
@@ -33,7 +33,7 @@ def payload(seconds_before_end, number=0):
 
 
 def test_what_the_night_holds_is_left_out_counted_and_told_of_once(tiny_spec, caplog):
-    counts, seconds = Counter(), Histogram(STAGE_BOUNDS_S)
+    counts, seconds = Counts(), Histogram(STAGE_BOUNDS_S)
     decode = Decoder(tiny_spec, END_US, counts, seconds)
     with caplog.at_level(logging.WARNING):
         made = decode([payload(3601, 0), b"{", payload(3599, 1), payload(9999, 2)])
@@ -41,8 +41,8 @@ def test_what_the_night_holds_is_left_out_counted_and_told_of_once(tiny_spec, ca
     assert made.batch.column("event_id").to_pylist() == ["e1"]
     assert made.positions.tolist() == [2]
     assert [letter.position for letter in made.dead] == [1]
-    assert counts[BEFORE] == 3
-    assert len([r for r in caplog.records if BEFORE in r.getMessage()]) == 1
+    assert counts.before_start == 3
+    assert len([r for r in caplog.records if "before_start" in r.getMessage()]) == 1
     assert seconds.buckets()[-1] == ("+Inf", 2.0)
     everything = Decoder(tiny_spec, None, counts, seconds)([payload(9999)])
     assert everything.batch.num_rows == 1
@@ -53,12 +53,12 @@ def test_the_rule_holds_after_a_restart_without_the_option(stream_house, server,
     live = after_night(events)
     old = [e for e in events if e["kind"] == "post" and e["at"] < "2026-03-08T20"][-30:]
     publish(server, live[:50], disorder=1)
-    assert stream(request(folder, server, tmp_path / "state")).counts.get(BEFORE, 0) == 0
+    assert stream(request(folder, server, tmp_path / "state")).counts.before_start == 0
     assert night_end_us(tmp_path / "state") == END_US
     publish(server, old + live[50:80], disorder=1)
     report = stream(request(folder, server, tmp_path / "state", from_night=None))
-    assert report.counts[BEFORE] == len(old)
-    assert report.counts["late"] == 0
+    assert report.counts.before_start == len(old)
+    assert report.counts.late == 0
     posts = {event["id"] for event in live[:80] if event["kind"] == "post"}
     assert {one["event_id"] for one in hear(server)} == posts
 

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import threading
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 from stream_world import DECISIONS, SUBSCRIPTION, after_night, publish
 
 from pipelines.progress import Plain, Quiet
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.status import StatusLine
 
 PROGRAM = "from pipelines.commands import main; main()"
@@ -23,18 +25,18 @@ def scorer(**counts):
     """A service and an intake that have counted so far."""
     bundle = SimpleNamespace(fingerprint="0123456789abcdef")
     service = SimpleNamespace(
-        counts=counts, engine=SimpleNamespace(scorer=SimpleNamespace(bundle=bundle))
+        counts=Counts(**counts), engine=SimpleNamespace(scorer=SimpleNamespace(bundle=bundle))
     )
     return service, SimpleNamespace(held=7, watermark_us=None)
 
 
 def test_the_rate_is_that_of_the_last_seconds():
-    service, intake = scorer(events=0)
+    service, intake = scorer()
     steady = itertools.count(0.0, 1.0)
     line = StatusLine(service, intake, lambda: next(steady), lambda: 100.0)
     said = []
     for events in (1000, 2000, 3000, 4000, 5000, 6000, 6000, 6000, 6000, 6000, 6000):
-        service.counts["events"] = events
+        service.counts.events = events
         said.append(line().split("  ")[0])
     assert said[0] == said[5] == "1,000 events/s"
     assert said[7] == "600 events/s"
@@ -42,7 +44,9 @@ def test_the_rate_is_that_of_the_last_seconds():
 
 
 def test_everything_that_is_asked_for_is_in_the_line():
-    service, intake = scorer(events=10, decisions=8, late=2, **{"dead not_json": 3, "dead x": 1})
+    service, intake = scorer(
+        events=10, decisions=8, late=2, dead_letters=Counter(not_json=3, bad_time=1)
+    )
     intake.watermark_us = 40_000_000
     line = StatusLine(service, intake, lambda: 0.0, lambda: 100.0)()
     assert line.split("  ")[1:] == [

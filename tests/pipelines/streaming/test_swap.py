@@ -104,20 +104,20 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_serves_on(scoring, cap
     scoring.point_at(name)
     with caplog.at_level(logging.ERROR):
         assert [scoring.decide() for _ in range(3)] == [scoring.first] * 3
-    assert scoring.service.counts["refused bundles"] == 1
+    assert scoring.service.counts.refused_bundles == 1
     [said] = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
     assert name in said
     assert BOOSTER in said
     assert scoring.store.rollback() == scoring.first
     assert scoring.decide() == scoring.first
-    assert scoring.service.counts["swaps"] == 0
+    assert scoring.service.counts.swaps == 0
 
 
 def test_a_pointer_that_is_damaged_is_told_of_once(scoring, caplog):
     (scoring.store.root / POINTER).write_text("{")
     with caplog.at_level(logging.ERROR):
         assert [scoring.decide() for _ in range(3)] == [scoring.first] * 3
-    assert scoring.service.counts["refused bundles"] == 1
+    assert scoring.service.counts.refused_bundles == 1
 
 
 def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring):
@@ -126,7 +126,7 @@ def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring)
     for times in (1, 2):
         pointer.write_text("{")
         assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
-        assert scoring.service.counts["refused bundles"] == times
+        assert scoring.service.counts.refused_bundles == times
         pointer.write_text(right)
         scoring.decide()
 
@@ -156,8 +156,8 @@ def test_a_bundle_that_was_repaired_is_taken_where_the_pointer_stayed(scoring, u
     assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
     path.write_bytes(whole)
     assert scoring.decide() == name
-    assert scoring.service.counts["swaps"] == 1
-    assert scoring.service.counts["refused bundles"] == 1
+    assert scoring.service.counts.swaps == 1
+    assert scoring.service.counts.refused_bundles == 1
 
 
 def test_a_bundle_that_was_repaired_is_taken_when_it_is_promoted_again(scoring, under_any_name):
@@ -186,7 +186,7 @@ def test_a_bundle_under_another_name_is_refused_and_not_loaded_again_and_again(
     scoring.point_at(scoring.twin("0123456789abcdef"))
     assert [scoring.decide() for _ in range(4)] == [scoring.first] * 4
     assert len(loads_made) == 1
-    assert scoring.service.counts["refused bundles"] == 1
+    assert scoring.service.counts.refused_bundles == 1
 
 
 @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), MemoryError(), KeyError()])
@@ -252,7 +252,7 @@ def test_what_is_loaded_is_not_taken_when_the_pointer_went_back(scoring, under_a
     scoring.service.watch.look()
     scoring.point_at(scoring.first)
     assert scoring.decide() == scoring.first
-    assert scoring.service.counts["swaps"] == 0
+    assert scoring.service.counts.swaps == 0
 
 
 def test_a_bundle_that_reads_events_otherwise_is_refused_and_harms_nothing(
@@ -330,8 +330,8 @@ def test_a_running_scorer_follows_the_pointer_there_and_back(
     report = stream(dataclasses.replace(asked, source=reads))
     driver.join()
     assert not failures, failures
-    assert report.counts["swaps"] == 2
-    assert report.counts["refused bundles"] == 1
+    assert report.counts.swaps == 2
+    assert report.counts.refused_bundles == 1
     decisions = hear(server)
     posts = {event["id"] for event in live if event["kind"] == "post"}
     assert {one["event_id"] for one in decisions} == posts

@@ -2,10 +2,10 @@
 
 import logging
 import threading
-from collections import Counter
 from pathlib import Path
 
 from pipelines.streaming import watch
+from pipelines.streaming.counts import Counts
 from pipelines.streaming.watch import BundleWatch
 from scoring.store import Store
 
@@ -31,7 +31,7 @@ def test_a_look_that_fails_is_told_of_once_and_the_thread_looks_again(
         raise KeyError("a secret")
 
     monkeypatch.setattr(BundleWatch, "look", fails)
-    watched = BundleWatch(Store(tmp_path), lambda: None, 0.01, Counter())
+    watched = BundleWatch(Store(tmp_path), lambda: None, 0.01, Counts())
     with caplog.at_level(logging.ERROR):
         watched.start()
         assert often.wait(20)
