@@ -36,7 +36,8 @@ from training.dataset import LabelCounts, Slices, count_labels, require_both_cla
 from training.evaluate import Metrics, evaluate
 from training.folds import chain_forward, time_blocks
 from training.labels import POSITIVE, UNLABELLED
-from training.logistic import Weights, fit_logistic, fit_sparse
+from training.logistic import Weights, fit_sparse
+from training.newton import MOST_COLUMNS, Design, fit_newton
 from training.thresholds import Threshold, choose_thresholds
 from transforms.executor import Transformed
 
@@ -336,19 +337,19 @@ def _fit_linear(
     positive_weight: float,
     start: LinearModel | None,
 ) -> LinearModel | None:
-    numeric = np.nan_to_num(with_text(transformed.numeric, text_scores).astype(np.float64), nan=0.0)
+    numeric = np.nan_to_num(with_text(transformed.numeric, text_scores), nan=0.0)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
     begin = None
     if start is not None:
         ids = [start.categories[column, :size] for column, size in enumerate(sizes)]
         begin = Weights(np.concatenate([start.numeric, *ids]), start.intercept)
-    if sizes:
-        wide = scipy.sparse.hstack(
-            [scipy.sparse.csr_matrix(numeric), one_hot(transformed.categories, sizes)], "csr"
-        )
-        made = fit_sparse(wide, labels, positive_weight=positive_weight, start=begin)
+    design = Design(numeric, transformed.categories, tuple(sizes))
+    if design.width <= MOST_COLUMNS:
+        made = fit_newton(design, labels, positive_weight=positive_weight, start=begin)
     else:
-        made = fit_logistic(numeric, labels, positive_weight=positive_weight, start=begin)
+        numbers = scipy.sparse.csr_matrix(numeric.astype(np.float64))
+        wide = scipy.sparse.hstack([numbers, design.one_hot()], "csr")
+        made = fit_sparse(wide, labels, positive_weight=positive_weight, start=begin)
     if made is None:
         return None
     weights = np.zeros((len(sizes), max(sizes, default=0)))
@@ -357,21 +358,6 @@ def _fit_linear(
         weights[column, :size] = made.weights[at : at + size]
         at += size
     return LinearModel(made.weights[: numeric.shape[1]], weights, made.intercept)
-
-
-def one_hot(categories: npt.NDArray[np.int64], sizes: list[int]) -> scipy.sparse.csr_matrix:
-    """Categories as sparse 0 and 1: CSR float64 `[n, sum of sizes]`.
-
-    >>> one_hot(np.array([[1], [0]]), [2]).toarray().tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    count, width = categories.shape
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-    indices = (np.minimum(categories, np.array(sizes) - 1) + starts).ravel()
-    return scipy.sparse.csr_matrix(
-        (np.ones(count * width), indices, np.arange(count + 1) * width),
-        shape=(count, int(sum(sizes))),
-    )
 
 
 def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:

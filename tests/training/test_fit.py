@@ -112,7 +112,7 @@ def test_solvers_that_start_near_the_end_end_at_the_same_optimum(span, fitted, m
     def cold(original):
         return lambda *given, start=None, **options: original(*given, **options)
 
-    for name in ("fit_sparse", "fit_logistic"):
+    for name in ("fit_sparse", "fit_newton"):
         monkeypatch.setattr(module, name, cold(getattr(module, name)))
     plain = fit(spec_with(), span, CUT)
     for one, other in ((fitted.models, plain.models), (fitted.judged, plain.judged)):
