@@ -18,20 +18,17 @@ computed anew at every load, so a manifest that was edited to fit edited files i
 from __future__ import annotations
 
 import dataclasses
-import functools
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from configs.catalog import Catalog
 from configs.errors import BundleError, ConfigError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.loader import loads
-from configs.schema import EVENT_ID, Spec
+from configs.schema import Spec
 from scoring.arrays import load_json, save_json
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
@@ -53,10 +50,20 @@ from scoring.manifest import (
     TEXT,
     verify_files,
 )
-from scoring.scorer import Models, Scorer, input_names
+from scoring.models import Models, input_names
+from scoring.scorer import Bundle
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
-from transforms.inputs import input_arrays, numeric_names
+from transforms.inputs import numeric_names
+
+__all__ = [
+    "Bundle",
+    "BundleParts",
+    "bundle_spec",
+    "fingerprint_parts",
+    "load_bundle",
+    "write_bundle",
+]
 
 _ASIDE = ".writing-"
 
@@ -82,54 +89,6 @@ class BundleParts:
     policy: DecisionPolicy
     metrics: dict[str, Any]
     provenance: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Bundle:
-    """A verified bundle, loaded.
-
-    Attributes:
-      state: entity -> fingerprint of the velocity state that its features need.
-      versions: library -> the major and minor version that made it.
-    """
-
-    path: Path
-    fingerprint: str
-    spec: Spec
-    graph: Path
-    models: Models
-    model: str
-    calibration: Calibration
-    policy: DecisionPolicy
-    metrics: dict[str, Any]
-    provenance: dict[str, Any]
-    state: Mapping[str, str]
-    versions: Mapping[str, str]
-
-    def score(self, table: Any) -> pa.Table:
-        """Scores rows of a dataset that `lockstep backfill` wrote, exactly as they are served.
-
-        Args:
-          table: Arrow, pandas or polars `[n]`, with the columns that the model's inputs are made
-            of; any order, and others do no harm.
-
-        Returns:
-          `[n]` rows in the order given: `event_id` where the table has it, `raw` float32 (log
-          odds), `score` float64 (the share of abuse among such events) and `action` string.
-
-        Raises:
-          InputError: a column is missing, or of a type that does not fit.
-        """
-        given = table if isinstance(table, pa.Table) else pa.table(table)
-        made = self._scorer.score(*input_arrays(self.spec, given))
-        columns = {"raw": pa.array(made.raw), "score": pa.array(made.score)}
-        columns["action"] = made.actions()
-        ids = {EVENT_ID: given.column(EVENT_ID)} if EVENT_ID in given.column_names else {}
-        return pa.table(ids | columns)
-
-    @functools.cached_property
-    def _scorer(self) -> Scorer:
-        return Scorer(self)
 
 
 def write_bundle(parts: BundleParts, store: Path) -> Path:

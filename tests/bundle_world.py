@@ -15,7 +15,7 @@ from scoring.bundle import BundleParts, write_bundle
 from scoring.calibration import Calibration
 from scoring.decision import ActionThreshold, DecisionPolicy
 from scoring.linear import LinearModel
-from scoring.scorer import Models, input_names, model_inputs
+from scoring.models import Models, input_names, model_inputs
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
 from transforms.executor import Executor

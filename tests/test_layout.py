@@ -86,3 +86,20 @@ def test_the_demo_server_is_no_part_of_the_scorer(path):
 
 def test_the_tests_are_not_shipped():
     assert "tests" not in (ROOT / "pyproject.toml").read_text().split("[tool.ruff]")[0]
+
+
+def test_no_file_of_scoring_waits_for_another_in_a_circle():
+    """`bundle` loads models and `scorer` uses both; none of them needs the one above it."""
+    imports = {
+        path.stem: {
+            node.module.split(".")[1]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scoring.")
+        }
+        for path in FILES
+        if path.parent == ROOT / "scoring"
+    }
+    while free := [name for name, needed in imports.items() if not needed & imports.keys()]:
+        for name in free:
+            del imports[name]
+    assert not imports

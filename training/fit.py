@@ -28,7 +28,7 @@ from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
 from scoring.decision import ActionThreshold, DecisionPolicy
 from scoring.linear import LinearModel
-from scoring.scorer import Models, input_names, model_inputs, with_text
+from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
 from training.boosting import Sample, fit_booster, total_gain
 from training.calibrate import Sigmoid, fit_calibration

@@ -65,7 +65,7 @@ from pipelines.parity.witness import contradicted, distinct_in_order
 from pipelines.streaming.engine import INPUTS, SCORE, Resident
 from pipelines.streaming.engine import LATE as LATE_COLUMN
 from scoring.bundle import bundle_spec, load_bundle
-from scoring.scorer import input_names
+from scoring.models import input_names
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema

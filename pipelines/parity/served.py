@@ -36,7 +36,8 @@ from pipelines.parity.log import (
 from pipelines.parity.replay import Replayed, logged_side, replay
 from pipelines.streaming.engine import ACTION, INPUTS, SCORE
 from scoring.bundle import load_bundle
-from scoring.scorer import Scorer, input_names
+from scoring.models import input_names
+from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema

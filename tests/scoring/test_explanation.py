@@ -6,7 +6,7 @@ import numpy as np
 from graph_world import SHIPPED, shipped_spec
 
 from scoring.explanation import input_meanings, shown_inputs, top_reasons
-from scoring.scorer import input_names
+from scoring.models import input_names
 from transforms.inputs import numeric_names
 
 

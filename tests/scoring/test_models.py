@@ -14,7 +14,7 @@ from scoring.calibration import Calibration
 from scoring.decision import ActionThreshold, DecisionPolicy, decision_id
 from scoring.files import sha256_of
 from scoring.linear import LinearModel
-from scoring.scorer import input_names
+from scoring.models import input_names
 from scoring.text_model import TextModel
 
 ROWS = 200

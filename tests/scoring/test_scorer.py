@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from scoring.bundle import load_bundle
-from scoring.scorer import TEXT_SCORE, Scorer, input_names
+from scoring.models import TEXT_SCORE, input_names
+from scoring.scorer import Scorer
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
 

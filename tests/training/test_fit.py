@@ -8,7 +8,7 @@ import scipy.sparse
 
 from configs.loader import load, shipped
 from configs.schema import Action, Categorical, Inputs, Policy, TextInput, Training
-from scoring.scorer import Models
+from scoring.models import Models
 from training import fit as module
 from training.dataset import TimeRange, slices
 from training.fit import Span, class_weight, fit, fit_parts
