@@ -1,0 +1,71 @@
+"""What failed, in words, wherever it failed.
+
+A runner reports an error of a worker as the text of a traceback, if at all. So a step that knows
+why it fails writes that down in its run's attempt folder and raises; the launcher reads it there,
+and raises the same error with the same words on every runner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import uuid
+from collections.abc import Iterator
+
+from apache_beam.io.filesystems import FileSystems
+
+from configs import errors
+
+_FOLDER = "failures"
+_KINDS: dict[str, type[errors.LockstepError]] = {
+    kind.__name__: kind
+    for kind in (errors.InputError, errors.BundleError, errors.StateError, errors.EvidenceError)
+}
+
+
+@contextlib.contextmanager
+def reported(attempt: str) -> Iterator[None]:
+    """Writes down what fails within, and raises it.
+
+    Args:
+      attempt: the attempt's folder, on any Beam filesystem.
+    """
+    try:
+        yield
+    except (OSError, errors.LockstepError) as error:
+        ours = explain_os_error(error) if isinstance(error, OSError) else error
+        said = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
+        path = FileSystems.join(attempt, _FOLDER, f"{uuid.uuid4().hex}.json")
+        with contextlib.suppress(OSError):  # the disk may be full: the traceback is left
+            with FileSystems.create(path) as file:
+                file.write(said.encode())
+        raise
+
+
+def reported_failure(attempt: str) -> errors.LockstepError | None:
+    """The first failure that a step wrote down; None if none did."""
+    pattern = FileSystems.join(attempt, _FOLDER, "*.json")
+    [match] = FileSystems.match([pattern])
+    for path in sorted(found.path for found in match.metadata_list):
+        with FileSystems.open(path) as file:
+            text = file.read()
+        if text:
+            failure = json.loads(text)
+            return _KINDS.get(failure["kind"], errors.InputError)(failure["message"])
+    return None
+
+
+def explain_os_error(error: OSError) -> errors.LockstepError:
+    """An operating system's error as one of ours: what happened, where, what to do.
+
+    >>> explain_os_error(OSError(errno.ENOSPC, "No space left on device", "/out/x")).exit_code
+    4
+    """
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space" in str(error):
+        return errors.InputError(
+            f"the disk is full{where}; nothing half-written was left. Free space and run again: "
+            "it goes on at the first day that is missing"
+        )
+    return errors.InputError(f"reading or writing failed{where}: {error.strerror or error}")

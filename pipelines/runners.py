@@ -1,0 +1,151 @@
+"""Where a pipeline runs: embedded unless a runner is named; every other flag is Beam's.
+
+Without `--runner` it is Beam's `FnApiRunner`, in memory, in this process or in several. Beam's own
+default is refused by name: it fetches another engine and falls back to a third, so a laptop and CI
+would run different code (DESIGN section 5). So are threads beside each other, which lose elements.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from configs.errors import InputError
+from pipelines.failures import reported_failure
+from pipelines.signals import raise_if_stopped
+
+Metrics = dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How a pipeline is run.
+
+    Attributes:
+      workers: processes of the embedded runner.
+      flags: of Beam: `--runner=FlinkRunner`, `--flink_master=…`. Without `--runner`: embedded.
+    """
+
+    workers: int = 1
+    flags: tuple[str, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs on this machine, in Beam's in-memory runner."""
+        return not _runner(self.flags)
+
+    def options(self) -> PipelineOptions:
+        """For Beam."""
+        flags = list(self.flags)
+        if self.embedded and self.workers > 1:
+            flags += [f"--direct_num_workers={self.workers}"]
+            flags += ["--direct_running_mode=multi_processing"]
+        return PipelineOptions(flags)
+
+
+def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
+    """Flags that may go to Beam.
+
+    Raises:
+      InputError: a runner or a mode that loses or changes results; or a flag that neither Lockstep
+        nor Beam has, where no runner is named that might know it.
+
+    >>> check_flags(["--runner=FlinkRunner", "--flink_master=localhost:8081"])
+    ('--runner=FlinkRunner', '--flink_master=localhost:8081')
+    """
+    runner = _runner(flags)
+    if "direct" in runner.lower():
+        raise InputError(
+            f"--runner={runner} would run another engine here than elsewhere; leave --runner out "
+            "for the embedded runner, or name PrismRunner, FlinkRunner or DataflowRunner"
+        )
+    parser = _parser()
+    known, unknown = parser.parse_known_args(list(flags))
+    if unknown and not runner:
+        raise InputError(
+            f"there is no option {unknown[0].split('=')[0]}; look at --help. Options of a runner "
+            "go with --runner"
+        )
+    mode = str(getattr(known, "direct_running_mode", None) or "")
+    if mode.endswith("threading"):
+        raise InputError(
+            f"--direct_running_mode={mode} loses elements; use --workers for several processes"
+        )
+    return tuple(flags)
+
+
+def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attempt: str) -> Metrics:
+    """Builds a pipeline, runs it to its end, and gives its counters.
+
+    Args:
+      build: applies the steps.
+      running: where.
+      attempt: the attempt's folder, where steps write down why they fail.
+
+    Raises:
+      LockstepError: what a step wrote down.
+      SystemExit: a signal came meanwhile.
+    """
+    if running.embedded:
+        logging.getLogger("apache_beam").setLevel(logging.ERROR)
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=running.options())
+    else:
+        pipeline = beam.Pipeline(options=running.options())
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except Exception as error:
+        raise_if_stopped()
+        failure = reported_failure(attempt)
+        if failure is not None:
+            raise failure from error
+        raise
+    raise_if_stopped()
+    failure = reported_failure(attempt) if str(result.state) != "DONE" else None
+    if failure is not None:
+        raise failure
+    return read_metrics(result)
+
+
+def read_metrics(result: Any) -> Metrics:
+    """Counters, and the largest values of distributions, by name; {} where a runner has none."""
+    try:
+        found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("lockstep"))
+    except NotImplementedError:
+        return {}
+    metrics: Metrics = {}
+    for counter in found["counters"]:
+        name = counter.key.metric.name
+        metrics[name] = metrics.get(name, 0) + int(counter.result)
+    for one in found["distributions"]:
+        name = f"{one.key.metric.name}_max"
+        metrics[name] = max(metrics.get(name, 0), int(one.result.max))
+    return dict(sorted(metrics.items()))
+
+
+def _runner(flags: Sequence[str]) -> str:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="")
+    return str(parser.parse_known_args(list(flags))[0].runner)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Of all options that Beam declares."""
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
+    )
+    waiting = list(PipelineOptions.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if hasattr(kind, "_add_argparse_args"):
+            kind._add_argparse_args(parser)
+    return parser
