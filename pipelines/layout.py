@@ -159,7 +159,12 @@ class Layout:
 
     def report(self, day: dt.date) -> Path:
         """Folder of the page of the nightly as of the day."""
-        return self.root / "reports" / str(day)
+        return self.reports / str(day)
+
+    @property
+    def reports(self) -> Path:
+        """Pages of nightly runs, one folder for each day."""
+        return self.root / "reports"
 
     @property
     def dead_letters(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from configs.schema import Spec
 from pipelines.backfill import BackfillReport
 from pipelines.dataset import Dataset
 from pipelines.layout import Layout, day_of, write_bytes
-from pipelines.meaning import source_columns
 from pipelines.meter import Usage
+from pipelines.night_evidence import Evidence, is_private, past_runs
 from pipelines.report import (
     DeadCount,
     Fact,
@@ -30,6 +31,7 @@ from pipelines.report import (
     StageCost,
     render,
 )
+from pipelines.report.facts import FACTS, PAGE
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
 from training.by_slice import evaluate_by_slice
@@ -37,8 +39,6 @@ from training.dataset import Slices
 from training.fit import Fitted
 from training.gate import Beside, GateResult
 from training.importance import rank_importance
-
-PAGE, FACTS = "report.html", "report.json"
 
 
 @dataclasses.dataclass
@@ -50,12 +50,15 @@ class NightFacts:
       bundle, serving: fingerprints.
       beside: the candidate and the serving bundle on the same events.
       parts: the candidate by parts of the traffic.
+      cold: whether windows were full yet, in words; "" if they were.
     """
 
     backfill: BackfillReport | None = None
     cut: Slices | None = None
     fitted: Fitted | None = None
     parts: tuple[Parts, ...] = ()
+    evidence: Evidence | None = None
+    cold: str = ""
     serving: str | None = None
     beside: Beside | None = None
     gate: GateResult | None = None
@@ -65,6 +68,7 @@ class NightFacts:
 def make_report(
     spec: Spec,
     source: str,
+    layout: Layout,
     as_of_us: int,
     outcome: str,
     summary: str,
@@ -74,6 +78,7 @@ def make_report(
 ) -> NightlyReport:
     """The facts as a report."""
     made, fitted, beside, cut = facts.backfill, facts.fitted, facts.beside, facts.cut
+    evidence = facts.evidence
     whole = beside is not None and cut is not None and beside.where == cut.gate
     return NightlyReport(
         name=spec.name,
@@ -89,7 +94,7 @@ def make_report(
         kinds=kinds,
         dead=_dead(made) if made else (),
         max_dead_share=spec.events.max_dead_share,
-        slices=_slices(fitted, cut) if fitted and cut else (),
+        slices=_slices(fitted, cut, evidence) if fitted and cut else (),
         metrics=fitted.metrics if fitted else None,
         baseline=fitted.baseline if fitted else None,
         serving=beside.serving if beside is not None and whole else None,
@@ -100,7 +105,53 @@ def make_report(
         parts=facts.parts,
         stages=tuple(StageCost(one.step, one.seconds, one.peak_bytes) for one in usage),
         facts=tuple(Fact(name, str(value)) for name, value in _provenance(made, fitted).items()),
+        notes=_notes(facts),
+        commands=_commands(layout, facts, outcome),
+        verdicts=evidence.verdicts if evidence else None,
+        wrong=evidence.wrong if evidence else (),
+        inputs=evidence.inputs if evidence else (),
+        drifts=evidence.drifts if evidence else (),
+        drift_since=evidence.drift_since if evidence else None,
+        past=past_runs(layout, as_of_us),
     )
+
+
+def _notes(facts: NightFacts) -> tuple[str, ...]:
+    """What someone should know before they read the figures."""
+    notes = [facts.cold] if facts.cold else []
+    serving = facts.beside.serving if facts.beside else None
+    for at in serving.at if serving else ():
+        if at.broken:
+            notes.append(
+                f"The serving model no longer keeps what its threshold for {at.action} promised: "
+                f"{at.promise}. It was chosen on older events."
+            )
+    moved = [one.name for one in facts.evidence.drifts if one.moved] if facts.evidence else []
+    if moved:
+        more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+        notes.append(f"Inputs have moved since the run before: {', '.join(moved[:3])}{more}.")
+    return (*notes, *(facts.backfill.warnings if facts.backfill else ()))
+
+
+def _commands(layout: Layout, facts: NightFacts, outcome: str) -> tuple[Fact, ...]:
+    """What can be done next."""
+    out = shlex.quote(str(layout.root))
+    made = []
+    if outcome == "promoted" and facts.serving and facts.serving != facts.bundle:
+        made.append(
+            Fact(f"let {facts.serving} serve again", f"lockstep bundle rollback --out {out}")
+        )
+    if outcome == "kept" and facts.bundle:
+        made.append(Fact("let it serve", f"lockstep bundle promote {facts.bundle} --out {out}"))
+    if outcome in ("promoted", "kept") and facts.bundle:
+        other = f" --bundle {facts.serving}" if facts.serving else ""
+        made.append(
+            Fact(
+                "measure it on later days",
+                f"lockstep evaluate --out {out} --bundle {facts.bundle}{other} --days FIRST..LAST",
+            )
+        )
+    return tuple(made)
 
 
 def write_report(folder: Path, report: NightlyReport) -> Path:
@@ -135,13 +186,8 @@ def make_parts(spec: Spec, fitted: Fitted, judged: Dataset) -> tuple[Parts, ...]
             evaluate_by_slice(fitted.gate_scores, judged.labels, judged.events.column(one.column)),
         )
         for one in spec.inputs.categorical
-        if not _private(spec, one.column)
+        if not is_private(spec, one.column)
     )
-
-
-def _private(spec: Spec, column: str) -> bool:
-    """Whether a column's values must not be shown: declared so, or derived from one that is."""
-    return any(spec.columns[source].private for source in source_columns(spec, column))
 
 
 def _dead(made: BackfillReport) -> tuple[DeadCount, ...]:
@@ -152,7 +198,7 @@ def _dead(made: BackfillReport) -> tuple[DeadCount, ...]:
     )
 
 
-def _slices(fitted: Fitted, cut: Slices) -> tuple[SliceCount, ...]:
+def _slices(fitted: Fitted, cut: Slices, evidence: Evidence | None) -> tuple[SliceCount, ...]:
     ranges = {"fit": cut.fit, "validation": cut.validation, "gate": cut.gate, "span": cut.span}
     return tuple(
         SliceCount(
@@ -162,6 +208,7 @@ def _slices(fitted: Fitted, cut: Slices) -> tuple[SliceCount, ...]:
             fitted.counts[name].positives,
             fitted.counts[name].negatives,
             fitted.counts[name].unlabelled,
+            evidence.judged[name] if evidence else None,
         )
         for name, where in ranges.items()
     )
@@ -173,8 +220,6 @@ def _provenance(made: BackfillReport | None, fitted: Fitted | None) -> dict[str,
         facts["days made"] = f"{made.days[0]} to {made.days[-1]}" if made.days else "none"
         if made.empty:
             facts["days without events"] = ", ".join(made.empty)
-        for number, line in enumerate(made.warnings):
-            facts[f"warning {number + 1}"] = line
         facts["events of these days"] = f"{made.events:,}"
         facts["duplicates"] = f"{made.duplicates:,}"
         facts["live keys"] = ", ".join(f"{k} {n:,}" for k, n in made.keys.items()) or "0"

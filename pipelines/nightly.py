@@ -25,6 +25,7 @@ from pipelines.beside import stand_beside
 from pipelines.dataset import Dataset, load_dataset
 from pipelines.layout import Layout, day_of, day_us, locked
 from pipelines.meter import Meter
+from pipelines.night_evidence import cold_start, gather_evidence
 from pipelines.night_page import (
     NightFacts,
     count_kinds,
@@ -135,6 +136,10 @@ class _Night:
             )
             judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
             self._facts.parts = make_parts(self._spec, fitted, judged)
+            self._facts.evidence = gather_evidence(
+                self._spec, self._layout, cut, self._as_of_us, data, judged, fitted
+            )
+            self._facts.cold = cold_start(self._spec, self._layout, cut)
         with self._stage("compare"):
             beside = self._facts.beside = self._beside(fitted, judged, graph, cut)
         with self._stage("gate"):
@@ -265,8 +270,8 @@ class _Night:
         spec, facts = self._spec, self._facts
         kinds = count_kinds(spec, self._layout, facts.cut, self._as_of_us) if facts.cut else ()
         report = make_report(
-            spec, self._request.source, self._as_of_us, outcome, summary, facts, kinds,
-            self._meter.usage,
+            spec, self._request.source, self._layout, self._as_of_us, outcome, summary, facts,
+            kinds, self._meter.usage,
         )  # fmt: skip
         return write_report(self._layout.report(self._request.as_of), report), report
 

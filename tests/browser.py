@@ -27,6 +27,14 @@ onload = () => {{
     .map((one) => one.tagName + ":" + one.textContent.trim().slice(0, 40));
   document.querySelector("#told").textContent = "TOLD" + JSON.stringify({{
     edge, scroll: page.documentElement.scrollWidth, out,
+    vanished: [...page.querySelectorAll("tbody td, tbody th")]
+      .filter((one) => one.textContent.trim() && one.getBoundingClientRect().width === 0)
+      .map((one) => one.textContent.trim().slice(0, 40)),
+    unnamed: [...page.querySelectorAll("thead")]
+      .filter((one) => one.getBoundingClientRect().width === 0)
+      .flatMap((one) => [...one.parentElement.querySelectorAll("tbody td:not([data-l])")])
+      .filter((one) => one.textContent.trim() && one.colSpan === 1)
+      .map((one) => one.textContent.trim().slice(0, 40)),
     cards: page.querySelectorAll(".card").length,
     drawn: [...page.querySelectorAll("svg")].map((one) => one.getBoundingClientRect().height),
   }}) + "END";
@@ -35,7 +43,11 @@ onload = () => {{
 
 
 def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
-    """What a browser makes of a page at a width in pixels: edge, scroll, out, cards, drawn."""
+    """What a browser makes of a page at a width in pixels.
+
+    `edge`, `scroll`: widths; `out`, `vanished`, `unnamed`: what sticks out, has no width, has no
+    column's name; `cards`, `drawn`: how many, and heights of plots.
+    """
     (folder / "page.html").write_text(page, "utf-8")
     (folder / "frame.html").write_text(_MEASURE.format(width=width), "utf-8")
     assert CHROMIUM is not None

@@ -8,6 +8,8 @@ time), never from the moment that it speaks of.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -130,19 +132,64 @@ def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.ND
     >>> subjects.to_pylist(), positive.tolist()
     (['a'], [False])
     """
-    known = _known(verdicts, as_of_us)
+    known = _in_order(verdicts, as_of_us)
     if known.num_rows == 0:
         return pa.array([], pa.string()), np.zeros(0, np.bool_)
-    order = pc.sort_indices(
-        known, sort_keys=[("event_time", "ascending"), ("event_id", "ascending")]
-    )
-    encoded = _strings(known["subject"]).take(order).dictionary_encode()
+    encoded = _strings(known["subject"]).dictionary_encode()
     # Assigning through repeated indices leaves the last value, which is the latest verdict.
     standing = np.zeros(len(encoded.dictionary), np.bool_)
     standing[encoded.indices.to_numpy()] = (
-        known["positive"].combine_chunks().take(order).to_numpy(zero_copy_only=False)
+        known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
     )
     return encoded.dictionary, standing
+
+
+@dataclasses.dataclass(frozen=True)
+class VerdictCounts:
+    """Verdicts about some events, as known at a moment.
+
+    Attributes:
+      verdicts: all about these events; `events`: with at least one.
+      positive, negative: events whose last verdict says abuse, or not.
+      to_positive, to_negative: events whose last verdict says the opposite of their first: a
+        second look found abuse, or an appeal was granted.
+    """
+
+    verdicts: int
+    events: int
+    positive: int
+    negative: int
+    to_positive: int
+    to_negative: int
+
+
+def count_verdicts(
+    event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table, as_of_us: int
+) -> VerdictCounts:
+    """Counts of the verdicts about events that were known just before `as_of_us`.
+
+    >>> table = pa.table({"event_id": ["1", "2", "3"], "event_time": [5, 6, 7],
+    ...                   "subject": ["a", "a", "b"], "positive": [True, False, True]})
+    >>> count_verdicts(pa.array(["a", "b"]), table, as_of_us=8)
+    VerdictCounts(verdicts=3, events=2, positive=1, negative=1, to_positive=0, to_negative=1)
+    """
+    known = _in_order(verdicts, as_of_us)
+    about = pc.is_in(known["subject"], value_set=_strings(event_ids).cast(known["subject"].type))
+    known = known.filter(about)
+    encoded = _strings(known["subject"]).dictionary_encode()
+    subject = encoded.indices.to_numpy()
+    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.bool_)
+    first, last = np.zeros((2, len(encoded.dictionary)), np.bool_)
+    last[subject] = said
+    first[subject[::-1]] = said[::-1]
+    return VerdictCounts(
+        verdicts=len(said),
+        events=len(last),
+        positive=int(last.sum()),
+        negative=int((~last).sum()),
+        to_positive=int((last & ~first).sum()),
+        to_negative=int((first & ~last).sum()),
+    )
 
 
 def first_positive_known(
@@ -193,6 +240,15 @@ def _known(verdicts: pa.Table, as_of_us: int) -> pa.Table:
         )
     judges = pc.and_(verdicts["subject"].is_valid(), verdicts["positive"].is_valid())
     return verdicts.filter(pc.and_(judges, pc.less(verdicts["event_time"], as_of_us)))
+
+
+def _in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
+    """The verdicts that were known, in total order."""
+    known = _known(verdicts, as_of_us)
+    order = pc.sort_indices(
+        known, sort_keys=[("event_time", "ascending"), ("event_id", "ascending")]
+    )
+    return known.take(order)
 
 
 def _positions(

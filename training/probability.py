@@ -16,7 +16,7 @@ from training.thresholds import interval
 Floats = npt.NDArray[np.float64]
 Hits = npt.NDArray[np.bool_]
 
-CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CALIBRATION_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _ECE_BINS = 15
 _LEAST = 1e-15  # log loss of a certain score that is wrong: 34.5, not infinite
 

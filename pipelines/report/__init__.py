@@ -7,9 +7,11 @@ from pipelines.report.facts import (
     KindCount,
     NightlyReport,
     Parts,
+    PastRun,
     SliceCount,
     SourceCount,
     StageCost,
+    WrongEvent,
 )
 from pipelines.report.page import render
 
@@ -20,8 +22,10 @@ __all__ = [
     "KindCount",
     "NightlyReport",
     "Parts",
+    "PastRun",
     "SliceCount",
     "SourceCount",
     "StageCost",
+    "WrongEvent",
     "render",
 ]

@@ -2,7 +2,8 @@
 
 What enters: counts and results that the run collected. What leaves: :class:`NightlyReport`, which
 `page.render` makes a page of and which goes to report.json as it is. No field holds payload text
-or an account id. A run that failed early leaves out what it did not reach.
+or an account id; an event's id may be there, for who has to look
+it up. A run that failed early leaves out what it did not reach.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import dataclasses
 import msgspec
 
 from training.by_slice import SliceMetrics
+from training.drift import InputDrift, InputSummary
 from training.evaluate import Metrics
 from training.gate import Beside, GateResult
 from training.importance import Importance
+from training.labels import VerdictCounts
 from training.thresholds import Threshold
 
 __all__ = [
@@ -24,10 +27,14 @@ __all__ = [
     "KindCount",
     "NightlyReport",
     "Parts",
+    "PastRun",
     "SliceCount",
     "SourceCount",
     "StageCost",
+    "WrongEvent",
 ]
+
+PAGE, FACTS = "report.html", "report.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +65,11 @@ class DeadCount:
 
 @dataclasses.dataclass(frozen=True)
 class SliceCount:
-    """A slice of the training span: `[start_us, end_us)` µs UTC, and its labels."""
+    """A slice of the training span: `[start_us, end_us)` µs UTC, and its labels.
+
+    `judged` of the negatives are so by a verdict, the others by their age (`labels.maturity`);
+    None in reports that did not count them.
+    """
 
     name: str
     start_us: int
@@ -66,6 +77,7 @@ class SliceCount:
     positives: int
     negatives: int
     unlabelled: int
+    judged: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +95,38 @@ class Parts:
 
     column: str
     rows: tuple[SliceMetrics, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class WrongEvent:
+    """An event of the gate slice that is not abuse and has a high score.
+
+    `action`: what the new thresholds do to it. `judged`: a verdict says that it is not abuse;
+    otherwise nobody has judged it in time, and it may be abuse that was not found.
+    """
+
+    event_id: str
+    time_us: int
+    score: float
+    action: str
+    judged: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRun:
+    """What an earlier run's report says; figures are None where it did not get so far.
+
+    `flagged`: labelled events of its gate slice at or above each action's threshold.
+    """
+
+    as_of_us: int
+    outcome: str
+    bundle: str | None
+    average_precision: float | None
+    auc: float | None
+    prevalence: float | None
+    labelled: int
+    flagged: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +160,13 @@ class NightlyReport:
       parts: the new model by parts of the traffic.
       stages: in the order run.
       facts: provenance, for the last table.
+      notes: what someone should know before they read figures, in sentences.
+      commands: what can be done next, and the command that does it.
+      verdicts: about the events of the span.
+      wrong: the worst false positives, highest score first.
+      inputs: summaries of the gate slice, for the next run.
+      drifts: how inputs moved since the run as of `drift_since`, most first.
+      past: earlier runs, oldest first.
     """
 
     name: str
@@ -142,6 +193,14 @@ class NightlyReport:
     parts: tuple[Parts, ...] = ()
     stages: tuple[StageCost, ...] = ()
     facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+    commands: tuple[Fact, ...] = ()
+    verdicts: VerdictCounts | None = None
+    wrong: tuple[WrongEvent, ...] = ()
+    inputs: tuple[InputSummary, ...] = ()
+    drifts: tuple[InputDrift, ...] = ()
+    drift_since: int | None = None
+    past: tuple[PastRun, ...] = ()
 
     def to_json(self) -> bytes:
         """The report as JSON, indented, UTF-8; equal reports give equal bytes."""

@@ -15,12 +15,19 @@ from collections.abc import Sequence
 import jinja2
 import markupsafe
 
-from pipelines.report.facts import Fact, NightlyReport
-from pipelines.report.plots import calibration_svg, histogram_svg, precision_recall_svg
-from training.evaluate import Metrics
+from pipelines.report.facts import Fact, NightlyReport, PastRun
+from pipelines.report.plots import (
+    calibration_svg,
+    histogram_svg,
+    precision_recall_svg,
+    trend_svg,
+)
+from training.drift import InputDrift
+from training.evaluate import AtThreshold, Metrics
 
 _DAY_US = 86_400_000_000
 _MOST_SOURCES = 12
+_FEWEST_DRIFTS, _MOST_DRIFTS = 5, 20
 _NOTHING = "\N{EN DASH}"
 
 
@@ -50,6 +57,22 @@ class Comparison:
     lines: tuple[Line, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class ActionLine:
+    """What an action of one model did on the events of the comparison."""
+
+    action: str
+    model: str
+    at: AtThreshold
+
+    @property
+    def between(self) -> str:
+        """The precision's interval; nothing where nothing was flagged."""
+        if not self.at.flagged:
+            return ""
+        return f"({_share(self.at.precision_low)} to {_share(self.at.precision_high)})"
+
+
 def render(report: NightlyReport) -> str:
     """The page. Equal reports give equal pages.
 
@@ -66,6 +89,11 @@ def render(report: NightlyReport) -> str:
             css=markupsafe.Markup(packaged("pipelines.report", "page.css")),
             tiles=_tiles(report),
             comparisons=_comparisons(report),
+            actions=_actions(report),
+            fires=report.metrics.at if report.metrics else (),
+            past=_past(report),
+            drifts=_drifts(report),
+            read_note=_read_note(report),
             plots=_plots(report),
             dead_note=_dead_note(report),
             longest=max((one.seconds for one in report.stages), default=0.0) or 1.0,
@@ -105,14 +133,14 @@ def packaged(package: str, name: str) -> str:
 def _plots(report: NightlyReport) -> dict[str, markupsafe.Markup]:
     """The plots that there is something to draw for; the rest are empty."""
     metrics = report.metrics
+    past = _past(report)
+    known = [one for one in past if one.average_precision is not None]
+    trend = {"trend": markupsafe.Markup(trend_svg(known) if len(known) > 1 else "")}
     if metrics is None or not metrics.labelled:
-        return {
-            "precision_recall": markupsafe.Markup(),
-            "calibration": markupsafe.Markup(),
-            "histogram": markupsafe.Markup(),
-        }
+        empty = markupsafe.Markup()
+        return trend | {"precision_recall": empty, "calibration": empty, "histogram": empty}
     drawn = precision_recall_svg(metrics, report.baseline, report.serving, report.thresholds)
-    return {
+    return trend | {
         "precision_recall": markupsafe.Markup(drawn if metrics.precision_recall else ""),
         "calibration": markupsafe.Markup(calibration_svg(metrics)),
         "histogram": markupsafe.Markup(histogram_svg(metrics, report.thresholds)),
@@ -123,14 +151,11 @@ def _tiles(report: NightlyReport) -> tuple[Tile, ...]:
     metrics = report.metrics
     if metrics is None:
         return ()
-    between = ""
-    if metrics.average_precision_low is not None and metrics.average_precision_high is not None:
-        between = (
-            f"95 %: {metrics.average_precision_low:.3f} to {metrics.average_precision_high:.3f}"
-        )
+    precisions = _between(metrics.average_precision_low, metrics.average_precision_high)
+    areas = _between(metrics.auc_low, metrics.auc_high)
     tiles = [
-        Tile("average precision", _score(metrics.average_precision), between),
-        Tile("AUC", _score(metrics.auc), "chance that abuse outranks the rest"),
+        Tile("average precision", _score(metrics.average_precision), precisions),
+        Tile("AUC", _score(metrics.auc), areas or "chance that abuse outranks the rest"),
         Tile("abuse", _share(metrics.prevalence), f"{_count(metrics.positives)} held-out events"),
         Tile("calibration error", _score(metrics.calibration_error), "mean gap of score and share"),
     ]
@@ -138,6 +163,67 @@ def _tiles(report: NightlyReport) -> tuple[Tile, ...]:
     if found is not None:
         tiles.append(Tile(f"precision of top {found.top}", _share(found.mean), "a day's worklist"))
     return tuple(tiles)
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"95 %: {low:.3f} to {high:.3f}"
+
+
+def _actions(report: NightlyReport) -> tuple[ActionLine, ...]:
+    """New and serving thresholds on the same events, action by action."""
+    pair = _same_events(report)
+    models = [(name, one) for name, one in zip(("new", "serving"), pair, strict=True) if one]
+    found = {(at.action, name): at for name, one in models for at in one.at}
+    names = dict.fromkeys(action for action, _ in found)
+    return tuple(
+        ActionLine(action, name, found[action, name])
+        for action in names
+        for name in ("new", "serving")
+        if (action, name) in found
+    )
+
+
+def _same_events(report: NightlyReport) -> tuple[Metrics | None, Metrics | None]:
+    """The new model and the serving one, measured on the same events; None: not measured."""
+    beside = report.beside
+    if report.serving is None and beside is not None and beside.serving is not None:
+        return beside.candidate, beside.serving
+    return report.metrics, report.serving
+
+
+def _past(report: NightlyReport) -> tuple[PastRun, ...]:
+    """Earlier runs and this one, oldest first."""
+    metrics = report.metrics
+    now = PastRun(
+        as_of_us=report.as_of_us,
+        outcome=report.outcome,
+        bundle=report.bundle_fingerprint,
+        average_precision=metrics.average_precision if metrics else None,
+        auc=metrics.auc if metrics else None,
+        prevalence=metrics.prevalence if metrics else None,
+        labelled=metrics.labelled if metrics else 0,
+        flagged={one.action: one.flagged for one in metrics.at} if metrics else {},
+    )
+    return (*report.past, now)
+
+
+def _drifts(report: NightlyReport) -> tuple[InputDrift, ...]:
+    """Those that moved, and the next ones up to a few."""
+    moved = sum(one.moved for one in report.drifts)
+    return report.drifts[: max(_FEWEST_DRIFTS, min(moved, _MOST_DRIFTS))]
+
+
+def _read_note(report: NightlyReport) -> str:
+    if report.rows:
+        count = len(report.sources)
+        sources = f"{_count(count)} source{'' if count == 1 else 's'}"
+        return f"This run read {_count(report.rows)} rows from {sources}."
+    if report.sources:
+        return (
+            "This run read nothing new: an earlier run had published all days up to this one, and "
+            "published days are not read again."
+        )
+    return "The run ended before it had read its input."
 
 
 def _comparisons(report: NightlyReport) -> tuple[Comparison, ...]:
@@ -166,11 +252,18 @@ def _comparison(note: str, models: Sequence[tuple[str, Metrics]]) -> Comparison:
         Line(name, tuple(_score(_metric(one, field)) for _, one in models))
         for name, field in zip(names, fields, strict=True)
     ]
+    lines.insert(2, Line("AUC, 95 %", tuple(_range(one) for _, one in models)))
     lines += [
         Line(f"recall at {at.action}", tuple(_recall(one, at.action) for _, one in models))
         for at in models[0][1].at
     ]
     return Comparison(note, tuple(name for name, _ in models), tuple(lines))
+
+
+def _range(metrics: Metrics) -> str:
+    if metrics.auc_low is None or metrics.auc_high is None:
+        return _NOTHING
+    return f"{metrics.auc_low:.3f}\N{EN DASH}{metrics.auc_high:.3f}"
 
 
 def _metric(metrics: Metrics, field: str) -> float | None:
@@ -188,7 +281,7 @@ def _dead_note(report: NightlyReport) -> str:
     # A duplicate is a repeated record, not a bad one, so it is no part of the bounded share.
     dead = sum(one.records for one in report.dead if one.reason != "duplicate_id")
     if not report.rows:
-        return "No rows were read."
+        return "No rows were read in this run."
     bound = ""
     if report.max_dead_share is not None:
         bound = f"; a run fails above {_share(report.max_dead_share)}"

@@ -7,6 +7,7 @@ that one picture serves a light and a dark page; text stays text.
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines.report.facts import PastRun
 from training.evaluate import Metrics
 from training.thresholds import Threshold
 
@@ -35,6 +37,7 @@ _VARIABLES = {
     BASELINE: "var(--baseline)",
     BAD: "var(--bad)",
 }
+_MOST_TICKS = 7
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lockstep",
@@ -102,9 +105,30 @@ def precision_recall_svg(
 
 
 def calibration_svg(metrics: Metrics) -> str:
-    """Share of abuse over mean score per bin, with 95 % intervals; the diagonal is perfect."""
+    """Share of abuse over mean score per bin, with 95 % intervals; the diagonal is perfect.
+
+    Below, on the same scale of scores, how many events each bin has.
+    """
     with rc_context(STYLE):
-        figure, axes = make_axes("mean score of a bin", "share that is abuse")
+        figure, axes = make_axes("", "share that is abuse")
+        left, low, wide, high = axes.get_position().bounds
+        axes.set_position((left, low + 0.24 * high, wide, 0.76 * high))
+        axes.tick_params(labelbottom=False)
+        bars = figure.add_axes((left, low, wide, 0.2 * high))
+        bars.bar(
+            [one.low for one in metrics.calibration],
+            [one.events for one in metrics.calibration],
+            [one.high - one.low for one in metrics.calibration],
+            align="edge",
+            color=SERVING,
+            linewidth=0,
+        )
+        bars.set_yscale("log")
+        bars.set_ylim(0.7, None)
+        bars.minorticks_off()
+        bars.set_xlim(0, 1.02)
+        bars.set_xlabel("mean score of a bin")
+        bars.set_ylabel("events")
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, dashes=(2, 3), label="perfect")
         said = [one.mean_score for one in metrics.calibration]
         share = [one.share for one in metrics.calibration]
@@ -159,6 +183,30 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
         axes.minorticks_off()
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
         return as_svg(figure)
+
+
+def trend_svg(runs: Sequence[PastRun]) -> str:
+    """Average precision, AUC and share of abuse over runs that have them, oldest first."""
+    with rc_context(STYLE):
+        figure, axes = make_axes("run, as of (month-day)", "")
+        at = range(len(runs))
+        for name, colour, line, values in (
+            ("average precision", NEW, "o-", [one.average_precision for one in runs]),
+            ("AUC", SERVING, "s--", [one.auc for one in runs]),
+            ("share of abuse", BAD, "^:", [one.prevalence for one in runs]),
+        ):
+            there = [(place, value) for place, value in zip(at, values, strict=True)
+                     if value is not None]  # fmt: skip
+            axes.plot(*zip(*there, strict=True), line, color=colour, label=name, markersize=4.5)
+        shown = list(at)[:: -(-len(runs) // _MOST_TICKS)]
+        axes.set_xticks(shown, [_month_day(runs[place].as_of_us) for place in shown])
+        axes.set_ylim(0, 1.03)
+        figure.legend(loc="upper center", ncols=3, handlelength=2.2)
+        return as_svg(figure)
+
+
+def _month_day(time_us: int) -> str:
+    return f"{dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=time_us):%m-%d}"
 
 
 def make_axes(across: str, up: str) -> tuple[Figure, Axes]:

@@ -147,5 +147,5 @@ def test_a_column_full_of_nulls_stops_no_night(tmp_path):
 def test_a_config_without_training_is_refused(night_house, tmp_path):
     source, _, _ = night_house
     bare = "\n".join(line for line in CONFIG.splitlines() if not line.startswith("training:"))
-    with pytest.raises(InputError, match="no training"):
+    with pytest.raises(ConfigError, match="no training"):
         nightly(request(source, tmp_path / "out", bare))

@@ -9,25 +9,32 @@ import re
 
 import pytest
 
-from pipelines.report import Fact, KindCount, NightlyReport, StageCost, render
+from pipelines.report import Fact, KindCount, NightlyReport, SourceCount, StageCost, render
 from pipelines.report.page import _duration, _share, _size
+from training.dataset import TimeRange
+from training.gate import Beside
 
 SECTIONS = [
     "figures",
+    "commands",
     "gate",
     "beside",
     "precision-recall",
     "calibration",
     "scores",
     "thresholds",
+    "wrong",
     "features",
     "parts",
+    "drift",
+    "trend",
     "read",
     "dead",
     "trained",
     "costs",
     "facts",
 ]
+OPTIONAL = {"figures", "commands", "wrong", "parts"}  # left out where there is nothing to tell
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -76,7 +83,7 @@ def test_every_section_is_there_and_every_tag_is_closed(text):
     page = Page(text)
     assert page.sections == SECTIONS
     assert page.open == []
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
 
 
 def test_nothing_comes_from_the_network(text):
@@ -116,8 +123,75 @@ def test_what_was_found_is_said(text):
         "3.35 GB",
         "a3d9e2b14c5f6071",
         "and 3 more",
+        # 64,908 verdicts; of 401,002 that are not abuse on the gate slice 4,881 by a verdict
+        "64,908 verdicts about 63,120 of these events",
+        "911 from abuse to not (appeals, second looks), 204 from not to abuse",
+        "4,881 396,121 12",
+        "m-2024-09-12-0000000000000003 2024-09-30 01:01 0.960 block a verdict",
+        "lockstep bundle rollback --out /srv/out",
+        "kept 0.722 (0.696\N{EN DASH}0.748)",
+        "account_age 0.410 1.0 % 1.2 %",
+        "2024-09-30 failed \N{EN DASH} \N{EN DASH} \N{EN DASH} \N{EN DASH}",
+        "AUC, 95 %",
     ):
         assert told in words, told
+
+
+def test_new_and_serving_thresholds_are_told_on_the_same_events(sample_report, text):
+    words = " ".join(" ".join(Page(text).words).split())
+    for model, metrics in (("new", sample_report.metrics), ("serving", sample_report.serving)):
+        (at,) = [one for one in metrics.at if one.action == "review"]
+        precision = f"{at.flagged:,} {100 * at.precision:.1f} %"
+        assert f"review {model} {at.value:.3f} {precision}" in words
+    assert sample_report.metrics.at != sample_report.serving.at
+    # measured apart from the whole gate slice: both figures are of that comparison
+    smaller = dataclasses.replace(sample_report.metrics, at=sample_report.baseline.at)
+    beside = Beside(TimeRange(0, 1), smaller, sample_report.serving)
+    apart = dataclasses.replace(sample_report, serving=None, beside=beside)
+    words = " ".join(" ".join(Page(render(apart)).words).split())
+    (at,) = [one for one in smaller.at if one.action == "review"]
+    assert f"review new {at.value:.3f} {at.flagged:,}" in words
+
+
+@pytest.mark.parametrize(
+    ("rows", "sources", "told"),
+    [
+        (0, 1, "This run read nothing new: an earlier run had published all days up to this one"),
+        (0, 0, "The run ended before it had read its input."),
+        (7, 1, "This run read 7 rows from 1 source."),
+    ],
+)
+def test_what_was_read_is_explained(sample_report, rows, sources, told):
+    read = tuple(SourceCount("events", rows) for _ in range(sources))
+    page = Page(render(dataclasses.replace(sample_report, rows=rows, sources=read)))
+    assert told in " ".join(" ".join(page.words).split())
+
+
+def test_reports_of_earlier_builds_are_read(sample_report):
+    plain = json.loads(sample_report.to_json())
+    for new in (
+        "notes",
+        "commands",
+        "verdicts",
+        "wrong",
+        "inputs",
+        "drifts",
+        "drift_since",
+        "past",
+    ):
+        del plain[new]
+    for one in plain["slices"]:
+        del one["judged"]
+    for name in ("metrics", "baseline", "serving"):
+        del plain[name]["auc_low"], plain[name]["auc_high"]
+        for at in plain[name]["at"]:
+            for new in ("missed", "passed", "accuracy", "mcc", "mean_score", "min_precision"):
+                del at[new]
+    old = NightlyReport.from_json(json.dumps(plain).encode())
+    assert old.metrics.average_precision == sample_report.metrics.average_precision
+    page = Page(render(old))
+    assert page.open == []
+    assert "There is no earlier run whose inputs these could be compared with." in page.words
 
 
 def test_a_failed_run_has_a_page_too():
@@ -131,7 +205,7 @@ def test_a_failed_run_has_a_page_too():
         stages=(StageCost("decode", 0.2, 10**8),),
     )
     page = Page(render(report))
-    assert page.sections == [one for one in SECTIONS if one not in ("figures", "parts")]
+    assert page.sections == [one for one in SECTIONS if one not in OPTIONAL]
     assert "svg" not in page.tags
     words = " ".join(page.words)
     assert "The run ended before the gate." in words
@@ -159,7 +233,7 @@ def test_a_slice_with_one_class_draws_what_it_can(sample_report):
         precision_recall=(),
     )
     page = Page(render(dataclasses.replace(sample_report, metrics=metrics)))
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 3
     assert "Not measured." in page.words
 
 

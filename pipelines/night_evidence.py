@@ -1,0 +1,173 @@
+"""What a nightly run shows beside its metrics: labels, false positives, drift, trend, cold start.
+
+What enters: the events of the training span, the judged model, and the reports of earlier runs.
+What leaves: :class:`Evidence`, plain records for the report. Ids of events are in it, since someone
+has to look them up; texts, values of private columns and account ids are not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from configs.schema import EVENT_ID, Spec
+from configs.units import format_duration
+from pipelines.backfill import read_verdicts
+from pipelines.dataset import Dataset
+from pipelines.layout import Layout, day_of, day_us, parse_day
+from pipelines.meaning import source_columns
+from pipelines.report.facts import FACTS, NightlyReport, PastRun, WrongEvent
+from training.dataset import Slices
+from training.drift import InputDrift, InputSummary, summarise_inputs
+from training.fit import Fitted
+from training.labels import NEGATIVE, VerdictCounts, count_verdicts
+from transforms.inputs import numeric_names
+
+MOST_WRONG = 10
+MOST_PAST = 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What is shown beside the metrics.
+
+    Attributes:
+      judged: slice -> labelled events that are not abuse by a verdict, not by age alone.
+      verdicts: about the events of the span.
+      wrong: the events that are not abuse with the highest scores on the gate slice.
+      inputs: of the gate slice, kept for the next run; `drifts`: how they moved.
+      drift_since: the run that they are compared with, microseconds UTC; None: there is none.
+    """
+
+    judged: Mapping[str, int]
+    verdicts: VerdictCounts
+    wrong: tuple[WrongEvent, ...]
+    inputs: tuple[InputSummary, ...]
+    drifts: tuple[InputDrift, ...]
+    drift_since: int | None
+
+
+def gather_evidence(
+    spec: Spec,
+    layout: Layout,
+    cut: Slices,
+    as_of_us: int,
+    span: Dataset,
+    gate: Dataset,
+    fitted: Fitted,
+) -> Evidence:
+    """Looks at a run whose model is fitted.
+
+    Args:
+      span, gate: events of the training span and of its gate slice, in total order.
+      fitted: with its scores of `gate`.
+    """
+    ranges = {"fit": cut.fit, "validation": cut.validation, "gate": cut.gate, "span": cut.span}
+    by_verdict = span.judged & (span.labels == NEGATIVE)
+    before = last_inputs(layout, as_of_us)
+    other = {one.column: gate.events.column(one.column) for one in spec.inputs.categorical}
+    shown = [name for name in other if not is_private(spec, name)]
+    if spec.inputs.text is not None:
+        other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
+    inputs, drifts = summarise_inputs(
+        numeric_names(spec), gate.numeric, other, shown, before.inputs if before else ()
+    )
+    return Evidence(
+        judged={
+            name: int(np.count_nonzero(by_verdict & where.mask(span.times)))
+            for name, where in ranges.items()
+        },
+        verdicts=count_verdicts(
+            span.events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1)), as_of_us
+        ),
+        wrong=_worst_false_positives(gate, fitted),
+        inputs=inputs,
+        drifts=drifts,
+        drift_since=before.as_of_us if before else None,
+    )
+
+
+def past_runs(layout: Layout, as_of_us: int, most: int = MOST_PAST) -> tuple[PastRun, ...]:
+    """The runs before, oldest first, as their reports tell."""
+    made = []
+    for report in _reports(layout, as_of_us)[-most:]:
+        metrics = report.metrics
+        made.append(
+            PastRun(
+                as_of_us=report.as_of_us,
+                outcome=report.outcome,
+                bundle=report.bundle_fingerprint,
+                average_precision=metrics.average_precision if metrics else None,
+                auc=metrics.auc if metrics else None,
+                prevalence=metrics.prevalence if metrics else None,
+                labelled=metrics.labelled if metrics else 0,
+                flagged={one.action: one.flagged for one in metrics.at} if metrics else {},
+            )
+        )
+    return tuple(made)
+
+
+def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:
+    """The newest earlier report that kept its inputs."""
+    kept = [report for report in _reports(layout, as_of_us) if report.inputs]
+    return kept[-1] if kept else None
+
+
+def cold_start(spec: Spec, layout: Layout, cut: Slices) -> str:
+    """Whether windows of the span's first events reach beyond the first published day, in words."""
+    days = layout.published()
+    longest = max(
+        (w.length_us for e in spec.entities.values() for a in e.aggregates for w in a.windows),
+        default=0,
+    )
+    if not days:
+        return ""
+    full_us = day_us(days[0]) + longest
+    if full_us <= cut.span.start_us:
+        return ""
+    part = "all" if full_us >= cut.span.end_us else f"the part before {day_of(full_us)}"
+    return (
+        f"Cold start: the output directory begins on {days[0]}, and the longest window is "
+        f"{format_duration(longest)}, so {part} of the training span has windows that are not full "
+        'yet. Counts are too low there and "first seen" too recent; figures of the coming runs '
+        "may differ."
+    )
+
+
+def is_private(spec: Spec, column: str) -> bool:
+    """Whether a column's values must not be shown: declared so, or derived from one that is."""
+    return any(spec.columns[source].private for source in source_columns(spec, column))
+
+
+def _worst_false_positives(gate: Dataset, fitted: Fitted) -> tuple[WrongEvent, ...]:
+    rows = np.flatnonzero(gate.labels == NEGATIVE)
+    rows = rows[np.argsort(-fitted.gate_ranks[rows], kind="stable")[:MOST_WRONG]]
+    ids = gate.events.column(EVENT_ID).take(pa.array(rows)).to_pylist()
+    actions = fitted.policy.decide(fitted.gate_scores[rows]).tolist()
+    return tuple(
+        WrongEvent(
+            event_id=str(event_id),
+            time_us=int(gate.times[row]),
+            score=float(fitted.gate_scores[row]),
+            action=fitted.policy.names[action],
+            judged=bool(gate.judged[row]),
+        )
+        for event_id, row, action in zip(ids, rows.tolist(), actions, strict=True)
+    )
+
+
+def _reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
+    """Reports of earlier moments of knowing, oldest first."""
+    found = []
+    for path in sorted(layout.reports.glob(f"????-??-??/{FACTS}")):
+        if parse_day(path.parent.name) >= day_of(as_of_us):
+            continue
+        try:
+            found.append(NightlyReport.from_json(path.read_bytes()))
+        except (OSError, msgspec.DecodeError):
+            continue  # of another release, or being removed: the trend does without it
+    return found

@@ -1,0 +1,103 @@
+"""What a run shows beside its metrics, end to end: the second run knows the first."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from nightly_world import LATER, NIGHT, copy_of, request
+
+from pipelines.layout import Layout, day_us
+from pipelines.night_evidence import past_runs
+from pipelines.nightly import nightly
+from pipelines.report import NightlyReport
+
+
+@pytest.fixture(scope="module")
+def second(night_house, tmp_path_factory):
+    """The outcome of a second run over a copy of the first one's output, and that folder."""
+    source, out = copy_of(night_house, tmp_path_factory.mktemp("second"))
+    return nightly(request(source, out, night=LATER)), out
+
+
+def test_labels_are_told_by_verdict_and_by_age(second):
+    outcome, out = second
+    events = pl.read_parquet(f"{out}/features/*/*.parquet", columns=["event_id", "event_time"])
+    verdicts = pl.read_parquet(f"{out}/verdicts/*/*.parquet")
+    known = verdicts.filter(pl.col("event_time") < day_us(LATER))
+    gate = next(one for one in outcome.report.slices if one.name == "gate")
+    inside = events.filter(
+        pl.col("event_time") >= gate.start_us, pl.col("event_time") < gate.end_us
+    )
+    judged = inside.join(known, left_on="event_id", right_on="subject", how="inner")
+    assert gate.judged == judged.filter(~pl.col("positive"))["event_id"].n_unique()
+    assert 0 < gate.judged < gate.negatives
+    counted = outcome.report.verdicts
+    assert counted.events == counted.positive + counted.negative > 0
+    assert (counted.to_positive, counted.to_negative) == (0, 0), "this world reverses nothing"
+
+
+def test_the_worst_false_positives_are_the_highest_negatives(second):
+    outcome, _ = second
+    wrong = outcome.report.wrong
+    assert len(wrong) == 10
+    assert all(one.event_id.startswith("p") for one in wrong)
+    scores = [one.score for one in wrong]
+    assert scores == sorted(scores, reverse=True)
+    assert len({one.event_id for one in wrong}) == 10
+    gate = next(one for one in outcome.report.slices if one.name == "gate")
+    assert all(gate.start_us <= one.time_us < gate.end_us for one in wrong)
+
+
+def test_inputs_are_compared_with_the_run_before(second, night_house):
+    first, later = night_house[2].report, second[0].report
+    assert first.drifts == () and first.drift_since is None
+    assert later.drift_since == day_us(NIGHT)
+    assert {one.name for one in later.drifts} == {one.name for one in first.inputs}
+    before = {one.name: one for one in first.inputs}
+    now = {one.name: one for one in later.inputs}
+    for one in later.drifts:
+        assert (one.nulls_before, one.nulls) == (before[one.name].nulls, now[one.name].nulls)
+    assert before["where"].values, "a category that is not private keeps its values"
+    assert np.isclose(before["where"].nulls, 0.25, atol=0.1), "a quarter of the places is null"
+    assert "win money" not in json.dumps([one.values for one in first.inputs])
+
+
+def test_the_trend_has_the_runs_before(second, night_house):
+    (before,) = second[0].report.past
+    first = night_house[2]
+    assert (before.as_of_us, before.outcome) == (day_us(NIGHT), "promoted")
+    assert before.bundle == first.bundle
+    assert before.average_precision == first.report.metrics.average_precision
+    assert night_house[2].report.past == ()
+
+
+def test_a_report_that_cannot_be_read_is_left_out_of_the_trend(night_house, tmp_path):
+    _, out = copy_of(night_house, tmp_path)
+    (out / "reports" / "2026-03-05").mkdir()
+    (out / "reports" / "2026-03-05" / "report.json").write_text('{"name": 7}')
+    assert [one.as_of_us for one in past_runs(Layout(out), day_us(LATER))] == [day_us(NIGHT)]
+
+
+def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, night_house):
+    outcome, out = second
+    first = night_house[2].bundle
+    back = outcome.report.commands[0]
+    assert back.name == f"let {first} serve again"
+    assert back.value == f"lockstep bundle rollback --out {out}"
+    assert not any("rollback" in one.value for one in night_house[2].report.commands)
+    again = nightly(request(night_house[0], out, night=LATER, promote=False))
+    page = again.page.read_text()
+    assert "This run read nothing new: an earlier run had published all days" in page
+    assert f"lockstep bundle promote {again.bundle} --out {out}" in page
+    report = NightlyReport.from_json((again.page.parent / "report.json").read_bytes())
+    assert [one.as_of_us for one in report.past] == [day_us(NIGHT)], "not itself"
+
+
+def test_windows_that_are_not_full_are_told(night_house, tmp_path):
+    cold = "Cold start: the output directory begins on 2026-03-01"
+    assert not any(cold in note for note in night_house[2].report.notes)
+    source, out = night_house[0], tmp_path / "out"
+    config = request(source, out).config.replace("span: 4d", "span: 7d")
+    outcome = nightly(request(source, out, config))
+    assert any(f"{cold}, and the longest window is 1d" in note for note in outcome.report.notes)

@@ -1,0 +1,74 @@
+"""Drift of inputs: nothing moves between draws of one world; a shift, a gap or a new value does."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from training.drift import stability_index, summarise_inputs
+
+NAMES = ("amount", "count", "constant", "absent")
+
+
+def draw(seed, shift=0.0, nulls=0.1, rows=5000):
+    rng = np.random.default_rng(seed)
+    block = np.empty((rows, 4), np.float32)
+    block[:, 0] = rng.lognormal(shift, 1, rows)
+    block[:, 1] = rng.poisson(0.3, rows)
+    block[:, 2] = 7
+    block[:, 3] = np.nan
+    block[rng.random(rows) < nulls, 0] = np.nan
+    return block
+
+
+def texts(rng, weights, rows=5000):
+    return pa.chunked_array([pa.array(rng.choice(["web", "ios", "tv"], rows, p=weights))])
+
+
+def look(block, before=(), **columns):
+    return summarise_inputs(NAMES, block, columns, ("client",), before)
+
+
+def test_two_draws_of_one_world_do_not_move():
+    kept, none = look(draw(1))
+    assert none == ()
+    again, drifts = look(draw(2), kept)
+    assert len(drifts) == len(NAMES)
+    assert not any(one.moved for one in drifts)
+    assert all(one.index is None or one.index < 0.02 for one in drifts)
+    assert [one.name for one in again] == list(NAMES)
+    assert kept[3].nulls == 1.0 and kept[3].edges == ()
+
+
+def test_a_shift_and_a_gap_are_named_first():
+    kept, _ = look(draw(1))
+    _, drifts = look(draw(2, shift=1.0), kept)
+    assert drifts[0].name == "amount" and drifts[0].moved and drifts[0].index > 0.25
+    _, drifts = look(draw(2, nulls=0.4), kept)
+    (gap,) = [one for one in drifts if one.moved]
+    assert (gap.name, round(gap.nulls_before, 1), round(gap.nulls, 1)) == ("amount", 0.1, 0.4)
+
+
+def test_categories_move_by_value_and_private_ones_keep_no_value():
+    rng = np.random.default_rng(3)
+    even, tv = texts(rng, [0.5, 0.5, 0.0]), texts(rng, [0.3, 0.3, 0.4])
+    kept, _ = look(draw(1), client=even, author=even)
+    client, author = kept[-2:]
+    assert client.values and not author.values and not author.counts
+    _, drifts = look(draw(1), kept, client=tv, author=tv)
+    by_name = {one.name: one for one in drifts}
+    assert by_name["client"].moved, "a value that was not there before"
+    assert by_name["author"].index is None
+
+
+def test_the_index_is_that_of_the_book():
+    assert stability_index([100, 100], [100, 100]) == 0
+    expected = 0.3 * np.log(0.8 / 0.5) + -0.3 * np.log(0.2 / 0.5)
+    assert stability_index([80_000, 20_000], [50_000, 50_000]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_new_input_and_an_empty_slice_have_no_index():
+    kept, _ = look(draw(1))
+    _, drifts = summarise_inputs(("other",), draw(1)[:, :1], {}, (), kept)
+    assert drifts == ()
+    _, drifts = look(draw(1)[:0], kept)
+    assert all(one.index is None for one in drifts)
