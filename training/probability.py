@@ -85,9 +85,9 @@ def calibration_bins(
 ) -> tuple[CalibrationBin, ...]:
     """What was said and what happened, per bin that holds events; the last bin includes 1.
 
-    >>> bin, = calibration_bins(np.array([0.95, 1.0]), np.array([True, True]))
+    >>> bin, = calibration_bins(np.array([0.99, 1.0]), np.array([True, True]))
     >>> bin.low, bin.events, bin.share
-    (0.9, 2, 1.0)
+    (0.99, 2, 1.0)
     """
     which = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2)
     events = np.bincount(which, minlength=len(edges) - 1)

@@ -47,7 +47,7 @@ def test_bins_hold_every_event_once():
     hits = np.array([False, False, True, True, True])
     bins = calibration_bins(scores, hits)
     assert sum(one.events for one in bins) == 5
-    assert [(one.low, one.events) for one in bins] == [(0.0, 1), (0.02, 1), (0.5, 1), (0.9, 2)]
+    assert [(one.low, one.events) for one in bins] == [(0.0, 1), (0.02, 1), (0.5, 1), (0.99, 2)]
     assert all(one.share_low <= one.share <= one.share_high for one in bins)
     counted = histogram(scores, hits)
     assert sum(one.positives for one in counted) == 3
