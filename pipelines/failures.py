@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from apache_beam.io.filesystems import FileSystems
 
 from configs import errors
+from pipelines.files import read_text, write_text
 
 _FOLDER = "failures"
 _KINDS: dict[str, type[errors.LockstepError]] = {
     kind.__name__: kind
     for kind in (errors.InputError, errors.BundleError, errors.StateError, errors.EvidenceError)
 }
+
+_here: dict[str, errors.LockstepError] = {}
 
 
 @contextlib.contextmanager
@@ -37,9 +40,9 @@ def reported(attempt: str) -> Iterator[None]:
         ours = explain_os_error(error) if isinstance(error, OSError) else error
         said = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
         path = FileSystems.join(attempt, _FOLDER, f"{uuid.uuid4().hex}.json")
-        with contextlib.suppress(OSError):  # the disk may be full: the traceback is left
-            with FileSystems.create(path) as file:
-                file.write(said.encode())
+        _here[attempt] = ours
+        with contextlib.suppress(OSError):  # a full disk: it is known in this process only
+            write_text(path, said)
         raise
 
 
@@ -48,12 +51,9 @@ def reported_failure(attempt: str) -> errors.LockstepError | None:
     pattern = FileSystems.join(attempt, _FOLDER, "*.json")
     [match] = FileSystems.match([pattern])
     for path in sorted(found.path for found in match.metadata_list):
-        with FileSystems.open(path) as file:
-            text = file.read()
-        if text:
-            failure = json.loads(text)
-            return _KINDS.get(failure["kind"], errors.InputError)(failure["message"])
-    return None
+        failure = json.loads(read_text(path))
+        return _KINDS.get(failure["kind"], errors.InputError)(failure["message"])
+    return _here.get(attempt)
 
 
 def explain_os_error(error: OSError) -> errors.LockstepError:

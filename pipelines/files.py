@@ -30,14 +30,12 @@ def join(folder: str, *names: str) -> str:
 
 
 def unique_path(folder: str, name: str) -> str:
-    """A path that no other attempt to write the same has; its folder is made where folders are.
+    """A path that no other attempt to write the same has.
 
     Args:
       name: with a suffix, "part.parquet".
     """
     stem, suffix = os.path.splitext(name)
-    if is_local(folder):
-        os.makedirs(folder, exist_ok=True)
     return join(folder, f"{stem}-{uuid.uuid4().hex}{suffix}")
 
 
@@ -59,7 +57,8 @@ def write_parquet(table: pa.Table, path: str) -> None:
 def write_arrow(table: pa.Table | pa.RecordBatch, path: str) -> None:
     """Writes an uncompressed Arrow file, which `read_arrow` maps without copying."""
     with _sink(path) as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write(table)
+        if table.num_rows:  # so that a batch and a table without rows give the same bytes
+            writer.write(table)
 
 
 def read_arrow(path: str) -> pa.Table:
@@ -76,6 +75,24 @@ def read_arrow_batch(path: str) -> pa.RecordBatch:
     """The same as one batch, remembered: of files that are never written twice."""
     table = read_arrow(path)
     return one_batch(table.to_batches(), table.schema)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file; on a local disk it is seen whole or not at all."""
+    if not is_local(path):
+        with FileSystems.create(path) as file:
+            file.write(text.encode())
+        return
+    aside = f"{path}-{uuid.uuid4().hex}"
+    with open(aside, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(aside, path)
+
+
+def read_text(path: str) -> str:
+    """Reads a text file."""
+    with FileSystems.open(path) as file:
+        return str(file.read().decode())
 
 
 def _sink(path: str) -> Any:

@@ -29,9 +29,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from configs.errors import InputError
 from scoring.files import exclusive, publish, replace_file
 
@@ -140,6 +137,10 @@ class Layout:
     def features(self, day: dt.date) -> Path:
         """Folder of the day's scored events."""
         return self.root / "features" / f"date={day}"
+
+    def parts(self, day: dt.date) -> list[Path]:
+        """The files of the day's scored events, in total order."""
+        return sorted(self.features(day).glob("part-*.parquet"))
 
     def verdicts(self, day: dt.date) -> Path:
         """Folder of the verdicts that became known on the day."""
@@ -300,20 +301,3 @@ def _put_back(layout: Layout) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.rename(old, target)
     shutil.rmtree(layout.replaced, ignore_errors=True)
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Writes one Parquet file, the same bytes for the same table.
-
-    Strings are dictionary-encoded where that helps; floats are not (it costs time and saves none),
-    nor do they have least and largest values, which nobody filters by. LZ4, since writing is the
-    largest step of a backfill and zstd takes longer.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    ordered = [f.name for f in table.schema if not _is_float(f.type)]
-    pq.write_table(table, path, compression="lz4", use_dictionary=strings, write_statistics=ordered)
-
-
-def _is_float(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind))

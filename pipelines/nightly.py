@@ -23,6 +23,7 @@ from pipelines.analyze import analyze
 from pipelines.backfill import backfill_locked
 from pipelines.beside import stand_beside
 from pipelines.dataset import Dataset, load_dataset
+from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, day_of, day_us, locked
 from pipelines.meter import Meter
 from pipelines.night_evidence import cold_start, gather_evidence
@@ -40,7 +41,6 @@ from pipelines.progress import Progress, Quiet
 from pipelines.report import NightlyReport
 from pipelines.signals import held, raise_if_stopped
 from pipelines.versions import library_versions
-from pipelines.workers import explain_os_error
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.store import Store
 from training.dataset import Slices, slices

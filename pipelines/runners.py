@@ -94,7 +94,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attemp
       SystemExit: a signal came meanwhile.
     """
     if running.embedded:
-        logging.getLogger("apache_beam").setLevel(logging.ERROR)
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is raised says it
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=running.options())
     else:
         pipeline = beam.Pipeline(options=running.options())

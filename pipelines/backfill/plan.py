@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError, StateError
-from configs.fingerprint import dataset_fingerprint, state_fingerprint
+from configs.fingerprint import dataset_fingerprint
 from configs.schema import Spec
 from pipelines.backfill.origin import Origins, require_events
+from pipelines.backfill.publish import entity_marker
 from pipelines.layout import REMAKING, Days, Layout
 from pipelines.sources import Split, open_source
 from scoring.manifest import verify_files
 from transforms.inputs import numeric_names
-from transforms.velocity import make_plan
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
+_MOST_READ_AGAIN = 1.25  # times the events, by reading splits of several chunks for each of them
 # Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
 START_SECONDS = 10  # processes import Beam and TensorFlow, and load compiled kernels
@@ -35,7 +36,9 @@ class BackfillRequest:
 
     Attributes:
       source: file, folder or glob (`pipelines.sources`).
-      workers: processes.
+      workers: processes of the embedded runner.
+      flags: of Beam, such as `--runner=FlinkRunner`; see `pipelines.runners`.
+      exchange: "files" or "engine", how batches travel between steps; "": files if embedded.
       only_new_features: compute only what the published days lack under this spec.
       bundle: folder of a bundle whose model inputs and scores are added; or None.
       keep_states: how many of the last days' state snapshots stay.
@@ -51,6 +54,8 @@ class BackfillRequest:
     bundle: Path | None = None
     keep_states: int = 14
     allow_empty_days: bool = False
+    flags: tuple[str, ...] = ()
+    exchange: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +90,29 @@ class BackfillPlan:
         if not self.days or not self.events:
             return max(len(self.days), 1)
         return min(len(self.days), max(1, int(CHUNK_EVENTS * len(self.days) / self.events)))
+
+    @property
+    def chunks(self) -> tuple[tuple[dt.date, ...], ...]:
+        """Days that are made together, one pipeline each.
+
+        All at once where splits belong to many chunks, as those of an input that is in no order
+        of time, which would be read for each chunk again.
+        """
+        size = self.chunk_days
+        chunks = tuple(self.days[at : at + size] for at in range(0, len(self.days), size))
+        read = sum(s.likely_rows for days in chunks for s in self.splits_of(days))
+        if len(chunks) > 1 and read > _MOST_READ_AGAIN * sum(s.likely_rows for s in self.splits):
+            return (self.days,)
+        return chunks
+
+    @property
+    def kept(self) -> tuple[dt.date, ...]:
+        """Days whose state stays."""
+        return self.days[-self.request.keep_states :]
+
+    def splits_of(self, days: Sequence[dt.date]) -> tuple[Split, ...]:
+        """Splits that may have events of some days."""
+        return tuple(split for split in self.splits if _overlaps(split, days))
 
     @property
     def seconds(self) -> float:
@@ -236,18 +264,9 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     )
 
 
-def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
-    """What a day's marker keeps of each entity: the state's fingerprint and the features' names."""
-    return {
-        entity: {
-            "state": state_fingerprint(spec, entity),
-            "features": list(make_plan(spec, entity).features),
-        }
-        for entity in spec.entities
-    }
-
-
 def _check_numbers(request: BackfillRequest) -> None:
+    if request.exchange not in ("", "files", "engine"):
+        raise InputError(f"--exchange {request.exchange}: expected files or engine")
     for name, value in (("--workers", request.workers), ("--keep-states", request.keep_states)):
         if value < 1:
             raise InputError(

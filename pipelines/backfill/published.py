@@ -21,7 +21,7 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
     tables = []
     for day in days:
         layout.read_marker(day)
-        for part in sorted(layout.features(day).glob("part-*.parquet")):
+        for part in layout.parts(day):
             missing = set(columns) - set(pq.read_schema(part).names)
             if missing:
                 raise InputError(

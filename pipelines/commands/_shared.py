@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from configs.loader import load, shipped
 from configs.schema import Spec
 from transforms.catalog import CATALOG
 
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Context settings of a verb that hands options that it does not know to Beam (`beam_flags`)."""
 _SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -39,6 +42,24 @@ def config_path(name: str) -> Path:
     if path.suffix or "/" in name:
         raise InputError(f"there is no config {name}; give a YAML file or a shipped name")
     return shipped(name)
+
+
+def beam_flags(context: typer.Context) -> tuple[str, ...]:
+    """What is left of a command line, as options for Beam.
+
+    Raises:
+      typer.BadParameter: neither Lockstep nor Beam has such an option, or it must not be used.
+    """
+    from pipelines.runners import check_flags
+
+    try:
+        return check_flags(context.args)
+    except InputError as error:
+        wrong = context.args[0].split("=")[0]
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        near = difflib.get_close_matches(wrong, known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise typer.BadParameter(f"{error}.{meant}", context) from error
 
 
 def event_count(text: str) -> int:

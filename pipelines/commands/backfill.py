@@ -9,13 +9,16 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands._shared import PASSED_ON
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(backfill)
+    app.command(context_settings=PASSED_ON)(backfill)
 
 
 def backfill(
+    context: typer.Context,
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
@@ -31,14 +34,20 @@ def backfill(
     allow_empty_days: Annotated[
         bool, typer.Option(help="Publish days after the newest event of the input.")
     ] = False,
+    exchange: Annotated[
+        str, typer.Option(help="How batches travel: files or engine; files if embedded.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; do nothing.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
-    """Compute features of past days into a Parquet dataset; days that are there are kept."""
+    """Compute features of past days into a Parquet dataset; days that are there are kept.
+
+    Other options are Beam's: --runner=FlinkRunner --flink_master=…; without --runner it runs here.
+    """
     from pipelines.backfill import BackfillRequest, make_backfill_plan
     from pipelines.backfill import backfill as run
-    from pipelines.commands._shared import load_config, warn
+    from pipelines.commands._shared import beam_flags, load_config, warn
     from pipelines.layout import Days
     from pipelines.progress import choose_progress
 
@@ -52,6 +61,8 @@ def backfill(
         bundle=bundle,
         keep_states=keep_states,
         allow_empty_days=allow_empty_days,
+        flags=beam_flags(context),
+        exchange=exchange,
     )
     if dry_run:
         plan = make_backfill_plan(request)
@@ -76,5 +87,7 @@ def backfill(
     keys = ", ".join(f"{entity} {n:,}" for entity, n in report.keys.items())
     print(f"live keys: {keys}; {report.state_bytes / 1e6:.1f} MB of state")
     print(f"--from-night can start from the state of: {', '.join(report.states) or 'no day'}")
+    if report.metrics:
+        print("counted: " + ", ".join(f"{name} {n:,}" for name, n in report.metrics.items()))
     for usage in report.usage:
         print(f"  {usage.step:<22}{usage.seconds:8.1f} s{usage.peak_bytes / 1e6:10.0f} MB")

@@ -35,10 +35,10 @@ def parity(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Replay a scorer's log; exits 10 if the two sides differ in a way that is not allowed."""
+    from pipelines.failures import explain_os_error
     from pipelines.layout import write_bytes
     from pipelines.parity import TimeSpan, check_ideal, check_served
     from pipelines.parity.page import render
-    from pipelines.workers import explain_os_error
 
     if mode not in ("served", "ideal", "both"):
         raise typer.BadParameter(f"--mode {mode}: expected served, ideal or both")

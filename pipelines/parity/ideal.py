@@ -28,14 +28,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.errors import BundleError, InputError
-from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
-from pipelines.backfill.assemble import MODEL_INPUTS, dataset_schema
-from pipelines.backfill.assemble import SCORE as OFFLINE_SCORE
-from pipelines.backfill.fold import RECENT_IDS, state_file
-from pipelines.backfill.plan import entity_marker
-from pipelines.backfill.stage import write_arrow
+from pipelines.backfill.publish import day_marker
+from pipelines.files import write_arrow
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
 from pipelines.meaning import input_fingerprints
 from pipelines.parity.compare import (
@@ -62,10 +58,13 @@ from pipelines.parity.log import (
 from pipelines.parity.order import OrderCauses, folded_again, missing_events, out_of_order
 from pipelines.parity.replay import replay
 from pipelines.parity.witness import contradicted, distinct_in_order
+from pipelines.states import WHOLE_RECENT_IDS, state_file
 from pipelines.streaming.engine import INPUTS, SCORE, Resident
 from pipelines.streaming.engine import LATE as LATE_COLUMN
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.models import input_names
+from scoring.steps import MODEL_INPUTS
+from scoring.steps import SCORE as OFFLINE_SCORE
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
@@ -410,14 +409,9 @@ def _ideal_side(every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
 def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -> None:
     """Puts the scorer's state where a backfill looks for the day before."""
     folder = layout.state(day)
+    folder.mkdir(parents=True)
     for entity, whole in resident.states.items():
         for shard, part in enumerate(whole.split(make_plan(spec, entity), spec.shards)):
-            write_arrow(part.to_table(), folder / state_file(entity, shard))
-    write_arrow(resident.recent.to_table(), folder / RECENT_IDS)
-    marker = {
-        "day": str(day),
-        "spec": dataset_fingerprint(spec),
-        "entities": entity_marker(spec),
-        "columns": dataset_schema(spec).names,
-    }
-    write_json(layout.marker(day), marker)
+            write_arrow(part.to_table(), str(folder / state_file(entity, shard)))
+    write_arrow(resident.recent.to_table(), str(folder / WHOLE_RECENT_IDS))
+    write_json(layout.marker(day), day_marker(spec, day))

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import BusyError, InputError
+from pipelines.failures import explain_os_error
 from pipelines.layout import day_us
 from pipelines.progress import Progress, Quiet, Step
 from pipelines.simulate.attacks import SHARES, Stretch, plan_attacks
@@ -28,7 +29,6 @@ from pipelines.simulate.rows import Kind, Rows, concat, make_ids, make_rows
 from pipelines.simulate.table import Part, to_table
 from pipelines.simulate.texts import write_texts
 from pipelines.simulate.world import DAY_US, World, make_rng, make_world
-from pipelines.workers import explain_os_error
 
 _UNIT_EVENTS = 50_000
 _FILE_EVENTS = 250_000

@@ -18,12 +18,11 @@ import pyarrow as pa
 from configs.errors import StateError
 from configs.fingerprint import state_fingerprint
 from configs.schema import Spec
-from pipelines.backfill.fold import RECENT_IDS, state_file
-from pipelines.backfill.stage import read_arrow
+from pipelines.files import read_arrow
 from pipelines.layout import DAY_US, Layout, day_us
+from pipelines.states import WHOLE_RECENT_IDS, read_recent_ids, state_file
 from pipelines.streaming.engine import LATE, Engine, Resident, expired_before, logged_events
 from pipelines.streaming.journal import Journal, list_snapshots
-from transforms.duplicates import RecentIds
 from transforms.velocity import ShardState, make_plan
 
 _REMEDY = "Keep --state, and start a fresh one with --from-night and --seek, which need no log"
@@ -110,9 +109,9 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
             path = folder / state_file(entity, shard)
             if not path.exists():
                 raise StateError(f"{path} is missing; run the backfill of {day} anew")
-            whole.merge(ShardState.from_table(read_arrow(path), plan))
+            whole.merge(ShardState.from_table(read_arrow(str(path)), plan))
         states[entity] = whole
-    recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
+    recent = read_recent_ids(folder, spec.events.dedup_us)
     return Resident(states, recent, (day_us(day) + DAY_US, b""))
 
 
@@ -125,7 +124,7 @@ def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes
         f"{entity}.arrow": _arrow_bytes(resident.states[entity].to_table())
         for entity in spec.entities
     }
-    files[RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
+    files[WHOLE_RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
     if resident.frontier is not None:
@@ -153,8 +152,8 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
                 "--state with --from-night, from a backfill under this spec, or promote a bundle "
                 f"without {entity!r} again"
             )
-        states[entity] = ShardState.from_table(read_arrow(path), make_plan(spec, entity))
-    recent = RecentIds.from_table(read_arrow(folder / RECENT_IDS), spec.events.dedup_us)
+        states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
+    recent = read_recent_ids(folder, spec.events.dedup_us)
     frontier = manifest.get("frontier")
     return Resident(states, recent, frontier and (frontier[0], frontier[1].encode()))
 

@@ -12,7 +12,6 @@ from configs.errors import ParityError
 from configs.loader import loads
 from configs.schema import Window
 from pipelines import order
-from pipelines.backfill import fold as backfill_fold
 from pipelines.parity import check_ideal, check_served
 from pipelines.parity import ideal as ideal_module
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
@@ -24,6 +23,7 @@ from scoring.scorer import Scorer
 from transforms.catalog import CATALOG
 from transforms.duplicates import RecentIds
 from transforms.executor import Executor
+from transforms.steps import shards as steps_shards
 from transforms.velocity import concat_rows, fold, make_plan, rows
 
 
@@ -233,7 +233,7 @@ def test_a_swapped_tie_rule_of_the_backfill(scored, monkeypatch):
         rank[np.argsort(np.array(ids.to_pylist()), kind="stable")] = np.arange(len(time))
         return np.lexsort((-rank, time))
 
-    monkeypatch.setattr(backfill_fold, "total_order", last_id_first)
+    monkeypatch.setattr(steps_shards, "total_order", last_id_first)
     ideal = check_ideal(state, bundles)
     assert set(ideal.by_cause) == {UNEXPLAINED}
     assert "The backfill's values" in hints(ideal)
@@ -255,7 +255,7 @@ def test_a_fault_of_the_backfill_is_not_excused_by_late_events(scored, monkeypat
     plans_of(with_windows(lambda w: Window(w.name, w.length_us, 24)))(
         lambda module, name, value: wrong.append(value)
     )
-    monkeypatch.setattr(backfill_fold, "make_plan", wrong[0])
+    monkeypatch.setattr(steps_shards, "make_plan", wrong[0])
     ideal = check_ideal(state, bundles)
     assert {"who_posts_1d", "who_amounts_1d"} <= set(ideal.features_of[UNEXPLAINED])
     assert "not those of a fold in total order" in hints(ideal)

@@ -1,0 +1,173 @@
+"""The backfill's pipeline: events in, days out.
+
+    splits ─ ReadEvents ─ Features ─┬─ rows ───── Score ─ WriteDays ─┐
+             state of the day before┘─ verdicts ───────── WriteDays ─┤
+                                    ├─ states ────────── WriteStates ┼─ WriteManifest
+                                    └─ dead letters ─ WriteDeadLetters┘
+
+It writes to its attempt's folder only. `run` publishes what the manifest names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from configs.errors import InputError
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.failures import reported
+from pipelines.files import join
+from pipelines.layout import DAY_US, Layout, day_of, day_us
+from pipelines.scratch import InFiles
+from pipelines.sources.splits import Split
+from pipelines.sources.step import FACTS, ReadEvents
+from pipelines.states import ReadStates
+from pipelines.writers import (
+    VERDICTS,
+    WriteDays,
+    WriteDeadLetters,
+    WriteManifest,
+    WriteStates,
+)
+from scoring.steps import Score
+from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.steps import Features
+from transforms.velocity import make_plan
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Days that one pipeline makes.
+
+    Attributes:
+      days: consecutive.
+      splits: what is read, by their number in the run.
+      computed: entities whose features are computed; the others' are those of the published days.
+      before: folder of the state at the end of the day before; None: a cold start.
+      kept: days at whose end state is written, ascending.
+      attempt: folder that this attempt writes to, on any Beam filesystem.
+      out: the output folder.
+      bundle: folder of a model bundle, or None.
+      in_files: whether batches travel between the steps in scratch files.
+    """
+
+    spec: Spec
+    days: tuple[dt.date, ...]
+    splits: tuple[tuple[int, Split], ...]
+    computed: tuple[str, ...]
+    before: str | None
+    kept: tuple[dt.date, ...]
+    attempt: str
+    out: str
+    bundle: str | None = None
+    in_files: bool = True
+
+    @property
+    def exchange(self) -> Exchange:
+        """How batches travel between the steps."""
+        return (
+            InFiles(join(self.attempt, "scratch"), self.attempt)
+            if self.in_files
+            else (THROUGH_ENGINE)
+        )
+
+
+def build(root: beam.Pipeline, chunk: Chunk) -> None:
+    """Applies the steps of a backfill."""
+    spec, attempt = chunk.spec, chunk.attempt
+    start_us, end_us = day_us(chunk.days[0]), day_us(chunk.days[-1]) + DAY_US
+    read = root | ReadEvents(chunk.splits, spec, start_us, end_us, attempt)
+    before = None
+    if chunk.before is not None:
+        before = root | ReadStates(chunk.before, spec, chunk.computed, attempt)
+    reused = tuple(entity for entity in spec.entities if entity not in chunk.computed)
+    made = read["events"] | Features(
+        spec,
+        before,
+        moments=[day_us(day) + DAY_US for day in chunk.kept],
+        days=[day_us(day) for day in chunk.days],
+        entities=chunk.computed,
+        known=PublishedFeatures(chunk.out, spec, reused, attempt) if reused else None,
+        exchange=chunk.exchange,
+    )
+    rows: Any = made.rows
+    if chunk.bundle is not None:
+        rows = rows | Score(chunk.bundle)
+    dead = (read["dead_letters"], made.dead_letters) | "DeadLetters" >> beam.Flatten()
+    written = (
+        rows | WriteDays(spec, attempt),
+        made.verdicts | "WriteVerdicts" >> WriteDays(spec, attempt, VERDICTS),
+        made.states | WriteStates(attempt),
+        dead | WriteDeadLetters(attempt),
+        read[FACTS],
+    )
+    _ = written | "Written" >> beam.Flatten() | WriteManifest(attempt)
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFeatures:
+    """Features that an earlier run published, of entities that are not computed now.
+
+    Attributes:
+      out: the output folder.
+      entities: whose features are asked for.
+      attempt: where failures are written down.
+    """
+
+    out: str
+    spec: Spec
+    entities: tuple[str, ...]
+    attempt: str
+
+    def __call__(self, events: pa.RecordBatch, start_us: int) -> dict[str, Floats]:
+        """Of the events of one part: entity -> float32 `[n, F]`.
+
+        Raises:
+          InputError: the published part holds other events.
+        """
+        with reported(self.attempt):
+            table = self._read(events, start_us)
+        return {entity: self._features(table, entity) for entity in self.entities}
+
+    def _read(self, events: pa.RecordBatch, start_us: int) -> pa.Table:
+        times = events.column(EVENT_TIME).to_numpy()
+        last = int(times[-1]) if len(times) else start_us - 1
+        where = (pc.field(EVENT_TIME) >= start_us) & (pc.field(EVENT_TIME) <= last)
+        parts = Layout(Path(self.out)).parts(day_of(start_us))
+        table = pa.concat_tables(
+            [pq.read_table(part, filters=where, partitioning=None) for part in parts],
+            promote_options="default",
+        )
+        if not table.column(EVENT_ID).combine_chunks().equals(events.column(EVENT_ID)):
+            raise other_events(day_of(start_us), self.out, table.num_rows, events.num_rows)
+        return table
+
+    def _features(self, table: pa.Table, entity: str) -> Floats:
+        columns = [
+            table.column(name).to_numpy()
+            if name in table.column_names
+            else np.full(table.num_rows, np.nan, np.float32)
+            for name in make_plan(self.spec, entity).features
+        ]
+        if not columns:
+            return np.empty((table.num_rows, 0), np.float32)
+        return np.stack(columns, axis=1)
+
+
+def other_events(day: dt.date, out: str, there: int, now: int) -> InputError:
+    """Why features of two inputs cannot stand in one row."""
+    return InputError(
+        f"{day} in {out} holds other events than the input does now ({there:,} against {now:,}); "
+        "run the backfill without --only-new-features into another --out"
+    )
