@@ -49,15 +49,13 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
     print("## Parquet to model inputs\n")
     print("chat.yaml: 4 entities, 61 velocity features of 11 kinds, 71 numeric inputs, text, two")
     print(f"categories; {arguments.workers} workers; TFT apply, model, Parquet written.\n")
-    print("| events | seconds | events/s | peak memory | read, decode, derive | duplicates | fold |"
-          " assemble, TFT, model, write | publish |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| events | seconds | events/s | peak memory | read to written | publish |")
+    print("|---|---|---|---|---|---|")
     for count in (arguments.small, arguments.events):
         source = simulated(root, count)
         report, seconds, peak = _backfill(spec, source, root / "out", bundle, arguments.workers)
         steps = {one.step: one.seconds for one in report.usage}
-        names = ("read, decode, derive", "drop duplicates", "fold", "assemble, write", "publish")
-        cells = " | ".join(f"{steps[name]:.1f} s" for name in names)
+        cells = " | ".join(f"{steps[name]:.1f} s" for name in ("features", "publish"))
         print(
             f"| {report.events:,} | {seconds:.1f} | {report.events / seconds:,.0f} | "
             f"{peak / 1e9:.2f} GB | {cells} |",
