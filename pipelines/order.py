@@ -23,7 +23,7 @@ It says: no event before this time is expected. Events with a time below it are 
   its lease ends, behind newer events. Until then the watermark stays, and nothing but late events
   is given out: so a restart makes no event late that was not.
 - *Late*: an event that belongs before one that was given out already. It is given out at once,
-  marked; all others are in total order, `(event_time, event_id)`. What was ready and not given
+  marked; all others are in total order (`transforms.order`). What was ready and not given
   out yet is put in order with what came meanwhile: a second copy never overtakes the first.
 - *Full*: at `capacity` events the caller is to stop adding. If none of them may go yet, the
   earliest are given out nevertheless (`forced` counts them): memory is bounded, whatever arrives.
@@ -42,17 +42,13 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from configs.schema import EVENT_ID, EVENT_TIME
+from configs.schema import EVENT_TIME, Spec
+from transforms.order import Position, order_events, places, position_of
 
 _MOST_CHUNKS = 256  # held pieces; more are merged, so that a take looks at few
-_SORT_KEYS = [(EVENT_TIME, "ascending"), (EVENT_ID, "ascending")]
 
 Refs = npt.NDArray[np.int64]
-
-Frontier = tuple[int, bytes]
-"""A place in the total order: event time in microseconds UTC, and the id's bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +128,7 @@ class DisorderBuffer:
     """Events between arrival and fold; one thread at a time may use it.
 
     Args:
+      spec: of the events.
       settings: how long to wait.
       frontier: the last event that an earlier buffer gave out in order; those before it are late.
       settling: see there; None: nothing is expected again.
@@ -139,10 +136,12 @@ class DisorderBuffer:
 
     def __init__(
         self,
+        spec: Spec,
         settings: OrderSettings,
-        frontier: Frontier | None = None,
+        frontier: Position | None = None,
         settling: Settling | None = None,
     ) -> None:
+        self._spec = spec
         self._settings = settings
         self._settling = settling
         self._held: list[_Chunk] = []
@@ -286,26 +285,30 @@ class DisorderBuffer:
                 pile.append(_Chunk(batch.take(pa.array(index)), times[index], refs[index]))
         if len(self._held) > _MOST_CHUNKS:
             rest = [chunk.cut(len(chunk.times)) for chunk in self._held]
-            self._held = [_in_total_order(rest)]
+            self._held = [self._in_total_order(rest)]
 
-    @staticmethod
     def _before(
-        place: Frontier | None, batch: pa.RecordBatch, times: npt.NDArray[np.int64]
+        self, position: Position | None, batch: pa.RecordBatch, times: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
-        """Which events come before a place in the total order: bool `[n]`."""
-        if place is None:
+        """Which events come before a position in the total order: bool `[n]`."""
+        if position is None:
             return np.zeros(len(times), bool)
-        time, event_id = place
-        before = times < time
-        for row in np.flatnonzero(times == time):
-            before[row] = batch.column(EVENT_ID)[row].as_py().encode() < event_id
+        before = times < position.time_us
+        tied = np.flatnonzero(times == position.time_us)
+        if len(tied):
+            found = places(self._spec, batch.take(pa.array(tied))).to_pylist()
+            before[tied] = [one < position.place for one in found]
         return before
 
-    @staticmethod
-    def _place(chunk: _Chunk, index: int) -> Frontier:
+    def _place(self, chunk: _Chunk, index: int) -> Position:
         """Where an event of a chunk stands, counted from its start."""
-        row = chunk.start + index
-        return int(chunk.times[row]), chunk.batch.column(EVENT_ID)[row].as_py().encode()
+        return position_of(self._spec, chunk.batch, chunk.start + index)
+
+    def _in_total_order(self, chunks: list[_Chunk]) -> _Chunk:
+        batch = _concat(chunks)
+        rows = order_events(self._spec, batch)
+        times = np.concatenate([chunk.times[chunk.start :] for chunk in chunks])[rows]
+        return _Chunk(batch.take(pa.array(rows)), times, _refs(chunks)[rows])
 
     def _advance(self, watermark: int) -> None:
         if self._watermark is None or watermark > self._watermark:
@@ -335,23 +338,15 @@ class DisorderBuffer:
         if not parts:
             return
         self._held = [chunk for chunk in self._held if len(chunk)]
-        self._ready = _in_total_order(parts)
+        self._ready = self._in_total_order(parts)
 
     def _take_late(self, limit: int) -> _Chunk | None:
         if not self._late:
             return None
-        late = _in_total_order(self._late)
+        late = self._in_total_order(self._late)
         part = late.cut(min(limit, len(late)))
         self._late = [late] if len(late) else []
         return part
-
-
-def _in_total_order(chunks: list[_Chunk]) -> _Chunk:
-    batch = _concat(chunks)
-    index = pc.sort_indices(batch.select([EVENT_TIME, EVENT_ID]), sort_keys=_SORT_KEYS)
-    rows = index.to_numpy()
-    times = np.concatenate([chunk.times[chunk.start :] for chunk in chunks])[rows]
-    return _Chunk(batch.take(index), times, _refs(chunks)[rows])
 
 
 def _concat(chunks: list[_Chunk]) -> pa.RecordBatch:

@@ -75,7 +75,7 @@ class World:
             save_snapshot(self.root, -1, snapshot_files(SPEC, Resident.empty(SPEC), -1))
             restored = restore(SPEC, self.journal)
         engine = Engine(SPEC, restored.resident, WholeBlock())
-        self.buffer = DisorderBuffer(ORDER, restored.resident.frontier)
+        self.buffer = DisorderBuffer(SPEC, ORDER, restored.resident.frontier)
         self.service = Service(
             engine, self.journal, restored.next_step, self.topic, settings=SETTINGS
         )

@@ -23,6 +23,7 @@ the one with the smaller hash comes first, and is the one that counts.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -37,14 +38,40 @@ Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 
-Position = tuple[int, bytes]
-"""Where an event stands in the total order: event time in microseconds UTC, and its place."""
-
+PLACE = "place"
+"""The column of a narrow row that holds the event's place."""
 PLACE_TYPE = pa.binary()
 
 _SEED = 0x636F6E74  # contents hash with a seed of their own
 _SIGN = np.uint64(1 << 63)  # added to an int64, it makes the order of the bytes that of the numbers
 _LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+
+class Position:
+    """Where an event stands in the total order; its place is made once it is asked for.
+
+    Args:
+      time_us: event time, microseconds UTC.
+      place: as `places` gives it, or what makes it.
+    """
+
+    def __init__(self, time_us: int, place: bytes | Callable[[], bytes]) -> None:
+        self.time_us = time_us
+        self._place = place
+
+    @property
+    def place(self) -> bytes:
+        """Among the events of its time."""
+        if not isinstance(self._place, bytes):
+            self._place = self._place()
+        return self._place
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Position):
+            return NotImplemented
+        return self.time_us == other.time_us and self.place == other.place
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
@@ -116,7 +143,7 @@ def tied_rows(time: Int64s, order: Int64s) -> Int64s:
 def position_of(spec: Spec, batch: pa.RecordBatch, row: int) -> Position:
     """Where one event stands."""
     one = batch.slice(row, 1)
-    return int(one.column(EVENT_TIME)[0].as_py()), places(spec, one)[0].as_py()
+    return Position(one.column(EVENT_TIME)[0].as_py(), lambda: bytes(places(spec, one)[0].as_py()))
 
 
 def content_hash(spec: Spec, batch: pa.RecordBatch | pa.Table) -> UInt64s:

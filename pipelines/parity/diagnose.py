@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.schema import EVENT_ID, EVENT_TIME, Aggregate, Spec, Window
+from configs.schema import Aggregate, Spec, Window
 from pipelines.parity.compare import differing_columns
 from pipelines.parity.keys import entities_of, entity_keys
 from pipelines.streaming.engine import Resident
 from transforms.derive import derive
 from transforms.expression import to_floats
 from transforms.inputs import numeric_names
+from transforms.order import order_events
 from transforms.velocity import (
     Plan,
     Rows,
@@ -36,7 +37,6 @@ from transforms.velocity import (
     finish,
     fold,
     make_plan,
-    total_order,
 )
 
 Floats = npt.NDArray[np.float32]
@@ -259,7 +259,7 @@ def _faults(spec: Spec, entity: str, features: Sequence[str]) -> Iterable[tuple[
     yield "windows that hold the event itself (off by one)", lambda batch: _inclusive(plan, batch)
     yield (
         "another order of events of equal time (the tie rule)",
-        lambda batch: _ties_reversed(plan, batch),
+        lambda batch: _ties_reversed(spec, plan, batch),
     )
 
 
@@ -329,10 +329,8 @@ def _inclusive(plan: Plan, batch: pa.RecordBatch) -> Made:
     return plan, concat_rows([counted, asked]).take(both)
 
 
-def _ties_reversed(plan: Plan, batch: pa.RecordBatch) -> Made:
+def _ties_reversed(spec: Spec, plan: Plan, batch: pa.RecordBatch) -> Made:
     rows = entity_rows(plan, batch)
-    ids = batch.column(EVENT_ID).take(pa.array(rows.row))
-    times = batch.column(EVENT_TIME).to_numpy()[rows.row]
-    rank = np.empty(len(rows), np.int64)
-    rank[total_order(times, ids)] = np.arange(len(rows))
-    return plan, rows.take(np.lexsort((-rank, times)))
+    rank = np.empty(batch.num_rows, np.int64)
+    rank[order_events(spec, batch)] = np.arange(batch.num_rows)
+    return plan, rows.take(np.lexsort((-rank[rows.row], rows.time)))

@@ -213,12 +213,12 @@ def check_ideal(
     found = _attribute(spec, logged, order, made, absent, doubted, bundle.fingerprint)
     hints = []
     if found.suspects:
-        sides = [_ideal_side(every, logged, made.numeric)]
+        sides = [_ideal_side(spec, every, logged, made.numeric)]
         hints += diagnose(spec, start, sides, found.suspects, "The backfill's values")
     categories = [one.column for one in spec.inputs.categorical]
     hints += unlike_after_the_fold(found.unlike, categories, spec.inputs.text is not None)
     hints += filter(None, [lost_before(state, base, span)])
-    faults = [*out_of_order(logged.events), *folded_again(spec, logged.events, start)]
+    faults = [*out_of_order(spec, logged.events), *folded_again(spec, logged.events, start)]
     if doubted.any():
         faults.append(
             f"The backfill's features of {np.count_nonzero(doubted):,} decided events are not "
@@ -398,9 +398,9 @@ def _offline(
     )
 
 
-def _ideal_side(every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
+def _ideal_side(spec: Spec, every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
     """Distinct events in total order, with what the backfill made of the scored ones."""
-    events = distinct_in_order(every)
+    events = distinct_in_order(spec, every)
     place = pc.index_in(events.column(EVENT_ID), value_set=logged.ids)
     scored = place.is_valid().to_numpy(zero_copy_only=False)
     return Sided(events, scored, numeric[place.drop_null().to_numpy()])

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +24,7 @@ from pipelines.streaming.engine import Resident
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
-from transforms.velocity import total_order
+from transforms.order import order_events
 
 _CAUSES = (HAND_OFF, MISSING, DUPLICATE, LATE)
 
@@ -168,7 +167,7 @@ def folded_again(spec: Spec, events: pa.Table, start: Resident) -> list[str]:
         return []
     batch = events.combine_chunks().to_batches()[0]
     times = batch.column(EVENT_TIME).to_numpy()
-    clocks = clock_of(batch, *([start.frontier[0]] if start.frontier else []))
+    clocks = clock_of(batch, *([start.frontier.time_us] if start.frontier else []))
     again = ~start.recent.copy().take(*hash_ids(batch.column(EVENT_ID)), times)
     wrong = int(np.count_nonzero(again & (clocks <= times + spec.events.dedup_us)))
     if not wrong:
@@ -179,21 +178,22 @@ def folded_again(spec: Spec, events: pa.Table, start: Resident) -> list[str]:
     ]
 
 
-def out_of_order(events: pa.Table) -> list[str]:
+def out_of_order(spec: Spec, events: pa.Table) -> list[str]:
     """Whether the log itself breaks the total order, in words.
 
     Args:
+      spec: the use.
       events: in fold order, with `lockstep_late`; late ones are allowed to.
     """
     kept = events.filter(pc.invert(events.column(LATE_COLUMN)))
     times = kept.column(EVENT_TIME).to_numpy()
-    order: npt.NDArray[np.int64] = total_order(times, kept.column(EVENT_ID).combine_chunks())
+    order = order_events(spec, kept)
     wrong = int(np.count_nonzero(order != np.arange(len(order))))
     if not wrong:
         return []
     tied = bool((times[1:] >= times[:-1]).all())
     rule = (
-        "of equal time are not in the order of their ids: the scorer's tie rule"
+        "of equal time are not in the order of their places: the scorer's tie rule"
         if tied
         else ("are not in the order of their times: the scorer's disorder buffer")
     )

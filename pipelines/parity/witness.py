@@ -16,19 +16,18 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.parity.compare import differing_columns
 from pipelines.parity.log import BATCH_EVENTS
 from pipelines.streaming.engine import SCORED, Engine, Resident
-from transforms.velocity import total_order
+from transforms.duplicates import RecentIds, hash_ids
+from transforms.order import order_events
 
 Floats = npt.NDArray[np.float32]
 
 
-def distinct_in_order(events: pa.Table) -> pa.RecordBatch:
-    """The first event of each id, in total order: decoded `[m]`."""
-    ids = events.column(EVENT_ID).combine_chunks()
-    order = total_order(events.column(EVENT_TIME).to_numpy(), ids)
-    first = np.zeros(len(order), np.bool_)
-    first[np.unique(pc.index_in(ids, value_set=ids).to_numpy())] = True
-    table = events.take(pa.array(order[first[order]])).combine_chunks()
-    return table.to_batches()[0]
+def distinct_in_order(spec: Spec, events: pa.Table) -> pa.RecordBatch:
+    """Events in total order, without those that repeat the id of an earlier one: decoded `[m]`."""
+    ordered = events.take(pa.array(order_events(spec, events))).combine_chunks()
+    hashes = hash_ids(ordered.column(EVENT_ID))
+    new = RecentIds(spec.events.dedup_us).take(*hashes, ordered.column(EVENT_TIME).to_numpy())
+    return ordered.filter(pa.array(new)).combine_chunks().to_batches()[0]
 
 
 def contradicted(
@@ -45,7 +44,7 @@ def contradicted(
 
     Ids that the engine does not decide (the state knew them) are not contradicted.
     """
-    batch = distinct_in_order(events)
+    batch = distinct_in_order(spec, events)
     engine = Engine(spec, start.copy(), None)
     found, blocks = [], []
     for begin in range(0, batch.num_rows, BATCH_EVENTS):

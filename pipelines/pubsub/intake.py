@@ -23,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.order import DisorderBuffer, Frontier, Released
+from configs.schema import Spec
+from pipelines.order import DisorderBuffer, Released
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.settings import Before, SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
+from transforms.order import Position
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
@@ -118,6 +120,7 @@ class Intake:
     """One subscription's messages, decoded, ordered and counted until they are acknowledged.
 
     Args:
+      spec: of the events.
       settings: how it is read.
       decode: of payloads.
       messages: the client.
@@ -128,11 +131,12 @@ class Intake:
 
     def __init__(
         self,
+        spec: Spec,
         settings: SourceSettings,
         decode: Decode,
         messages: Messages,
         clocks: Clocks | None = None,
-        frontier: Frontier | None = None,
+        frontier: Position | None = None,
         before: Before = Before.NONE,
     ) -> None:
         self.settings = settings
@@ -140,7 +144,7 @@ class Intake:
         self._messages = messages
         self._clocks = clocks or Clocks()
         settling = settings.settling(before, self._clocks.wall_us())
-        self._buffer = DisorderBuffer(settings.order(), frontier, settling)
+        self._buffer = DisorderBuffer(spec, settings.order(), frontier, settling)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged

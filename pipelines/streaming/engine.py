@@ -20,12 +20,12 @@ import pyarrow as pa
 from configs.errors import StateError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.order import Frontier
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.inputs import numeric_block
+from transforms.order import Position, position_of
 from transforms.selection import scored_mask
 from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
 
@@ -49,7 +49,7 @@ class Resident:
 
     states: Mapping[str, ShardState]
     recent: RecentIds
-    frontier: Frontier | None = None
+    frontier: Position | None = None
 
     @classmethod
     def empty(cls, spec: Spec) -> Resident:
@@ -145,7 +145,7 @@ class Engine:
         """
         times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
         if self.resident.frontier is not None:
-            recent.reach(self.resident.frontier[0])
+            recent.reach(self.resident.frontier.time_us)
         keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times)
         if accepted:
             keep = np.ones(batch.num_rows, np.bool_)
@@ -177,9 +177,7 @@ class Engine:
             scored = self._scorer.score(numeric, asked)
         ordered = np.flatnonzero(~late)
         if len(ordered):
-            last = int(ordered[-1])
-            event_id = batch.column(EVENT_ID)[last].as_py().encode()
-            frontier = int(batch.column(EVENT_TIME)[last].as_py()), event_id
+            frontier = position_of(self.spec, batch, int(ordered[-1]))
             self.resident = dataclasses.replace(self.resident, frontier=frontier)
         events = batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask))
         return Outcome(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.states import WHOLE_RECENT_IDS, read_recent_ids, state_file
 from pipelines.streaming.engine import LATE, Engine, Resident, expired_before, logged_events
 from pipelines.streaming.journal import Journal, list_snapshots
+from transforms.order import Position
 from transforms.velocity import ShardState, make_plan
 
 _REMEDY = "Keep --state, and start a fresh one with --from-night and --seek, which need no log"
@@ -112,7 +113,7 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
             whole.merge(ShardState.from_table(read_arrow(str(path)), plan))
         states[entity] = whole
     recent = read_recent_ids(folder, spec.events.dedup_us)
-    return Resident(states, recent, (day_us(day) + DAY_US, b""))
+    return Resident(states, recent, Position(day_us(day) + DAY_US, b""))
 
 
 def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes]:
@@ -128,8 +129,8 @@ def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
     if resident.frontier is not None:
-        time, event_id = resident.frontier
-        manifest["frontier"] = [time, event_id.decode()]
+        frontier = resident.frontier
+        manifest["position"] = [frontier.time_us, frontier.place.hex()]
     files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
     return files
 
@@ -154,8 +155,17 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
             )
         states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
     recent = read_recent_ids(folder, spec.events.dedup_us)
-    frontier = manifest.get("frontier")
-    return Resident(states, recent, frontier and (frontier[0], frontier[1].encode()))
+    return Resident(states, recent, _position(manifest))
+
+
+def _position(manifest: Mapping[str, Any]) -> Position | None:
+    """Of the last event that was folded in order."""
+    if "position" in manifest:
+        time, place = manifest["position"]
+        return Position(time, bytes.fromhex(place))
+    if "frontier" in manifest:  # of a build that ordered by ids: all of its microsecond went
+        return Position(manifest["frontier"][0], b"\xff")
+    return None
 
 
 def _arrow_bytes(table: pa.Table) -> bytes:

@@ -169,7 +169,8 @@ def _run(
         spec, night_end_us(request.state), service.counts, service.timings.stages["decode"]
     )
     frontier = service.engine.resident.frontier
-    intake = Intake(settings, decoder, Puller(settings.pull()), frontier=frontier, before=before)
+    puller = Puller(settings.pull())
+    intake = Intake(spec, settings, decoder, puller, frontier=frontier, before=before)
     stopping.draining(intake.stop)
     if metrics is not None:
         metrics.show(ScorerMetrics(service, intake))

@@ -188,7 +188,7 @@ class Service:
         self._snapshot_at = self._step + self._settings.snapshot_steps
         copied = self.engine.resident.copy()
         if copied.frontier is not None:
-            self._expire_us = copied.frontier[0]
+            self._expire_us = copied.frontier.time_us
         self._snapshot = threading.Thread(
             target=self._write_snapshot, args=(copied, self._step - 1), daemon=True
         )
@@ -219,7 +219,7 @@ class Service:
         batch = log_batch(outcome, self._step, messages, self._expired_us)
         times = batch.column(EVENT_TIME)
         frontier = self.engine.resident.frontier  # of folded time: late events come and go
-        day = day_of(int(frontier[0] if frontier else times[-1].as_py()))
+        day = day_of(frontier.time_us if frontier else int(times[-1].as_py()))
         started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
         self.timings.stages["log"].add(time.perf_counter() - started)
@@ -250,7 +250,7 @@ class Service:
         """
         now, frontier = time.monotonic(), self.engine.resident.frontier
         if frontier is not None and (not self._folded or now - self._folded[-1][0] >= 1.0):
-            self._folded.append((now, frontier[0]))
+            self._folded.append((now, frontier.time_us))
         while self._folded and now - self._folded[0][0] > self._settings.remember_s:
             self.engine.resident.recent.watermark(self._folded.popleft()[1])
 

@@ -9,20 +9,35 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.loader import loads
 from pipelines.order import DisorderBuffer, OrderSettings, Released, Settling
+from transforms.catalog import CATALOG
+from transforms.decode import event_schema
+from transforms.order import Position, position_of
 
 BOUND = 5
 SETTINGS = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=None)
+SPEC = loads(
+    """
+lockstep: 1
+name: order
+columns: {who: {type: string}, of: {type: string}, bad: {type: boolean}}
+kinds: {k: {scored: true}, judged: {}}
+entities: {who: {key: {k: [who]}, windows: [1d], aggregates: {n: {op: count, of: k}}}}
+labels: {kind: judged, subject: of, positive: "bad == 1"}
+""",
+    "order.yaml",
+    CATALOG,
+)
 
 
-def events(rows: Sequence[tuple[int, str]]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict(
-        {
-            "event_id": pa.array([r[1] for r in rows], pa.string()),
-            "event_time": pa.array([r[0] for r in rows], pa.int64()),
-            "kind": pa.array(["k"] * len(rows), pa.string()),
-        }
-    )
+def events(rows: Sequence[tuple[int, str]], kind: str = "k", who: str = "") -> pa.RecordBatch:
+    made = [{"event_id": name, "event_time": time, "kind": kind, "who": who} for time, name in rows]
+    return pa.RecordBatch.from_pylist(made, event_schema(SPEC))
+
+
+def position(time: int, name: str) -> Position:
+    return position_of(SPEC, events([(time, name)]), 0)
 
 
 def add(
@@ -50,7 +65,7 @@ def take(buffer: DisorderBuffer, limit: int = 100) -> list[str]:
 
 
 def test_the_timeline_of_the_docstring() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     given_out = []
     for time in (3, 9, 4, 12, 1):
         add(buffer, (time, "x"))
@@ -61,7 +76,7 @@ def test_the_timeline_of_the_docstring() -> None:
 
 
 def test_ties_go_by_the_bytes_of_the_id_and_together() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, (1, "é"), (1, "z"), (6, "m"))
     assert take(buffer) == []  # the watermark is 1: another event at 1 is still in time
     add(buffer, (1, "Z"), (7, "m"))
@@ -69,21 +84,45 @@ def test_ties_go_by_the_bytes_of_the_id_and_together() -> None:
 
 
 def test_a_tie_is_late_only_where_it_belongs_before_what_went() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, (1, "m"), (7, "x"))
     assert take(buffer) == ["1m"]
     add(buffer, (1, "n"), (1, "a"))
     assert take(buffer) == ["1a!", "1n"]
 
 
+def test_a_verdict_waits_for_all_of_its_microsecond() -> None:
+    buffer = DisorderBuffer(SPEC, SETTINGS)
+    refs = np.arange(1)
+    buffer.add(events([(1, "a")], "judged"), refs, 0)
+    buffer.add(events([(1, "b")]), refs, 0)
+    buffer.add(events([(7, "c")]), refs, 0)
+    assert take(buffer) == ["1b", "1a"]
+    buffer.add(events([(1, "z")]), refs, 0)
+    assert take(buffer) == ["1z!"], "its verdict may have gone"
+
+
+def test_of_one_id_and_time_the_contents_decide_not_the_arrival() -> None:
+    found = []
+    for names in (("x", "y"), ("y", "x")):
+        buffer = DisorderBuffer(SPEC, SETTINGS)
+        for who in names:
+            buffer.add(events([(1, "a")], who=who), np.arange(1), 0)
+        buffer.flush()
+        released = buffer.take(9)
+        assert released is not None
+        found.append(released.batch.column("who").to_pylist())
+    assert found[0] == found[1]
+
+
 def test_what_an_earlier_process_gave_out_makes_earlier_events_late() -> None:
-    buffer = DisorderBuffer(SETTINGS, frontier=(9, b"m"))
+    buffer = DisorderBuffer(SPEC, SETTINGS, frontier=position(9, "m"))
     add(buffer, (3, "x"), (9, "a"), (9, "n"), (20, "y"))
     assert take(buffer) == ["3x!", "9a!", "9n"]
 
 
 def test_idle_time_moves_the_watermark_after_a_while() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, (100, "a"), now=1000)
     buffer.idle(1000 + 3 + BOUND)
     assert (buffer.watermark_us, take(buffer)) == (100, [])
@@ -94,7 +133,7 @@ def test_idle_time_moves_the_watermark_after_a_while() -> None:
 
 
 def test_silence_of_a_lost_connection_is_not_idleness() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, (100, "a"), now=1000)
     buffer.awake(5000)
     buffer.idle(5003)
@@ -102,13 +141,13 @@ def test_silence_of_a_lost_connection_is_not_idleness() -> None:
 
 
 def test_idle_without_any_event_says_nothing() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     buffer.idle(10**15)
     assert buffer.watermark_us is None
 
 
 def test_after_a_pause_nothing_is_late_that_overtook_nobody() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, (100, "a"), now=1000)
     buffer.idle(9000)
     assert take(buffer) == ["100a"]
@@ -117,7 +156,7 @@ def test_after_a_pause_nothing_is_late_that_overtook_nobody() -> None:
 
 
 def test_a_clock_that_is_ahead_moves_nothing() -> None:
-    buffer = DisorderBuffer(OrderSettings(bound_us=BOUND, ahead_us=60))
+    buffer = DisorderBuffer(SPEC, OrderSettings(bound_us=BOUND, ahead_us=60))
     assert add(buffer, (1000, "a"), (1061, "b"), (1060, "c"), now=1000) == [1]
     assert (len(buffer), buffer.watermark_us) == (2, 1000 - BOUND), "the clock's"
     assert add(buffer, (9999, "d"), now=1000) == [0]
@@ -125,7 +164,7 @@ def test_a_clock_that_is_ahead_moves_nothing() -> None:
 
 
 def test_a_message_speaks_for_the_earliest_of_its_events() -> None:
-    buffer = DisorderBuffer(OrderSettings(bound_us=BOUND, ahead_us=60))
+    buffer = DisorderBuffer(SPEC, OrderSettings(bound_us=BOUND, ahead_us=60))
     week = 7 * 86_400
     assert add(buffer, (10, "payment"), (10 + week, "verdict"), refs=[5, 5], now=10) == []
     assert buffer.watermark_us == 10 - BOUND
@@ -138,7 +177,7 @@ def test_a_message_speaks_for_the_earliest_of_its_events() -> None:
 
 
 def test_limits_cut_without_reordering() -> None:
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     add(buffer, *((time, "x") for time in (4, 2, 3, 1, 90)))
     assert buffer.ready == 4
     assert [take(buffer, 3), take(buffer, 3), take(buffer, 3)] == [["1x", "2x", "3x"], ["4x"], []]
@@ -147,7 +186,7 @@ def test_limits_cut_without_reordering() -> None:
 
 
 def test_a_full_buffer_gives_out_its_earliest_and_says_so() -> None:
-    buffer = DisorderBuffer(OrderSettings(bound_us=1000, ahead_us=None, capacity=4))
+    buffer = DisorderBuffer(SPEC, OrderSettings(bound_us=1000, ahead_us=None, capacity=4))
     add(buffer, (3, "x"), (1, "x"), (2, "x"))
     assert not buffer.full and buffer.take(2) is None
     add(buffer, (9, "x"))
@@ -161,7 +200,7 @@ def test_a_full_buffer_gives_out_its_earliest_and_says_so() -> None:
 
 
 def test_many_small_arrivals_are_merged() -> None:
-    buffer = DisorderBuffer(OrderSettings(bound_us=10**6, ahead_us=None))
+    buffer = DisorderBuffer(SPEC, OrderSettings(bound_us=10**6, ahead_us=None))
     times = np.random.default_rng(0).permutation(2000).tolist()
     for time in times:
         add(buffer, (time, f"{time:04d}"))
@@ -183,7 +222,7 @@ ARRIVALS = st.lists(
 def test_whatever_arrives(steps: list[tuple[list[tuple[int, str]], str]], capacity: int) -> None:
     """All that went in comes out once; what is not late is in total order; the rest was late."""
     settings = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=None, capacity=capacity)
-    buffer = DisorderBuffer(settings)
+    buffer = DisorderBuffer(SPEC, settings)
     now, serial, watermark = 0, 0, -(10**9)
     sent: list[tuple[int, str]] = []
     out: list[tuple[int, bytes, bool]] = []
@@ -245,7 +284,7 @@ def test_a_restart_makes_nothing_late(
     rows = [(time, f"{time:03d}{n}") for n, (time, _) in enumerate(drawn)]
     arrivals = [(time + delay, place) for place, (time, delay) in enumerate(drawn)]
     settings = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=1000)
-    buffer, held = DisorderBuffer(settings), {*range(0)}
+    buffer, held = DisorderBuffer(SPEC, settings), {*range(0)}
     out: list[tuple[int, str, bool]] = []
     frontier = None
     for now in range(200):
@@ -254,7 +293,7 @@ def test_a_restart_makes_nothing_late(
             arrivals = [one for one in arrivals if one[1] not in held]
             arrivals += [(again, place) for place in held]
             settling = Settling(now + LEASE + 1, 4 if clean else None)
-            buffer, held = DisorderBuffer(settings, frontier, settling), set()
+            buffer, held = DisorderBuffer(SPEC, settings, frontier, settling), set()
         came = [place for at, place in arrivals if at == now]
         if came:
             held |= {*came}
@@ -265,7 +304,7 @@ def test_a_restart_makes_nothing_late(
             places = released.refs.tolist()
             held -= {*places}
             out += [(*rows[p], late) for p, late in zip(places, released.late, strict=True)]
-            frontier = (out[-1][0], out[-1][1].encode())
+            frontier = position(*out[-1][:2])
     assert [one[:2] for one in out] == sorted(rows)
     assert not any(late for _, _, late in out)
 
@@ -281,7 +320,7 @@ def test_disorder_within_the_bound_is_put_right_whatever_the_batches(
     """Each event arrives at most the bound after its time: none is late, in any grouping."""
     rows = [(time, f"{time:03d}{n}") for n, (time, _) in enumerate(drawn)]
     arrival = sorted(range(len(rows)), key=lambda n: (drawn[n][0] + drawn[n][1], n))
-    buffer = DisorderBuffer(SETTINGS)
+    buffer = DisorderBuffer(SPEC, SETTINGS)
     out: list[str] = []
     at = 0
     for turn in range(len(rows)):

@@ -1,6 +1,7 @@
 """One total order: verdicts last, a sequence, numbers as numbers, no name of a kind or a file."""
 
 import itertools
+import random
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +66,13 @@ def test_a_sequence_orders_before_ids_and_as_numbers():
     numbers = {"a": 10, "b": 9, "c": -1, "d": None, "e": 2**62}
     batch = events(spec, *((one, "post", {"seq": n}) for one, n in numbers.items()))
     assert ids_in_order(spec, batch) == ["d", "c", "b", "a", "e"]
+
+
+def test_all_ties_of_many_events():
+    ids = [f"{i:07d}" for i in range(200_000)]
+    random.Random(1).shuffle(ids)
+    order = total_order(np.zeros(len(ids), np.int64), pa.array([one.encode() for one in ids]))
+    assert [ids[i] for i in order] == sorted(ids)
 
 
 def test_text_ids_order_as_bytes():
@@ -178,7 +186,8 @@ def test_pieces_sort_together_by_time_and_place(spec):
     time = batch.column("event_time").to_numpy()
     order = total_order(time, place)
     assert order.tolist() == order_events(spec, batch).tolist()
-    positions = [position_of(spec, batch, int(row)) for row in order]
+    found = [position_of(spec, batch, int(row)) for row in order]
+    positions = [(one.time_us, one.place) for one in found]
     assert positions == sorted(positions)
     assert order.tolist() == sorted(
         range(400), key=lambda row: (int(time[row]), place[row].as_py())

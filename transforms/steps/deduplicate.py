@@ -23,6 +23,7 @@ from transforms.batches import ShardKey, one_batch
 from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.duplicates import RecentIds
 from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.steps.shards import KEPT, STATES, TIME, TOMBSTONE, Keyed
 from transforms.steps.stamps import CODE, tag_batch, tags_of
 
@@ -107,7 +108,7 @@ class _DropSeen(beam.DoFn):
                 parts.append(batch.replace_schema_metadata(None))
                 sources += [source] * batch.num_rows
         rows = one_batch(parts) if parts else _no_rows()
-        order = np.lexsort((rows.column(CODE).to_numpy(), rows.column(TIME).to_numpy()))
+        order = total_order(rows.column(TIME).to_numpy(), rows.column(PLACE))
         rows = rows.take(pa.array(order))
         found = []
         for places, moment in drop_seen(recent, rows, self._moments):
@@ -155,7 +156,13 @@ def tombstones(codes: Int64s) -> pa.RecordBatch:
 
 
 def _no_rows() -> pa.RecordBatch:
-    columns = {"hash_1": pa.uint64(), "hash_2": pa.uint64(), TIME: pa.int64(), CODE: pa.int64()}
+    columns = {
+        "hash_1": pa.uint64(),
+        "hash_2": pa.uint64(),
+        TIME: pa.int64(),
+        CODE: pa.int64(),
+        PLACE: PLACE_TYPE,
+    }
     return one_batch([], pa.schema(columns))
 
 

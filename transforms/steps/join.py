@@ -23,6 +23,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import ShardKey, one_batch
 from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.inputs import numeric_block, numeric_names
+from transforms.order import PLACE, total_order
 from transforms.selection import VERDICT_SCHEMA, input_columns, scored_schema
 from transforms.steps.shards import (
     FEATURES,
@@ -33,7 +34,7 @@ from transforms.steps.shards import (
     without_tombstones,
 )
 from transforms.steps.stamps import CODE, tag_batch, tags_of
-from transforms.velocity import make_plan, total_order
+from transforms.velocity import make_plan
 
 PART_ROWS = 131_072
 DAY_US = 86_400_000_000
@@ -289,7 +290,7 @@ def _in_order(
     keep = rows_to_keep(batch.column(CODE).to_numpy(), dropped)
     if keep is not None:
         batch = batch.take(pa.array(keep))
-    order = total_order(batch.column(EVENT_TIME).to_numpy(), batch.column(EVENT_ID))
+    order = total_order(batch.column(EVENT_TIME).to_numpy(), batch.column(PLACE))
     if not np.array_equal(order, np.arange(len(order))):
         batch = batch.take(pa.array(order))
     return batch.select(schema.names), batch.column(CODE).to_numpy()

@@ -24,6 +24,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import ShardKey, one_batch
 from transforms.duplicates import hash_ids
 from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.order import PLACE, PLACE_TYPE, places, total_order
 from transforms.selection import (
     input_columns,
     scored_mask,
@@ -41,7 +42,6 @@ from transforms.velocity import (
     rows_from_batch,
     rows_to_batch,
     shard_of,
-    total_order,
 )
 
 IDS, KEPT, MINUTES, STATES = "ids", "kept", "minutes", "states"
@@ -107,22 +107,26 @@ class FoldShards(beam.PTransform):
         ).with_output_types(pa.RecordBatch, **{STATES: Keyed}).with_outputs(STATES, main=FEATURES)
 
 
-def narrow_rows(plan: Plan, batch: pa.RecordBatch, codes: Int64s) -> pa.RecordBatch:
-    """An entity's rows of a batch, with the code and the id of each.
+def narrow_rows(
+    plan: Plan, batch: pa.RecordBatch, codes: Int64s, place: pa.BinaryArray
+) -> pa.RecordBatch:
+    """An entity's rows of a batch, with the code and the place of each.
 
     Args:
       plan: the entity's.
       batch: derived events `[n]`.
       codes: int64 `[n]`.
+      place: where each stands among the events of its time (`transforms.order`).
     """
     rows = entity_rows(plan, batch)
     narrow = rows_to_batch(rows).append_column(CODE, pa.array(codes[rows.row]))
-    return narrow.append_column(EVENT_ID, batch.column(EVENT_ID).take(pa.array(rows.row)))
+    return narrow.append_column(PLACE, place.take(pa.array(rows.row)))
 
 
 def id_rows(
     batch: pa.RecordBatch,
     codes: Int64s,
+    place: pa.BinaryArray,
     shards: dict[str, npt.NDArray[np.int32]],
     scored: npt.NDArray[np.bool_],
     verdicts: npt.NDArray[np.bool_],
@@ -134,6 +138,7 @@ def id_rows(
         "hash_2": pa.array(hash_2),
         TIME: batch.column(EVENT_TIME),
         CODE: pa.array(codes),
+        PLACE: place,
         "position": pa.array(positions_of(batch)),
         KEPT: pa.array((scored * _IS_SCORED + verdicts * _IS_VERDICT).astype(np.int8)),
     }
@@ -241,27 +246,29 @@ class _Split(beam.DoFn):
         if not batch.num_rows:
             return
         codes = row_codes(batch)
-        order = total_order(batch.column(EVENT_TIME).to_numpy(), batch.column(EVENT_ID))
+        place = places(spec, batch)
+        order = total_order(batch.column(EVENT_TIME).to_numpy(), place)
         if not np.array_equal(order, np.arange(len(order))):
             batch, codes = batch.take(pa.array(order)), codes[order]
+            place = place.take(pa.array(order))
         scored, verdicts = scored_mask(spec, batch), verdict_mask(spec, batch)
         self._events.inc(batch.num_rows)
         self._scored.inc(int(scored.sum()))
         shards = {}
         for entity in self._entities:
-            narrow = narrow_rows(make_plan(spec, entity), batch, codes)
+            narrow = narrow_rows(make_plan(spec, entity), batch, codes, place)
             numbers = shard_of(narrow.column("key").to_numpy(), spec.shards)
             shards[entity] = np.full(batch.num_rows, -1, np.int32)
             shards[entity][narrow.column("row").to_numpy()] = numbers
             yield from self._cut(entity, narrow, numbers)
-        ids = id_rows(batch, codes, shards, scored, verdicts)
+        ids = id_rows(batch, codes, place, shards, scored, verdicts)
         for one in self._cut(
             RECENT_IDS, ids, shard_of(ids.column("hash_1").to_numpy(), spec.shards)
         ):
             yield TaggedOutput(IDS, one)
         if scored.any():
             wide = batch.select([EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)])
-            yield self._kept("rows", wide, scored, codes)
+            yield self._kept("rows", wide.append_column(PLACE, place), scored, codes)
             minutes, counts = np.unique(
                 batch.column(EVENT_TIME).to_numpy()[scored] // MINUTE_US, return_counts=True
             )
@@ -269,7 +276,9 @@ class _Split(beam.DoFn):
                 MINUTES, pa.RecordBatch.from_pydict({"minute": minutes, "events": counts})
             )
         if verdicts.any():
-            chosen = verdict_rows(spec, batch.filter(pa.array(verdicts)))
+            only = pa.array(verdicts)
+            chosen = verdict_rows(spec, batch.filter(only))
+            chosen = chosen.append_column(PLACE, place.filter(only))
             yield self._kept("verdicts", chosen, None, codes[verdicts])
 
     def _cut(
@@ -332,7 +341,7 @@ class _Fold(beam.DoFn):
         keep = rows_to_keep(batch.column(CODE).to_numpy(), dropped)
         if keep is not None:
             batch = batch.take(pa.array(keep))
-        order = total_order(batch.column(TIME).to_numpy(), batch.column(EVENT_ID))
+        order = total_order(batch.column(TIME).to_numpy(), batch.column(PLACE))
         return batch.take(pa.array(order))
 
 
@@ -341,4 +350,4 @@ def narrow_schema(plan: Plan) -> pa.Schema:
     from transforms.velocity import Rows
 
     empty = rows_to_batch(Rows.empty(plan))
-    return empty.schema.append(pa.field(CODE, pa.int64())).append(pa.field(EVENT_ID, pa.string()))
+    return empty.schema.append(pa.field(CODE, pa.int64())).append(pa.field(PLACE, PLACE_TYPE))

@@ -14,7 +14,6 @@ from transforms.velocity.rows import (
     rows_from_batch,
     rows_to_batch,
     shard_of,
-    total_order,
 )
 from transforms.velocity.state import ShardState
 
@@ -35,5 +34,4 @@ __all__ = [
     "rows_from_batch",
     "rows_to_batch",
     "shard_of",
-    "total_order",
 ]

@@ -191,29 +191,6 @@ def rows_from_batch(plan: Plan, batch: pa.RecordBatch) -> Rows:
     )
 
 
-def total_order(time: Int64s, ids: pa.Array | pa.ChunkedArray) -> Int64s:
-    """Where events stand in the order of (time, id), ids by their bytes: int64 `[n]`.
-
-    Ids are compared only where times are equal.
-
-    >>> total_order(np.array([5, 3, 5]), pa.array(["b", "z", "a"])).tolist()
-    [1, 2, 0]
-    """
-    order: Int64s = np.argsort(time, kind="stable")
-    ordered = time[order]
-    same = ordered[1:] == ordered[:-1]
-    if not same.any():
-        return order
-    tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
-    which = order[tied]
-    if isinstance(ids, pa.ChunkedArray):
-        ids = ids.combine_chunks()
-    table = pa.table({"time": ordered[tied], "id": ids.take(pa.array(which)).cast(pa.binary())})
-    by = [("time", "ascending"), ("id", "ascending")]
-    order[tied] = which[pc.sort_indices(table, sort_keys=by).to_numpy()]
-    return order
-
-
 def shard_of(key: UInt64s, shards: int) -> npt.NDArray[np.int32]:
     """The shard of each key: int32 `[n]`.
 

@@ -23,6 +23,7 @@ from scoring.scorer import Scorer
 from transforms.catalog import CATALOG
 from transforms.duplicates import RecentIds
 from transforms.executor import Executor
+from transforms.order import order_events, total_order
 from transforms.steps import shards as steps_shards
 from transforms.velocity import concat_rows, fold, make_plan, rows
 
@@ -214,9 +215,13 @@ def same_times(live):
 
 
 def test_a_swapped_tie_rule_of_the_scorer(planted):
-    keys = [(order.EVENT_TIME, "ascending"), (order.EVENT_ID, "descending")]
+    def last_first(spec, batch):
+        rank = np.empty(batch.num_rows, np.int64)
+        rank[order_events(spec, batch)] = np.arange(batch.num_rows)
+        return np.lexsort((-rank, batch.column("event_time").to_numpy()))
+
     served, ideal = planted(
-        "scorers ties", lambda setattr: setattr(order, "_SORT_KEYS", keys), same_times
+        "scorers ties", lambda setattr: setattr(order, "order_events", last_first), same_times
     )
     assert served.differing == 0, "it is what the scorer folded"
     assert set(ideal.by_cause) == {UNEXPLAINED}
@@ -228,9 +233,9 @@ def test_a_swapped_tie_rule_of_the_backfill(scored, monkeypatch):
     state, bundles = scored("ties", same_times)
     assert check_ideal(state, bundles).differing == 0
 
-    def last_id_first(time, ids):
+    def last_id_first(time, places):
         rank = np.empty(len(time), np.int64)
-        rank[np.argsort(np.array(ids.to_pylist()), kind="stable")] = np.arange(len(time))
+        rank[total_order(np.zeros(len(time)), places)] = np.arange(len(time))
         return np.lexsort((-rank, time))
 
     monkeypatch.setattr(steps_shards, "total_order", last_id_first)

@@ -11,15 +11,28 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.loader import loads
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import Clocks, Intake, MicroBatch
 from pipelines.pubsub.settings import Before, SourceSettings
+from transforms.catalog import CATALOG
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
 
 S = 1_000_000
 SUBSCRIPTION = "projects/p/subscriptions/sub"
 SETTINGS = SourceSettings(SUBSCRIPTION, disorder_us=5 * S, ahead_us=None, batch_events=10)
+SPEC = loads(
+    """
+lockstep: 1
+name: intake
+columns: {who: {type: string}}
+kinds: {k: {scored: true}}
+entities: {who: {key: {k: [who]}, windows: [1d], aggregates: {n: {op: count, of: k}}}}
+""",
+    "intake.yaml",
+    CATALOG,
+)
 
 
 def decode(records: Sequence[bytes]) -> Decoded:
@@ -39,6 +52,7 @@ def decode(records: Sequence[bytes]) -> Decoded:
             "event_id": pa.array(ids, pa.string()),
             "event_time": pa.array(times, pa.int64()),
             "kind": pa.array(["k"] * len(ids), pa.string()),
+            "who": pa.nulls(len(ids), pa.string()),
         }
     )
     return Decoded(batch, np.array(positions, np.int64), tuple(dead))
@@ -79,7 +93,7 @@ class Script:
 
 def intake(script: Script, settings: SourceSettings = SETTINGS) -> Intake:
     clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
-    return Intake(settings, decode, script, clocks)
+    return Intake(SPEC, settings, decode, script, clocks)
 
 
 def ids(batch: MicroBatch | None) -> list[str]:
@@ -321,7 +335,7 @@ def test_after_a_sudden_end_order_waits_for_the_leases() -> None:
     script = Script()
     clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
     settings = dataclasses.replace(SETTINGS, lease_s=10)
-    reader = Intake(settings, decode, script, clocks, before=Before.SUDDEN)
+    reader = Intake(SPEC, settings, decode, script, clocks, before=Before.SUDDEN)
     begin, got = script.now_us, []
     while len(got) < 2:
         seconds = (script.now_us - begin) // S
@@ -339,7 +353,7 @@ def test_after_a_sudden_end_order_waits_for_the_leases() -> None:
 def test_after_a_clean_end_order_waits_until_all_is_here_again() -> None:
     script = Script()
     clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
-    reader = Intake(SETTINGS, decode, script, clocks, before=Before.CLEAN)
+    reader = Intake(SPEC, SETTINGS, decode, script, clocks, before=Before.CLEAN)
     script.send("new", [["new", 120]])
     assert reader.next() is None
     script.send("held", [["held", 100]])

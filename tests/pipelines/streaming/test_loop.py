@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from fold_world import SPEC
 
 from configs.errors import InputError
 from pipelines.pubsub.client import RawMessage
@@ -81,7 +82,7 @@ def client():
 
 
 def intake_of(client):
-    return Intake(SETTINGS, decode, client)
+    return Intake(SPEC, SETTINGS, decode, client)
 
 
 def events():
@@ -153,7 +154,7 @@ def test_what_cannot_be_taken_in_ends_it_and_names_no_payload(client):
         raise KeyError("an account")
 
     told = []
-    intake = Intake(SETTINGS, fails, client)
+    intake = Intake(SPEC, SETTINGS, fails, client)
     with pytest.raises(InputError, match=r"KeyError.*start the scorer again") as raised:
         run_loop(intake, process, lambda failure: told.append(failure) or True)
     assert "an account" not in str(raised.value)

@@ -19,6 +19,7 @@ from configs.errors import StateError
 from configs.loader import loads
 from configs.schema import ColumnType
 from transforms.catalog import CATALOG
+from transforms.order import order_events
 from transforms.velocity import (
     ShardState,
     describe_features,
@@ -29,7 +30,6 @@ from transforms.velocity import (
     rows_from_batch,
     rows_to_batch,
     shard_of,
-    total_order,
 )
 from transforms.velocity.aggregates import AGGREGATES
 from transforms.velocity.aggregates.base import NUMBERS, decimals, scaled
@@ -102,13 +102,14 @@ def test_state_goes_through_arrow_unchanged(rows, cut):
 @settings(max_examples=40, deadline=None)
 @given(events, st.randoms(use_true_random=False))
 def test_arrival_order_does_not_matter_once_sorted(rows, rng):
-    made = batch(sorted(rows, key=lambda row: row[1]))
+    made = batch(rows)
+    made = made.take(pa.array(order_events(SPEC, made)))
     whole, _, _ = folded(made)
     index = list(range(made.num_rows))
     rng.shuffle(index)
     shuffled = made.take(pa.array(index, pa.int64()))
-    order = total_order(shuffled.column("event_time").to_numpy(), shuffled.column("event_id"))
-    assert folded(shuffled.take(pa.array(order)))[0].tobytes() == whole.tobytes()
+    order = pa.array(order_events(SPEC, shuffled))
+    assert folded(shuffled.take(order))[0].tobytes() == whole.tobytes()
 
 
 def test_every_kind_of_aggregate_is_in_the_battery_with_and_without_filters():
@@ -187,18 +188,6 @@ def test_the_fold_leaves_the_state_as_it_is():
     state = ShardState.empty(PLAN)
     assert fold(PLAN, state, rows).sequence.tolist() == [0, 1, 2]
     assert len(state) == 0
-
-
-def test_ties_go_by_id():
-    ids = pa.array(["b", "a", "c", "a2"])
-    assert total_order(np.array([5, 5, 1, 5]), ids).tolist() == [2, 1, 3, 0]
-
-
-def test_all_ties_of_many_events():
-    ids = [f"{i:07d}" for i in range(200_000)]
-    random.Random(1).shuffle(ids)
-    order = total_order(np.zeros(len(ids), np.int64), pa.array(ids))
-    assert [ids[i] for i in order] == sorted(ids)
 
 
 def test_a_window_is_short_by_less_than_a_tile_and_never_long():
