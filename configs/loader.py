@@ -34,6 +34,7 @@ from configs._model import (
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
+from configs.labels import check_labels
 from configs.schema import Column, ColumnType, Spec
 
 VERSION = 1
@@ -106,6 +107,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     if spec.training and spec.training.model == "text" and not spec.inputs.text:
         root.note("training", "training: model text needs inputs.text")
     check_aliases(root, events, spec.input_names)
+    check_labels(root, spec, catalog)
     root.done()
     mistakes.raise_if_any()
     return spec

@@ -3,7 +3,8 @@
 What enters: the ids and times of scored events, and a table of verdict events. What leaves: one
 int8 per event: 1 abuse, 0 not, -1 unlabelled. The file exists so that there is one answer to
 "what did we know at T": a verdict counts from the moment when it became known (its own event
-time), never from the moment that it speaks of.
+time), never from the moment that it speaks of; and strictly later than what it judges, whatever
+its time says.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ UNLABELLED = -1
 
 VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
 
+_NEVER = np.iinfo(np.int64).max
 _MOST_BYTES = 2**31 - 1  # of an Arrow string array, whose offsets are int32
 
 
@@ -74,8 +76,10 @@ def resolve(
     """Labels of events as they were known just before `as_of_us`.
 
     Of the verdicts about an event that were known before `as_of_us` (strictly), the last in total
-    order `(event_time, event_id)` counts, so an appeal reverses and a second look reverses again.
-    An event without any is negative once it is `labels.maturity_us` old, else unlabelled.
+    order counts, so an appeal reverses and a second look reverses again. An event without any is
+    negative once it is `labels.maturity_us` old, else unlabelled. A verdict of the same time as its
+    event is known a microsecond later; if one has an earlier time, the event is unlabelled: what
+    its features saw may hold the answer.
 
     Args:
       labels: the rule; only `maturity_us` is read here, the rest has made the table.
@@ -83,7 +87,8 @@ def resolve(
       event_times: int64[n], microseconds UTC.
       verdicts: columns `event_id` string, `event_time` int64 µs UTC, `subject` string (the id of
         the judged event), `positive` bool. A row with a null subject or a null `positive` judges
-        nothing. Rows in any order; verdicts about events that are not asked for do no harm.
+        nothing. Rows of one time in total order, as a backfill publishes them; verdicts about
+        events that are not asked for do no harm.
       as_of_us: the moment of knowing, microseconds UTC.
 
     Returns:
@@ -108,8 +113,13 @@ def resolve(
     subjects, positive = latest_verdicts(verdicts, as_of_us)
     if len(subjects) == 0 or len(event_ids) == 0:
         return resolved
+    times = np.asarray(event_times)
     judged, position = _positions(event_ids, subjects)
-    resolved[judged] = positive[position]
+    standing = np.zeros(len(times), np.int8)
+    standing[judged] = positive[position]
+    known = judged & (times + 1 < as_of_us)
+    resolved[known] = standing[known]
+    resolved[_first_known(event_ids, _known(verdicts, as_of_us)) < times] = UNLABELLED
     return resolved
 
 
@@ -126,8 +136,8 @@ def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.ND
     Raises:
       ValueError: a column is missing.
 
-    >>> table = pa.table({"event_id": ["2", "1"], "event_time": [5, 5],
-    ...                   "subject": ["a", "a"], "positive": [False, True]})
+    >>> table = pa.table({"event_id": ["9", "10"], "event_time": [5, 5],
+    ...                   "subject": ["a", "a"], "positive": [True, False]})
     >>> subjects, positive = latest_verdicts(table, as_of_us=6)
     >>> subjects.to_pylist(), positive.tolist()
     (['a'], [False])
@@ -195,7 +205,7 @@ def count_verdicts(
 def first_positive_known(
     event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table
 ) -> npt.NDArray[np.int64]:
-    """When an event was first known to be abuse.
+    """When an event was first known to be abuse, by the times of its verdicts.
 
     Args:
       event_ids: string[n].
@@ -209,14 +219,17 @@ def first_positive_known(
     >>> first_positive_known(pa.array(["a", "b"]), table).tolist()
     [5, 9223372036854775807]
     """
-    never = np.iinfo(np.int64).max
-    first = np.full(len(event_ids), never, np.int64)
-    known = _known(verdicts, never)
-    known = known.filter(known["positive"])
+    known = _known(verdicts, _NEVER)
+    return _first_known(event_ids, known.filter(known["positive"]))
+
+
+def _first_known(event_ids: pa.Array | pa.ChunkedArray, known: pa.Table) -> npt.NDArray[np.int64]:
+    """The earliest time of some verdicts about each event: int64[n]."""
+    first = np.full(len(event_ids), _NEVER, np.int64)
     if known.num_rows == 0 or len(event_ids) == 0:
         return first
     encoded = _strings(known["subject"]).dictionary_encode()
-    earliest = np.full(len(encoded.dictionary), never, np.int64)
+    earliest = np.full(len(encoded.dictionary), _NEVER, np.int64)
     np.minimum.at(earliest, encoded.indices.to_numpy(), known["event_time"].to_numpy())
     judged, position = _positions(event_ids, encoded.dictionary)
     first[judged] = earliest[position]
@@ -243,12 +256,9 @@ def _known(verdicts: pa.Table, as_of_us: int) -> pa.Table:
 
 
 def _in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
-    """The verdicts that were known, in total order."""
+    """The verdicts that were known, in total order; those of one time already are."""
     known = _known(verdicts, as_of_us)
-    order = pc.sort_indices(
-        known, sort_keys=[("event_time", "ascending"), ("event_id", "ascending")]
-    )
-    return known.take(order)
+    return known.take(pa.array(np.argsort(known["event_time"].to_numpy(), kind="stable")))
 
 
 def _positions(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.labels import is_later, later_columns
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Column, ColumnType, Ingest, Spec
 from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
@@ -247,11 +248,19 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
     times = pc.add(times, rule.delay_us if rule is not None else 0)
+    if rule is not None and rule.subject is not None:
+        early = _before_subject(spec, rule, times, reader)
+        reader.fault(early, Reason.BAD_TIME, EVENT_TIME, "a verdict is later than what it judges")
     arrays |= {EVENT_ID: ids, EVENT_TIME: times, KIND: kinds}
+    later = later_columns(spec) if rule is not None else frozenset()
     for name, column in spec.columns.items():
-        if name not in arrays:
-            given = rule.columns.get(name, name) if rule is not None else name
-            arrays[name] = reader.read(column, given)
+        if name in arrays:
+            continue
+        if rule is not None and is_later(spec, rule, name, later):
+            arrays[name] = pa.nulls(len(reader), ARROW_TYPES[column.type])
+            continue
+        given = rule.columns.get(name, name) if rule is not None else name
+        arrays[name] = reader.read(column, given)
     schema = event_schema(spec)
     batch = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
     chosen = concerned = np.ones(len(reader), np.bool_)
@@ -270,6 +279,17 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     if not keep.all():
         batch, rows = batch.filter(pa.array(keep)), rows[keep]
     return Decoded(batch, rows, dead)
+
+
+def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) -> Mask:
+    """Rows whose verdict would be earlier than the event of the same row that it judges."""
+    early = np.zeros(len(reader), np.bool_)
+    judges = spec.labels is not None and rule.kind == spec.labels.kind
+    for one in spec.ingest if judges and rule.subject is not None else ():
+        if one.kind == rule.subject[1] and one.id == rule.id and one.time != rule.time:
+            judged = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
+            early |= true_mask(pc.less(times, pc.add(judged, one.delay_us)))
+    return early
 
 
 def _prefixed(kind: str, values: pa.Array) -> pa.Array:

@@ -37,11 +37,15 @@ def one_by_one(
 ) -> list[int]:
     expected = []
     for event_id, event_time in events:
-        standing = None
-        for _, time, subject, positive in sorted(rows, key=lambda row: (row[1], row[0].encode())):
+        standing, before = None, False
+        for _, time, subject, positive in sorted(rows, key=lambda row: row[1]):
             if time < as_of_us and subject == event_id and positive is not None:
-                standing = positive
-        if standing is not None:
+                before |= time < event_time
+                if max(time, event_time + 1) < as_of_us:
+                    standing = positive
+        if before:
+            expected.append(-1)
+        elif standing is not None:
             expected.append(int(standing))
         elif maturity_us is not None and event_time <= as_of_us - maturity_us:
             expected.append(0)
@@ -92,11 +96,24 @@ def test_a_verdict_is_known_strictly_after_its_time():
     assert resolve(rule(None), ids, times, rows, as_of_us=11).tolist() == [1]
 
 
-def test_an_appeal_reverses_and_ties_in_time_go_by_id():
-    rows = verdict_table([("2", 10, "a", False), ("1", 10, "a", True), ("3", 20, "a", True)])
+def test_an_appeal_reverses_and_of_one_time_the_last_in_total_order_counts():
+    rows = verdict_table([("9", 10, "a", True), ("10", 10, "a", False), ("3", 20, "a", True)])
     ids, times = pa.array(["a"]), np.array([1])
     assert resolve(rule(None), ids, times, rows, as_of_us=15).tolist() == [0]
     assert resolve(rule(None), ids, times, rows, as_of_us=25).tolist() == [1]
+
+
+def test_a_label_is_known_strictly_after_its_event():
+    ids, times = pa.array(["a"]), np.array([10])
+    same = verdict_table([("v", 10, "a", True)])
+    assert resolve(rule(0), ids, times, same, as_of_us=11).tolist() == [0]
+    assert resolve(rule(0), ids, times, same, as_of_us=12).tolist() == [1]
+
+
+def test_an_event_that_may_have_seen_its_verdict_has_no_label():
+    early = verdict_table([("v", 9, "a", True), ("w", 30, "a", True), ("x", 30, "b", True)])
+    ids, times = pa.array(["a", "b"]), np.array([10, 10])
+    assert resolve(rule(0), ids, times, early, as_of_us=99).tolist() == [-1, 1]
 
 
 def test_without_maturity_silence_is_no_label():

@@ -366,3 +366,37 @@ def test_any_cut_gives_the_same(drawn, size):
     ]
     assert [row for part in parts for row in part.batch.to_pylist()] == whole.batch.to_pylist()
     assert [letter for part in parts for letter in part.dead] == list(whole.dead)
+
+
+JUDGED = """
+lockstep: 1
+name: judged
+columns: {who: {type: string}, spam: {type: boolean}, of: {type: string}}
+kinds: {post: {scored: true}, report: {}, verdict: {}}
+ingest:
+  - {kind: post, id: id, time: at, delay: 1s}
+  - {kind: report, id: id, time: at}
+  - {kind: verdict, id: id, time: known, subject: {of: post}}
+entities: {who: {key: {post: [who]}, windows: [1d], aggregates: {n: {op: count, of: post}}}}
+labels: {kind: verdict, subject: of, positive: "spam == 1"}
+"""
+
+
+def judged(known):
+    spec = loads(JUDGED, "judged.yaml", CATALOG)
+    row = {"id": "1", "at": "2026-03-01T00:00:05", "known": known, "who": "a", "spam": True}
+    return decode_json(spec, [json.dumps(row).encode()], "a.jsonl")
+
+
+def test_only_the_verdict_gets_the_label_of_a_row():
+    batch = judged("2026-03-02T00:00:00").batch
+    assert batch.column("kind").to_pylist() == ["post", "report", "verdict"]
+    assert batch.column("spam").to_pylist() == [None, None, True]
+    assert batch.column("who").to_pylist() == ["a", "a", "a"]
+
+
+def test_a_verdict_that_is_earlier_than_what_it_judges_is_dead_lettered():
+    assert judged("2026-03-01T00:00:06").dead == ()
+    made = judged("2026-03-01T00:00:05")
+    assert made.batch.column("kind").to_pylist() == ["post", "report"]
+    assert [(one.reason, one.column) for one in made.dead] == [(Reason.BAD_TIME, "event_time")]

@@ -1,0 +1,183 @@
+"""What only a verdict may say: columns of a label, refused wherever a scored event would show them.
+
+A label column on a scored event is the answer beside the question: a model that sees it, or an
+aggregate that counts by it, is perfect on past days and blind on the next. The loader refuses it
+in a config, and decode gives such columns to verdicts only (`later_columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from configs._yaml import Position, Section
+from configs.catalog import Catalog, operand_fields
+from configs.schema import RESERVED_COLUMNS, Aggregate, Entity, Expression, Ingest, Spec
+
+
+def later_columns(spec: Spec) -> frozenset[str]:
+    """Columns that belong to verdicts: scored events are not to be looked at by them.
+
+    They are those of `labels.positive`, with what derived ones are made of, and those that ingest
+    rules fill for verdicts only, from a column of another name or with the id of what is judged.
+    """
+    labels = spec.labels
+    if labels is None:
+        return frozenset()
+    found = set(_roots(spec, labels.positive.columns))
+    verdicts = [rule for rule in spec.ingest if rule.kind == labels.kind]
+    others = [rule for rule in spec.ingest if rule.kind != labels.kind]
+    for rule in verdicts:
+        filled = {name for name, given in rule.columns.items() if given != name}
+        filled |= {rule.subject[0]} if rule.subject is not None else set()
+        found |= {name for name in filled if not any(_fills(one, name) for one in others)}
+    return frozenset(found)
+
+
+def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bool:
+    """Whether a rule's events are not to have a column, although the row may have one."""
+    judges = spec.labels is not None and rule.kind == spec.labels.kind
+    return column in later and not judges and column not in rule.columns
+
+
+def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
+    """Notes where a scored event would show what only its verdict may say."""
+    labels, section = spec.labels, root.section("labels")
+    if labels is None or section is None:
+        return
+    if labels.kind in spec.scored_kinds:
+        section.note(
+            "kind",
+            f"labels: {labels.kind!r} is scored itself; a verdict is an event of its own, and "
+            "later than what it judges",
+            "give verdicts a kind that is not scored",
+        )
+        return
+    check = _Check(spec, later_columns(spec))
+    check.kinds(root)
+    check.ingest(root)
+    check.entities(root, catalog)
+    check.inputs(root)
+
+
+class _Check:
+    def __init__(self, spec: Spec, later: frozenset[str]) -> None:
+        self._spec, self._later = spec, later
+        self._verdict = spec.labels.kind if spec.labels is not None else ""
+
+    def note(
+        self, section: Section, place: Position, names: Iterable[str], what: str, hint: str = ""
+    ) -> None:
+        """A mistake for the first of some columns that shows a label."""
+        for name in names:
+            behind = [one for one in _roots(self._spec, [name]) if one in self._later]
+            if behind:
+                made = "" if name in behind else f", which is made of {behind[0]!r},"
+                section.mistakes.add(
+                    place,
+                    f"{what}: {name!r}{made} is what a verdict says; a scored event is not to "
+                    "show it, or the model learns the answer from the question",
+                    hint or f"count verdicts instead (an aggregate of: {self._verdict})",
+                )
+                return
+
+    def kinds(self, root: Section) -> None:
+        for name, section in root.sections("kinds"):
+            kind = self._spec.kinds.get(name)
+            if kind is not None and kind.scored:
+                self.note(section, section.at("required"), kind.required, f"kinds: {name}")
+
+    def ingest(self, root: Section) -> None:
+        rules = self._spec.ingest
+        for section, rule in zip(root.items("ingest"), rules, strict=False):
+            if rule.kind == self._verdict:
+                self._time(section, rule)
+            if rule.kind not in self._spec.scored_kinds:
+                continue
+            hint = f"leave it to the rule of {self._verdict}"
+            self.note(section, section.at("columns"), rule.columns, f"ingest: {rule.kind}", hint)
+            if rule.where is not None:
+                self.note(section, section.at("where"), rule.where.columns, "where", hint)
+
+    def _time(self, section: Section, rule: Ingest) -> None:
+        """A verdict of a row is not earlier than what it judges."""
+        judged = rule.subject[1] if rule.subject is not None else None
+        for one in self._spec.ingest:
+            if one.kind == judged and one.time == rule.time and one.delay_us > rule.delay_us:
+                section.note(
+                    "delay",
+                    f"ingest: {rule.kind} is earlier than the {one.kind} that it judges",
+                    "give it a delay that is no shorter",
+                )
+
+    def entities(self, root: Section, catalog: Catalog) -> None:
+        scored = set(self._spec.scored_kinds)
+        for name, section in root.sections("entities"):
+            entity = self._spec.entities.get(name)
+            if entity is None:
+                continue
+            key = section.section("key")
+            for kind in scored & entity.keys.keys():
+                if key is not None:
+                    self.note(key, key.at(kind), entity.keys[kind], f"key: {kind}")
+            made = {one.name: one for one in entity.aggregates}
+            for own, inner in section.sections("aggregates"):
+                if own in made and scored & set(_kinds(entity, made[own])):
+                    names = _columns(made[own], catalog)
+                    self.note(inner, inner.position, names, f"{own} counts scored events")
+
+    def inputs(self, root: Section) -> None:
+        section, inputs = root.section("inputs"), self._spec.inputs
+        if section is not None:
+            self.note(section, section.at("numeric"), inputs.numeric, "numeric")
+            for name, expression in inputs.computed.items():
+                known = [c for c in expression.columns if self._known(c)]
+                self.note(section, section.at("computed"), known, f"computed: {name}")
+            names = [one.column for one in inputs.categorical]
+            self.note(section, section.at("categorical"), names, "categorical")
+            if inputs.text is not None:
+                self.note(section, section.at("text"), [inputs.text.column], "text")
+
+    def _known(self, name: str) -> bool:
+        return name in self._spec.columns or name in self._spec.derived
+
+
+def _roots(spec: Spec, names: Iterable[str]) -> list[str]:
+    """Names, and columns that they are made of at any depth; reserved ones left out."""
+    found: list[str] = []
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        if name in found or name in RESERVED_COLUMNS:
+            continue
+        if name in spec.derived:
+            for value in spec.derived[name].arguments.values():
+                waiting += _names(value)
+        if name in spec.derived or name in spec.columns:
+            found.append(name)
+    return found
+
+
+def _names(value: object) -> Sequence[str]:
+    if isinstance(value, Expression):
+        return value.columns
+    if isinstance(value, str):
+        return (value,)
+    return [one for one in value if isinstance(one, str)] if isinstance(value, tuple) else ()
+
+
+def _kinds(entity: Entity, aggregate: Aggregate) -> Iterable[str]:
+    return aggregate.kinds or entity.keys
+
+
+def _columns(aggregate: Aggregate, catalog: Catalog) -> list[str]:
+    """Columns that an aggregate reads; what names another aggregate is none."""
+    operation = catalog.aggregates.get(aggregate.op)
+    others = operand_fields(operation) if operation is not None else ()
+    names = list(aggregate.where.columns) if aggregate.where is not None else []
+    for key, value in aggregate.arguments.items():
+        names += _names(value) if key not in others else []
+    return names
+
+
+def _fills(rule: Ingest, column: str) -> bool:
+    return column in rule.columns or (rule.subject is not None and rule.subject[0] == column)

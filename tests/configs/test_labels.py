@@ -1,0 +1,109 @@
+"""What only a verdict may say is refused wherever a scored event would show it."""
+
+import pytest
+
+from configs.errors import ConfigError
+from configs.labels import later_columns
+from configs.loader import load, loads, shipped
+from transforms.catalog import CATALOG
+
+HEAD = """
+lockstep: 1
+name: labels
+columns:
+  who: {type: string}
+  of: {type: string}
+  spam: {type: boolean}
+  degree: {type: integer}
+  note: {type: string}
+kinds: {post: {scored: true%(required)s}, report: {}, verdict: {}}
+derive:
+  twice: {op: arithmetic, expression: "degree * 2"}
+  again: {op: arithmetic, expression: "twice * 2"}
+entities:
+  who:
+    key: {post: [%(key)s], report: [who], verdict: [who]}
+    windows: [1d]
+    aggregates:
+      n: {op: count, of: post}
+      spam_share: {op: mean, of: verdict, column: spam}
+      spam: {op: count, of: verdict, where: "spam == 1 and degree > 2"}
+      share: {op: ratio, numerator: spam, denominator: n}
+      told: {op: count, of: report, where: "spam == 1"}
+      more: {op: count%(more)s}
+inputs: {numeric: [%(numeric)s], exclude: [who_told_1d], computed: {c: "%(computed)s"}%(inputs)s}
+labels: {kind: %(label)s, subject: of, positive: "spam == 1 or again > 8 or note == 'x'"}
+"""
+ROWS = """
+ingest:
+  - {kind: post, id: id, time: t%(post)s}
+  - {kind: verdict, id: id, time: t%(verdict)s, subject: {of: post}}
+"""
+FINE = {
+    "required": "",
+    "key": "who",
+    "more": ", of: post",
+    "numeric": "",
+    "computed": "who_n_1d + 1",
+    "inputs": "",
+    "label": "verdict",
+}
+
+
+def spec(rows="", **changed):
+    return loads(HEAD % (FINE | changed) + rows, "labels.yaml", CATALOG)
+
+
+def test_a_label_may_be_counted_on_verdicts_and_read_on_what_is_not_scored():
+    assert later_columns(spec()) == {"spam", "again", "twice", "degree", "note"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"numeric": "spam"}, "numeric: 'spam' is what a verdict says"),
+        ({"numeric": "twice"}, "numeric: 'twice' is what a verdict says"),
+        ({"computed": "spam + 1"}, "computed: c: 'spam' is what a verdict says"),
+        ({"inputs": ", categorical: {note: {}}"}, "categorical: 'note' is what a verdict says"),
+        ({"inputs": ", text: {column: note}"}, "text: 'note' is what a verdict says"),
+        ({"key": "note"}, "key: post: 'note' is what a verdict says"),
+        ({"more": ", of: post, where: 'spam == 1'"}, "more counts scored events: 'spam'"),
+        ({"more": ", where: 'spam == 1'"}, "more counts scored events: 'spam'"),
+        ({"more": ", of: [post, verdict], where: 'again > 1'"}, "more counts scored events"),
+        ({"more": ", of: post, windows: [1h]}\n      x: {op: sum, of: post, column: degree"},
+         "x counts scored events: 'degree'"),
+        ({"required": ", required: [who, spam]"}, "kinds: post: 'spam' is what a verdict says"),
+        ({"label": "post"}, "labels: 'post' is scored itself"),
+        ({"rows": ROWS % {"post": ", columns: {spam: x}", "verdict": ""}}, "ingest: post: 'spam'"),
+        ({"rows": ROWS % {"post": ", where: 'spam == 0'", "verdict": ""}}, "where: 'spam'"),
+        ({"rows": ROWS % {"post": ", delay: 1s", "verdict": ""}}, "verdict is earlier"),
+    ],
+)  # fmt: skip
+def test_a_scored_event_shows_no_label(changed, words):
+    with pytest.raises(ConfigError) as caught:
+        spec(**changed)
+    assert words in str(caught.value)
+    assert "hint: " in str(caught.value)
+    assert "1 mistake" in str(caught.value)
+
+
+def test_a_column_that_ingest_fills_for_verdicts_only_is_theirs():
+    rows = ROWS % {"post": "", "verdict": ", columns: {who: AUTHOR, note: note}, delay: 7d"}
+    with pytest.raises(ConfigError, match="key: post: 'who' is what a verdict says"):
+        spec(rows)
+    both = ROWS % {"post": ", columns: {who: AUTHOR}", "verdict": ", columns: {who: AUTHOR}"}
+    assert "of" in later_columns(spec(both)) and "who" not in later_columns(spec(both))
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("chat", {"is_abuse"}),
+        ("card_fraud", {"fraud", "subject_id"}),
+        ("card_fraud_handbook", {"fraud", "subject_id"}),
+        ("video_comments", {"is_spam", "subject_id"}),
+        ("mail", set()),
+    ],
+)
+def test_the_shipped_configs_show_none(name, columns):
+    assert later_columns(load(shipped(name), CATALOG)) == columns
