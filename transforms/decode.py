@@ -248,7 +248,7 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
     times = pc.add(times, rule.delay_us if rule is not None else 0)
-    if rule is not None and rule.subject is not None:
+    if rule is not None:
         early = _before_subject(spec, rule, times, reader)
         reader.fault(early, Reason.BAD_TIME, EVENT_TIME, "a verdict is later than what it judges")
     arrays |= {EVENT_ID: ids, EVENT_TIME: times, KIND: kinds}
@@ -284,8 +284,9 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
 def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) -> Mask:
     """Rows whose verdict would be earlier than the event of the same row that it judges."""
     early = np.zeros(len(reader), np.bool_)
-    judges = spec.labels is not None and rule.kind == spec.labels.kind
-    for one in spec.ingest if judges and rule.subject is not None else ():
+    if rule.subject is None or spec.labels is None or rule.kind != spec.labels.kind:
+        return early
+    for one in spec.ingest:
         if one.kind == rule.subject[1] and one.id == rule.id and one.time != rule.time:
             judged = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
             early |= true_mask(pc.less(times, pc.add(judged, one.delay_us)))
