@@ -17,6 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from configs import errors
 from pipelines.files import read_text, write_text
+from pipelines.signals import raise_if_stopped
 
 _FOLDER = "failures"
 _KINDS: dict[str, type[errors.LockstepError]] = {
@@ -34,6 +35,7 @@ def reported(attempt: str) -> Iterator[None]:
     Args:
       attempt: the attempt's folder, on any Beam filesystem.
     """
+    raise_if_stopped()  # Beam may lose what a signal's handler raises
     try:
         yield
     except (OSError, errors.LockstepError) as error:

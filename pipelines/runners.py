@@ -16,8 +16,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from configs.errors import InputError
+from pipelines import beam_worker
 from pipelines.failures import reported_failure
 from pipelines.signals import raise_if_stopped
 
@@ -46,8 +48,13 @@ class Running:
         flags = list(self.flags)
         if self.embedded and self.workers > 1:
             flags += [f"--direct_num_workers={self.workers}"]
-            flags += ["--direct_running_mode=multi_processing"]
         return PipelineOptions(flags)
+
+    def embedded_runner(self) -> FnApiRunner:
+        """In this process, or with processes that end with it."""
+        if self.workers == 1:
+            return FnApiRunner()
+        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(beam_worker.command()))
 
 
 def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
@@ -95,17 +102,17 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attemp
     """
     if running.embedded:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is raised says it
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=running.options())
+        pipeline = beam.Pipeline(runner=running.embedded_runner(), options=running.options())
     else:
         pipeline = beam.Pipeline(options=running.options())
     build(pipeline)
     try:
         result = pipeline.run()
         result.wait_until_finish()
-    except Exception as error:
+    except BaseException as error:  # Beam adds words to whatever is raised, SystemExit included
         raise_if_stopped()
         failure = reported_failure(attempt)
-        if failure is not None:
+        if failure is not None and isinstance(error, Exception):
             raise failure from error
         raise
     raise_if_stopped()

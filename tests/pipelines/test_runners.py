@@ -1,12 +1,23 @@
 """Which runner is used, and which flags go to it."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
 from configs.errors import InputError, StateError
+from pipelines import signals
 from pipelines.failures import reported
 from pipelines.runners import Running, check_flags, run_pipeline
+from pipelines.writers import _WriteParquet
+from transforms.steps.stamps import tag_batch
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "BundleBasedDirectRunner"])
@@ -31,10 +42,94 @@ def test_a_misspelled_option_is_not_handed_to_beam():
 def test_options_reach_beam():
     options = Running(2).options().view_as(DirectOptions)
     assert options.direct_num_workers == 2
-    assert options.direct_running_mode == "multi_processing"
     flink = Running(1, ("--runner=FlinkRunner", "--parallelism=2"))
     assert not flink.embedded
     assert flink.options().get_all_options()["runner"] == "FlinkRunner"
+
+
+def _signal(number):
+    os.kill(os.getpid(), number)
+    time.sleep(0.2)
+    return number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_pipeline_and_the_run(tmp_path, number, monkeypatch):
+    monkeypatch.setattr(signals, "_stopped", [])
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    signals.install()
+    done = []
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run_pipeline(
+                lambda root: (
+                    root | beam.Create([int(number)]) | beam.Map(_signal) | beam.Map(done.append)
+                ),
+                Running(),
+                str(tmp_path),
+            )
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert ended.value.code == 128 + number
+    assert done == []
+
+
+LAUNCHER = """
+import subprocess, sys, time
+from pipelines import beam_worker
+command = beam_worker.command().replace("-m pipelines.beam_worker", "-c '" + sys.argv[1] + "'")
+worker = subprocess.Popen(command, shell=True)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+WORKER = (
+    "from pipelines import beam_worker as w; import time; w._end_with_launcher(); time.sleep(60)"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+def test_a_worker_ends_with_its_launcher():
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, WORKER], stdout=subprocess.PIPE, cwd=os.getcwd()
+    )
+    worker = int(launcher.stdout.readline())
+    time.sleep(3)
+    assert Path(f"/proc/{worker}").exists()
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _alive(worker):
+        time.sleep(0.1)
+    assert not _alive(worker)
+
+
+def _alive(process):
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_that_outlives_its_attempt_writes_nothing(tmp_path):
+    """Its folders are gone, and no step makes one."""
+    attempt = tmp_path / "attempt"
+
+    def build(root):
+        rows = root | beam.Create([0]) | beam.Map(_a_batch).with_output_types(pa.RecordBatch)
+        _ = rows | WriteManifestOf(str(attempt))
+
+    with pytest.raises(Exception, match=r"No such file|failed"):
+        run_pipeline(build, Running(), str(attempt))
+    assert not attempt.exists()
+
+
+def _a_batch(start):
+    return tag_batch(pa.RecordBatch.from_pydict({"event_id": ["a"]}), start=start)
+
+
+def WriteManifestOf(attempt):
+    return beam.ParDo(_WriteParquet(attempt, "part", {}))
 
 
 def _fail(number):
