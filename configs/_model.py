@@ -12,6 +12,7 @@ from configs.expression import BOOLEAN, NUMBER
 from configs.schema import (
     Action,
     Categorical,
+    Column,
     ColumnType,
     Evaluation,
     Gate,
@@ -160,7 +161,10 @@ def _ngrams(section: Section, key: str) -> tuple[int, int] | None:
 
 
 def read_labels(
-    root: Section, kinds: Mapping[str, Kind], types: Mapping[str, ColumnType]
+    root: Section,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+    columns: Mapping[str, Column],
 ) -> Labels | None:
     """The `labels` section: how verdicts become labels."""
     section = root.section("labels")
@@ -176,10 +180,21 @@ def read_labels(
         )
     positive = read_expression(section, "positive", types, BOOLEAN, required=True)
     maturity = section.duration("maturity", None)
+    source = section.text("source", None)
+    judge = columns.get(source or "")
+    if source is not None and (judge is None or judge.type != ColumnType.STRING):
+        hint = did_you_mean(source, columns)
+        section.note("source", f"source: there is no string column {source!r} of events", hint)
+    elif judge is not None and judge.private:
+        section.note(
+            "source",
+            f"source: {source!r} is private, and its values would be on the nightly's page; name "
+            "a column that says who or what judged without naming a person",
+        )
     section.done()
     if positive is None:
         return None
-    return Labels(kind or "", subject or "", positive, maturity)
+    return Labels(kind or "", subject or "", positive, maturity, source)
 
 
 def read_training(root: Section) -> Training | None:

@@ -22,6 +22,7 @@ from configs.schema import Column, Expression, Ingest, Spec
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
+_LATER = ("sequence", "source")  # settings that there were not always
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
@@ -42,7 +43,12 @@ def dataset_fingerprint(spec: Spec) -> str:
         "ingest": _plain(spec, ("ingest",)),
         "labels": None
         if spec.labels is None
-        else [spec.labels.kind, spec.labels.subject, spec.labels.positive.text],
+        else [
+            spec.labels.kind,
+            spec.labels.subject,
+            spec.labels.positive.text,
+            *filter(None, [spec.labels.source]),
+        ],
         "inputs": [
             list(inputs.numeric),
             list(inputs.exclude),
@@ -136,7 +142,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
             if field.name in (*_WORDS, *_MADE) or (fields and field.name not in fields):
                 continue
             inner = getattr(value, field.name)
-            if field.name == "sequence" and inner is None:
+            if field.name in _LATER and inner is None:
                 continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:
                 found[field.name] = {str(key): _plain(one) for key, one in inner.items()}

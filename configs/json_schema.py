@@ -148,7 +148,13 @@ _INPUTS = {
     },
     "scaling": {"enum": ["zscore", "quantile", "none"]},
 }
-_LABELS = {"kind": _TEXT, "subject": _TEXT, "positive": _EXPRESSION, "maturity": _DURATION}
+_LABELS = {
+    "kind": _TEXT,
+    "subject": _TEXT,
+    "positive": _EXPRESSION,
+    "maturity": _DURATION,
+    "source": _TEXT,
+}
 _TRAINING = {
     "span": _DURATION,
     "delay": _DURATION,

@@ -93,7 +93,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         derived=derived,
         entities=entities,
         inputs=read_inputs(root, types, features),
-        labels=read_labels(root, kinds, types),
+        labels=read_labels(root, kinds, types, columns),
         training=read_training(root),
         policy=read_policy(root),
         gate=read_gate(root),

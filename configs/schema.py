@@ -266,12 +266,15 @@ class Labels:
         latest known (in total order) counts, so an appeal reverses.
       maturity_us: a scored event older than this without any verdict is a negative; a younger
         one is unlabelled. None: events without a verdict stay unlabelled.
+      source: the verdict event's column that says who or what judged (a moderator, a rule, an
+        appeal), for the counts on the nightly's page; None: they are not told apart.
     """
 
     kind: str
     subject: str
     positive: Expression
     maturity_us: int | None
+    source: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,8 @@ POSITIVE = 1
 NEGATIVE = 0
 UNLABELLED = -1
 
+_UNSAID, _OTHER, _MOST_SOURCES = "(none)", "(other)", 10
+
 VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
 
 _NEVER = np.iinfo(np.int64).max
@@ -155,6 +157,16 @@ def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.ND
 
 
 @dataclasses.dataclass(frozen=True)
+class SourceVerdicts:
+    """Verdicts of one source: how many, of these abuse, and how many reversed the one before."""
+
+    source: str
+    verdicts: int
+    positive: int
+    reversing: int
+
+
+@dataclasses.dataclass(frozen=True)
 class VerdictCounts:
     """Verdicts about some events, as known at a moment.
 
@@ -163,6 +175,7 @@ class VerdictCounts:
       positive, negative: events whose last verdict says abuse, or not.
       to_positive, to_negative: events whose last verdict says the opposite of their first: a
         second look found abuse, or an appeal was granted.
+      sources: by who or what judged (`labels.source`), most verdicts first; the rarest together.
     """
 
     verdicts: int
@@ -171,6 +184,7 @@ class VerdictCounts:
     negative: int
     to_positive: int
     to_negative: int
+    sources: tuple[SourceVerdicts, ...] = ()
 
 
 def count_verdicts(
@@ -180,8 +194,9 @@ def count_verdicts(
 
     >>> table = pa.table({"event_id": ["1", "2", "3"], "event_time": [5, 6, 7],
     ...                   "subject": ["a", "a", "b"], "positive": [True, False, True]})
-    >>> count_verdicts(pa.array(["a", "b"]), table, as_of_us=8)
-    VerdictCounts(verdicts=3, events=2, positive=1, negative=1, to_positive=0, to_negative=1)
+    >>> made = count_verdicts(pa.array(["a", "b"]), table, as_of_us=8)
+    >>> made.verdicts, made.events, made.positive, made.to_negative
+    (3, 2, 1, 1)
     """
     known = _in_order(verdicts, as_of_us)
     about = pc.is_in(known["subject"], value_set=_strings(event_ids).cast(known["subject"].type))
@@ -199,6 +214,33 @@ def count_verdicts(
         negative=int((~last).sum()),
         to_positive=int((last & ~first).sum()),
         to_negative=int((first & ~last).sum()),
+        sources=_by_source(known["source"], subject, said)
+        if "source" in known.schema.names
+        else (),
+    )
+
+
+def _by_source(
+    source: pa.ChunkedArray, subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
+) -> tuple[SourceVerdicts, ...]:
+    """Counts by source of verdicts in total order."""
+    by_subject = np.argsort(subject, kind="stable")
+    again = np.diff(subject[by_subject], prepend=-1) == 0
+    other = np.diff(said[by_subject].astype(np.int8), prepend=0) != 0
+    reversing = np.zeros(len(said), np.bool_)
+    reversing[by_subject] = again & other
+    encoded = _strings(pc.fill_null(source, _UNSAID)).dictionary_encode()
+    names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    counts = np.bincount(code, minlength=len(names))
+    ranked = sorted(range(len(names)), key=lambda at: (-counts[at], names[at]))
+    groups = [(names[at], code == at) for at in ranked[:_MOST_SOURCES]]
+    if len(ranked) > _MOST_SOURCES:
+        groups.append((_OTHER, ~np.isin(code, ranked[:_MOST_SOURCES])))
+    return tuple(
+        SourceVerdicts(
+            name, int(rows.sum()), int((rows & said).sum()), int((rows & reversing).sum())
+        )
+        for name, rows in groups
     )
 
 

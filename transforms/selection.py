@@ -12,9 +12,7 @@ from transforms.columns import ARROW_TYPES
 from transforms.expression import evaluate_mask
 
 SUBJECT, POSITIVE = "subject", "positive"
-VERDICT_SCHEMA = pa.schema(
-    {EVENT_ID: pa.string(), EVENT_TIME: pa.int64(), SUBJECT: pa.string(), POSITIVE: pa.bool_()}
-)
+SOURCE = "source"
 
 
 def input_columns(spec: Spec) -> tuple[str, ...]:
@@ -57,11 +55,21 @@ def verdict_mask(spec: Spec, batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     return np.asarray(is_verdict & subject, np.bool_)
 
 
+def verdict_schema(spec: Spec) -> pa.Schema:
+    """Columns of `verdict_rows`; who judged is among them where `labels.source` says so."""
+    columns = {EVENT_ID: pa.string(), EVENT_TIME: pa.int64(), SUBJECT: pa.string()}
+    columns[POSITIVE] = pa.bool_()
+    if spec.labels is not None and spec.labels.source is not None:
+        columns[SOURCE] = pa.string()
+    return pa.schema(columns)
+
+
 def verdict_rows(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """What a batch of verdicts says (`VERDICT_SCHEMA`): of which event, and whether it is abuse."""
-    labels = spec.labels
+    """What a batch of verdicts says (`verdict_schema`): of which event, and whether it is abuse."""
+    labels, schema = spec.labels, verdict_schema(spec)
     if labels is None:
-        return pa.RecordBatch.from_pylist([], VERDICT_SCHEMA)
+        return pa.RecordBatch.from_pylist([], schema)
     positive = pa.array(evaluate_mask(labels.positive, batch))
     columns = [batch.column(name) for name in (EVENT_ID, EVENT_TIME, labels.subject)]
-    return pa.RecordBatch.from_arrays([*columns, positive], schema=VERDICT_SCHEMA)
+    sources = [batch.column(labels.source)] if labels.source is not None else []
+    return pa.RecordBatch.from_arrays([*columns, positive, *sources], schema=schema)

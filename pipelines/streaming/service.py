@@ -63,13 +63,13 @@ class ServiceSettings:
 
     snapshot_steps: int = 2000
     swap_poll_s: float = 1.0
-    keep_log_days: int = 7
+    keep_log_days: float = 7
     remember_s: float = _REMEMBER_S
     keep_dead_days: int = 30
 
     @classmethod
     def for_lease(
-        cls, lease_s: int, keep_dead_days: int = 30, keep_log_days: int = 7
+        cls, lease_s: int, keep_dead_days: int = 30, keep_log_days: float = 7
     ) -> ServiceSettings:
         """Remembers ids for longer than a lease, after which a message may come again.
 

@@ -324,3 +324,26 @@ def _plain(value):
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("client", None),
+        ("clint", "there is no string column 'clint' of events"),
+        ("is_abuse", "there is no string column 'is_abuse' of events"),
+        ("clean", "there is no string column 'clean' of events"),
+        ("author_id", "'author_id' is private, and its values would be on the nightly's page"),
+    ],
+)
+def test_who_judged_is_a_string_column_that_may_be_shown(source, message):
+    text = shipped("chat").read_text()
+    made = text.replace("  subject: subject_id\n", f"  subject: subject_id\n  source: {source}\n")
+    if message is None:
+        with_it, without = (loads(one, "chat.yaml", CATALOG) for one in (made, text))
+        assert with_it.labels.source == source
+        assert dataset_fingerprint(with_it) != dataset_fingerprint(without)
+        assert state_fingerprint(with_it, "author") == state_fingerprint(without, "author")
+        return
+    with pytest.raises(ConfigError, match=message):
+        loads(made, "chat.yaml", CATALOG)

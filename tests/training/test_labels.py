@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from configs.schema import Labels
 from training import labels as labels_module
-from training.labels import first_positive_known, latest_verdicts, resolve
+from training.labels import (
+    count_verdicts,
+    first_positive_known,
+    is_judged,
+    latest_verdicts,
+    resolve,
+)
 
 
 def rule(maturity_us: int | None) -> Labels:
@@ -161,3 +167,38 @@ def test_first_positive_is_the_moment_of_first_knowing():
     )
     never = np.iinfo(np.int64).max
     assert first_positive_known(pa.array(["a", "b", "c"]), rows).tolist() == [7, never, never]
+
+
+def test_verdicts_are_counted_by_source_and_reversals_by_who_reversed():
+    said = [
+        ("1", 10, "a", True, "rule"),
+        ("2", 20, "a", False, "appeal"),
+        ("3", 30, "a", True, "moderator"),
+        ("4", 15, "b", True, "rule"),
+        ("5", 16, "b", True, "moderator"),
+        ("6", 17, "c", False, None),
+        ("7", 99, "c", True, "moderator"),
+        ("8", 18, "elsewhere", True, "rule"),
+    ]
+    names = ("event_id", "event_time", "subject", "positive", "source")
+    table = pa.table(dict(zip(names, map(list, zip(*said, strict=True)), strict=True)))
+    shuffled = table.take(pa.array([6, 2, 0, 5, 1, 7, 3, 4]))
+    counts = count_verdicts(pa.array(["a", "b", "c", "d"]), shuffled, as_of_us=99)
+    assert (counts.verdicts, counts.events, counts.positive, counts.negative) == (6, 3, 2, 1)
+    assert (counts.to_positive, counts.to_negative) == (0, 0), "a ended where it began"
+    found = [(one.source, one.verdicts, one.positive, one.reversing) for one in counts.sources]
+    assert found == [
+        ("moderator", 2, 2, 1), ("rule", 2, 2, 0), ("(none)", 1, 0, 0), ("appeal", 1, 0, 1)
+    ]  # fmt: skip
+    assert count_verdicts(pa.array(["d"]), shuffled, as_of_us=99).events == 0
+    later = count_verdicts(pa.array(["c"]), shuffled, as_of_us=100)
+    assert (later.to_positive, later.positive) == (1, 1)
+    without = count_verdicts(pa.array(["a"]), table.drop_columns(["source"]), as_of_us=99)
+    assert without.sources == ()
+
+
+def test_a_verdict_that_is_known_judges_and_age_does_not():
+    rows = verdict_table([("1", 10, "a", False), ("2", 20, "b", True), ("3", 30, "c", None)])
+    ids = pa.array(["a", "b", "c", "d"])
+    assert is_judged(ids, rows, 20).tolist() == [True, False, False, False]
+    assert is_judged(ids, rows, 99).tolist() == [True, True, False, False]

@@ -24,7 +24,7 @@ from transforms.batches import ShardKey, one_batch
 from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.inputs import numeric_block, numeric_names
 from transforms.order import PLACE, total_order
-from transforms.selection import VERDICT_SCHEMA, input_columns, scored_schema
+from transforms.selection import input_columns, scored_schema, verdict_schema
 from transforms.steps.shards import (
     FEATURES,
     MINUTE_US,
@@ -264,7 +264,7 @@ class _Join(beam.DoFn):
         batches, dropped = without_tombstones(map(self._exchange.get, tokens))
         made = [batch for batch in batches if FEATURES in batch.schema.names]
         kept = [batch for batch in batches if FEATURES not in batch.schema.names]
-        schema = VERDICT_SCHEMA if group == VERDICTS else scored_schema(self._spec)
+        schema = verdict_schema(self._spec) if group == VERDICTS else scored_schema(self._spec)
         events, codes = _in_order(kept, dropped, schema)
         if group == VERDICTS:
             yield TaggedOutput(VERDICTS, tag_batch(events, start=start))

@@ -1,6 +1,7 @@
 """What a backfill leaves and tells: equal types on every day, first dead letters, kept states."""
 
 import datetime as dt
+import shutil
 
 import duckdb
 import pandas as pd
@@ -8,12 +9,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from backfill_world import make_events
+from backfill_world import CONFIG, make_events
 
 from configs.errors import InputError, StateError
-from pipelines.backfill import BackfillRequest, make_backfill_plan
-from pipelines.layout import Days
+from configs.loader import loads
+from pipelines.backfill import BackfillRequest, make_backfill_plan, read_verdicts
+from pipelines.layout import Days, Layout
 from pipelines.streaming.restore import from_night
+from transforms.catalog import CATALOG
 
 
 def test_days_without_scored_events_have_the_types_of_other_days(write, run, stream_house):
@@ -72,3 +75,30 @@ def test_the_plan_and_the_report_tell_from_which_nights_a_scorer_can_start(
     assert from_night(spec, tmp_path / "out", dt.date(2026, 3, 2)).frontier is not None
     with pytest.raises(StateError, match="backfill up to that day into another --out"):
         from_night(spec, tmp_path / "out", dt.date(2026, 3, 1))
+
+
+def test_who_judged_is_kept_where_the_config_says_so_and_earlier_days_do_not_tell(
+    write, run, tmp_path
+):
+    events = [
+        one | ({"by": "moderator"} if one["kind"] == "verdict" else {})
+        for one in make_events(300, days=2)
+    ]
+    source = write(events)
+    judged = CONFIG.replace("labels: {", "labels: {source: by, ").replace(
+        "  bad: {type: boolean}\n", "  bad: {type: boolean}\n  by: {type: string}\n"
+    )
+    report = run(source, "2026-03-01..2026-03-02", spec=loads(judged, "tiny.yaml", CATALOG))
+    verdicts = read_verdicts(Layout(report.out), dt.date(2026, 3, 2))
+    assert verdicts["source"].to_pylist() == ["moderator"] * report.verdicts
+    plain = run(source, "2026-03-01", out="plain")
+    layout = Layout(plain.out)
+    assert "source" not in read_verdicts(layout, dt.date(2026, 3, 1)).column_names
+    for folder in ("verdicts", "days"):  # as a day that was made under the config of before
+        (there,) = (layout.root / folder).iterdir()
+        mixed = report.out / folder / there.name
+        shutil.rmtree(mixed, ignore_errors=True)
+        if there.is_dir():
+            shutil.copytree(there, mixed)
+    both = read_verdicts(Layout(report.out), dt.date(2026, 3, 2))
+    assert 0 < both["source"].null_count < len(both) == report.verdicts

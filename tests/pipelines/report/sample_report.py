@@ -24,7 +24,7 @@ from training.dataset import TimeRange
 from training.drift import InputDrift, InputSummary
 from training.evaluate import Metrics, evaluate
 from training.gate import Beside, check_gate
-from training.labels import VerdictCounts
+from training.labels import SourceVerdicts, VerdictCounts
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
@@ -145,7 +145,19 @@ def sample_report() -> NightlyReport:
                 "lockstep evaluate --out /srv/out --bundle a3d9e2b14c5f6071 --days FIRST..LAST",
             ),
         ),
-        verdicts=VerdictCounts(64_908, 63_120, 24_715, 38_405, 204, 911),
+        verdicts=VerdictCounts(
+            64_908,
+            63_120,
+            24_715,
+            38_405,
+            204,
+            911,
+            (
+                SourceVerdicts("moderator", 60_108, 24_000, 204),
+                SourceVerdicts("automatic", 3_700, 1_626, 0),
+                SourceVerdicts("appeal", 1_100, 189, 911),
+            ),
+        ),
         wrong=tuple(
             WrongEvent(
                 f"m-2024-09-12-{number:016x}",

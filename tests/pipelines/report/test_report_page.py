@@ -127,6 +127,7 @@ def test_what_was_found_is_said(text):
         "64,908 verdicts about 63,120 of these events",
         "911 from abuse to not (appeals, second looks), 204 from not to abuse",
         "4,881 396,121 12",
+        "appeal 1,100 189 911",
         "m-2024-09-12-0000000000000003 2024-09-30 01:01 0.960 block a verdict",
         "lockstep bundle rollback --out /srv/out",
         "kept 0.722 (0.696\N{EN DASH}0.748)",

@@ -81,7 +81,7 @@ def test_two_million_events_in_flat_memory(stream_house, server, tmp_path, monke
         tmp_path / "state",
         from_night=None,
         # remembered for less than a lease, so that the table of ids is warm soon; none is lost here
-        settings=ServiceSettings(snapshot_steps=200, keep_log_days=2, remember_s=5.0),
+        settings=ServiceSettings(snapshot_steps=200, keep_log_days=60 / 86_400, remember_s=5.0),
     )
     source = dataclasses.replace(asked.source, batch_events=1000, end_after_idle_s=None)
     asked = dataclasses.replace(asked, source=source)
