@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from configs._yaml import Position, Section, did_you_mean
 from configs.catalog import AggregateName, ColumnName
-from configs.expression import NUMBER, columns, read
+from configs.expression import columns
+from configs.expression_types import NUMBER, read
 from configs.schema import ColumnType, Expression
 
 
@@ -22,6 +23,7 @@ def read_arguments(
     operation: type[Any],
     types: Mapping[str, ColumnType],
     siblings: Mapping[str, Any],
+    kinds: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """The arguments of an operation, by its dataclass fields, and the columns that they name.
 
@@ -30,6 +32,7 @@ def read_arguments(
       operation: a frozen dataclass (`configs.catalog`).
       types: every column that may be named.
       siblings: aggregates of the same entity, for `AggregateName` fields.
+      kinds: of events, for expressions that name them.
     """
     hints = typing.get_type_hints(operation)
     arguments: dict[str, Any] = {}
@@ -47,7 +50,7 @@ def read_arguments(
                 )
             lacking.append(field)
             continue
-        value = _argument(section, field, hints[field.name], operation, types, siblings)
+        value = _argument(section, field, hints[field.name], operation, types, siblings, kinds)
         if value is None:
             continue
         arguments[field.name] = value
@@ -82,6 +85,7 @@ def _argument(
     operation: type[Any],
     types: Mapping[str, ColumnType],
     siblings: Mapping[str, Any],
+    kinds: Collection[str],
 ) -> Any:
     key, limits = field.name, field.metadata
     if type(None) in typing.get_args(hint):
@@ -91,7 +95,7 @@ def _argument(
     if hint is AggregateName:
         return section.choice(key, siblings)
     if hint is Expression:
-        return read_expression(section, key, types, NUMBER)
+        return read_expression(section, key, types, NUMBER, kinds)
     if typing.get_origin(hint) is tuple:
         if typing.get_args(hint)[0] is not ColumnName:
             return tuple(name for name, _ in section.strings(key))
@@ -138,6 +142,7 @@ def read_expression(
     key: str,
     types: Mapping[str, ColumnType],
     want: str,
+    kinds: Collection[str],
     required: bool = False,
 ) -> Expression | None:
     """An expression over columns, checked; each mistake is noted at its place in it.
@@ -147,6 +152,7 @@ def read_expression(
       key: the expression's.
       types: of the columns that it may name.
       want: `BOOLEAN` for a condition, `NUMBER` for a value.
+      kinds: of events, for a `kind` that is compared with one.
       required: whether its absence is a mistake.
     """
     value = section.raw(key)
@@ -160,7 +166,7 @@ def read_expression(
         section.note(key, f"{key}: expected an expression, found a list or a section")
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    node, faults = read(text, types, want)
+    node, faults = read(text, types, want, kinds)
     for fault in faults:
         hint = did_you_mean(fault.name, fault.choices or types) if fault.name else ""
         section.mistakes.add(section.within(key, text, fault.column), f"{key}: {fault}", hint)

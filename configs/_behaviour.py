@@ -11,7 +11,7 @@ from configs._arguments import read_arguments, read_expression
 from configs._events import check_name, known_names
 from configs._yaml import Position, Section, did_you_mean
 from configs.catalog import Catalog, operand_fields
-from configs.expression import BOOLEAN
+from configs.expression_types import BOOLEAN
 from configs.schema import Aggregate, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
@@ -103,7 +103,8 @@ def _entity(
     windows = read_windows(section)
     parts = section.sections("aggregates")
     aggregates = tuple(
-        _aggregate(one, part, declared, windows, types, catalog, dict(parts)) for one, part in parts
+        _aggregate(one, part, declared, kinds, windows, types, catalog, dict(parts))
+        for one, part in parts
     )
     _check_references(parts, aggregates, catalog)
     longest = max((w.length_us for one in aggregates for w in one.windows), default=0)
@@ -142,6 +143,7 @@ def _aggregate(
     name: str,
     section: Section,
     keyed: list[str],
+    kinds: Mapping[str, Kind],
     windows: tuple[Window, ...] | None,
     types: Mapping[str, ColumnType],
     catalog: Catalog,
@@ -149,16 +151,16 @@ def _aggregate(
 ) -> Aggregate:
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
-    kinds = known_names(section, "of", keyed, "kind with a key in this entity:")
-    where = read_expression(section, "where", types, BOOLEAN)
+    of = known_names(section, "of", keyed, "kind with a key in this entity:")
+    where = read_expression(section, "where", types, BOOLEAN, kinds)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows
     section.raw("windows")
     if op is None:
-        return Aggregate(name, "", tuple(kinds), own or (), where, {}, about)
+        return Aggregate(name, "", tuple(of), own or (), where, {}, about)
     operation = catalog.aggregates[op]
     others = {one: None for one in siblings if one != name}
-    arguments, _ = read_arguments(section, operation, types, others)
+    arguments, _ = read_arguments(section, operation, types, others, kinds)
     section.done()
     if operation.windowed and own == ():
         section.mistakes.add(
@@ -167,7 +169,7 @@ def _aggregate(
             "add windows: [1h, 1d] here or to the entity",
         )
     shown = own if operation.windowed and own else ()
-    return Aggregate(name, op, tuple(kinds), shown, where, arguments, about)
+    return Aggregate(name, op, tuple(of), shown, where, arguments, about)
 
 
 def _check_references(

@@ -11,7 +11,7 @@ from typing import Any
 from configs._arguments import read_arguments, read_expression
 from configs._yaml import Position, Section, did_you_mean
 from configs.catalog import Catalog
-from configs.expression import BOOLEAN
+from configs.expression_types import BOOLEAN
 from configs.schema import (
     RESERVED_COLUMNS,
     Column,
@@ -48,9 +48,10 @@ def read_columns(root: Section) -> dict[str, Column]:
         type_name = section.choice("type", [str(one) for one in ColumnType])
         if type_name:
             _check_settings(section, name, ColumnType(type_name))
-        minimum, maximum = section.number("minimum", None), section.number("maximum", None)
+        minimum = _bound(section, "minimum", type_name)
+        maximum = _bound(section, "maximum", type_name)
         if minimum is not None and maximum is not None and minimum > maximum:
-            section.note("minimum", f"minimum: {minimum:g} is above the maximum, {maximum:g}")
+            section.note("minimum", f"minimum: {minimum} is above the maximum, {maximum}")
         found[name] = Column(
             name=name,
             type=ColumnType(type_name) if type_name else ColumnType.STRING,
@@ -64,6 +65,24 @@ def read_columns(root: Section) -> dict[str, Column]:
         )
         section.done()
     return found
+
+
+def _bound(section: Section, key: str, type_: str | None) -> int | float | None:
+    """A bound exactly as written; one that no value of the column can be is a mistake."""
+    value: float | None = section.number(key, None)
+    written = section.raw(key)
+    if value is None or type(written) is bool or not isinstance(written, int):
+        return value
+    if type_ == ColumnType.INTEGER:
+        if not -(2**63) <= written < 2**63:
+            section.note(key, f"{key}: expected an integer of 64 bits")
+            return None
+        return int(written)
+    if int(value) != written:
+        section.note(
+            key, f"{key}: no 64-bit float is {written}", f"{int(value)} is the nearest that is one"
+        )
+    return float(value)
 
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER)
@@ -216,7 +235,7 @@ def _moment(section: Section, key: str, default: int) -> int:
 
 
 def read_derived(
-    root: Section, columns: Mapping[str, Column], catalog: Catalog
+    root: Section, columns: Mapping[str, Column], kinds: Mapping[str, Kind], catalog: Catalog
 ) -> dict[str, Derived]:
     """The `derive` section, in the order of dependencies."""
     parts = root.sections("derive")
@@ -248,7 +267,7 @@ def read_derived(
         arguments: dict[str, Any] = {}
         used: list[str] = []
         if op is not None:
-            arguments, used = read_arguments(section, catalog.derivations[op], known, {})
+            arguments, used = read_arguments(section, catalog.derivations[op], known, {}, kinds)
             section.done()
         needs[name] = [one for one in used if one in names and one not in types]
         found[name] = Derived(name, op or "", returns[name], arguments, about)
@@ -327,7 +346,7 @@ def read_ingest(
                 delay_us=section.duration("delay", 0),
                 columns=renames,
                 subject=subject,
-                where=read_expression(section, "where", types, BOOLEAN),
+                where=read_expression(section, "where", types, BOOLEAN, kinds),
             )
         )
         section.done()

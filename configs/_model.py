@@ -8,7 +8,7 @@ from typing import cast
 from configs._arguments import read_expression
 from configs._events import check_name
 from configs._yaml import Section, did_you_mean
-from configs.expression import BOOLEAN, NUMBER
+from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
     Action,
     Categorical,
@@ -91,7 +91,7 @@ def read_inputs(
         check_name(cast(Section, inner), name, "computed")
         if name in features or name in types:
             cast(Section, inner).note(name, f"computed: the name {name!r} is taken")
-        expression = read_expression(cast(Section, inner), name, numeric_types, NUMBER)
+        expression = read_expression(cast(Section, inner), name, numeric_types, NUMBER, ())
         if expression is not None:
             computed[name] = expression
     made = Inputs(
@@ -178,7 +178,7 @@ def read_labels(
             f"subject: there is no string column {subject!r}",
             did_you_mean(subject, types),
         )
-    positive = read_expression(section, "positive", types, BOOLEAN, required=True)
+    positive = read_expression(section, "positive", types, BOOLEAN, kinds, required=True)
     maturity = section.duration("maturity", None)
     source = section.text("source", None)
     judge = columns.get(source or "")

@@ -1,8 +1,9 @@
 """The language of `where`, `positive` and `computed`: a small subset of Python's expressions.
 
-What enters: text. What leaves: a tree of frozen nodes, checked against the types of columns.
-`transforms.expression` evaluates it. Numbers, 'text', column names, + - * /, comparisons, and, or,
-not, and the functions in `FUNCTIONS`; nothing else parses, so nothing else can run.
+What enters: text. What leaves: a tree of frozen nodes; `configs.expression_types` checks it
+against the types of columns, `transforms.expression` evaluates it. Numbers, 'text', column names,
++ - * /, comparisons, in [..], and, or, not, and the functions in `FUNCTIONS`; nothing else parses,
+so nothing else can run.
 """
 
 from __future__ import annotations
@@ -14,20 +15,31 @@ import math
 from collections.abc import Mapping
 from typing import Union
 
-from configs.schema import ColumnType
 
-FUNCTIONS: Mapping[str, tuple[int, int]] = {
-    "is_null": (1, 1),
-    "coalesce": (2, 8),
-    "abs": (1, 1),
-    "min": (2, 8),
-    "max": (2, 8),
-    "sqrt": (1, 1),
-    "floor": (1, 1),
-}
-"""Name -> fewest and most arguments."""
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """A function of the language: how many arguments it takes, and what it is, for people."""
 
-NUMBER, TEXT, BOOLEAN = "number", "text", "boolean"
+    fewest: int
+    most: int
+    about: str
+    example: str
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "is_null": Function(1, 1, "whether a value is absent; never null itself", "is_null(country)"),
+    "coalesce": Function(2, 8, "the first number that is not null", "coalesce(amount, 0)"),
+    "abs": Function(1, 1, "the size of a number, without its sign", "abs(amount)"),
+    "min": Function(2, 8, "the smallest number; null if one is null", "min(amount, 100)"),
+    "max": Function(2, 8, "the largest number; null if one is null", "max(amount, 0)"),
+    "sqrt": Function(1, 1, "the square root; null below 0", "sqrt(amount)"),
+    "log": Function(1, 1, "the natural logarithm; null at 0 and below", "log(amount + 1)"),
+    "floor": Function(1, 1, "the largest whole number that is not larger", "floor(amount / 10)"),
+    "starts_with": Function(
+        2, 2, "whether a text begins with one that is written out; false where it is null",
+        "starts_with(country, 'D')",
+    ),
+}  # fmt: skip
 
 
 def _place() -> int:
@@ -38,9 +50,9 @@ def _place() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A literal number; true and false are 1 and 0."""
+    """A literal number: an int where it is written as one; true and false are 1 and 0."""
 
-    value: float
+    value: int | float
     at: int = _place()
 
 
@@ -90,6 +102,16 @@ class Compare:
 
 
 @dataclasses.dataclass(frozen=True)
+class In:
+    """`x in [a, b]` or `x not in [a, b]`; the list holds literals only."""
+
+    op: str
+    operand: Node
+    options: tuple[Node, ...]
+    at: int = _place()
+
+
+@dataclasses.dataclass(frozen=True)
 class Logic:
     """`x and y`, `x or y`."""
 
@@ -107,7 +129,7 @@ class Call:
     at: int = _place()
 
 
-Node = Union[Number, Text, ColumnRef, Unary, Binary, Compare, Logic, Call]  # noqa: UP007
+Node = Union[Number, Text, ColumnRef, Unary, Binary, Compare, In, Logic, Call]  # noqa: UP007
 
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARE = {
@@ -118,6 +140,11 @@ _COMPARE = {
     ast.Gt: ">",
     ast.GtE: ">=",
 }
+
+
+_IN = {ast.In: "in", ast.NotIn: "not in"}
+_EXACT = 2.0**53  # whole numbers below it are exact as floats
+_OR_FLOAT = ", or one with a point or an exponent, such as 1e20"
 
 
 class ExpressionError(ValueError):
@@ -150,37 +177,13 @@ def parse(text: str) -> Node:
       ExpressionError: it does not parse, or uses more than the language has; the first fault.
 
     >>> parse("links > 0")
-    Compare(op='>', left=ColumnRef(name='links'), right=Number(value=0.0))
+    Compare(op='>', left=ColumnRef(name='links'), right=Number(value=0))
     """
     faults: list[ExpressionError] = []
-    node = _parse(text, faults)
+    node = parse_with_faults(text, faults)
     if faults:
         raise faults[0]
     return node
-
-
-def read(
-    text: str, types: Mapping[str, ColumnType], want: str
-) -> tuple[Node, tuple[ExpressionError, ...]]:
-    """The tree of an expression, and everything that is wrong with it, from left to right.
-
-    Args:
-      text: as written.
-      types: of the columns that it may name.
-      want: `BOOLEAN` or `NUMBER`; either may stand for the other (true is 1, 0 is false), text for
-        none of them.
-
-    >>> _, faults = read("lnks > 0 and text > 1", {"text": ColumnType.STRING}, BOOLEAN)
-    >>> [(fault.column, str(fault)) for fault in faults]
-    [(0, "there is no column 'lnks'"), (13, '> compares a text with a number')]
-    """
-    faults: list[ExpressionError] = []
-    node = _parse(text, faults)
-    given = _Types(types, faults).of(node)
-    if given == TEXT:
-        wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
-        faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
-    return node, tuple(sorted(faults, key=lambda fault: fault.column))
 
 
 def columns(node: Node) -> tuple[str, ...]:
@@ -206,75 +209,9 @@ def walk(node: Node) -> list[Node]:
             below = (left, right)
         case Logic(_, operands) | Call(_, operands):
             below = operands
+        case In(_, operand, options):
+            below = (operand, *options)
     return [node, *(inner for one in below for inner in walk(one))]
-
-
-class _Types:
-    """Finds the types of an expression's parts; a part with a fault has none (None)."""
-
-    def __init__(self, types: Mapping[str, ColumnType], faults: list[ExpressionError]) -> None:
-        self._types, self._faults = types, faults
-
-    def of(self, node: Node) -> str | None:
-        match node:
-            case Number(value):
-                return NUMBER if value == value else None  # NaN stands for what did not parse
-            case Text():
-                return TEXT
-            case ColumnRef(name):
-                if name in self._types:
-                    return _TYPES[self._types[name]]
-                self._faults.append(ExpressionError(f"there is no column {name!r}", node.at, name))
-                return None
-            case Unary(op, operand):
-                self._want(op, operand)
-                return BOOLEAN if op == "not" else NUMBER
-            case Binary(op, left, right):
-                self._want(op, left, right)
-                return NUMBER
-            case Compare(op, left, right):
-                self._compare(op, left, right)
-                return BOOLEAN
-            case Logic(op, operands):
-                self._want(op, *operands)
-                return BOOLEAN
-            case Call("is_null", (argument,)):
-                self.of(argument)
-                if isinstance(argument, Text):
-                    message = "is_null takes a column or a number, not a text that is written out"
-                    self._faults.append(ExpressionError(message, argument.at))
-                return BOOLEAN
-            case Call(name, arguments):
-                self._want(name, *arguments)
-                return NUMBER
-
-    def _want(self, op: str, *operands: Node) -> None:
-        for operand in operands:
-            given = self.of(operand)
-            if given not in (NUMBER, BOOLEAN, None):
-                message = f"{op} takes a number, not a {given}"
-                self._faults.append(ExpressionError(message, operand.at))
-
-    def _compare(self, op: str, left: Node, right: Node) -> None:
-        one, other = self.of(left), self.of(right)
-        if one is None or other is None:
-            return
-        if (one == TEXT) != (other == TEXT):
-            message = f"{op} compares a {one} with a {other}"
-        elif one == TEXT and op not in ("==", "!="):
-            message = f"text is compared by == and != only, not by {op}"
-        else:
-            return
-        self._faults.append(ExpressionError(message, left.at))
-
-
-_TYPES = {
-    ColumnType.STRING: TEXT,
-    ColumnType.INTEGER: NUMBER,
-    ColumnType.NUMBER: NUMBER,
-    ColumnType.BOOLEAN: BOOLEAN,
-    ColumnType.TIMESTAMP: NUMBER,
-}
 
 
 _EXPECTED = "expected one such as 'amount > 5 and not is_null(country)', or 'amount / 100'"
@@ -282,7 +219,7 @@ _NOTHING = math.nan
 _LINE_ENDS = dict.fromkeys(map(ord, "\r\n"), " ")  # so that places stay what they were
 
 
-def _parse(text: str, faults: list[ExpressionError]) -> Node:
+def parse_with_faults(text: str, faults: list[ExpressionError]) -> Node:
     """The tree; what does not parse is noted, and a number that is none stands for it."""
     indent = len(text) - len(text.lstrip())
     line = text.strip().translate(_LINE_ENDS)
@@ -308,15 +245,20 @@ class _Reader:
             return self._fault("more than 50 levels deep", at)
         match tree:
             case ast.Constant(value=bool(value)):
-                return Number(float(value), at)
+                return Number(int(value), at)
             case ast.Constant(value=int(value)) | ast.Constant(value=float(value)):
-                return self._number(value, at)
+                return self._number(value, tree, at)
             case ast.Constant(value=str(value)):
                 return Text(value, at)
             case ast.Name(id="true" | "false"):
-                return Number(float(tree.id == "true"), at)
+                return Number(int(tree.id == "true"), at)
             case ast.Name(id=name):
                 return ColumnRef(name, at)
+            case ast.UnaryOp(
+                op=ast.USub(),
+                operand=ast.Constant(value=int(value) | float(value)) as digits,
+            ) if type(value) is not bool:
+                return self._number(-value, digits, at)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return Unary("-", self.node(operand, depth + 1), at)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -327,34 +269,51 @@ class _Reader:
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
                 one, other = self.node(left, depth + 1), self.node(right, depth + 1)
                 return Compare(_COMPARE[type(op)], one, other, at)
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _IN:
+                return self._in(_IN[type(op)], left, right, at, depth)
             case ast.BoolOp(op=op, values=values):
                 name = "and" if isinstance(op, ast.And) else "or"
                 return Logic(name, tuple(self.node(value, depth + 1) for value in values), at)
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._call(name, arguments, at, depth)
         return self._fault(
-            "only numbers, text, columns, + - * /, comparisons of two, and, or, not and the "
-            f"functions {', '.join(FUNCTIONS)} are allowed",
+            "only numbers, text, columns, + - * /, comparisons of two, in [..], and, or, not, and "
+            f"the functions {', '.join(FUNCTIONS)} are allowed",
             at,
         )
 
     def _call(self, name: str, arguments: list[ast.expr], at: int, depth: int) -> Node:
         if name not in FUNCTIONS:
             return self._fault(f"there is no function {name!r}", at, name, tuple(FUNCTIONS))
-        fewest, most = FUNCTIONS[name]
+        fewest, most = FUNCTIONS[name].fewest, FUNCTIONS[name].most
         if not fewest <= len(arguments) <= most:
             count = str(fewest) if fewest == most else f"{fewest} to {most}"
             return self._fault(f"{name} takes {count} argument(s), not {len(arguments)}", at)
         return Call(name, tuple(self.node(argument, depth + 1) for argument in arguments), at)
 
-    def _number(self, value: float, at: int) -> Node:
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isinf(number):
+    def _in(self, op: str, left: ast.expr, right: ast.expr, at: int, depth: int) -> Node:
+        operand = self.node(left, depth + 1)
+        if not isinstance(right, ast.List | ast.Tuple) or not right.elts:
+            return self._fault(f"{op} takes a list, such as x {op} ['a', 'b']", self._at(right))
+        options = tuple(self.node(one, depth + 1) for one in right.elts)
+        for one in options:
+            if not isinstance(one, Number | Text):
+                return self._fault(f"the list of {op} holds numbers or texts only", one.at)
+        return In(op, operand, options, at)
+
+    def _number(self, value: int | float, tree: ast.expr, at: int) -> Node:
+        """Of what is written; a number that nothing holds is a fault, not its neighbour."""
+        if isinstance(value, int):
+            if -(2**63) <= value < 2**63:
+                return Number(value, at)
+            return self._fault(f"expected a whole number of 64 bits{_OR_FLOAT}", at)
+        if math.isinf(value):
             return self._fault("expected a number within those of a 64-bit float", at)
-        return Number(number, at)
+        written = self._line[tree.col_offset : tree.end_col_offset].decode()
+        whole = written.replace("_", "").partition(".")[0]
+        if abs(value) >= _EXACT and whole.isdigit() and int(whole) != abs(value):
+            return self._fault(f"no 64-bit float is {whole}: write it without the point", at)
+        return Number(value, at)
 
     def _fault(
         self, message: str, at: int, name: str | None = None, choices: tuple[str, ...] = ()

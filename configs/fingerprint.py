@@ -23,6 +23,7 @@ from configs.schema import Column, Expression, Ingest, Spec
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _LATER = ("sequence", "source")  # settings that there were not always
+_BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
 
@@ -142,6 +143,8 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
             if field.name in (*_WORDS, *_MADE) or (fields and field.name not in fields):
                 continue
             inner = getattr(value, field.name)
+            if field.name in _BOUNDS and inner is not None and float(inner) == inner:
+                inner = float(inner)  # 5 and 5.0 are one bound
             if field.name in _LATER and inner is None:
                 continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:

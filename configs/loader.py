@@ -76,7 +76,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("lockstep", f"lockstep: this release reads version {VERSION}, found {version}")
     columns = read_columns(root)
     kinds = read_kinds(root, columns)
-    derived = read_derived(root, columns, catalog)
+    derived = read_derived(root, columns, kinds, catalog)
     types = column_types(columns, derived)
     entities = read_entities(root, kinds, types, catalog)
     features = feature_names(entities, catalog)

@@ -54,8 +54,8 @@ class Column:
     type: ColumnType
     private: bool = False
     max_bytes: int = 65_536
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     allow_nonfinite: bool = False
     unit: str = ""
     about: str = ""

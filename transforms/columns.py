@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from configs.schema import Column, ColumnType
 from transforms.dead_letter import Reason
+from transforms.numbers import Whole, order, to_floats
 from transforms.times import scale_times, text_times
 
 Mask = npt.NDArray[np.bool_]
@@ -45,6 +46,10 @@ _IS_BYTES = (
 )
 _TRUE, _FALSE = pa.array(["true", "1", "1.0", "yes"]), pa.array(["false", "0", "0.0", "no"])
 _EXACT = 2.0**53  # whole numbers below it are exact as floats
+_ROUNDED = (
+    "expected an integer; a float from 2^53 on (single precision: 2^24), also one written with a "
+    "point or an exponent, stands for its neighbours too"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +152,11 @@ def _read_string(array: pa.Array, column: Column) -> Typed:
     if pa.types.is_integer(array.type):
         return Typed(array.cast(pa.string()))
     if pa.types.is_floating(array.type):  # how pandas writes integers of which some are absent
+        below = _exact_below(array.type)
         values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
         valid = true_mask(array.is_valid()) & ~np.isnan(values)
         with np.errstate(invalid="ignore"):
-            whole = valid & (np.floor(values) == values) & (np.abs(values) < _EXACT)
+            whole = valid & (np.floor(values) == values) & (np.abs(values) < below)
         digits = pa.array(np.where(whole, values, 0).astype(np.int64), mask=~whole)
         wrong = Fault(valid & ~whole, Reason.WRONG_TYPE, "expected a string or an integer")
         return Typed(digits.cast(pa.string()), (wrong,))
@@ -165,7 +171,7 @@ def _read_integer(array: pa.Array, column: Column) -> Typed:
     if pa.types.is_integer(array.type):
         return Typed(array.cast(pa.int64()))
     if pa.types.is_floating(array.type):
-        return _integer_from_float(array.cast(pa.float64()))
+        return _integer_from_float(array.cast(pa.float64()), _exact_below(array.type))
     if pa.types.is_decimal(array.type):  # exact, where a float would round
         return _integer_from_text(array.cast(pa.string()), _EXACT_DIGITS)
     if pa.types.is_string(array.type):
@@ -173,18 +179,23 @@ def _read_integer(array: pa.Array, column: Column) -> Typed:
     return _wrong(array, column)
 
 
-def _integer_from_float(array: pa.Array) -> Typed:
+def _exact_below(type_: pa.DataType) -> float:
+    """Where floats of a width begin to leave out integers."""
+    return {16: 2.0**11, 32: 2.0**24}.get(type_.bit_width, _EXACT)
+
+
+def _integer_from_float(array: pa.Array, below: float = _EXACT) -> Typed:
     values = array.to_numpy(zero_copy_only=False)
     valid = true_mask(array.is_valid()) & ~np.isnan(values)  # pandas writes an absent one as NaN
     with np.errstate(invalid="ignore"):
         whole = np.isfinite(values) & (np.floor(values) == values)
-        inside = valid & whole & (values >= -(2.0**63)) & (values < 2.0**63)
+        inside = valid & whole & (np.abs(values) < below)
     fine = pa.array(np.where(inside, values, 0).astype(np.int64), mask=~inside)
     return Typed(
         fine,
         (
             Fault(valid & ~whole, Reason.WRONG_TYPE, "expected an integer"),
-            Fault(valid & whole & ~inside, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),
+            Fault(valid & whole & ~inside, Reason.OUT_OF_RANGE, _ROUNDED),
         ),
     )
 
@@ -307,14 +318,17 @@ def _limits(array: pa.Array, column: Column) -> list[Fault]:
         large = true_mask(pc.greater(pc.binary_length(array), column.max_bytes))
         detail = f"expected at most {column.max_bytes} bytes"
         faults.append(Fault(large, Reason.TOO_LARGE, detail))
-    if column.minimum is not None:
-        low = true_mask(pc.less(array.cast(pa.float64(), safe=False), float(column.minimum)))
-        detail = f"expected at least {column.minimum:g}"
-        faults.append(Fault(low, Reason.OUT_OF_RANGE, detail))
-    if column.maximum is not None:
-        high = true_mask(pc.greater(array.cast(pa.float64(), safe=False), float(column.maximum)))
-        detail = f"expected at most {column.maximum:g}"
-        faults.append(Fault(high, Reason.OUT_OF_RANGE, detail))
+    for bound, outside, words in (
+        (column.minimum, np.less, "at least"),
+        (column.maximum, np.greater, "at most"),
+    ):
+        if bound is not None:
+            value = Whole.of(array) if pa.types.is_integer(array.type) else to_floats(array)
+            limit = Whole(np.int64(bound), np.bool_(True)) if isinstance(bound, int) else bound
+            sign, known = order(value, limit)
+            faults.append(
+                Fault(outside(sign, 0) & known, Reason.OUT_OF_RANGE, f"expected {words} {bound}")
+            )
     return faults
 
 

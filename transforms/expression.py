@@ -1,8 +1,7 @@
 """Evaluates expressions of the config over columns, whole batches at a time.
 
 What enters: an `Expression` and a batch (or arrays). What leaves: float64 values with NaN for null,
-or a mask. Only operations that IEEE 754 rounds correctly are used (+ - * / sqrt floor min max), so
-the result of a row does not depend on the batch that it is in, nor on the machine.
+or a mask. Whole numbers stay int64 as far as the language keeps them (`transforms.numbers`).
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from configs.expression import (
     Call,
     ColumnRef,
     Compare,
+    In,
     Logic,
     Node,
     Number,
@@ -28,11 +28,24 @@ from configs.expression import (
     parse,
 )
 from configs.schema import Expression
+from transforms.numbers import (
+    FUNCTIONS_OF_ONE,
+    FUNCTIONS_OF_TWO,
+    Value,
+    Whole,
+    arithmetic,
+    known_mask,
+    negative,
+    order,
+    to_float,
+    to_floats,
+)
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-_BINARY = {"+": np.add, "-": np.subtract, "*": np.multiply}
+_EXACT = 2**53
+
 _COMPARE = {
     "==": np.equal,
     "!=": np.not_equal,
@@ -46,11 +59,15 @@ _COMPARE = {
 def evaluate(expression: Expression, batch: pa.RecordBatch) -> Floats:
     """Values of a numeric expression, NaN where null: float64 `[n]`.
 
+    A whole number that float64 does not hold exactly (beyond 2^53) is null, not its neighbour.
+
     >>> batch = pa.RecordBatch.from_pydict({"a": [6, 1, None], "b": [4.0, 0.0, 1.0]})
     >>> evaluate(Expression("a / b", ("a", "b")), batch).tolist()
     [1.5, nan, nan]
     """
-    return _Evaluator(batch, {}, batch.num_rows).numbers(parse(expression.text))
+    return _Evaluator(_of_batch(expression, batch), batch.num_rows).numbers(
+        parse(expression.text), exact=True
+    )
 
 
 def evaluate_mask(expression: Expression, batch: pa.RecordBatch) -> Mask:
@@ -60,78 +77,72 @@ def evaluate_mask(expression: Expression, batch: pa.RecordBatch) -> Mask:
     >>> evaluate_mask(Expression("links > 0", ("links",)), batch).tolist()
     [False, True, False]
     """
-    return _Evaluator(batch, {}, batch.num_rows).truth(parse(expression.text))
+    return _Evaluator(_of_batch(expression, batch), batch.num_rows).truth(parse(expression.text))
 
 
-def evaluate_arrays(expression: Expression, arrays: Mapping[str, Floats], count: int) -> Floats:
-    """Values of an expression over float arrays `[n]` in which NaN is null: float64 `[n]`.
+def evaluate_arrays(
+    expression: Expression, arrays: Mapping[str, pa.Array | Floats], count: int
+) -> Floats:
+    """Values of an expression over arrays `[n]`: float64 `[n]`.
 
     Args:
       expression: over the names of `arrays`; it may name none.
-      arrays: of `count` values each.
+      arrays: of `count` values each: Arrow's, or floats in which NaN is null.
       count: n.
 
     >>> evaluate_arrays(Expression("x * 2", ("x",)), {"x": np.array([1.5, np.nan])}, 2).tolist()
     [3.0, nan]
     """
-    return _Evaluator(None, arrays, count).numbers(parse(expression.text))
+    return _Evaluator(arrays, count).numbers(parse(expression.text))
+
+
+def _of_batch(expression: Expression, batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    return {name: batch.column(name) for name in expression.columns}
 
 
 class _Evaluator:
-    """Walks a tree over the columns of one batch."""
+    """Walks a tree over columns of `count` values."""
 
-    def __init__(
-        self, batch: pa.RecordBatch | None, arrays: Mapping[str, Floats], count: int
-    ) -> None:
-        self._batch, self._arrays, self._count = batch, arrays, count
+    def __init__(self, arrays: Mapping[str, pa.Array | Floats], count: int) -> None:
+        self._arrays, self._count = arrays, count
 
-    def numbers(self, node: Node) -> Floats:
-        """float64 `[n]`; NaN is null."""
+    def numbers(self, node: Node, exact: bool = False) -> Floats:
+        """float64 `[n]`; NaN is null. `exact`: so is a whole number that would be rounded."""
         with np.errstate(all="ignore"):
-            return np.broadcast_to(self._numbers(node), (self._count,)).astype(np.float64)
+            value = self._value(node)
+            floats = to_float(value)
+            if exact and isinstance(value, Whole):
+                beyond = (value.values > _EXACT) | (value.values < -_EXACT)
+                floats = np.where(beyond, np.nan, floats)
+            return np.broadcast_to(floats, (self._count,)).astype(np.float64)
 
     def truth(self, node: Node) -> Mask:
         """bool `[n]`; null is False."""
         with np.errstate(all="ignore"):
             return np.array(np.broadcast_to(self._truth(node), (self._count,)), np.bool_)
 
-    def _numbers(self, node: Node) -> Any:
+    def _value(self, node: Node) -> Value:
         match node:
+            case Number(int(value)):
+                return Whole(np.int64(value), np.bool_(True))
             case Number(value):
                 return np.float64(value)
             case ColumnRef(name):
                 return self._column(name)
             case Unary("-", operand):
-                return np.negative(self._numbers(operand))
-            case Binary("/", left, right):
-                numerator, divisor = self._numbers(left), self._numbers(right)
-                return _finite(np.divide(numerator, divisor))
+                return negative(self._value(operand))
             case Binary(op, left, right):
-                return _finite(_BINARY[op](self._numbers(left), self._numbers(right)))
-            case Call("coalesce", arguments):
-                value = self._numbers(arguments[0])
+                return arithmetic(op, self._value(left), self._value(right))
+            case Call(("abs" | "sqrt" | "log" | "floor") as name, (argument,)):
+                return FUNCTIONS_OF_ONE[name](self._value(argument))
+            case Call(("min" | "max" | "coalesce") as name, arguments):
+                made = self._value(arguments[0])
                 for argument in arguments[1:]:
-                    value = np.where(np.isnan(value), self._numbers(argument), value)
-                return value
-            case Call("min", arguments):
-                return self._fold(np.minimum, arguments)
-            case Call("max", arguments):
-                return self._fold(np.maximum, arguments)
-            case Call("abs", (argument,)):
-                return np.abs(self._numbers(argument))
-            case Call("sqrt", (argument,)):
-                return np.sqrt(self._numbers(argument))
-            case Call("floor", (argument,)):
-                return np.floor(self._numbers(argument))
+                    made = FUNCTIONS_OF_TWO[name](made, self._value(argument))
+                return made
             case Text():
                 raise TypeError("a text is no number")  # the loader has checked types
-        return np.where(self._truth(node), 1.0, 0.0)
-
-    def _fold(self, function: Any, arguments: tuple[Node, ...]) -> Any:
-        value = self._numbers(arguments[0])
-        for argument in arguments[1:]:
-            value = function(value, self._numbers(argument))
-        return value + 0.0  # one zero: which of two signs wins depends on the place in the array
+        return Whole(np.asarray(self._truth(node)).astype(np.int64), np.bool_(True))
 
     def _truth(self, node: Node) -> Any:
         match node:
@@ -143,64 +154,68 @@ class _Evaluator:
                 return np.logical_or.reduce([self._wide(self._truth(o)) for o in operands])
             case Call("is_null", (argument,)):
                 return self._is_null(argument)
+            case Call("starts_with", (argument, Text(beginning))):
+                return _plain(pc.starts_with(self._strings(argument), beginning))
+            case In(op, operand, options):
+                return self._in(op == "in", operand, options)
             case Compare(op, left, right) if self._is_text(left):
-                return self._compare_text(op, left, right)
+                compare = pc.equal if op == "==" else pc.not_equal
+                return _plain(compare(self._strings(left), self._strings(right)))
             case Compare(op, left, right):
-                one, other = self._numbers(left), self._numbers(right)
-                known = ~(np.isnan(one) | np.isnan(other))
-                return _COMPARE[op](one, other) & known
-        value = self._numbers(node)
+                sign, known = order(self._value(left), self._value(right))
+                return _COMPARE[op](sign, 0) & known
+        value = self._value(node)
+        if isinstance(value, Whole):
+            return (value.values != 0) & value.known
         return (value != 0) & ~np.isnan(value)
+
+    def _in(self, wanted: bool, operand: Node, options: tuple[Node, ...]) -> Any:
+        """Whether a value is one of some; a null neither is nor is not."""
+        if self._is_text(operand):
+            texts = [option.value for option in options if isinstance(option, Text)]
+            strings = self._strings(operand)
+            found = pc.is_in(strings, value_set=pa.array(texts, pa.string()))
+            return (_plain(found) == wanted) & _plain(pc.is_valid(strings))
+        value = self._value(operand)
+        known = known_mask(value)
+        one_of = np.zeros(np.shape(known), np.bool_)
+        for option in options:
+            sign, _ = order(value, self._value(option))
+            one_of |= sign == 0
+        return (one_of == wanted) & known
 
     def _wide(self, value: Any) -> Any:
         return np.broadcast_to(value, (self._count,))
 
-    def _column(self, name: str) -> Floats:
-        if self._batch is None:
-            return np.asarray(self._arrays[name], np.float64)
-        return to_floats(self._batch.column(name))
+    def _column(self, name: str) -> Value:
+        array = self._arrays[name]
+        if isinstance(array, np.ndarray):
+            return np.asarray(array, np.float64)
+        if pa.types.is_floating(array.type) or pa.types.is_null(array.type):
+            return to_floats(array)
+        return Whole.of(array)
 
     def _is_text(self, node: Node) -> bool:
-        if isinstance(node, Text):
-            return True
-        return (
-            isinstance(node, ColumnRef)
-            and self._batch is not None
-            and pa.types.is_string(self._batch.schema.field(node.name).type)
-        )
+        if isinstance(node, ColumnRef):
+            array = self._arrays[node.name]
+            return isinstance(array, pa.Array) and pa.types.is_string(array.type)
+        return isinstance(node, Text)
 
     def _is_null(self, node: Node) -> Any:
-        if self._is_text(node) and isinstance(node, ColumnRef) and self._batch is not None:
-            return self._batch.column(node.name).is_null().to_numpy(zero_copy_only=False)
-        return np.isnan(self._numbers(node))
-
-    def _compare_text(self, op: str, left: Node, right: Node) -> Any:
-        compare = pc.equal if op == "==" else pc.not_equal
-        result = compare(self._strings(left), self._strings(right))
-        if isinstance(result, pa.Scalar):
-            return bool(result.as_py())
-        return result.fill_null(False).to_numpy(zero_copy_only=False)
+        if self._is_text(node):
+            return _plain(pc.is_null(self._strings(node)))
+        return ~known_mask(self._value(node))
 
     def _strings(self, node: Node) -> Any:
         if isinstance(node, Text):
             return pa.scalar(node.value, pa.string())
-        if isinstance(node, ColumnRef) and self._batch is not None:
-            return self._batch.column(node.name)
+        if isinstance(node, ColumnRef):
+            return self._arrays[node.name]
         raise TypeError(f"{node} is not text")  # the loader has checked types
 
 
-def to_floats(array: pa.Array) -> Floats:
-    """A numeric, boolean or timestamp column as float64 `[n]`, NaN where it is null.
-
-    >>> to_floats(pa.array([True, None])).tolist()
-    [1.0, nan]
-    """
-    if pa.types.is_boolean(array.type):
-        array = array.cast(pa.int8())
-    values: Floats = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return np.asarray(values, np.float64)
-
-
-def _finite(value: Any) -> Any:
-    """Overflow and division by zero are null."""
-    return np.where(np.isfinite(value), value, np.nan)
+def _plain(truth: Any) -> Any:
+    """An Arrow boolean, or an array of them, for numpy; null is False."""
+    if isinstance(truth, pa.Scalar):
+        return np.bool_(bool(truth.as_py()))
+    return truth.fill_null(False).to_numpy(zero_copy_only=False)

@@ -17,7 +17,8 @@ from configs.errors import InputError
 from configs.schema import Expression, Spec
 from transforms.columns import ARROW_TYPES
 from transforms.derive import DERIVATIONS
-from transforms.expression import evaluate_arrays, to_floats
+from transforms.expression import evaluate_arrays
+from transforms.numbers import to_floats
 from transforms.velocity import FeatureInfo, column_unit, make_plan
 
 Floats = npt.NDArray[np.float32]
@@ -140,11 +141,11 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
     excluded, computed = set(spec.inputs.exclude), spec.inputs.computed
     needed = {name for expression in computed.values() for name in expression.columns}
     columns: list[npt.NDArray[np.floating]] = []
-    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    arrays: dict[str, pa.Array | npt.NDArray[np.float64]] = {}
     for name in spec.inputs.numeric:
         columns.append(to_floats(batch.column(name)))
     for name in needed & set(batch.schema.names):
-        arrays[name] = to_floats(batch.column(name))
+        arrays[name] = batch.column(name)
     for entity in spec.entities:
         for index, name in enumerate(make_plan(spec, entity).features):
             values = features[entity][:, index]

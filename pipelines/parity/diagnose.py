@@ -25,8 +25,8 @@ from pipelines.parity.compare import differing_columns
 from pipelines.parity.keys import entities_of, entity_keys
 from pipelines.streaming.engine import Resident
 from transforms.derive import derive
-from transforms.expression import to_floats
 from transforms.inputs import numeric_names
+from transforms.numbers import to_floats
 from transforms.order import order_events
 from transforms.velocity import (
     Plan,

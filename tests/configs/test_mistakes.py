@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import ConfigError
+from configs.fingerprint import fingerprint
 from configs.loader import loads
 from transforms.catalog import CATALOG
 
@@ -104,6 +105,38 @@ kinds: {a: {scored: true}}
     + ", text_regularisation: "
     + DIGITS
     + "}\n",
+    "literals": BASE.replace("  n: {type: number}", "  n: {type: number}\n  i: {type: integer}")
+    + "".join(
+        f'      z{index}: {{op: count, where: "{text}"}}\n'
+        for index, text in enumerate(
+            (
+                "kind == 'aa'",
+                "kind not in ['a', 'b', 'vv']",
+                "n == 1152921504606846977",
+                "n / 2 in [1, 1152921504606846977]",
+                "i == 1152921504606846977.0",
+                "i == 1152921504606846977 and n > 1152921504606846977",
+                "i < 9223372036854775808",
+                "k in []",
+                "k in k",
+                "k in [k]",
+                "k in [1, 'a']",
+                "i in ['a']",
+                "starts_with(n, 'a')",
+                "starts_with(k, k)",
+                "starts_with('k', 'k')",
+                "starts_with(k)",
+                "log(k) > 1",
+            )
+        )
+    ),
+    "bounds": """lockstep: 1
+columns:
+  n: {type: number, minimum: 9007199254740993}
+  i: {type: integer, maximum: 9223372036854775808}
+  j: {type: integer, minimum: 9007199254740993, maximum: 9007199254740992}
+kinds: {a: {scored: true}}
+""",
     "slots": aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(63))),
 }
 
@@ -139,3 +172,15 @@ def test_sixty_three_filters_fit():
 )
 def test_what_has_a_meaning_still_loads(text):
     assert loads(text, "fine.yaml", CATALOG).entities
+
+
+def test_bounds_are_kept_as_written():
+    text = BASE.replace(
+        "  n: {type: number}",
+        "  n: {type: number, minimum: 0}\n"
+        "  i: {type: integer, minimum: 0, maximum: 9007199254740993}",
+    )
+    columns = loads(text, "fine.yaml", CATALOG).columns
+    assert columns["i"].maximum == 9007199254740993
+    floats = loads(text.replace("minimum: 0", "minimum: 0.0"), "fine.yaml", CATALOG)
+    assert fingerprint(floats) == fingerprint(loads(text, "fine.yaml", CATALOG))

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_TIME, KIND
-from transforms.expression import evaluate_mask, to_floats
+from transforms.expression import evaluate_mask
 from transforms.hashing import hash_column, key_hash, valid_mask
+from transforms.numbers import to_floats
 from transforms.velocity.cells import LIMIT, Measure, Slot
 from transforms.velocity.plan import Plan
 
