@@ -20,7 +20,6 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
@@ -29,6 +28,7 @@ from configs.schema import Spec
 from pipelines.progress import Progress
 from pipelines.simulate import SimulateSettings, simulate
 from pipelines.sources import open_source
+from pipelines.sources.parquet import open_parquet
 from transforms.decode import decode_json
 
 BATCH = 500
@@ -184,13 +184,10 @@ def _lines(path: str, compression: str) -> Iterator[list[bytes]]:
 
 
 def _rows(path: str) -> Iterator[list[bytes]]:
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH):
-            plain = [_as_json(column) for column in batch.columns]
-            rows = pa.RecordBatch.from_arrays(plain, batch.schema.names).to_pylist()
-            yield [
-                msgspec.json.encode({k: v for k, v in row.items() if v is not None}) for row in rows
-            ]
+    for batch in open_parquet(path).iter_batches(BATCH):
+        plain = [_as_json(column) for column in batch.columns]
+        rows = pa.RecordBatch.from_arrays(plain, batch.schema.names).to_pylist()
+        yield [msgspec.json.encode({k: v for k, v in row.items() if v is not None}) for row in rows]
 
 
 def _as_json(column: pa.Array) -> pa.Array:

@@ -8,19 +8,17 @@ groups, and their statistics tell which days a split may touch.
 
 from __future__ import annotations
 
-import datetime as dt
 import glob
 import os
 from collections.abc import Iterator
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
 from pipelines.sources.mail import looks_like_mail
+from pipelines.sources.parquet import parquet_splits
 from pipelines.sources.splits import Split
 from transforms.decode import file_label
 
@@ -34,8 +32,6 @@ _ENDINGS = {
     ".tgz": "mail",
     ".eml": "mail",
 }
-_SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
-_CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1 to 9998
 _HIDDEN = (".", "_")  # as in Hive and Spark: bookkeeping, not data
 
 
@@ -56,17 +52,19 @@ def open_source(pattern: str, spec: Spec) -> list[Split]:
     for file in files:
         format_, compression = _format(file.path)
         if format_ == "parquet":
-            splits.extend(_parquet_splits(file, spec))
+            splits.extend(parquet_splits(file, spec))
         else:
-            splits.append(Split(file.path, format_, compression, size=file.size_in_bytes))
+            splits.append(
+                Split(
+                    path=file.path,
+                    format=format_,
+                    compression=compression,
+                    size=file.size_in_bytes,
+                    file_bytes=file.size_in_bytes,
+                    modified=file.last_updated_in_seconds,
+                )
+            )
     return splits
-
-
-def open_file(path: str) -> pa.NativeFile | object:
-    """Opens a file of any Beam filesystem for random access; local ones are mapped."""
-    if os.path.exists(path):
-        return pa.memory_map(path)
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _list_files(pattern: str) -> list[FileMetadata]:
@@ -145,85 +143,3 @@ def _format(path: str) -> tuple[str, str]:
 def _begins_like_mail(path: str) -> bool:
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return looks_like_mail(file.read(1000))
-
-
-def _parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
-    try:
-        metadata = pq.ParquetFile(open_file(file.path)).metadata
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{file.path} is not a whole Parquet file: {error}") from error
-    splits = []
-    groups: list[int] = []
-    first = rows = size = 0
-    for group in range(metadata.num_row_groups):
-        groups.append(group)
-        rows += metadata.row_group(group).num_rows
-        size += metadata.row_group(group).total_byte_size
-        if rows >= _SPLIT_ROWS or group == metadata.num_row_groups - 1:
-            low, high = _times(metadata, groups, spec)
-            splits.append(
-                Split(
-                    path=file.path,
-                    format="parquet",
-                    row_groups=tuple(groups),
-                    first_row=first,
-                    rows=rows,
-                    min_us=low,
-                    max_us=high,
-                    size=size,
-                )
-            )
-            first, groups, rows, size = first + rows, [], 0, 0
-    return splits
-
-
-def _times(
-    metadata: pq.FileMetaData, groups: list[int], spec: Spec
-) -> tuple[int | None, int | None]:
-    """Range of the event times that some row groups can make; None where it is not known."""
-    low: list[int] = []
-    high: list[int] = []
-    for name, delay in _time_columns(spec):
-        for group in groups:
-            bounds = _group_bounds(metadata.row_group(group), name)
-            if bounds is None:
-                return None, None
-            low.append(bounds[0] + delay)
-            high.append(bounds[1] + delay)
-    return min(low, default=None), max(high, default=None)
-
-
-def _time_columns(spec: Spec) -> list[tuple[str, int]]:
-    if spec.ingest:
-        return [(rule.time, rule.delay_us) for rule in spec.ingest]
-    return [(spec.events.time, 0)]
-
-
-def _group_bounds(group: pq.RowGroupMetaData, name: str) -> tuple[int, int] | None:
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if column.path_in_schema != name:
-            continue
-        statistics = column.statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        try:
-            low, high = _microseconds(statistics.min), _microseconds(statistics.max)
-        except (OverflowError, ValueError):
-            return None  # a time that the calendar does not hold; its row is a dead letter
-        if low is None or high is None or not _CALENDAR_US[0] <= low <= high < _CALENDAR_US[1]:
-            return None
-        return low, high + 1
-    return None
-
-
-def _microseconds(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, dt.datetime):
-        value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return None  # text has no order of time

@@ -15,16 +15,15 @@ from typing import IO, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
 from pipelines.sources.csv_rows import read_header, read_rows
-from pipelines.sources.files import open_file
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
+from pipelines.sources.parquet import parquet_batches
 from pipelines.sources.splits import Split
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import (
@@ -58,22 +57,13 @@ def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
 
 def _read_parquet(split: Split, spec: Spec) -> Iterator[Decoded]:
     wanted = source_columns(spec)
+    batches = parquet_batches(split, wanted, BATCH_ROWS, _BATCH_BYTES)
     position = split.first_row
-    for batch in _to_the_end(_parquet_batches(split, wanted), split):
+    for batch in _to_the_end(batches, split):
         if not batch.num_columns:
             raise _no_columns(split, spec)
         yield decode_columns(spec, batch, split.path, position)
         position += batch.num_rows
-
-
-def _parquet_batches(split: Split, wanted: frozenset[str]) -> Iterator[pa.RecordBatch]:
-    file = pq.ParquetFile(open_file(split.path))
-    names = [name for name in file.schema_arrow.names if name in wanted]
-    groups = list(split.row_groups) or list(range(file.num_row_groups))
-    size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-    rows = sum(file.metadata.row_group(group).num_rows for group in groups)
-    most = max(1, min(BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
-    yield from file.iter_batches(most, row_groups=groups, columns=names)
 
 
 def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
@@ -187,5 +177,5 @@ def _to_the_end(items: Iterator[_T], split: Split) -> Iterator[_T]:
 def _unreadable(split: Split, error: Exception) -> InputError:
     return InputError(
         f"{split.path} cannot be read to its end ({type(error).__name__}): it is damaged, "
-        "truncated or out of reach; write it anew, or leave it out of the input"
+        "truncated, encrypted or out of reach; write it anew, or leave it out of the input"
     )

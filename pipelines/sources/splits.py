@@ -23,6 +23,8 @@ class Split:
       rows: how many rows; None where the format does not tell.
       min_us, max_us: closed range of the times of the events that they make; None: unknown.
       size: bytes, of the file or the row groups.
+      file_bytes: of the file.
+      modified: when the file was written last, seconds since 1970; 0: the filesystem does not say.
     """
 
     path: str
@@ -34,6 +36,8 @@ class Split:
     min_us: int | None = None
     max_us: int | None = None
     size: int = 0
+    file_bytes: int = 0
+    modified: float = 0.0
 
     @property
     def likely_rows(self) -> int:

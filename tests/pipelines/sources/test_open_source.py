@@ -7,7 +7,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.loader import loads
-from pipelines.sources import Split, files, open_source
+from pipelines.sources import Split, open_source
+from pipelines.sources import parquet as parquet_files
 from transforms.catalog import CATALOG
 
 CONFIG = """
@@ -96,7 +97,7 @@ def parquet(path, times, **options):
 
 
 def test_parquet_is_split_by_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_SPLIT_ROWS", 20)
+    monkeypatch.setattr(parquet_files, "_SPLIT_ROWS", 20)
     times = np.arange(55, dtype=np.int64) * 1000
     path = parquet(tmp_path / "a.parquet", times, row_group_size=10)
     splits = open_source(path, spec)

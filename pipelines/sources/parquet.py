@@ -1,0 +1,211 @@
+"""Parquet files as splits and batches: what is damaged, encrypted or beyond a format's range.
+
+Page checksums are verified where a file has them. INT96 timestamps, which Spark writes unless told
+otherwise, span more years than nanoseconds do, so they are read as microseconds. The metadata of an
+encrypted column must not be touched: Arrow ends the process over it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from configs.errors import InputError
+from configs.schema import Spec
+from pipelines.sources.splits import Split
+
+_SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
+_CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1 to 9998
+_SIGNATURE = 28  # bytes after a plain footer of a file with encrypted columns: nonce and tag
+
+
+def open_parquet(path: str, unit: str = "us") -> pq.ParquetFile:
+    """A Parquet file of any Beam filesystem; local ones are mapped into memory.
+
+    Args:
+      path: the file.
+      unit: of the timestamps that INT96 values become.
+
+    Raises:
+      InputError: it is no whole Parquet file, or its footer is encrypted.
+    """
+    try:
+        return pq.ParquetFile(
+            _open(path), page_checksum_verification=True, coerce_int96_timestamp_unit=unit
+        )
+    except (FileNotFoundError, BeamIOError) as error:
+        raise InputError(f"{path} is out of reach ({type(error).__name__})") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a whole Parquet file: {error}") from error
+
+
+def parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
+    """Row groups of a file, together up to about `_SPLIT_ROWS` rows, with the days they may touch.
+
+    Raises:
+      InputError: see `open_parquet`.
+    """
+    opened = open_parquet(file.path)
+    metadata = opened.metadata
+    bounds = _Bounds(opened, file.path, spec)
+    splits = []
+    groups: list[int] = []
+    first = rows = size = 0
+    for group in range(metadata.num_row_groups):
+        groups.append(group)
+        rows += metadata.row_group(group).num_rows
+        size += metadata.row_group(group).total_byte_size
+        if rows >= _SPLIT_ROWS or group == metadata.num_row_groups - 1:
+            low, high = bounds.of(groups)
+            splits.append(
+                Split(
+                    path=file.path,
+                    format="parquet",
+                    row_groups=tuple(groups),
+                    first_row=first,
+                    rows=rows,
+                    min_us=low,
+                    max_us=high,
+                    size=size,
+                    file_bytes=file.size_in_bytes,
+                    modified=file.last_updated_in_seconds,
+                )
+            )
+            first, groups, rows, size = first + rows, [], 0, 0
+    return splits
+
+
+def parquet_batches(
+    split: Split, wanted: frozenset[str], most_rows: int, most_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """The wanted columns of a split, at most so many rows and about so many bytes at a time.
+
+    Raises:
+      InputError: see `open_parquet`.
+      OSError, ArrowInvalid: a page is damaged, or a wanted column is encrypted.
+    """
+    file = open_parquet(split.path)
+    names = [name for name in file.schema_arrow.names if name in wanted]
+    groups = list(split.row_groups) or list(range(file.num_row_groups))
+    size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+    rows = sum(file.metadata.row_group(group).num_rows for group in groups)
+    most = max(1, min(most_rows, most_bytes * rows // max(size, 1)))
+    batches = file.iter_batches(most, row_groups=groups, columns=names)
+    old = [name for name in names if name in _int96_columns(file)]
+    if not old:
+        yield from batches
+        return
+    coarse = open_parquet(split.path, "ms").iter_batches(most, row_groups=groups, columns=old)
+    for batch, other in zip(batches, coarse, strict=True):
+        yield _exact(batch, other)
+
+
+def _open(path: str) -> Any:
+    if os.path.exists(path):
+        return pa.memory_map(path)
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _int96_columns(file: pq.ParquetFile) -> frozenset[str]:
+    columns = (file.schema.column(i) for i in range(len(file.schema)))
+    return frozenset(one.path for one in columns if one.physical_type == "INT96")
+
+
+def _exact(batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
+    """Puts milliseconds, which hold every INT96 value, where microseconds have wrapped around."""
+    for name in coarse.schema.names:
+        fine, rough = batch.column(name), coarse.column(name)
+        ticks = rough.cast(pa.int64())
+        bound = (2**63 - 1) // 1000
+        wrapped = pc.or_(pc.greater(ticks, bound), pc.less(ticks, -bound)).fill_null(False)
+        if not pc.any(wrapped).as_py():
+            continue
+        place = pa.array(range(len(fine)), pa.int32())
+        values = pa.UnionArray.from_dense(wrapped.cast(pa.int8()), place, [fine, rough])
+        batch = batch.set_column(batch.schema.get_field_index(name), name, values)
+    return batch
+
+
+class _Bounds:
+    """Ranges of the event times that row groups can make, by the statistics of the time columns."""
+
+    def __init__(self, file: pq.ParquetFile, path: str, spec: Spec) -> None:
+        self._metadata = file.metadata
+        indices = {file.schema.column(i).path: i for i in range(len(file.schema))}
+        signed = _is_signed(path, file)
+        self._columns = [
+            (None if signed and _is_encrypted(file, name) else indices.get(name), delay)
+            for name, delay in _time_columns(spec)
+        ]
+
+    def of(self, groups: Sequence[int]) -> tuple[int | None, int | None]:
+        """Closed range; None where it is not known."""
+        low: list[int] = []
+        high: list[int] = []
+        for index, delay in self._columns:
+            for group in groups:
+                bounds = _group_bounds(self._metadata.row_group(group), index)
+                if bounds is None:
+                    return None, None
+                low.append(bounds[0] + delay)
+                high.append(bounds[1] + delay)
+        return min(low, default=None), max(high, default=None)
+
+
+def _is_signed(path: str, file: pq.ParquetFile) -> bool:
+    """Whether something follows the footer's metadata, as it does where columns are encrypted."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
+        raw.seek(-8, os.SEEK_END)
+        (footer,) = struct.unpack("<I", raw.read(4))
+    return bool(footer >= file.metadata.serialized_size + _SIGNATURE)
+
+
+def _is_encrypted(file: pq.ParquetFile, name: str) -> bool:
+    """Whether a column cannot be read without a key. Reading says so; its metadata aborts."""
+    try:
+        next(file.iter_batches(1, columns=[name]), None)
+    except OSError:
+        return True
+    return False
+
+
+def _time_columns(spec: Spec) -> list[tuple[str, int]]:
+    if spec.ingest:
+        return [(rule.time, rule.delay_us) for rule in spec.ingest]
+    return [(spec.events.time, 0)]
+
+
+def _group_bounds(group: pq.RowGroupMetaData, index: int | None) -> tuple[int, int] | None:
+    if index is None:
+        return None
+    statistics = group.column(index).statistics
+    if statistics is None or not statistics.has_min_max:
+        return None
+    try:
+        low, high = _microseconds(statistics.min), _microseconds(statistics.max)
+    except (OverflowError, ValueError):
+        return None  # a time that the calendar does not hold; its row is a dead letter
+    if low is None or high is None or not _CALENDAR_US[0] <= low <= high < _CALENDAR_US[1]:
+        return None
+    return low, high + 1
+
+
+def _microseconds(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, dt.datetime):
+        value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return None  # text has no order of time
