@@ -12,6 +12,7 @@ tell which; a day that was being made anew says so in its marker, and the same r
     ├── dead_letters/                                 what could not be read, and why
     ├── days/2026-03-01.json                          the marker: counts, fingerprints
     ├── sources/2026-03-01.json                       the files that the day was made from
+    ├── sources/files.json                            what each file held when it was read last
     ├── bundles/                                      trained models (scoring.store)
     ├── reports/2026-03-04/report.html                one page a night
     └── .work/                                        scratch of the run that holds the lock
@@ -158,6 +159,11 @@ class Layout:
         """The file that says from which files the day was made."""
         return self.root / "sources" / f"{day}.json"
 
+    @property
+    def source_files(self) -> Path:
+        """The file that says what each source file held when it was read last."""
+        return self.root / "sources" / "files.json"
+
     def report(self, day: dt.date) -> Path:
         """Folder of the page of the nightly as of the day."""
         return self.reports / str(day)
@@ -223,13 +229,21 @@ class Layout:
             )
         return marker
 
-    def read_sources(self, day: dt.date) -> dict[str, dict[str, int]] | None:
+    def read_sources(self, day: dt.date) -> dict[str, dict[str, Any]] | None:
         """The files that a day was made from (`backfill.origin`); None if it does not tell."""
-        try:
-            record: dict[str, dict[str, int]] = json.loads(self.sources(day).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return record
+        return _read_record(self.sources(day))
+
+    def read_source_files(self) -> dict[str, dict[str, Any]] | None:
+        """What each source file held when it was read last; None if that was never written."""
+        return _read_record(self.source_files)
+
+
+def _read_record(path: Path) -> dict[str, dict[str, Any]] | None:
+    try:
+        record: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record
 
 
 @contextlib.contextmanager

@@ -1,87 +1,178 @@
-"""Which files a published day was made from, and whether a later run sees others.
+"""Which files a published day was made from, and whether the source holds others by now.
 
-What enters: the splits of a source, and how many events of which day each of them gave. What
-leaves: a record per day (`OUT/sources/DAY.json`: path -> bytes and events), and warnings about days
-that were published before some of their events arrived: a published day is never read again, so
-such events would otherwise be missing without a word. The record holds no clock: the same source
-makes the same bytes.
+A published day is never read again, so what arrives, changes or goes away afterwards would be
+missed without a word. Two records notice it:
+
+- `OUT/sources/DAY.json`: path -> bytes, events, and what they come to (`contents`), by kind;
+- `OUT/sources/files.json`: path -> bytes and time of the last change, and what each part of the
+  file (the row groups of a Parquet split, or all) held of each day when it was read last.
+
+A file whose size and time are those of `files.json` holds what it held then. Any other is read to
+be compared, if it may have events of a published day and the run did not read it anyway. A day is
+compared as a whole first, so files may be moved or put together.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import fnmatch
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from configs.errors import InputError
+from configs.schema import Spec
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
-from pipelines.sources import Split
+from pipelines.sources import Split, read_split
+from pipelines.sources.contents import Contents, Kinds, add_contents, add_kinds, count, same
+from pipelines.sources.contents import contents as contents_of
 
-Record = dict[str, dict[str, int]]
+Record = dict[str, dict[str, Any]]
+Files = dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Files of which a day's events are not those that it was made from.
+
+    Attributes:
+      late: not there when the day was made.
+      changed: there with other events of the day.
+      removed: gone.
+    """
+
+    late: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.late or self.changed or self.removed)
 
 
 class Origins:
-    """What a run has seen of the source so far.
+    """What is known of the source: what this run has read, and what earlier ones had.
 
     Args:
       splits: all of the source.
+      pattern: what was asked for; says of a file that is gone whether it would belong here.
+      files: the record of earlier runs; None if there is none.
     """
 
-    def __init__(self, splits: Sequence[Split]) -> None:
+    def __init__(
+        self, splits: Sequence[Split], pattern: str = "", files: Files | None = None
+    ) -> None:
         self._splits = splits
+        self._pattern = pattern
+        self._known: dict[Split, Contents | None] = {}
+        self._records: dict[str, int] = {}
         self._read: set[Split] = set()
-        self._events: dict[dt.date, Counter[str]] = {}
+        self._earlier = files or {}
+        for split in splits:
+            file = self._earlier.get(path_of(split), {})
+            if files is None:
+                self._known[split] = None  # nobody knows, and it is not worth a whole reading
+            elif _identity(split).items() <= file.items() and _key(split) in file["splits"]:
+                self._known[split] = file["splits"][_key(split)]
+        self._of_path: dict[str, list[Split]] = {}
+        for split in splits:
+            self._of_path.setdefault(path_of(split), []).append(split)
 
-    def add(self, split: Split, days: Mapping[str, int]) -> None:
-        """A split was read, and gave so many events of these days."""
+    def add(self, split: Split, found: Contents, records: int) -> None:
+        """A split was read: what it holds of each day, and how many records it has in all."""
+        self._known[split] = found
         self._read.add(split)
-        for day, count in days.items():
-            counts = self._events.setdefault(dt.date.fromisoformat(day), Counter())
-            counts[path_of(split)] += count
+        path = path_of(split)
+        self._records[path] = self._records.get(path, 0) + records
 
     def record(self, day: dt.date) -> Record:
-        """The files that gave the day its events, and those whose statistics say that they may."""
-        counts = self._events.get(day, Counter())
+        """The files that give the day its events, as far as they are known."""
         record: Record = {}
-        for split in self._splits:
-            path = path_of(split)
-            if path in counts or _touches(split, day):
-                known = record.setdefault(path, {"bytes": 0, "events": counts.get(path, 0)})
-                known["bytes"] += split.size
+        for path, splits in self._of_path.items():
+            kinds = self._kinds(splits, day)
+            if count(kinds):
+                size = splits[0].file_bytes
+                record[path] = {"bytes": size, "events": count(kinds), "kinds": kinds}
         return dict(sorted(record.items()))
+
+    def files(self) -> Files:
+        """What the next run should know of every file."""
+        kept = {
+            path: file
+            for path, file in self._earlier.items()
+            if path not in self._of_path and not _belongs(path, self._pattern)
+        }
+        for path, splits in self._of_path.items():
+            known = {_key(split): self._known[split] for split in splits if split in self._known}
+            if known:
+                kept[path] = {**_identity(splits[0]), "splits": known}
+        return dict(sorted(kept.items()))
+
+    def silent(self) -> list[str]:
+        """Files that this run read without finding a record in them."""
+        return sorted(path for path, records in self._records.items() if not records)
 
     def newest(self, last: dt.date) -> dt.date | None:
         """The newest day up to `last` of which the source shows an event; None: none.
 
         Of what is not read yet, statistics tell; what has none may hold any day.
         """
-        days = [day for day in self._events if day <= last]
+        days = []
         for split in self._splits:
             if split in self._read:
-                continue
-            if split.min_us is None or split.max_us is None:
+                held = map(dt.date.fromisoformat, self._known[split] or {})
+                days += [day for day in held if day <= last]
+            elif split.min_us is None or split.max_us is None:
                 return last
-            if _day_within(split.min_us) <= last:
+            elif _day_within(split.min_us) <= last:
                 days.append(min(_day_within(split.max_us), last))
         return max(days, default=None)
 
-    def others(self, day: dt.date, record: Record) -> list[str]:
-        """Files that now hold another number of the day's events than when it was published."""
-        unread = {path_of(s) for s in self._splits if s not in self._read and _touches(s, day)}
-        found = []
-        for path, now in self.record(day).items():
-            before = record.get(path)
-            if path in unread:
-                same = before is not None and before["bytes"] == now["bytes"]
-            else:
-                same = (before["events"] if before else 0) == now["events"]
-            if not same:
-                found.append(path)
-        return found
+    def unknown(self, days: Iterable[dt.date]) -> list[Split]:
+        """Splits that may hold events of some days, and of which nothing is known."""
+        wanted = sorted(days)
+        return [
+            split
+            for split in self._splits
+            if split not in self._known and any(_touches(split, day) for day in wanted)
+        ]
+
+    def difference(self, day: dt.date, record: Record, whole: bool = False) -> Difference:
+        """What the source holds of a day otherwise than when the day was made.
+
+        Args:
+          day: a published day.
+          record: what it was made from.
+          whole: the source must hold all of the day's files; else those that the pattern does not
+            ask for are out of the question.
+        """
+        now = {path: self._kinds(splits, day) for path, splits in self._of_path.items()}
+        gone = [
+            path for path in record if path not in now and (whole or _belongs(path, self._pattern))
+        ]
+        before = {path: record[path] for path in [*now, *gone] if path in record}
+        if all("kinds" in file for file in before.values()) and same(
+            add_kinds(file["kinds"] for file in before.values()), add_kinds(now.values())
+        ):
+            return Difference()
+        late = [path for path in now if path not in before and count(now[path])]
+        changed = [
+            path
+            for path in now.keys() & before.keys()
+            if self._is_known(path, day) and not _agree(before[path], now[path])
+        ]
+        return Difference(tuple(late), tuple(sorted(changed)), tuple(gone))
+
+    def _kinds(self, splits: Iterable[Split], day: dt.date) -> Kinds:
+        known = (self._known.get(split) for split in splits)
+        return add_kinds(one[str(day)] for one in known if one and str(day) in one)
+
+    def _is_known(self, path: str, day: dt.date) -> bool:
+        return all(
+            self._known.get(split) is not None
+            for split in self._of_path[path]
+            if _touches(split, day)
+        )
 
 
 def require_events(origins: Origins, days: Sequence[dt.date]) -> None:
@@ -101,35 +192,93 @@ def require_events(origins: Origins, days: Sequence[dt.date]) -> None:
     )
 
 
-def warn_of_late_files(
-    origins: Origins, layout: Layout, published: Iterable[dt.date]
-) -> tuple[str, ...]:
-    """A line for each published day that other files belong to now than when it was made."""
-    warnings = []
-    for day in published:
+def require_same_input(origins: Origins, layout: Layout, days: Iterable[dt.date]) -> None:
+    """Does nothing if the source holds of these days what they were made from.
+
+    Raises:
+      InputError: it does not, and features of two inputs would stand in one row.
+    """
+    for day in days:
         record = layout.read_sources(day)
-        others = [] if record is None else origins.others(day, record)
-        if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            warnings.append(
-                f"{day} was published before {others[0]}{more} had what it has now of that day; "
-                f"those events are in no feature. To make it anew, remove {layout.marker(day)} and "
-                "the markers of all later days, and run again"
+        found = Difference() if record is None else origins.difference(day, record, whole=True)
+        if found:
+            [first, *more] = [*found.changed, *found.late, *found.removed]
+            raise InputError(
+                f"the input of {day} is not what the day was made from ({first}{_more(more)}): "
+                "--only-new-features would put features of the old and of the new events into one "
+                f"row. Bring the old input back, or make the day anew: remove {layout.marker(day)} "
+                "and the markers of all later days, and run without --only-new-features"
             )
+
+
+def warn_of_changes(
+    origins: Origins, spec: Spec, layout: Layout, published: Sequence[dt.date]
+) -> tuple[str, ...]:
+    """Lines about published days that the source holds otherwise by now; reads what it must.
+
+    Returns:
+      at most one line for each way in which it differs.
+    """
+    records = {day: record for day in published if (record := layout.read_sources(day)) is not None}
+    unread = read_unknown(origins, spec, records)
+    found = {day: origins.difference(day, record) for day, record in records.items()}
+    anew = "To make {them} anew, remove {marker} and the markers of all later days, and run again"
+    ways = {
+        "late": f"published before {{files}} came; those events are in no feature. {anew}",
+        "changed": "made from other contents of {files} than there are now; features and state are "
+        f"of the old ones. {anew}",
+        "removed": "made from {files}, which the input holds no longer; nothing is lost, unless "
+        "{they} {are} made anew",
+    }
+    warnings = []
+    for way, text in ways.items():
+        days = [day for day in found if getattr(found[day], way)]
+        if days:
+            paths = list(dict.fromkeys(p for day in days for p in getattr(found[day], way)))
+            one = len(days) == 1
+            line = text.format(
+                files=f"{paths[0]}{_more(paths[1:])}",
+                marker=layout.marker(days[0]),
+                **dict(zip(("them", "they", "are"), _WORDS[one], strict=True)),
+            )
+            warnings.append(f"{_named(days)} {'was' if one else 'were'} {line}")
+    if unread:
+        warnings.append(
+            f"{unread[0]}{_more(unread[1:])} cannot be read, so nobody knows whether published "
+            "days lack events of it: it is damaged or not there yet as a whole"
+        )
     return tuple(warnings)
 
 
-def count_days(times: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Events by day: int64 `[n]` µs UTC.
+_WORDS = {True: ("it", "it", "is"), False: ("them", "they", "are")}
 
-    >>> count_days(np.array([0, 1, 86_400_000_000]))
-    {'1970-01-01': 2, '1970-01-02': 1}
-    """
-    days, counts = np.unique(times // DAY_US, return_counts=True)
-    return {
-        str(day_of(day * DAY_US)): count
-        for day, count in zip(days.tolist(), counts.tolist(), strict=True)
-    }
+
+def warn_of_silent_files(origins: Origins) -> tuple[str, ...]:
+    """A line about files in which there was no record at all."""
+    paths = origins.silent()
+    if not paths:
+        return ()
+    return (
+        f"{paths[0]}{_more(paths[1:])} gave no event: nothing is in there, or no row "
+        "that the config asks for",
+    )
+
+
+def read_unknown(origins: Origins, spec: Spec, days: Iterable[dt.date]) -> list[str]:
+    """Reads what may hold events of some days and is not known; the files that cannot be read."""
+    unreadable = []
+    for split in origins.unknown(days):
+        found: Contents = {}
+        records = 0
+        try:
+            for part in read_split(split, spec):
+                found = add_contents([found, contents_of(spec, part.batch)])
+                records += part.batch.num_rows + len(part.dead)
+        except InputError:
+            unreadable.append(path_of(split))
+        else:
+            origins.add(split, found, records)
+    return sorted(set(unreadable))
 
 
 def path_of(split: Split) -> str:
@@ -137,9 +286,33 @@ def path_of(split: Split) -> str:
     return os.path.abspath(split.path) if os.path.exists(split.path) else split.path
 
 
+def _identity(split: Split) -> dict[str, Any]:
+    return {"bytes": split.file_bytes, "modified": split.modified}
+
+
+def _key(split: Split) -> str:
+    groups = split.row_groups
+    return f"{groups[0]}-{groups[-1]}" if groups else "all"
+
+
+def _agree(before: Mapping[str, Any], now: Kinds) -> bool:
+    if "kinds" not in before:  # made by a version that counted only
+        return bool(before["events"] == count(now))
+    return same(before["kinds"], now)
+
+
+def _belongs(path: str, pattern: str) -> bool:
+    """Whether a source would hold a file of that path, if it were there."""
+    if "://" not in pattern:
+        pattern = os.path.abspath(pattern)
+    pattern = pattern.rstrip("/")
+    return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
+
+
 def _touches(split: Split, day: dt.date) -> bool:
+    """Whether a split may have events of a day, as far as statistics tell."""
     if split.min_us is None or split.max_us is None:
-        return False
+        return True
     return bool(split.min_us < day_us(day) + DAY_US and split.max_us >= day_us(day))
 
 
@@ -149,3 +322,13 @@ def _day_within(time_us: int) -> dt.date:
         return day_of(time_us)
     except OverflowError:
         return dt.date.max if time_us > 0 else dt.date.min
+
+
+def _more(paths: Sequence[str]) -> str:
+    return f" and {len(paths)} more" if paths else ""
+
+
+def _named(days: Sequence[dt.date]) -> str:
+    if len(days) == 1:
+        return str(days[0])
+    return f"{days[0]} and {len(days) - 1} more day(s) up to {days[-1]}"

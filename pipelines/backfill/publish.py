@@ -15,6 +15,7 @@ from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
 from pipelines.files import join, read_text
 from pipelines.layout import DAY_US, REMAKING, Layout, day_of, day_us, publish_folder, write_json
+from pipelines.sources.contents import kind_counts
 from pipelines.states import state_file
 from pipelines.writers import DEAD_LETTERS, MANIFEST, PART, SPLIT, STATE, VERDICTS
 from transforms.inputs import numeric_names
@@ -48,7 +49,7 @@ class Attempt:
         """How many events of each kind a day has, duplicates included."""
         kinds: Counter[str] = Counter()
         for split in self.splits:
-            kinds.update(split["seen"].get(str(day), {}))
+            kinds.update(kind_counts(split["seen"].get(str(day), {})))
         return kinds
 
 

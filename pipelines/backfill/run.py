@@ -18,7 +18,13 @@ from pathlib import Path
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build, other_events
 from pipelines.backfill.dead import first_dead_letters
-from pipelines.backfill.origin import Origins, require_events, warn_of_late_files
+from pipelines.backfill.origin import (
+    Origins,
+    require_events,
+    require_same_input,
+    warn_of_changes,
+    warn_of_silent_files,
+)
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.publish import (
     Attempt,
@@ -28,11 +34,12 @@ from pipelines.backfill.publish import (
     read_attempt,
 )
 from pipelines.failures import explain_os_error
-from pipelines.layout import Layout, locked
+from pipelines.layout import Layout, locked, write_json
 from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running, run_pipeline
+from pipelines.sources.contents import count
 from pipelines.writers import FOLDERS
 from transforms.dead_letter import Reason
 
@@ -46,7 +53,8 @@ class BackfillReport:
       outside: events outside the range of days.
       events, scored, duplicates, verdicts: of the days that were made.
       empty: days that were made although the source has no event of them.
-      warnings: published days of which the source now holds other events, in words.
+      warnings: what is odd about the source, such as published days of which it now holds other
+        events; in words.
       dead: reason -> count; dead_stages: stage -> reason -> count.
       keys: live keys at the end, by entity; state_bytes: of all of them.
       states: days whose state snapshots are there, from which `stream --from-night` can start.
@@ -130,6 +138,8 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     done.check_dead()
     if not request.allow_empty_days and not request.only_new_features:
         require_events(done.origins, plan.days)
+    if request.only_new_features:
+        require_same_input(done.origins, layout, days)
     with done.meter.step("publish"):
         for day in days:
             facts = done.day_facts(day, made)
@@ -145,7 +155,8 @@ class _Done:
     def __init__(self, plan: BackfillPlan, progress: Progress) -> None:
         self.plan, self.progress = plan, progress
         self.layout = Layout(plan.request.out)
-        self.origins = Origins(plan.source)
+        files = self.layout.read_source_files()
+        self.origins = Origins(plan.source, plan.request.source, files)
         self.meter = Meter()
         self.of_day: dict[dt.date, dict[str, int]] = {}
         self._inputs = input_fingerprints(plan.request.spec)
@@ -165,12 +176,12 @@ class _Done:
             if split["number"] in self._read:
                 continue
             self._read.add(split["number"])
-            seen = {day: sum(kinds.values()) for day, kinds in split["seen"].items()}
-            self.origins.add(self.plan.splits[split["number"]], seen)
+            seen = split["seen"]
+            self.origins.add(self.plan.splits[split["number"]], seen, split["read"])
             self._totals["read"] += split["read"]
-            self._totals["outside"] += sum(n for day, n in seen.items() if day not in wanted)
-            for stage, reason, count in split["dead"]:
-                self._dead.setdefault(stage, Counter())[reason] += count
+            self._totals["outside"] += sum(count(seen[day]) for day in seen if day not in wanted)
+            for stage, reason, rows in split["dead"]:
+                self._dead.setdefault(stage, Counter())[reason] += rows
         self._keys, self._state_bytes = Counter(), 0
         for line in made.states.get(max(made.states), []) if made.states else []:
             if line["group"] in self.plan.request.spec.entities:
@@ -236,7 +247,11 @@ class _Done:
         if plan.days:
             for day in self.layout.published()[: -plan.request.keep_states]:
                 shutil.rmtree(self.layout.state(day), ignore_errors=True)
-        warnings = warn_of_late_files(self.origins, self.layout, plan.published)
+        warnings = (
+            *warn_of_changes(self.origins, plan.request.spec, self.layout, plan.published),
+            *warn_of_silent_files(self.origins),
+        )
+        write_json(self.layout.source_files, self.origins.files())
         for line in warnings:
             self.progress.say(f"warning: {line}")
         return BackfillReport(

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from configs.schema import EVENT_TIME, KIND, Spec
+from configs.schema import EVENT_TIME, Spec
 from pipelines.failures import reported
-from pipelines.layout import DAY_US, day_of
+from pipelines.sources.contents import Contents, add_contents, contents
 from pipelines.sources.read import read_split
 from pipelines.sources.splits import Split
 from transforms.batches import one_batch
@@ -38,7 +37,7 @@ class ReadEvents(beam.PTransform):
       attempt: where failures are written down.
 
     Outputs: `events`, decoded; `dead_letters`, tagged with the split's name; `facts`, a line of
-    JSON per split: records, dead letters, and how many events of which day and kind.
+    JSON per split: records, dead letters, and what it holds of each day (`sources.contents`).
     """
 
     splits: Sequence[tuple[int, Split]]
@@ -61,21 +60,6 @@ class ReadEvents(beam.PTransform):
         )  # fmt: skip
 
 
-def count_kinds(batch: pa.RecordBatch) -> dict[str, Counter[str]]:
-    """How many events of each kind each day has.
-
-    >>> batch = pa.RecordBatch.from_pydict({"event_time": [0, 1], "kind": ["a", "a"]})
-    >>> count_kinds(batch)
-    {'1970-01-01': Counter({'a': 2})}
-    """
-    days = batch.column(EVENT_TIME).to_numpy() // DAY_US
-    found = {}
-    for day in np.unique(days).tolist():
-        kinds = batch.column(KIND).filter(pa.array(days == day)).value_counts().to_pylist()
-        found[str(day_of(day * DAY_US))] = Counter({one["values"]: one["counts"] for one in kinds})
-    return found
-
-
 class _Read(beam.DoFn):
     def __init__(self, spec: Spec, start_us: int, end_us: int, attempt: str) -> None:
         self._spec, self._range, self._attempt = spec, (start_us, end_us), attempt
@@ -85,12 +69,11 @@ class _Read(beam.DoFn):
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         split = Split(**fields)
         read = 0
-        seen: dict[str, Counter[str]] = {}
+        seen: Contents = {}
         dead: Counter[tuple[str, str]] = Counter()
         for place, decoded in enumerate(self._batches(split)):
             read += decoded.batch.num_rows + len(decoded.dead)
-            for day, kinds in count_kinds(decoded.batch).items():
-                seen.setdefault(day, Counter()).update(kinds)
+            seen = add_contents([seen, contents(self._spec, decoded.batch)])
             if decoded.dead:
                 dead.update((str(one.stage), str(one.reason)) for one in decoded.dead)
                 table = dead_letter_table(decoded.dead)

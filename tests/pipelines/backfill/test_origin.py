@@ -1,5 +1,6 @@
 """Days are not published before their events, and events that come after are told."""
 
+import dataclasses
 import json
 
 import pandas as pd
@@ -7,7 +8,10 @@ import pytest
 from backfill_world import make_events, tree_bytes
 
 from configs.errors import InputError
+from configs.schema import Column, ColumnType
+from pipelines.backfill import origin
 from pipelines.layout import Layout, parse_day
+from pipelines.sources import parquet as parquet_files
 
 
 def event(name, at):
@@ -64,6 +68,7 @@ def test_events_that_come_after_their_day_was_published_are_told(write, run, tmp
     assert f"two.{kind}" in warning
     assert str(Layout(tmp_path / "out").marker(parse_day("2026-03-01"))) in warning
     after = tree_bytes(tmp_path / "out")
+    del before["sources/files.json"]  # which also has the new file now
     assert all(after[path] == data for path, data in before.items()), "told, not changed"
     for marker in (tmp_path / "out" / "days").glob("*.json"):
         marker.unlink()
@@ -84,7 +89,10 @@ def test_a_day_tells_the_files_that_it_was_made_from(write, run, tmp_path):
     run(source, "2026-03-01..2026-03-02")
     record = json.loads((tmp_path / "out" / "sources" / "2026-03-02.json").read_text())
     path = tmp_path / "input" / "two.jsonl"
-    assert record == {str(path): {"bytes": path.stat().st_size, "events": 2}}
+    assert list(record) == [str(path)]
+    assert record[str(path)]["bytes"] == path.stat().st_size
+    assert record[str(path)]["events"] == 2
+    assert record[str(path)]["kinds"]["post"]["events"] == 2
 
 
 def test_a_run_over_published_days_warns_without_reading(run, tmp_path):
@@ -103,3 +111,151 @@ def test_a_run_over_published_days_warns_without_reading(run, tmp_path):
 def test_numbers_that_make_no_sense_are_refused(write, run, name, value):
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')} {value}"):
         run(write(make_events(20)), **{name: value})
+
+
+def edit(events, **changes):
+    return [{**one, **changes} if one["id"] == "a" else one for one in events]
+
+
+def rewrite(tmp_path, write, kind, name, events):
+    if kind == "jsonl":
+        return write(events, f"{name}.jsonl")
+    return parquet(tmp_path, f"{name}.parquet", events)
+
+
+LATER = [event("c", "2026-03-03T10:00:00Z")]
+KINDS = pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+
+
+@KINDS
+@pytest.mark.parametrize("days", ["2026-03-01..2026-03-02", "2026-03-01..2026-03-03"])
+def test_a_file_that_is_rewritten_with_the_same_count_is_told(write, run, tmp_path, kind, days):
+    """Whether the run has days to make, and reads the file for them, or not."""
+    rewrite(tmp_path, write, kind, "one", FIRST)
+    source = rewrite(tmp_path, write, kind, "two", LATER)
+    run(source, "2026-03-01..2026-03-02")
+    rewrite(tmp_path, write, kind, "one", edit(FIRST, amount=2.0))
+    for _ in range(2):  # it stays wrong, so it is told again
+        (warning,) = run(source, days).warnings
+        assert warning.startswith("2026-03-01 was made from other contents of ")
+        assert f"one.{kind} than there are now" in warning
+        assert "To make it anew, remove" in warning
+
+
+@KINDS
+def test_new_features_are_not_put_beside_those_of_other_contents(write, run, tmp_path, kind, spec):
+    rewrite(tmp_path, write, kind, "one", FIRST[:1])
+    source = rewrite(tmp_path, write, kind, "two", FIRST[1:])
+    run(source, "2026-03-01")
+    rewrite(tmp_path, write, kind, "one", edit(FIRST[:1], amount=2.0))
+    assert len(run(source, "2026-03-02").warnings) == 1
+    entity = spec.entities["who"]
+    fewer = dataclasses.replace(
+        spec, entities={**spec.entities, "who": dataclasses.replace(
+            entity, aggregates=entity.aggregates[:2]
+        )}
+    )  # fmt: skip
+    before = tree_bytes(tmp_path / "out" / "features")
+    with pytest.raises(InputError, match=r"the input of 2026-03-01 is not what .*one\."):
+        run(source, "2026-03-01..2026-03-02", only_new_features=True, spec=fewer)
+    assert tree_bytes(tmp_path / "out" / "features") == before
+    rewrite(tmp_path, write, kind, "one", FIRST[:1])
+    run(source, "2026-03-01..2026-03-02", only_new_features=True, spec=fewer)
+
+
+def test_a_column_that_the_config_names_by_now_is_no_change(write, run, spec):
+    source = write([{**one, "more": 5} for one in FIRST])
+    run(source, "2026-03-01..2026-03-02")
+    entity = spec.entities["who"]
+    wider = dataclasses.replace(
+        spec,
+        columns={**spec.columns, "more": Column("more", ColumnType.INTEGER)},
+        entities={**spec.entities, "who": dataclasses.replace(
+            entity, aggregates=entity.aggregates[:2]
+        )},
+    )  # fmt: skip
+    report = run(source, "2026-03-01..2026-03-02", only_new_features=True, spec=wider)
+    assert len(report.days) == 2
+
+
+@KINDS
+def test_a_file_that_is_gone_is_told_once(write, run, tmp_path, kind):
+    rewrite(tmp_path, write, kind, "one", FIRST)
+    source = rewrite(tmp_path, write, kind, "two", LATER)
+    run(source, "2026-03-01..2026-03-02")
+    (tmp_path / "input" / f"one.{kind}").unlink()
+    (warning,) = run(source).warnings
+    assert warning.startswith("2026-03-01 and 1 more day(s) up to 2026-03-02 were made from ")
+    assert f"one.{kind}, which the input holds no longer" in warning
+
+
+def test_files_that_the_pattern_does_not_ask_for_are_not_gone(write, run, tmp_path):
+    write(FIRST, "one.jsonl")
+    source = write(LATER, "two.jsonl")
+    run(f"{source}/one.jsonl", "2026-03-01..2026-03-02")
+    assert run(f"{source}/two.jsonl", "2026-03-03").warnings == ()
+
+
+def test_files_that_are_put_together_are_no_change(write, run, tmp_path):
+    write(FIRST[:1], "one.jsonl")
+    source = write(FIRST[1:], "two.jsonl")
+    run(source, "2026-03-01..2026-03-02")
+    for name in ("one", "two"):
+        (tmp_path / "input" / f"{name}.jsonl").unlink()
+    write(FIRST, "both.jsonl")
+    assert run(source, "2026-03-01..2026-03-02").warnings == ()
+
+
+def test_a_late_file_of_lines_is_told_although_nothing_is_to_do(write, run):
+    source = write(FIRST, "one.jsonl")
+    run(source, "2026-03-01..2026-03-02")
+    write(LATER, "later.jsonl")
+    report = run(source, "2026-03-01..2026-03-02")
+    assert (report.days, report.warnings) == ((), ())
+    write([event("late", "2026-03-01T11:00:00Z")], "late.jsonl")
+    report = run(source, "2026-03-01..2026-03-02")
+    assert report.days == ()
+    (warning,) = report.warnings
+    assert warning.startswith("2026-03-01 was published before ")
+    assert "late.jsonl came; those events are in no feature" in warning
+
+
+def test_what_did_not_change_is_not_read_again(write, run, tmp_path, monkeypatch):
+    write(LATER, "later.jsonl")
+    source = parquet(tmp_path, "one.parquet", FIRST)
+    run(source, "2026-03-01..2026-03-02")
+
+    def refuse(split, spec):
+        raise AssertionError(split.path)
+
+    monkeypatch.setattr(origin, "read_split", refuse)
+    assert run(source, "2026-03-01..2026-03-02").warnings == ()
+
+
+def test_several_splits_of_one_file_are_no_reason_to_warn(run, tmp_path, monkeypatch):
+    """Time-ordered, so that a day is in one split, or in two."""
+    monkeypatch.setattr(parquet_files, "_SPLIT_ROWS", 20)
+    start = pd.Timestamp("2026-03-01T00:00:00Z")
+    events = [event(f"e{i:03}", start + pd.Timedelta(hours=i / 2)) for i in range(144)]
+    (tmp_path / "input").mkdir()
+    path = tmp_path / "input" / "a.parquet"
+    pd.DataFrame(events).to_parquet(path, row_group_size=10)
+    for days in ("2026-03-01..2026-03-02", "2026-03-03", "2026-03-01..2026-03-03"):
+        assert run(str(path), days).warnings == ()
+    record = json.loads((tmp_path / "out" / "sources" / "2026-03-02.json").read_text())
+    assert record[str(path)]["events"] == 48
+
+
+def test_a_late_file_that_cannot_be_read_is_named(write, run, tmp_path):
+    source = write(FIRST)
+    run(source, "2026-03-01..2026-03-02")
+    (tmp_path / "input" / "half.jsonl.gz").write_bytes(b"\x1f\x8b")
+    (warning,) = run(source, "2026-03-01..2026-03-02").warnings
+    assert "half.jsonl.gz cannot be read" in warning
+
+
+def test_a_file_that_gives_nothing_is_named(write, run):
+    write([], "empty.jsonl")
+    report = run(write(FIRST), "2026-03-01..2026-03-02")
+    (warning,) = report.warnings
+    assert "empty.jsonl gave no event" in warning
