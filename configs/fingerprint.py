@@ -107,6 +107,22 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
     )
 
 
+def reading_fingerprint(spec: Spec, kind: str, column: str | None = None) -> str:
+    """Of which rows become events of a kind, or of how one of their columns is read.
+
+    Two readings of one file are comparable where this is the same.
+    """
+    if column is not None:
+        return _digest(_limits(spec.columns[column]))
+    return _digest(
+        {
+            "events": [_plain(getattr(spec.events, name)) for name in _ACCEPTANCE],
+            "ingest": [_plain(rule) for rule in spec.ingest if rule.kind == kind],
+            "required": sorted(spec.kinds[kind].required),
+        }
+    )
+
+
 _ACCEPTANCE = ("id", "time", "kind", "aliases", "earliest_us", "latest_us", "dedup_us")
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import fnmatch
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
 from pipelines.sources import Split, read_split
 from pipelines.sources.contents import Contents, Kinds, add_contents, add_kinds, count, same
 from pipelines.sources.contents import contents as contents_of
+from pipelines.sources.listing import would_hold
 
 Record = dict[str, dict[str, Any]]
 Files = dict[str, dict[str, Any]]
@@ -100,7 +100,7 @@ class Origins:
         kept = {
             path: file
             for path, file in self._earlier.items()
-            if path not in self._of_path and not _belongs(path, self._pattern)
+            if path not in self._of_path and not would_hold(self._pattern, path)
         }
         for path, splits in self._of_path.items():
             known = {_key(split): self._known[split] for split in splits if split in self._known}
@@ -148,7 +148,9 @@ class Origins:
         """
         now = {path: self._kinds(splits, day) for path, splits in self._of_path.items()}
         gone = [
-            path for path in record if path not in now and (whole or _belongs(path, self._pattern))
+            path
+            for path in record
+            if path not in now and (whole or would_hold(self._pattern, path))
         ]
         before = {path: record[path] for path in [*now, *gone] if path in record}
         if all("kinds" in file for file in before.values()) and same(
@@ -299,14 +301,6 @@ def _agree(before: Mapping[str, Any], now: Kinds) -> bool:
     if "kinds" not in before:  # made by a version that counted only
         return bool(before["events"] == count(now))
     return same(before["kinds"], now)
-
-
-def _belongs(path: str, pattern: str) -> bool:
-    """Whether a source would hold a file of that path, if it were there."""
-    if "://" not in pattern:
-        pattern = os.path.abspath(pattern)
-    pattern = pattern.rstrip("/")
-    return path.startswith(f"{pattern}/") or fnmatch.fnmatchcase(path, pattern)
 
 
 def _touches(split: Split, day: dt.date) -> bool:

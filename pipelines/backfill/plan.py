@@ -19,6 +19,7 @@ from pipelines.backfill.origin import Origins, require_events
 from pipelines.backfill.publish import entity_marker
 from pipelines.layout import REMAKING, Days, Layout
 from pipelines.sources import Split, open_source
+from pipelines.sources.listing import require_apart
 from scoring.manifest import verify_files
 from transforms.inputs import numeric_names
 
@@ -205,6 +206,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
       BundleError: the bundle is none, or damaged.
     """
     _check_numbers(request)
+    require_apart(request.source, str(request.out))
     layout = Layout(request.out)
     published = layout.published()
     wanted = list(request.days)

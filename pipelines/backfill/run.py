@@ -40,6 +40,7 @@ from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running, run_pipeline
 from pipelines.sources.contents import count
+from pipelines.sources.listing import require_apart
 from pipelines.writers import FOLDERS
 from transforms.dead_letter import Reason
 
@@ -89,6 +90,7 @@ def backfill(request: BackfillRequest, progress: Progress | None = None) -> Back
       InputError: see `make_backfill_plan`; or too many dead letters; or a full disk.
       BusyError: another run holds the output folder.
     """
+    require_apart(request.source, str(request.out))  # before anything is put there
     layout = Layout(request.out)
     try:
         with locked(layout):

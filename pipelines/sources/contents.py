@@ -2,8 +2,8 @@
 
 What enters: decoded events. What leaves: for each day and kind, how many events there are, and for
 each column one 64-bit sum of hashes of (id, time, value). Sums add up: over batches, splits and
-files, in any order. Columns are apart, and named with their type, so that days can be compared
-although the config has other columns or kinds by now: what only one side knows is left out.
+files, in any order. Kinds and columns are apart, and named with how the config reads them, so that
+days can be compared although the config has changed: what only one side knows is left out.
 
 Such a sum notices what changes by accident or by a rewrite. It is no proof against someone who
 looks for two inputs with one sum.
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.fingerprint import reading_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.layout import DAY_US, day_of
 from transforms.hashing import hash_column
@@ -25,7 +26,7 @@ from transforms.hashing import hash_column
 EVENTS = "events"
 
 Kinds = dict[str, dict[str, int]]
-"""Kind -> `events`: how many; `COLUMN:TYPE`: the sum. Every kind of the config is there."""
+"""`KIND@READING` -> `events`: how many; `COLUMN@READING`: the sum. Every kind is there."""
 Contents = dict[str, Kinds]
 """Day -> what it holds."""
 
@@ -43,29 +44,23 @@ def contents(spec: Spec, batch: pa.RecordBatch) -> Contents:
     """
     if not batch.num_rows:
         return {}
-    kinds = list(spec.kinds)
+    kinds, names = _names(spec)
     days = batch.column(EVENT_TIME).to_numpy() // DAY_US
-    codes = pc.index_in(batch.column(KIND), pa.array(kinds, pa.string()))
+    codes = pc.index_in(batch.column(KIND), pa.array(list(spec.kinds), pa.string()))
     groups = days * len(kinds) + codes.fill_null(0).to_numpy(zero_copy_only=False)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order[0]] - 1))
     counts = np.diff(starts, append=len(groups))
     who = hash_column(batch.column(EVENT_ID), 0) + hash_column(batch.column(EVENT_TIME), 1) * _ODD
-    sums = {
-        f"{name}:{column.type}": np.add.reduceat(
-            _mixed(who, hash_column(batch.column(name), 2))[order], starts
-        ).tolist()
-        for name, column in spec.columns.items()
-    }
-    names = [f"{EVENT_ID}:string", *sums]
-    columns = [np.add.reduceat(_mixed(who, who)[order], starts).tolist(), *sums.values()]
+    values = [who, *(hash_column(batch.column(name), 2) for name in spec.columns)]
+    sums = [np.add.reduceat(_mixed(who, value)[order], starts).tolist() for value in values]
     found: Contents = {}
     for at, group in enumerate(groups[order[starts]].tolist()):
         day, kind = divmod(group, len(kinds))
         whole = found.setdefault(str(day_of(day * DAY_US)), _nothing(kinds, names))
         whole[kinds[kind]] = {
             EVENTS: int(counts[at]),
-            **{name: column[at] for name, column in zip(names, columns, strict=True)},
+            **{name: column[at] for name, column in zip(names, sums, strict=True)},
         }
     return found
 
@@ -82,8 +77,8 @@ def add_contents(parts: Iterable[Contents]) -> Contents:
 def add_kinds(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> Kinds:
     """What several files hold of one day.
 
-    >>> add_kinds([{"post": {"events": 1, "a:string": 2**64 - 1}}, {"post": {"events": 1}}])
-    {'post': {'events': 2, 'a:string': 18446744073709551615}}
+    >>> add_kinds([{"post@0": {"events": 1, "a@1": 2**64 - 1}}, {"post@0": {"events": 1}}])
+    {'post@0': {'events': 2, 'a@1': 18446744073709551615}}
     """
     total: Kinds = {}
     for part in parts:
@@ -97,7 +92,7 @@ def add_kinds(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> Kinds:
 def count(kinds: Mapping[str, Mapping[str, int]]) -> int:
     """How many events.
 
-    >>> count({"post": {"events": 2}, "verdict": {"events": 1}})
+    >>> count({"post@0": {"events": 2}, "verdict": {"events": 1}})
     3
     """
     return sum(values[EVENTS] for values in kinds.values())
@@ -117,9 +112,9 @@ def kind_counts(kinds: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 def same(before: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]]) -> bool:
     """Whether two readings agree in all that both know.
 
-    >>> same({"post": {"events": 1, "a:string": 5}}, {"post": {"events": 1, "b:number": 7}})
+    >>> same({"post@0": {"events": 1, "a@1": 5}}, {"post@0": {"events": 1, "b@1": 7}})
     True
-    >>> same({"post": {"events": 1, "a:string": 5}}, {"post": {"events": 1, "a:string": 6}})
+    >>> same({"post@0": {"events": 1, "a@1": 5}}, {"post@0": {"events": 1, "a@1": 6}})
     False
     """
     if not before or not now:
@@ -129,6 +124,13 @@ def same(before: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str,
         for kind in before.keys() & now.keys()
         for name in before[kind].keys() & now[kind].keys()
     )
+
+
+def _names(spec: Spec) -> tuple[list[str], list[str]]:
+    kinds = [f"{kind}@{reading_fingerprint(spec, kind)[:8]}" for kind in spec.kinds]
+    first = next(iter(spec.kinds))
+    columns = [f"{name}@{reading_fingerprint(spec, first, name)[:8]}" for name in spec.columns]
+    return kinds, [EVENT_ID, *columns]
 
 
 def _nothing(kinds: Iterable[str], names: Iterable[str]) -> Kinds:

@@ -39,36 +39,54 @@ class Row:
     detail: str = ""
 
 
-def read_header(file: IO[bytes], path: str) -> list[str]:
-    """Names in the first line; [] of an empty file.
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """Names of the columns, [] of a file without any; and how many lines are before the rows."""
+
+    names: list[str]
+    lines: int
+
+
+def read_header(file: IO[bytes], path: str, delimiter: str = ",") -> Header:
+    """The first record that is not blank; a name may have line ends, within quotes.
 
     Raises:
-      InputError: it is no line of CSV in UTF-8.
+      InputError: it is no record of CSV in UTF-8.
     """
-    first = next(each_line(file, MOST_RECORD), None)
-    if first is None:
-        return []
+    lines = _Lines(file)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     try:
-        return [
-            name.strip() for name in next(csv.reader([(first[1] or b"").decode()], strict=True))
-        ]
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-        raise InputError(
-            f"{path}: its first line is no CSV header in UTF-8 with lines that end in \\n or "
-            f"\\r\\n ({type(error).__name__}); save it so, or convert it to Parquet"
-        ) from error
+        for fields in reader:
+            names = [name.strip() for name in fields]
+            if lines.garbled:
+                break
+            if any(names):
+                return Header(names, lines.last + 1)
+        if not lines.garbled:
+            return Header([], 0)
+        reason = "not UTF-8"
+    except csv.Error as error:
+        reason = str(error)
+    except _TooLongError:
+        reason = "a quote that is not closed, or too long"
+    raise InputError(
+        f"{path}: its first line is no CSV header in UTF-8 with lines that end in \\n or \\r\\n "
+        f"({reason}); save it so, convert it to Parquet, or say `events.encoding`"
+    )
 
 
-def read_rows(file: IO[bytes], width: int) -> Iterator[Row]:
+def read_rows(file: IO[bytes], width: int, first: int = 1, delimiter: str = ",") -> Iterator[Row]:
     """The records after the header, blank lines left out.
 
     Args:
-      file: open after its first line.
+      file: open after its header.
       width: number of fields in the header.
+      first: number of the line that comes next.
+      delimiter: what separates fields.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MOST_RECORD))
-    lines = _Lines(file)
-    reader = csv.reader(lines, strict=True)
+    lines = _Lines(file, first)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     while True:
         lines.begin()
         try:
@@ -106,8 +124,9 @@ class _TooLongError(Exception):
 class _Lines:
     """Lines as text for `csv.reader`; remembers those of the record that is being read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], first: int = 0) -> None:
         self._source = each_line(file, MOST_RECORD)
+        self._first = first
         self._returned: deque[tuple[int, bytes | None]] = deque()
         self._taken: list[tuple[int, bytes | None]] = []
         self._size = 0
@@ -115,8 +134,13 @@ class _Lines:
 
     @property
     def first(self) -> int:
-        """Number of the record's first line, the header being 0."""
-        return self._taken[0][0] + 1
+        """Number of the record's first line in the file."""
+        return self._taken[0][0] + self._first
+
+    @property
+    def last(self) -> int:
+        """Number of the line that was read last."""
+        return self._taken[-1][0] + self._first
 
     def begin(self) -> None:
         self._taken, self._size, self.garbled = [], 0, False

@@ -1,4 +1,4 @@
-"""Raw mails (RFC 5322): a file, or a tar of files, one event each.
+"""Raw mails (RFC 5322): a file, an mbox, or a tar of them, one event a mail.
 
 What enters: bytes of mails, as broken as they come. What leaves: rows with `message_id`, `date`,
 `sender`, `subject` and `body`, which a config maps like the columns of any other file. A mail
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from configs.schema import Spec
+from pipelines.sources.lines import each_line
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded, decode_columns, file_label, no_events
 
@@ -29,8 +30,9 @@ COLUMNS = ("message_id", "date", "sender", "subject", "body")
 _BATCH = 4096
 _BATCH_BYTES = 32 * 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
+_ENVELOPE = re.compile(rb"From \S+ .*\d\d:\d\d")  # above each mail of an mbox
 _BEGINS = re.compile(
-    rb"From \S+ .*\d\d:\d\d|"  # mbox
+    _ENVELOPE.pattern + rb"|"
     rb"(return-path|delivered-to|envelope-to|received|date|from|sender|to|subject|message-id|"
     rb"mime-version|content-type|authentication-results|dkim-signature|arc-[a-z-]+|x-[a-z0-9-]+):",
     re.IGNORECASE,
@@ -111,6 +113,9 @@ def looks_like_mail(start: bytes) -> bool:
 def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
     """The mails of a file, or of a tar of files, in its order; None for one that is too large.
 
+    A file whose name ends in .mbox, or that begins as one and is no .eml, is an mbox: a mail begins
+    at each line `From ADDRESS DATE` after an empty one. Lines quoted as `>From` stay as they are.
+
     Args:
       file: open, of bytes; need not be seekable.
       path: its name, which tells whether it is a tar.
@@ -118,15 +123,35 @@ def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
     Raises:
       tarfile.TarError: the tar is damaged.
     """
-    if not path.lower().endswith((".tar", ".tgz", ".tar.gz")):
-        data = file.read(_MOST_BYTES + 1)
-        yield data if len(data) <= _MOST_BYTES else None
+    name = path.lower().removesuffix(".gz")
+    if not name.endswith((".tar", ".tgz")):
+        yield from _each(file, name.endswith(".mbox"), not name.endswith(".eml"))
         return
     with tarfile.open(fileobj=file, mode="r|*") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:
-                yield content.read() if member.size <= _MOST_BYTES else None
+                yield from _each(content, member.name.lower().endswith(".mbox"), False)
+
+
+def _each(file: IO[bytes], is_mbox: bool, may_be: bool) -> Iterator[bytes | None]:
+    """The mails of an mbox, or the one of any other file."""
+    lines = each_line(file, _MOST_BYTES)
+    first = next(lines, (0, b""))[1]
+    several = is_mbox or (may_be and _ENVELOPE.match(first or b"") is not None)
+    blank, size = False, len(first or b"")
+    mail = None if first is None else [first]
+    for _, line in lines:
+        if several and blank and line is not None and _ENVELOPE.match(line):
+            yield None if mail is None else b"".join(mail)
+            mail, size = [], 0
+        size += len(line or b"")
+        if line is None or size > _MOST_BYTES:
+            mail = None
+        elif mail is not None:
+            mail.append(line)
+        blank = line is not None and not line.strip()
+    yield None if mail is None else b"".join(mail)
 
 
 def _header(mail: email.message.Message, name: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ _T = TypeVar("_T")
 
 BATCH_ROWS = 65_536
 _BATCH_BYTES = 32 * 1024 * 1024
+_BEGINNING = 65_536
 
 
 def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
@@ -50,7 +52,12 @@ def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
     if split.format == "parquet":
         yield from _read_parquet(split, spec)
     else:
-        reader = {"jsonl": _read_lines, "csv": _read_csv, "mail": _read_mails}[split.format]
+        reader = {
+            "jsonl": _read_lines,
+            "csv": _read_csv,
+            "tsv": _read_csv,
+            "mail": _read_mails,
+        }[split.format]
         with _open(split) as file:
             yield from reader(file, split, spec)
 
@@ -72,10 +79,46 @@ def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
 
 def _read_lines(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     most = most_bytes(spec)
-    lines = _to_the_end(each_line(file, most), split)
+    lines = _one_a_line(_to_the_end(each_line(file, most), split), split)
     for dead, numbers, records in _line_batches(lines, split.path, most):
         positions = np.array(numbers, np.int64)
         yield _with(decode_json(spec, records, split.path, positions=positions), dead)
+
+
+def _one_a_line(
+    lines: Iterator[tuple[int, bytes | None]], split: Split
+) -> Iterator[tuple[int, bytes | None]]:
+    """The lines, if the file does not begin as one that has its objects otherwise.
+
+    Raises:
+      InputError: it is an array, or its first object goes over several lines.
+    """
+    held = []
+    text = []
+    for number, line in lines:
+        held.append((number, line))
+        if line is None or line.strip():
+            text.append(line)
+        if len(text) == 2:
+            break
+    first = text[0] if text else b""
+    if first is None:  # too long for a line: an array may well be
+        with _open(split) as file:
+            first = file.read(_BEGINNING)
+    first = first.strip()
+    if first == b"{":
+        raise _not_lines(split, "an object that goes over several lines", "-c .")
+    if re.match(rb"\[\s*(\{|$)", first) and (len(text) == 1 or not first.endswith(b"]")):
+        raise _not_lines(split, "an array", "-c '.[]'")
+    yield from held
+    yield from lines
+
+
+def _not_lines(split: Split, what: str, how: str) -> InputError:
+    return InputError(
+        f"{split.path}: this is {what}, and one JSON object a line is expected (JSON Lines); "
+        f"convert it, such as with `jq {how}`"
+    )
 
 
 def _line_batches(
@@ -101,7 +144,9 @@ def _line_batches(
 
 
 def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
-    header = read_header(file, split.path)
+    delimiter = "\t" if split.format == "tsv" else ","
+    found = read_header(file, split.path, delimiter)
+    header = found.names
     if not header:
         return
     wanted = [i for i, name in enumerate(header) if name in source_columns(spec)]
@@ -115,7 +160,8 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     numbers: list[int] = []
     rows: list[Sequence[str]] = []
     size = 0
-    for row in _to_the_end(read_rows(file, len(header)), split):
+    records = read_rows(file, len(header), found.lines, delimiter)
+    for row in _to_the_end(records, split):
         if row.reason is not None:
             dead.append(DeadLetter(Stage.READ, row.reason, split.path, row.line, None, row.detail))
         else:

@@ -92,9 +92,29 @@ def test_no_rows():
     assert rows("") == rows("\n\r\n") == []
 
 
+def header(data, delimiter=","):
+    found = read_header(io.BytesIO(data), "f", delimiter)
+    return found.names, found.lines
+
+
 def test_the_header():
-    assert read_header(io.BytesIO(b"\xef\xbb\xbfid, name ,x\r\n1,2,3"), "f") == ["id", "name", "x"]
-    assert read_header(io.BytesIO(b""), "f") == []
+    assert header(b"\xef\xbb\xbfid, name ,x\r\n1,2,3") == (["id", "name", "x"], 1)
+    assert header(b"") == header(b"\n\r\n") == ([], 0)
+    assert header(b"id\tname\n1\t2", "\t") == (["id", "name"], 1)
+
+
+def test_blank_lines_above_the_header():
+    assert header(b"\n  \r\nid,name\n1,2") == (["id", "name"], 3)
+
+
+def test_a_name_with_a_line_end_in_it():
+    assert header(b'id,"notes\n(optional)"\n1,2') == (["id", "notes\n(optional)"], 2)
+
+
+def test_rows_go_on_after_a_long_header():
+    file = io.BytesIO(b'\n\nid,"notes\n(optional)"\n1,2\n\n3,4\n')
+    found = read_header(file, "f")
+    assert [row.line for row in read_rows(file, 2, found.lines)] == [4, 6]
 
 
 @pytest.mark.parametrize(

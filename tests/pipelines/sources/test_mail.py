@@ -1,3 +1,4 @@
+import gzip
 import io
 import random
 import tarfile
@@ -100,6 +101,47 @@ def test_a_folder_of_mails(tmp_path):
     (tmp_path / "x.eml").write_bytes(FINE)
     events, _ = read_all(tmp_path)
     assert len(events) == 2
+
+
+ENVELOPE = b"From a@b.example Mon Aug  5 10:00:00 2002\n"
+
+
+def mbox(*mails):
+    return b"\n".join(ENVELOPE + mail for mail in mails)
+
+
+@pytest.mark.parametrize("name", ["three.mbox", "Inbox", "three.mbox.gz"])
+def test_an_mbox_is_as_many_mails_as_it_holds(tmp_path, name):
+    bodies = [b"one\n", b"two\nFrom here it goes on\n", b"three\n>From a@b at 10:00\n"]
+    head = FINE.partition(b"\n\n")[0]
+    mails = [head.replace(b"<1@", b"<%d@" % n) + b"\n\n" + b for n, b in enumerate(bodies)]
+    data = mbox(*mails)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    events, dead = read_all(path)
+    assert [event["event_id"] for event in events] == [f"mail:<{n}@a.example>" for n in range(3)]
+    assert [event["body"].rstrip("\n").encode() for event in events] == [
+        body.rstrip(b"\n") for body in bodies
+    ]
+    assert dead == {}
+
+
+def test_an_mbox_in_a_tar(tmp_path):
+    with tarfile.open(tmp_path / "m.tar", "w") as archive:
+        for name in ("two.mbox", "one.eml"):
+            data = mbox(FINE, FINE)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    [split] = open_source(str(tmp_path / "m.tar"), MAIL)
+    assert sum(part.batch.num_rows for part in read_split(split, MAIL)) == 3
+
+
+def test_a_mail_of_an_mbox_that_is_too_large_dies_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(mail, "_MOST_BYTES", 1000)
+    (tmp_path / "a.mbox").write_bytes(mbox(FINE, FINE + b"line\n" * 400, FINE))
+    events, dead = read_all(tmp_path / "a.mbox")
+    assert (len(events), dead) == (2, {1: "too_large"})
 
 
 def test_a_mail_that_is_too_large_dies_alone(tmp_path, monkeypatch):

@@ -288,3 +288,50 @@ def test_an_error_holds_nothing_of_the_file(tmp_path):
     with pytest.raises(InputError) as caught:
         read_all(path)
     assert "secret" not in str(caught.value)
+
+
+ARRAY = json.dumps([fact(id=str(i)) for i in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (ARRAY, "an array"),
+        (ARRAY + "\n", "an array"),
+        ("\n" + ARRAY.replace("}, ", "},\n"), "an array"),
+        (json.dumps(json.loads(ARRAY), indent=1), "an array"),
+        ("[" + "".join(f"\n {json.dumps(one)}," for one in json.loads(ARRAY)), "an array"),
+        (json.dumps(fact(), indent=2), "an object that goes over several lines"),
+        ("[" + ARRAY[1:-1].replace("}, ", "}, " + " " * 500_000) + "]", "an array"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "jsonl.gz"])
+def test_json_that_is_not_one_object_a_line(tmp_path, text, what, ending):
+    path = tmp_path / f"a.{ending}"
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    with pytest.raises(InputError, match=f"this is {what}, and one JSON object a line is"):
+        read_all(path)
+
+
+def test_an_array_among_lines_dies_alone(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"[{{}}]\n{json.dumps(fact())}\n[1]\n")
+    made = read_all(path)
+    assert made.batch.num_rows == 1
+    assert fates(made) == {0: "not_an_object", 2: "not_an_object"}
+
+
+def test_a_csv_file_with_blank_lines_above_a_header_of_several_lines(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f'\n\nid,at,what,who,"notes\n(optional)"\na,{NOON},act,w,x\n\nb,{NOON},act,,\n')
+    made = read_all(path)
+    assert made.batch.column("event_id").to_pylist() == ["a"]
+    assert made.positions.tolist() == [4]
+    assert fates(made) == {6: "missing_column"}
+
+
+def test_tabs_separate_the_fields_of_tsv(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text(f'id\tat\twhat\twho\na\t{NOON}\tact\t"w, or v"\n')
+    assert read_all(path).batch.column("who").to_pylist() == ["w, or v"]

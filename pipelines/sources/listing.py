@@ -1,0 +1,170 @@
+"""The files of a source: a file, a folder (searched to the bottom) or a glob.
+
+Names that begin with `.` or `_` are bookkeeping, as in Hive and Spark, and passed over. A path that
+exists is itself, whatever characters it has; only then is it a pattern. On local disks symbolic
+links are followed, and a file that is reached in several ways is read once, under its own name if
+the source holds that; a link to nothing, and what is no file (a pipe, a device), is an error.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from apache_beam.io.filesystems import FileSystems
+
+from configs.errors import InputError
+
+_HIDDEN = (".", "_")
+_MAGIC = re.compile(r"[*?[]")
+
+
+def list_files(pattern: str) -> list[FileMetadata]:
+    """Path, size and time of the last change of each file, in a fixed order.
+
+    Raises:
+      InputError: nothing is there; a link leads nowhere; something is no regular file.
+    """
+    files = _list_remote(pattern) if "://" in pattern else list(_once(_list_local(pattern)))
+    if not files:
+        raise InputError(
+            f"the input {pattern} matches no file; give a file, a folder or a glob such as "
+            "'events/*.parquet'"
+        )
+    return sorted(files, key=lambda file: str(file.path))
+
+
+def would_hold(pattern: str, path: str) -> bool:
+    """Whether a source holds a file of that path, or would if there were one.
+
+    >>> would_hold("/data/in", "/data/in/a/b.csv"), would_hold("/data/*.csv", "/data/a/b.csv")
+    (True, False)
+    """
+    if "://" not in pattern:
+        pattern, path = os.path.abspath(pattern), os.path.abspath(path)
+    pattern = pattern.rstrip("/")
+    if path == pattern or path.startswith(f"{pattern}/"):
+        return True
+    return re.match(FileSystem.translate_pattern(pattern), path) is not None
+
+
+def require_apart(pattern: str, out: str) -> None:
+    """Does nothing if a source and an output folder have nothing of each other in them.
+
+    Raises:
+      InputError: they have; the next run would read what this one writes.
+    """
+    if "://" in pattern:
+        return
+    named = _MAGIC.split(pattern)[0]
+    root = pattern if os.path.lexists(pattern) or named == pattern else os.path.dirname(named)
+    real_in, real_out = os.path.realpath(root), os.path.realpath(out)
+    made = os.path.join(real_out, "features", "date=2026-03-01", "part-00000.parquet")
+    whole = real_in if root == pattern else os.path.join(real_in, pattern[len(root) :].lstrip("/"))
+    if would_hold(whole, made) or f"{real_in}/".startswith(f"{real_out}/"):
+        raise InputError(
+            f"--out {out} and the input {pattern} are one folder, or one is within the other: the "
+            "next run would take what this one writes for events; choose an --out apart from it"
+        )
+
+
+def _list_local(pattern: str) -> Iterator[str]:
+    """Paths, those behind links last."""
+    if os.path.isdir(pattern):
+        folder = pattern.rstrip("/") or "/"
+        paths = list(_walk(folder))
+        if not paths:
+            raise InputError(f"the input folder {folder} holds no files")
+        yield from (path for path in paths if not _is_hidden(path[len(folder) :]))
+    elif os.path.lexists(pattern):
+        yield pattern
+    elif _MAGIC.search(pattern):
+        folder = _MAGIC.split(pattern)[0].rpartition("/")[0]
+        below = len(folder) + 1 if folder else 0
+        root = folder or ("/" if pattern.startswith("/") else ".")
+        matches = re.compile(FileSystem.translate_pattern(pattern)).match
+        deep = None if "**" in pattern else pattern[below:].count("/")
+        for path in _walk(root, deep):
+            path = path.removeprefix("./") if root == "." else path
+            if matches(path) and not _is_hidden(path[below:]):
+                yield path
+
+
+def _walk(root: str, deep: int | None = None) -> Iterator[str]:
+    """Files below a folder, at most so many folders deep; links after what is there itself."""
+    waiting, seen = [root], set()
+    while waiting:
+        top = waiting.pop(0)
+        links = []
+        for folder, folders, names in os.walk(top):
+            if os.path.realpath(folder) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(folder))
+            if deep is not None and folder[len(root) :].count("/") >= deep:
+                folders.clear()
+            folders[:] = sorted(one for one in folders if not one.startswith(_HIDDEN))
+            waiting += [p for one in folders if os.path.islink(p := os.path.join(folder, one))]
+            for name in sorted(names):
+                path = os.path.join(folder, name)
+                if os.path.islink(path):
+                    links.append(path)
+                else:
+                    yield path
+        yield from links
+
+
+def _once(paths: Iterator[str]) -> Iterator[FileMetadata]:
+    seen = set()
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise InputError(
+                f"{path} is a link to {_target(path)}, which cannot be read ({error.strerror}); "
+                "fetch what it stands for, or remove the link"
+            ) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(
+                f"{path} is no regular file, but a pipe or a device; an input is read more than "
+                "once: write it to a file first"
+            )
+        real = os.path.realpath(path)
+        if real not in seen:
+            seen.add(real)
+            yield FileMetadata(path, found.st_size, found.st_mtime)
+
+
+def _target(path: str) -> str:
+    return os.readlink(path) if os.path.islink(path) else "something"
+
+
+def _list_remote(pattern: str) -> list[FileMetadata]:
+    """What Beam finds on a filesystem that is not the local one."""
+    try:
+        if glob.has_magic(pattern) and FileSystems.exists(pattern):
+            return [FileSystems.get_filesystem(pattern).metadata(pattern)]
+        scheme, _, rest = pattern.partition("://")
+        whole = f"{scheme}://{rest.rstrip('/')}"
+        files = [] if rest.endswith("/") else _match(pattern)
+        if not files and not glob.has_magic(pattern):
+            files = _match(f"{whole}/**")
+    except (BeamIOError, ValueError) as error:
+        raise InputError(f"cannot list the input {pattern}: {error}") from error
+    return files
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    [match] = FileSystems.match([pattern])
+    named, *magic = _MAGIC.split(pattern)
+    below = len(named.rpartition("/")[0] if magic else named)
+    return [file for file in match.metadata_list if not _is_hidden(file.path[below:])]
+
+
+def _is_hidden(below: str) -> bool:
+    """Whether a part of a path, below what was named outright, is bookkeeping."""
+    return any(part.startswith(_HIDDEN) for part in below.split("/"))
