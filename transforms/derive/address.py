@@ -12,7 +12,9 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 from transforms.derive.links import registrable_domain
 
-_HOST = r"(?P<host>[^\s@<>,;:\"]+)"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_HOST = r"(?P<host>\[[^\s\]]*\]|[^\s@<>,;:\"]+)"
+_USER = r"(?:[^\s@<>,;]*@)*"  # what comes before the last @
 _STRINGS = frozenset({ColumnType.STRING})
 
 
@@ -54,12 +56,22 @@ class EmailDomain:
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
-        array = batch.column(self.of)
+        # Within quotes anything may stand, also an address; what counts is after the last @.
+        array = pc.replace_substring_regex(batch.column(self.of), _QUOTED, "q")
         # What stands in angle brackets is the address; a display name may look like another.
-        hosts = pc.coalesce(_host(array, rf"<[^<>]*@{_HOST}>[^<>]*$"), _host(array, rf"@{_HOST}"))
-        hosts = hosts.to_pylist()
-        domains = [registrable_domain(host) if host else None for host in hosts]
-        return pa.array(domains, pa.string())
+        hosts = pc.coalesce(
+            _host(array, rf"<[^<>]*@{_HOST}>[^<>]*$"), _host(array, rf"@{_USER}{_HOST}")
+        ).dictionary_encode()
+        domains = [_domain(host) for host in hosts.dictionary.to_pylist()]
+        return pa.array(domains, pa.string()).take(hosts.indices)
+
+
+def _domain(host: str) -> str | None:
+    if host.startswith("["):  # an address, RFC 5321, section 4.1.3
+        inner = host[1:-1]
+        is_v6 = inner[:5].lower() == "ipv6:"
+        return registrable_domain(f"[{inner[5:]}]" if is_v6 else inner)
+    return registrable_domain(host.rstrip(")]}'.!?"))
 
 
 def _host(array: pa.Array, pattern: str) -> pa.Array:

@@ -1,4 +1,10 @@
-"""Links in a text: how many, and the registrable domain of the first."""
+"""Links in a text: how many, and the registrable domain of the first that a browser opens.
+
+The host is read by a parser of the WHATWG URL standard (`ada_url`), with UTS 46 for names, so that
+senders cannot choose a key that is not the host: percent-encoded bytes, several slashes or
+backslashes, characters that nobody sees, Punycode, numbers for IPv4. What a text adds is ours:
+where a link begins and ends.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import functools
 import re
 from typing import ClassVar
 
+import ada_url
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,19 +23,29 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 
 _STRINGS = frozenset({ColumnType.STRING})
-_LINK = r"(?:https?://|\bwww\.)[^\s/?#<>\"',;]+"
-# What a browser takes for the authority (a backslash ends it, as a slash does).
+_LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"',;\\]+"
 _AUTHORITY = re.compile(
-    r"(?:https?://|(?<![0-9A-Za-z_])(?=www\.))([^\s/?#\\<>\"']+)", re.IGNORECASE
+    r"(?:https?:[/\\]+|(?<![0-9A-Za-z_])(?=www\.))"
+    r"([^\s/?#\\<>\"]+)",
+    re.IGNORECASE,
 )
-_NAME = re.compile(r"[^\x00-,/:-@\[-^`{-\x7f]+")  # no ASCII punctuation but - . _
-_AROUND = ".-_\u2026\u2019\u201d\u00bb\u3001\uff0c"  # what text puts after a name
+_NEXT = re.compile(r"[,;]+(?:https?$|www\.)", re.IGNORECASE)  # the next link of a list
+_PLAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*")  # is its own serialisation
+# What a text puts after a name: punctuation, closing brackets and quotes, of Asia too.
+_AFTER = "".join(
+    [
+        ".,;:!?'()[]{}*_~|`^-=+&$",
+        "\u2026\u2019\u2018\u201d\u201c\u00bb\u00ab\u203a\u2039",
+        "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\uff09\u300d\u300f\u3011\u300b\u3009",
+    ]
+)
 _MOST_HOST = 253  # RFC 1035, section 2.3.4
+_MOST_READ = 4096  # characters of an authority; user names may stand before the host
 
 
 @dataclasses.dataclass(frozen=True)
 class CountLinks:
-    """How many links (http://, https:// or www.) a text has.
+    """How many links (http:, https: with slashes, or www.) a text has.
 
     >>> texts = ["see http://a.example and www.b.example", "none", None]
     >>> CountLinks("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
@@ -50,14 +67,15 @@ class CountLinks:
 
 @dataclasses.dataclass(frozen=True)
 class LinkDomain:
-    """The registrable domain of a text's first link, by the Public Suffix List; null without one.
+    """The registrable domain of a text's first link that a browser opens; null without one.
 
-    The list is the snapshot that the library carries; nothing is downloaded. A host that is an
-    address, or a public suffix itself, stands for itself.
+    It is that of the Public Suffix List, as the library carries it; nothing is downloaded. A host
+    that is an address, or a public suffix itself, stands for itself. Give it texts as they came:
+    folding changes names (`fa\u00df.de` is not `fass.de`).
 
-    >>> texts = ["go to https://cheap.shop.example.co.uk/x?y", "hello"]
+    >>> texts = ["see https://cheap.shop.example.co.uk/x?y", "http://a.example%2eevil.com", "hi"]
     >>> LinkDomain("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
-    ['example.co.uk', None]
+    ['example.co.uk', 'evil.com', None]
     """
 
     op: ClassVar[str] = "link_domain"
@@ -79,52 +97,59 @@ class LinkDomain:
         return pc.replace_with_mask(pa.nulls(len(array), pa.string()), has, domains)
 
 
-def registrable_domain(authority: str) -> str | None:
-    """The part of a link's or an address's host that someone registered; None where there is none.
+@functools.lru_cache(maxsize=65_536)
+def registrable_domain(host: str) -> str | None:
+    """The part of a host that someone registered; None if no browser takes it for a host.
 
-    Letters are lower case, and names in Punycode (RFC 3492) are as people see them, so that one
-    domain has one form.
+    Names are lower case and in Unicode, addresses as numbers, so that one host has one form.
 
     Args:
-      authority: a host, perhaps with a user before it and a port or punctuation after it.
+      host: a name, an address, or an IPv6 address in brackets; percent-encoded or not.
 
-    >>> registrable_domain("good.example@a.b.example.com:80"), registrable_domain("192.0.2.7")
+    >>> registrable_domain("a.b.example.com"), registrable_domain("0xc0.0.2.7")
     ('example.com', '192.0.2.7')
     >>> registrable_domain("www.xn--bcher-kva.example") == registrable_domain("b\u00fccher.example")
     True
     """
-    host = authority.rpartition("@")[2]
-    if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
-        return host.partition("]")[0].lower() + "]" if len(host) <= _MOST_HOST else None
-    match = _NAME.match(host)
-    if match is None:
+    name = host if _PLAIN.fullmatch(host) and "xn--" not in host else _parsed(host)
+    if not name or len(name) > _MOST_HOST:
         return None
-    name = match[0].replace("\u3002", ".").strip(_AROUND)
-    return _registrable(name.lower()) if 0 < len(name) <= _MOST_HOST else None
+    if name.startswith("[") or name.rpartition(".")[2].isdigit():
+        return name
+    domain = str(_suffixes().privatesuffix(name) or name)
+    return ada_url.idna_to_unicode(domain) or domain if "xn--" in domain else domain
+
+
+def _parsed(host: str) -> str | None:
+    """The host as the standard serialises it, without dots around it."""
+    try:
+        url = ada_url.normalize_url(f"http://{host}/")
+    except ValueError:
+        return None
+    name = url.removeprefix("http://").removesuffix("/")
+    if "@" in name or "/" in name or (":" in name and not name.endswith("]")):
+        return None  # more than a host was given
+    return name.strip(".")
 
 
 def _first_domain(text: str) -> str | None:
-    match = _AUTHORITY.search(text)
-    return None if match is None else registrable_domain(match[1])
+    for match in _AUTHORITY.finditer(text):
+        if (domain := registrable_domain(_host(match[1]))) is not None:
+            return domain
+    return None
 
 
-@functools.lru_cache(maxsize=65_536)
-def _registrable(host: str) -> str:
-    if host.replace(".", "").isdigit():
-        return host
-    host = ".".join(_unicode_label(label) for label in host.split("."))
-    return _suffixes().privatesuffix(host) or host
-
-
-def _unicode_label(label: str) -> str:
-    if not label.startswith("xn--"):
-        return label
-    try:
-        made = label[4:].encode("ascii").decode("punycode")
-        made.encode()  # it can hold surrogates, which are no text
-    except ValueError:
-        return label
-    return made
+def _host(authority: str) -> str:
+    """What stands between a user and a port, without the punctuation of the text around it."""
+    host = authority[:_MOST_READ].rpartition("@")[2]
+    if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
+        address, closed, rest = host.partition("]")
+        rest = rest.rstrip(_AFTER)
+        return f"{address}]" if closed and (not rest or rest.startswith(":")) else host
+    host = host.partition(":")[0]
+    if "," in host or ";" in host:
+        host = _NEXT.split(host)[0]
+    return host.rstrip(_AFTER)
 
 
 @functools.lru_cache(maxsize=1)

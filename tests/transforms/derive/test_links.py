@@ -3,6 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.loader import load, shipped
+from transforms.catalog import CATALOG
+from transforms.derive import links
 from transforms.derive.address import EmailDomain, Lowercase
 from transforms.derive.links import CountLinks, LinkDomain, registrable_domain
 
@@ -31,16 +34,16 @@ def apply(operation, *texts):
         ("https://good.example\\@evil.example", 1, "good.example"),
         ("http://192.0.2.7:80/x", 1, "192.0.2.7"),
         ("http://[2001:DB8::1]:80/x", 1, "[2001:db8::1]"),
-        ("http://3221225985/", 1, "3221225985"),
+        ("http://3221225985/", 1, "192.0.2.1"),
         ("http://someone.github.io/x", 1, "someone.github.io"),
         ("http://com/", 1, "com"),
         ("http://localhost", 1, "localhost"),
-        ("http:///nothing", 0, None),
+        ("http:///nothing", 1, "nothing"),
         ("http://...", 1, None),
         ("http://" + "a" * 300 + ".example", 1, None),
         ("http://b\u00fccher.example", 1, "b\u00fccher.example"),
         ("http://xn--bcher-kva.example", 1, "b\u00fccher.example"),
-        ("http://xn--\u00fc.example", 1, "xn--\u00fc.example"),
+        ("http://xn--\u00fc.example", 1, None),
         ("http://\u98df\u72ee.\u516c\u53f8.cn/x", 1, "\u98df\u72ee.\u516c\u53f8.cn"),
         ("http://www.xn--85x722f.xn--55qx5d.cn", 1, "\u98df\u72ee.\u516c\u53f8.cn"),
         ("", 0, None),
@@ -61,7 +64,122 @@ def test_any_host_has_a_domain_that_is_text_or_none(host):
 @given(st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=30))
 def test_any_punycode(label):
     domain = registrable_domain(f"xn--{label}.example")
-    assert domain and domain.encode()
+    assert domain is None or (domain and domain.encode())
+
+
+# What the WHATWG URL standard takes for the host: written by hand, from its rules.
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        # percent-encoded
+        ("http://www.bank.example%2eevil.com/", "evil.com"),
+        ("http://www.bank.example%2Eevil.com", "evil.com"),
+        ("http://ex%61mple.com/", "example.com"),
+        ("http://%65%78%61%6d%70%6c%65.com", "example.com"),
+        ("http://b%C3%BCcher.example", "b\u00fccher.example"),
+        ("http://bank.example%2f.evil.com/", None),
+        ("http://bank.example%00.evil.com/", None),
+        ("http://bank.example%zz.evil.com/", None),
+        ("http://good.com%40evil.com/", None),
+        # slashes
+        ("http:///evil.com/ and http://good.com/", "evil.com"),
+        ("http:/evil.com/", "evil.com"),
+        ("http:\\\\evil.com\\@good.com", "evil.com"),
+        ("http:/\\evil.com/@good.com", "evil.com"),
+        ("https:////evil.com", "evil.com"),
+        ("http://evil.com\\.good.com", "evil.com"),
+        ("http://evil.com?.good.com", "evil.com"),
+        ("http://evil.com#@good.com", "evil.com"),
+        # users and ports
+        ("http://good.com:80@evil.com/", "evil.com"),
+        ("http://good.com:x@y:z@evil.com:8080/", "evil.com"),
+        ("http://good.com'@evil.com", "evil.com"),
+        ("http://good.com,x@evil.com", "evil.com"),
+        ("http://good.com!@evil.com", "evil.com"),
+        ("http://\uff0fgood.com\uff0f@evil.com", "evil.com"),
+        ("http://@evil.com", "evil.com"),
+        ("http://evil.com:", "evil.com"),
+        # characters that a name may have, and that a text may not cut at
+        ("http://one!two.evil.com", "evil.com"),
+        ("http://a_b.evil.com", "evil.com"),
+        ("http://a~b.evil.com", "evil.com"),
+        # dots
+        ("http://example.com./", "example.com"),
+        ("http://www.example.com.", "example.com"),
+        ("http://www\uff0eexample\uff61com", "example.com"),
+        ("http://www.good.com\u3002evil.com", "evil.com"),
+        ("http://\uff25\uff38\uff21\uff2d\uff30\uff2c\uff25.com", "example.com"),
+        # what nobody sees
+        *((f"http://exam{one}ple.com/", "example.com") for one in "\u00ad\u200b\u2060\ufeff\ufe0f"),
+        # one name, two spellings
+        ("http://fa\u00df.de/", "fa\u00df.de"),
+        ("http://xn--fa-hia.de/", "fa\u00df.de"),
+        ("http://FA\u1e9e.de/", "fa\u00df.de"),
+        ("http://fass.de/", "fass.de"),
+        ("http://\u03bc\u03ac\u03b8\u03bf\u03c2.gr", "\u03bc\u03ac\u03b8\u03bf\u03c2.gr"),
+        ("http://xn--hxaykop.gr", "\u03bc\u03ac\u03b8\u03bf\u03c2.gr"),
+        ("http://XN--BCHER-KVA.example", "b\u00fccher.example"),
+        ("http://bu\u0308cher.example", "b\u00fccher.example"),
+        # IPv4 in any form, and what only looks like it
+        ("http://192.168.1.1/", "192.168.1.1"),
+        ("http://0300.0250.1.1/", "192.168.1.1"),
+        ("http://3232235777/", "192.168.1.1"),
+        ("http://0xc0a80101/", "192.168.1.1"),
+        ("http://0XC0.0xa8.257/", "192.168.1.1"),
+        ("http://192.168.257", "192.168.1.1"),
+        ("http://192.168.1.1./", "192.168.1.1"),
+        ("http://\uff11\uff19\uff12.168.1.1", "192.168.1.1"),
+        ("http://%31%39%32.168.1.1", "192.168.1.1"),
+        ("http://1.2.3.4.5/", None),
+        ("http://256.256.256.256/", None),
+        ("http://4294967296/", None),
+        ("http://09.1.1.1/", None),
+        ("http://evil.1", None),
+        ("http://1.2.3.4.evil.com", "evil.com"),
+        # IPv6
+        ("http://[2001:DB8:0:0::1]:80/x", "[2001:db8::1]"),
+        ("http://[2001:db8::0001]/", "[2001:db8::1]"),
+        ("http://[::ffff:192.168.1.1]/", "[::ffff:c0a8:101]"),
+        ("(http://[::1]).", "[::1]"),
+        ("http://[::1].evil.com/", None),
+        ("http://[::1%25eth0]/", None),
+        ("http://[::g]/", None),
+        ("http://[::1", None),
+        # no host at all: the next link counts
+        ("http://a%00b/ then http://evil.com/", "evil.com"),
+        ("http://a..b", "a..b"),
+        ("https://\u00ad/ www.evil.com", "evil.com"),
+        # what a text puts around a link
+        ("(see http://evil.com)", "evil.com"),
+        ("\u300chttp://evil.com\u300d", "evil.com"),
+        ("http://evil.com\uff0c", "evil.com"),
+        ("<http://evil.com>", "evil.com"),
+        ('"http://evil.com"', "evil.com"),
+        ("http://evil.com\u2026", "evil.com"),
+        ("http://evil.com;http://good.com", "evil.com"),
+        ("http://evil.com,www.good.com", "evil.com"),
+        ("http://evil.com\t.good.com", "evil.com"),
+    ],
+)
+def test_the_host_is_what_a_browser_opens(text, domain):
+    assert apply(LinkDomain("t"), text) == [domain]
+    assert apply(CountLinks("t"), text)[0] >= 1
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,40}", fullmatch=True))
+def test_plain_names_need_no_parser(host):
+    """The short way is the standard's, and gives the same."""
+    if links._PLAIN.fullmatch(host) and "xn--" not in host:
+        assert links._parsed(host) == host
+
+
+@pytest.mark.parametrize("config", ["chat", "mail", "video_comments"])
+def test_the_shipped_chains_read_the_host_before_they_fold(config):
+    spec = load(shipped(config), CATALOG)
+    [(of, derived)] = [
+        (one.arguments["of"], one) for one in spec.derived.values() if one.op == "link_domain"
+    ]
+    assert of in spec.columns, derived
 
 
 def test_a_domain_is_its_own():
@@ -80,6 +198,16 @@ def test_a_domain_is_its_own():
         ("ann@", None),
         ("ann@example.org, bob@example.net", "example.org"),
         ("(x@EXAMPLE.org)", "example.org"),
+        ('"ann@good.com"@evil.com', "evil.com"),
+        ('"a\\"@good.com"@evil.com', "evil.com"),
+        ('Ann <"x@good.com"@evil.com>', "evil.com"),
+        ("ann@good.com@evil.com", "evil.com"),
+        ("<@good.com:ann@evil.com>", "evil.com"),
+        ("ann@xn--bcher-kva.example", "b\u00fccher.example"),
+        ("ann@fa\u00df.de", "fa\u00df.de"),
+        ("ann@example.com.", "example.com"),
+        ("ann@[192.0.2.7]", "192.0.2.7"),
+        ("ann@[IPv6:2001:DB8::1]", "[2001:db8::1]"),
         (None, None),
     ],
 )
