@@ -6,7 +6,8 @@ TFT graph, training, scoring and the pipelines.
 
 Reserved column names that exist on every decoded batch, whatever the user's columns are called:
 
-- ``event_id``   string, unique; a second event with the same id is a duplicate (first one wins);
+- ``event_id``   string, unique; a second event with the same id is a duplicate (the first in total
+  order wins);
 - ``event_time`` int64, microseconds since 1970-01-01T00:00:00Z;
 - ``kind``       string, one of ``Spec.kinds``.
 """

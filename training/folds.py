@@ -86,5 +86,5 @@ def require_in_order(event_times: npt.NDArray[np.int64]) -> None:
     if falls:
         raise ValueError(
             f"{falls} of {len(event_times)} rows are earlier than the row before; expected rows "
-            "in total order: sort by (event_time, event_id) first"
+            "in total order: sort by event time first"
         )

@@ -35,6 +35,7 @@ from pipelines.files import write_arrow
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
 from pipelines.meaning import input_fingerprints
 from pipelines.parity.compare import (
+    COPY,
     DUPLICATE,
     LATE,
     UNEXPLAINED,
@@ -55,7 +56,7 @@ from pipelines.parity.log import (
     matrix,
     nothing_in_range,
 )
-from pipelines.parity.order import OrderCauses, folded_again, missing_events, out_of_order
+from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
 from pipelines.parity.replay import replay
 from pipelines.parity.witness import contradicted, distinct_in_order
 from pipelines.states import WHOLE_RECENT_IDS, state_file
@@ -117,15 +118,19 @@ class _Absent:
     Attributes:
       beyond: it was late by days, and lies before all that is made anew.
       known: its id is one of the state before the log, or of an event before it.
+      copied: the archive has another record of its id, which is the event.
     """
 
     beyond: npt.NDArray[np.bool_]
     known: npt.NDArray[np.bool_]
+    copied: npt.NDArray[np.bool_]
 
     def cause(self, row: int) -> str:
         """The cause; a backfill that lost the event has none."""
         if self.beyond[row]:
             return LATE
+        if self.copied[row]:
+            return COPY
         return DUPLICATE if self.known[row] else UNEXPLAINED
 
 
@@ -196,18 +201,22 @@ def check_ideal(
     base = find_base(state, span)
     logged = _read_log(spec, state, base, span, _Meanings(store, spec))
     start = base.state(spec)
-    missing = missing_events(spec, logged.events, archive, start.recent, base.night_end_us)
+    archived = look_through(spec, logged.events, archive, start.recent, base.night_end_us)
     reached = _within_reach(logged.events)
     columns = event_schema(spec).names
-    every = pa.concat_tables([logged.events.filter(pa.array(reached)).select(columns), missing])
+    within = logged.events.filter(pa.array(reached)).select(columns)
+    every = pa.concat_tables([within, archived.missing, archived.copies])
     with tempfile.TemporaryDirectory(prefix="lockstep-parity-") as scratch:
         resident = start if base.folder else None
         made = _offline(spec, resident, every, Path(scratch), bundle.path, logged.ids)
-    order = OrderCauses.of(spec, logged.events, missing, start.recent)
+    order = OrderCauses.of(spec, logged.events, archived, start.recent)
     beyond = logged.events.filter(pa.array(~reached)).column(EVENT_ID)
     absent = _Absent(
         pc.is_in(logged.ids, value_set=beyond.combine_chunks()).to_numpy(zero_copy_only=False),
         ~start.recent.copy().take(*hash_ids(logged.ids), logged.times),
+        pc.is_in(logged.ids, value_set=archived.copies.column(EVENT_ID).combine_chunks()).to_numpy(
+            zero_copy_only=False
+        ),
     )
     doubted = contradicted(spec, start, every, logged.ids, made.numeric) & made.there
     found = _attribute(spec, logged, order, made, absent, doubted, bundle.fingerprint)
@@ -231,7 +240,7 @@ def check_ideal(
         Counter(logged.bundles[logged.inside].tolist()),
         hints,
         faults,
-        None if archive is None else missing.num_rows,
+        None if archive is None else archived.missing.num_rows,
     )
 
 
@@ -268,6 +277,8 @@ def _attribute(
             cause = absent.cause(row)
         elif features and doubted[row]:
             cause = UNEXPLAINED
+        elif absent.copied[row]:
+            cause = COPY
         elif features:
             cause = logged.causes[row] or order.cause(ids[row], features)
         else:

@@ -1,4 +1,4 @@
-"""Which difference the arrival of events explains: late, twice, or never.
+"""Which difference the arrival of events explains: late, twice, never, or as another copy.
 
 What enters: the log in fold order, and what an archive has beyond it. What leaves: for an event
 whose ideal value is another, the cause; but only one that reached it, through a key of the very
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED
+from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED
 from pipelines.parity.keys import entities_of, entity_keys
 from pipelines.parity.log import clock_of
 from pipelines.sources import open_source, read_split
@@ -24,9 +24,9 @@ from pipelines.streaming.engine import Resident
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
-from transforms.order import order_events
+from transforms.order import order_events, places
 
-_CAUSES = (HAND_OFF, MISSING, DUPLICATE, LATE)
+_CAUSES = (HAND_OFF, MISSING, DUPLICATE, COPY, LATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,13 @@ class OrderCauses:
     entities: dict[str, frozenset[str]]
 
     @classmethod
-    def of(cls, spec: Spec, events: pa.Table, missing: pa.Table, recent: RecentIds) -> OrderCauses:
+    def of(cls, spec: Spec, events: pa.Table, archived: Archived, recent: RecentIds) -> OrderCauses:
         """Looks through the log and what it lacks.
 
         Args:
           spec: the use.
           events: the log: decoded columns and `lockstep_late`.
-          missing: events that never arrived.
+          archived: events that never arrived, or that another copy stood for.
           recent: ids that were folded before the log begins.
         """
         columns = event_schema(spec).names
@@ -62,8 +62,11 @@ class OrderCauses:
         new = recent.copy().take(*hash_ids(ids), events.column(EVENT_TIME).to_numpy())
         twice = pa.concat_arrays([twice, ids.filter(pa.array(~new))])
         kept = events.filter(pc.invert(events.column(LATE_COLUMN))).column(EVENT_TIME)
+        missing = archived.missing
         before = pc.less(missing.column(EVENT_TIME), pc.min(kept))
+        copied = pc.is_in(ids, value_set=archived.copies.column(EVENT_ID).combine_chunks())
         parts = {
+            COPY: pa.concat_tables([archived.copies, events.filter(copied).select(columns)]),
             MISSING: missing.filter(pc.invert(before)),
             HAND_OFF: missing.filter(before),
             DUPLICATE: events.filter(pc.is_in(ids, value_set=twice)).select(columns),
@@ -108,13 +111,27 @@ class OrderCauses:
         return began is not None and began <= self.times[event]
 
 
-def missing_events(
+@dataclasses.dataclass(frozen=True)
+class Archived:
+    """What an archive has beyond the log: decoded events.
+
+    Attributes:
+      missing: ids that never arrived.
+      copies: of ids that did, records that are the event by the rule, but were not folded: within
+        the deduplication horizon, and earlier in the total order than what was.
+    """
+
+    missing: pa.Table
+    copies: pa.Table
+
+
+def look_through(
     spec: Spec,
     events: pa.Table,
     archive: str | None,
     recent: RecentIds,
     begin_us: int | None = None,
-) -> pa.Table:
+) -> Archived:
     """Events of the archive that the log should have and has not.
 
     That is from the night that the scorer started from, else from the log's first event that was
@@ -128,14 +145,15 @@ def missing_events(
       begin_us: the end of the night, microseconds UTC.
     """
     empty = event_schema(spec).empty_table()
+    nothing = Archived(empty, empty)
     times = events.filter(pc.invert(events.column(LATE_COLUMN))).column(EVENT_TIME).to_numpy()
     if archive is None or not len(times):
-        return empty
+        return nothing
     first, last = int(times.min()), int(times.max())
     first = first if begin_us is None else min(first, begin_us)
     known = events.column(EVENT_ID).combine_chunks()
     before = recent.copy()
-    found = []
+    found, copies = [empty], [empty]
     for split in open_source(archive, spec):
         if split.min_us is not None and split.min_us > last:
             continue
@@ -149,7 +167,30 @@ def missing_events(
             chosen = batch.filter(pa.array(fresh))
             new = before.take(*hash_ids(chosen.column(EVENT_ID)), moments[fresh])
             found.append(pa.Table.from_batches([chosen.filter(pa.array(new))]))
-    return pa.concat_tables(found).combine_chunks() if found else empty
+            again = batch.filter(pa.array(moments >= first))
+            copies.append(_other_copies(spec, events, known, again))
+    return Archived(
+        pa.concat_tables(found).combine_chunks(), pa.concat_tables(copies).combine_chunks()
+    )
+
+
+def _other_copies(
+    spec: Spec, events: pa.Table, known: pa.StringArray, batch: pa.RecordBatch
+) -> pa.Table:
+    """Records of ids that were logged, each earlier in the total order than what was logged."""
+    found = pc.index_in(batch.column(EVENT_ID), value_set=known)
+    rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+    at = found.drop_null().to_numpy()
+    gap = events.column(EVENT_TIME).to_numpy()[at] - batch.column(EVENT_TIME).to_numpy()[rows]
+    near = (gap >= 0) & (gap <= spec.events.dedup_us)
+    rows, at, gap = rows[near], at[near], gap[near]
+    tied = np.flatnonzero(gap == 0)
+    columns = event_schema(spec).names
+    of_batch = places(spec, batch.take(pa.array(rows[tied]))).to_pylist()
+    of_log = places(spec, events.select(columns).take(pa.array(at[tied]))).to_pylist()
+    earlier = gap > 0
+    earlier[tied] = [one < other for one, other in zip(of_batch, of_log, strict=True)]
+    return pa.Table.from_batches([batch.take(pa.array(rows[earlier]))])
 
 
 def folded_again(spec: Spec, events: pa.Table, start: Resident) -> list[str]:

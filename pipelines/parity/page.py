@@ -13,6 +13,7 @@ import markupsafe
 
 from pipelines.parity.compare import (
     CAUSES,
+    COPY,
     DUPLICATE,
     HAND_OFF,
     LATE,
@@ -27,6 +28,7 @@ from pipelines.report.page import environment, packaged
 _MEANINGS = {
     LATE: "came after the disorder bound, or after such an event of the same key",
     DUPLICATE: "an id was folded twice, here or earlier for the same key",
+    COPY: "the other record of the id is the event, here or earlier for the same key",
     MISSING: "an event of the same key never arrived, or was not folded",
     VERSION: "decided by another bundle, or by another graph or model than the bundle's",
     HAND_OFF: "the key's history at the scorer's start was not what it should have been",

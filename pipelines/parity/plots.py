@@ -11,6 +11,7 @@ from matplotlib import rc_context
 
 from pipelines.parity.compare import (
     BINS,
+    COPY,
     DUPLICATE,
     HAND_OFF,
     LATE,
@@ -25,6 +26,7 @@ from pipelines.report.plots import BAD, BASELINE, NEW, SERVING, STYLE, as_svg, m
 _COLOURS = {
     LATE: (SERVING, 1.0),
     DUPLICATE: (NEW, 1.0),
+    COPY: (SERVING, 0.45),
     MISSING: (BASELINE, 1.0),
     VERSION: (NEW, 0.45),
     HAND_OFF: (BASELINE, 0.45),

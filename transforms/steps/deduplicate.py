@@ -108,7 +108,10 @@ class _DropSeen(beam.DoFn):
                 parts.append(batch.replace_schema_metadata(None))
                 sources += [source] * batch.num_rows
         rows = one_batch(parts) if parts else _no_rows()
-        order = total_order(rows.column(TIME).to_numpy(), rows.column(PLACE))
+        # Of equal records, which differ in nothing, the source that is named is always the same.
+        by_code = np.argsort(rows.column(CODE).to_numpy(), kind="stable")
+        place = rows.column(PLACE).take(pa.array(by_code))
+        order = by_code[total_order(rows.column(TIME).to_numpy()[by_code], place)]
         rows = rows.take(pa.array(order))
         found = []
         for places, moment in drop_seen(recent, rows, self._moments):

@@ -19,9 +19,9 @@ from pipelines.layout import DAY_US, day_us
 from pipelines.nightly import nightly
 from pipelines.parity import TimeSpan, check_ideal, check_served
 from pipelines.parity import ideal as ideal_module
-from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
+from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base, logged_batches, newest_decision
-from pipelines.parity.order import OrderCauses
+from pipelines.parity.order import Archived, OrderCauses
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
@@ -75,6 +75,7 @@ def test_a_late_event_explains_nothing_before_itself(scored, tiny_spec):
     columns = [*event_schema(tiny_spec).names, "lockstep_late"]
     events = pa.Table.from_batches([one.select(columns) for one in batches])
     none = events.select(columns[:-1]).slice(0, 0)
+    none = Archived(none, none)
     order = OrderCauses.of(tiny_spec, events, none, RecentIds(tiny_spec.events.dedup_us))
     rows, late = events.to_pylist(), {}
     for row in rows:
@@ -133,6 +134,31 @@ def test_an_event_that_never_came_is_found_in_the_archive(scored, stream_house):
     assert served.differing == 0
     assert set(ideal.by_cause) == {MISSING}
     assert check_ideal(state, bundles).differing == 0, "without the archive nobody can know"
+
+
+def test_a_copy_that_came_after_another_one_was_folded_is_named(scored, stream_house, tmp_path):
+    """Offline the first is the first in total order, online what was folded first stays."""
+
+    def copies(live):
+        posts = [e for e in live if e["kind"] == "post"][-20:]
+        moved = (dt.datetime.fromisoformat(e["at"]) - dt.timedelta(minutes=1) for e in posts)
+        return [
+            {**e, "at": at.isoformat(), "amount": 12345.0}
+            for e, at in zip(posts, moved, strict=True)
+        ]
+
+    state, bundles = scored("copies", lambda live: [*live, *copies(live)])
+    archive = tmp_path / "archive"
+    shutil.copytree(stream_house[0] / "input", archive)
+    more = "".join(json.dumps(one) + "\n" for one in copies(after_night(stream_house[1])))
+    (archive / "copies.jsonl").write_text(more)
+    assert check_ideal(state, bundles).differing == 0, "without the archive nobody can know"
+    served, ideal = both(state, bundles, str(archive))
+    assert served.differing == 0
+    assert set(ideal.by_cause) == {COPY}
+    assert ideal.by_cause[COPY] >= 20
+    assert ideal.missing == 0
+    ideal.require()
 
 
 def test_a_gap_between_the_night_and_the_stream_is_a_hand_off(scored, stream_house):
