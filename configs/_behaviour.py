@@ -12,7 +12,7 @@ from configs._events import check_name, known_names
 from configs._yaml import Position, Section, did_you_mean
 from configs.catalog import Catalog, operand_fields
 from configs.expression_types import BOOLEAN
-from configs.schema import Aggregate, ColumnType, Entity, Kind, Window
+from configs.schema import LIFETIME, Aggregate, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
 MOST_TILES = 60
@@ -169,6 +169,12 @@ def _aggregate(
             "add windows: [1h, 1d] here or to the entity",
         )
     shown = own if operation.windowed and own else ()
+    if LIFETIME in shown and getattr(operation, "needs_length", False):
+        section.mistakes.add(
+            section.position,
+            f"{name}: {op} is by the length of its window, and {LIFETIME.name!r} has none",
+            "give it windows of its own, such as windows: [1d]",
+        )
     return Aggregate(name, op, tuple(of), shown, where, arguments, about)
 
 
@@ -199,7 +205,7 @@ def _check_references(
 
 
 def read_windows(section: Section) -> tuple[Window, ...] | None:
-    """The `windows` of a section: "1h", or {length: 1h, tiles: 60}; None if all are mistakes."""
+    """The `windows` of a section: "1h", "all", or {length: 1h, tiles: 60}; None: all are wrong."""
     value = section.raw("windows")
     if value is None:
         return ()
@@ -227,6 +233,8 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
         inner.done()
         if name is None:
             return None
+    elif item == LIFETIME.name:
+        return LIFETIME
     elif isinstance(item, str):
         name = item
     else:
@@ -237,7 +245,8 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
             raise ValueError("a whole number and a unit, since it is a part of the features' names")
         length = parse_duration(name)
     except ValueError as error:
-        section.mistakes.add(place, f"windows: expected {error}, found {name!r}")
+        hint = "" if name[:1].isdigit() else f"or {LIFETIME.name}: since the key's first event"
+        section.mistakes.add(place, f"windows: expected {error}, found {name!r}", hint)
         return None
     if not _SHORTEST_US <= length <= _LONGEST_US:
         section.mistakes.add(place, f"windows: expected 1s to 400d, found {name}")

@@ -15,7 +15,7 @@ from typing import Any
 from configs._events import SETTINGS
 from configs._model import BOOSTER
 from configs.catalog import Catalog
-from configs.schema import ColumnType, Evaluation, Expression
+from configs.schema import LIFETIME, ColumnType, Evaluation, Expression
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -43,7 +43,13 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     Args:
       catalog: its operations and their arguments become alternatives.
     """
-    window = {"anyOf": [_LENGTH, _object({"length": _LENGTH, "tiles": _COUNT}, ["length"])]}
+    window = {
+        "anyOf": [
+            _LENGTH,
+            {"const": LIFETIME.name},
+            _object({"length": _LENGTH, "tiles": _COUNT}, ["length"]),
+        ]
+    }
     windows = {"type": "array", "items": window}
     aggregate = {"of": _ONE_OR_MORE, "where": _EXPRESSION, "windows": windows}
     entity = {

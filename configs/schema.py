@@ -162,7 +162,8 @@ class Window:
     """A span of event time seen through `tiles` tiles that are aligned to the epoch.
 
     At time t the window holds tiles ``t // tile_us - tiles + 1`` to ``t // tile_us``: it never
-    reaches back further than `length_us`, and misses less than one tile of it.
+    reaches back further than `length_us`, and misses less than one tile of it. The lifetime window
+    (`LIFETIME`) has one tile, which holds everything that the key has had since it was last empty.
     """
 
     name: str  # "1h"
@@ -172,6 +173,14 @@ class Window:
     @property
     def tile_us(self) -> int:
         return self.length_us // self.tiles
+
+    @property
+    def is_lifetime(self) -> bool:
+        """Whether it has no length: it reaches back to the key's first event."""
+        return self.length_us == 0
+
+
+LIFETIME = Window("all", 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)

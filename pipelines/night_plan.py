@@ -189,14 +189,22 @@ def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> B
 
 
 def _first_day(request: NightlyRequest, cut: Slices) -> dt.date:
-    """As far back as the windows of the first training event reach, or the source does."""
+    """As far back as the windows of the first training event reach, or the source does.
+
+    A lifetime window reaches to the source's first day; where the source does not know it, as far
+    as a key is remembered.
+    """
     windows = [
-        window.length_us
+        (entity, window)
         for entity in request.spec.entities.values()
         for aggregate in entity.aggregates
         for window in aggregate.windows
     ]
-    reach = day_of(cut.span.start_us - max(windows, default=DAY_US))
+    lengths = [entity.retention_us if w.is_lifetime else w.length_us for entity, w in windows]
+    reach = day_of(cut.span.start_us - max(lengths, default=DAY_US))
     times = [split.min_us for split in open_source(request.source, request.spec)]
     known = [time for time in times if time is not None]
-    return max(reach, day_of(min(known))) if times and len(known) == len(times) else reach
+    if not times or len(known) < len(times):
+        return reach
+    first = day_of(min(known))
+    return first if any(w.is_lifetime for _, w in windows) else max(reach, first)

@@ -11,7 +11,7 @@ import typing
 import numpy as np
 import pyarrow as pa
 import xxhash
-from velocity_oracle import RULES, effective_times, in_window
+from velocity_oracle import RULES, effective_times, in_window, same_as_last
 
 from configs.catalog import AggregateName, ColumnName
 from configs.loader import loads
@@ -35,7 +35,7 @@ kinds:
 entities:
   k:
     key: {a: [key], b: [key]}
-    windows: [10s, {length: 1h, tiles: 6}]
+    windows: [10s, {length: 1h, tiles: 6}, all]
     retention: 2d
     aggregates:
 """
@@ -76,10 +76,16 @@ def arguments(operation):
     return "".join(f", {name}: {value}" for name, value in given.items())
 
 
+def _windows(operation):
+    """A kind that needs a length has none over a lifetime."""
+    own = ", windows: [10s, {length: 1h, tiles: 6}]"
+    return own if getattr(operation, "needs_length", False) else ""
+
+
 def config(operations):
     """A spec with every kind of aggregate, in every form."""
     lines = [
-        f"      {one.op}{name}: {{{form}op: {one.op}{arguments(one)}}}"
+        f"      {one.op}{name}: {{{form}op: {one.op}{arguments(one)}{_windows(one)}}}"
         for one in operations
         for name, form in FORMS.items()
     ]
@@ -115,7 +121,8 @@ def features():
             yield f"k_{aggregate.name}" + (f"_{window.name}" if window else ""), aggregate, window
 
 
-KNOWN = [aggregate.op in RULES or aggregate.op == "ratio" for _, aggregate, _ in features()]
+OF_THE_EVENT = ("ratio", "same_as_last")
+KNOWN = [aggregate.op in (*RULES, *OF_THE_EVENT) for _, aggregate, _ in features()]
 """Features that the oracle has a rule for; the others are in every check that needs none."""
 
 
@@ -131,11 +138,11 @@ def oracle(rows):
         times, begins = effective_times([one[0] for one in past], 2 * 86_400 * S)
         if kind == "a":
             earlier = [(times[i], *past[i][1:]) for i in range(begins[-1], len(past) - 1)]
-            made.append(_features(earlier, times[-1]))
+            made.append(_features(earlier, times[-1], label))
     return np.array(made, np.float64).astype(np.float32).reshape(-1, sum(KNOWN))
 
 
-def _features(earlier, now):
+def _features(earlier, now, own):
     found = {}
     for (name, aggregate, window), known in zip(features(), KNOWN, strict=True):
         if not known:
@@ -157,6 +164,9 @@ def _features(earlier, now):
             chosen = [(t, _hash(label)) for t, _, _, label in chosen if label is not None]
         else:
             chosen = [(t, 1) for t, *_ in chosen]
+        if aggregate.op == "same_as_last":
+            found[name] = same_as_last(chosen, None if own is None else _hash(own))
+            continue
         found[name] = RULES[aggregate.op](in_window(chosen, window, now), window, now, decimals)
     return list(found.values())
 

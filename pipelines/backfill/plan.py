@@ -178,6 +178,9 @@ class BackfillPlan:
             text.append(
                 f"a cold start: windows fill up over the first {longest / 86_400e6:.3g} days"
             )
+            if any(w.is_lifetime for e in spec.entities.values() for a in e.aggregates
+                   for w in a.windows):  # fmt: skip
+                text.append(f"windows of all begin with {self.days[0]}")
         return text
 
     def _states_lines(self) -> list[str]:

@@ -265,6 +265,8 @@ def _faults(spec: Spec, entity: str, features: Sequence[str]) -> Iterable[tuple[
 
 def _other_windows(window: Window) -> Iterable[tuple[Window, str]]:
     """The window off by one tile, and cut into other tiles."""
+    if window.is_lifetime:
+        return
     for tiles in (window.tiles + 1, window.tiles - 1):
         if tiles >= 1:
             words = f"a window {window.name} off by one tile ({tiles} tiles, not {window.tiles})"

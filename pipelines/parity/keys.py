@@ -16,7 +16,7 @@ from transforms.hashing import key_hash
 from transforms.inputs import numeric_names
 from transforms.velocity import feature_names, make_plan
 from transforms.velocity.codec import get_unsigned
-from transforms.velocity.kernels import HEADER
+from transforms.velocity.packing import HEADER
 
 
 def entity_keys(spec: Spec, entity: str, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:

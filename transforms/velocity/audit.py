@@ -13,10 +13,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from transforms.velocity.cells import LIMIT
+from transforms.velocity.bins import MOST_BINS, MOST_MERGES, PLACES
+from transforms.velocity.cells import LIMIT, ScalarKind
 from transforms.velocity.codec import get_clock
-from transforms.velocity.kernels import FORMAT, HEADER, SPARSE
+from transforms.velocity.packing import FORMAT, HEADER, SPARSE, tile_number
 from transforms.velocity.sketch import REGISTERS, Q
+from transforms.velocity.wide import HIGHEST
 
 FAULTS = (
     "is of another format",
@@ -26,11 +28,14 @@ FAULTS = (
     "has a number beyond its bounds",
     "has more tiles than its window, or tiles out of order or outside of it",
     "has a sketch that no values make",
+    "has bins that no values make",
 )
 """What can be wrong with a key's bytes, in words; `first_fault` returns an index."""
 
-_FORMAT, _SHORT, _LONG, _MARK, _RANGE, _TILES, _SKETCH = range(len(FAULTS))
+_FORMAT, _SHORT, _LONG, _MARK, _RANGE, _TILES, _SKETCH, _BINS = range(len(FAULTS))
 _LONGEST = 10  # bytes of a varint of 64 bits
+_LAST_VALUE = int(ScalarKind.LAST_VALUE)
+_SAME_AS_LAST = int(ScalarKind.SAME_AS_LAST)
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -108,7 +113,54 @@ def _sketch(data, at, end, fault):
 
 
 @_jit
-def _key_fault(data, at, end, tile_us, tiles, scalars, sum_at, extreme_at, sketch_at):
+def _square(data, at, end, fault):
+    """The two words of a sum of squares."""
+    high, at = _unsigned(data, at, end)
+    if at < 0:
+        return -1, _SHORT
+    low, at = _unsigned(data, at, end)
+    if at < 0:
+        return -1, _SHORT
+    if high > np.uint64(HIGHEST) or (high == np.uint64(HIGHEST) and low > np.uint64(0)):
+        return -1, _RANGE
+    return at, fault
+
+
+@_jit
+def _bins(data, at, end, fault):
+    if at >= end:
+        return -1, _SHORT
+    filled = data[at]
+    at += 1
+    if filled == 0:
+        return at, fault
+    if filled > MOST_BINS:
+        return -1, _BINS
+    if at >= end:
+        return -1, _SHORT
+    merges = data[at]
+    at += 1
+    if merges > MOST_MERGES:
+        return -1, _BINS
+    most = np.int64(PLACES) >> np.int64(merges)
+    place = np.int64(0)
+    for i in range(filled):
+        step, at = _unsigned(data, at, end)
+        if at < 0:
+            return -1, _SHORT
+        if step >= np.uint64(most - place) or (i > 0 and step == np.uint64(0)):
+            return -1, _BINS
+        place += np.int64(step)
+        count, at = _unsigned(data, at, end)
+        if at < 0:
+            return -1, _SHORT
+        if count == np.uint64(0) or count > np.uint64(LIMIT):
+            return -1, _BINS
+    return at, fault
+
+
+@_jit
+def _key_fault(data, at, end, arrays):
     """What is wrong with one key's bytes, ``data[at:end]``; -1: nothing."""
     none = -1
     if at >= end:
@@ -121,8 +173,9 @@ def _key_fault(data, at, end, tile_us, tiles, scalars, sum_at, extreme_at, sketc
     _, at = _unsigned(data, at + HEADER, end)
     if at < 0:
         return _SHORT
-    for c in range(len(scalars)):
-        if scalars[c, 0] == 0:
+    for c in range(len(arrays.scalars)):
+        kind = arrays.scalars[c, 0]
+        if kind == _LAST_VALUE:
             at, fault = _marked(data, at, end, none)
             if at < 0:
                 return fault
@@ -137,23 +190,23 @@ def _key_fault(data, at, end, tile_us, tiles, scalars, sum_at, extreme_at, sketc
         moment, at = _signed(data, at + 1, end)
         if at < 0:
             return _SHORT
-        if moment > clock:
+        if (kind != _SAME_AS_LAST and moment > clock) or (kind == _SAME_AS_LAST and moment < 0):
             return _RANGE
-    for w in range(len(tiles)):
+    for w in range(len(arrays.tiles)):
         if at + 2 > end:
             return _SHORT
         live = np.int64(data[at]) | (np.int64(data[at + 1]) << np.int64(8))
         at += 2
-        if live > tiles[w]:
+        if live > arrays.tiles[w]:
             return _TILES
-        newest = clock // tile_us[w]
+        newest = tile_number(clock, arrays.tile_us[w])
         number = np.int64(0)
         for i in range(live):
             if i == 0:
                 number, at = _signed(data, at, end)
                 if at < 0:
                     return _SHORT
-                if number > newest or number <= newest - tiles[w]:
+                if number > newest or number <= newest - arrays.tiles[w]:
                     return _TILES
             else:
                 step, at = _unsigned(data, at, end)
@@ -162,37 +215,43 @@ def _key_fault(data, at, end, tile_us, tiles, scalars, sum_at, extreme_at, sketc
                 if step == 0 or step > np.uint64(newest - number):
                     return _TILES
                 number += np.int64(step)
-            for _ in range(sum_at[w], sum_at[w + 1]):
+            for _ in range(arrays.sum_at[w], arrays.sum_at[w + 1]):
                 at, fault = _value(data, at, end, none)
                 if at < 0:
                     return fault
-            for _ in range(extreme_at[w], extreme_at[w + 1]):
+            for _ in range(arrays.extreme_at[w], arrays.extreme_at[w + 1]):
                 at, fault = _marked(data, at, end, none)
                 if at < 0:
                     return fault
-            for _ in range(sketch_at[w], sketch_at[w + 1]):
+            for _ in range(arrays.sketch_at[w], arrays.sketch_at[w + 1]):
                 at, fault = _sketch(data, at, end, none)
+                if at < 0:
+                    return fault
+            for _ in range(arrays.square_at[w], arrays.square_at[w + 1]):
+                at, fault = _square(data, at, end, none)
+                if at < 0:
+                    return fault
+            for _ in range(arrays.bins_at[w], arrays.bins_at[w + 1]):
+                at, fault = _bins(data, at, end, none)
                 if at < 0:
                     return fault
     return none if at == end else _LONG
 
 
 @_jit
-def first_fault(data, ends, tile_us, tiles, scalars, sum_at, extreme_at, sketch_at):
+def first_fault(data, ends, arrays):
     """The first key whose bytes are damaged.
 
     Args:
       data: uint8, packed states one after the other.
       ends: int64 `[keys + 1]`, where each begins and the last one ends.
-      tile_us, tiles, scalars, ..._at: `plan.Arrays`.
+      arrays: `layout.Arrays` of the plan.
 
     Returns:
       Its number and an index into `FAULTS`; (-1, -1) if all are right.
     """
     for k in range(len(ends) - 1):
-        fault = _key_fault(
-            data, ends[k], ends[k + 1], tile_us, tiles, scalars, sum_at, extreme_at, sketch_at
-        )
+        fault = _key_fault(data, ends[k], ends[k + 1], arrays)
         if fault >= 0:
             return k, fault
     return -1, -1

@@ -5,7 +5,8 @@ equal wishes, so that aggregates share what they have in common (a mean and a co
 events share the count).
 
 - A `Slot` is what a row brings: whether the event counts, and its value or hash.
-- A cell is what a key keeps: per tile a sum, an extreme or a sketch; or one scalar.
+- A cell is what a key keeps: per tile a sum, an extreme, a sketch, a sum of squares or a histogram;
+  or one scalar.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class ScalarKind(enum.IntEnum):
     LAST_VALUE = 0
     SINCE_FIRST = 1
     SINCE_LAST = 2
+    SAME_AS_LAST = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +85,30 @@ class Sketch:
 
 
 @dataclasses.dataclass(frozen=True)
+class Squares:
+    """Per tile, the sum of the squares of a slot's values, in 128 bits."""
+
+    slot: Slot
+    window: Window
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """Per tile, how many of a slot's values fell into each of some bins (`bins`)."""
+
+    slot: Slot
+    window: Window
+
+
+@dataclasses.dataclass(frozen=True)
 class Scalar:
-    """One number of a key: the last value, or the time of the first or last event."""
+    """One number of a key: the last value or its hash, or the time of the first or last event."""
 
     slot: Slot
     kind: ScalarKind
 
 
-Cell = Sum | Extreme | Sketch | Scalar
+Cell = Sum | Extreme | Sketch | Squares | Bins | Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +138,18 @@ class Ask:
     def sketch(self, column: str) -> Sketch:
         """A sketch of a column's values."""
         return Sketch(self._slot(column, Measure.HASH), self._window())
+
+    def squares(self, column: str, decimals: int) -> Squares:
+        """The sum of a column's squares, in units of 10^-(2 decimals)."""
+        return Squares(self._slot(column, Measure.VALUE, decimals), self._window())
+
+    def bins(self, column: str, decimals: int) -> Bins:
+        """A histogram of a column's values, in units of 10^-decimals."""
+        return Bins(self._slot(column, Measure.VALUE, decimals), self._window())
+
+    def same_as_last(self, column: str) -> Scalar:
+        """Whether the event's own value is the last one of the column: 1, 0, `NONE`."""
+        return Scalar(self._slot(column, Measure.HASH), ScalarKind.SAME_AS_LAST)
 
     def last(self, column: str, decimals: int) -> Scalar:
         """The last value of a column."""

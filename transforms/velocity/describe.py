@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from configs.catalog import Catalog
-from configs.schema import Spec
+from configs.schema import Spec, Window
 from configs.units import format_duration
 from transforms.velocity.plan import SHIPPED, Feature, Plan, make_plan, most_bytes
 
@@ -17,6 +17,7 @@ class FeatureInfo:
     Attributes:
       name, about, entity, window, unit, dtype, null_rule: in words; "" where there is none.
       window_error: by how much the window may be shorter than it says; "" without a window.
+      error: by how much it may be off, if it is an estimate; "" if it is exact.
       state_bytes: the most bytes that a key keeps for it; shared cells count for each.
       role: "velocity", or as in `transforms.inputs.describe_inputs`.
     """
@@ -31,6 +32,7 @@ class FeatureInfo:
     window_error: str
     state_bytes: int
     role: str = "velocity"
+    error: str = ""
 
 
 def describe_features(spec: Spec, catalog: Catalog = SHIPPED) -> tuple[FeatureInfo, ...]:
@@ -60,8 +62,9 @@ def _info(spec: Spec, plan: Plan, recipe: Feature) -> FeatureInfo:
         unit=recipe.logic.unit or (column_unit(spec, column) if column else ""),
         dtype="float32",
         null_rule=f"null without a key; {recipe.logic.null_rule}",
-        window_error=f"up to {format_duration(window.tile_us)}" if window else "",
+        window_error=_window_error(window),
         state_bytes=most_bytes(recipe.cells),
+        error=getattr(recipe.logic, "error", ""),
     )
 
 
@@ -79,3 +82,9 @@ def _about(recipe: Feature) -> str:
     if recipe.window is not None:
         words += f", over {recipe.window.name}"
     return words
+
+
+def _window_error(window: Window | None) -> str:
+    if window is None or window.is_lifetime:
+        return ""
+    return f"up to {format_duration(window.tile_us)}"

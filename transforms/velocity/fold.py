@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from configs.errors import StateError
 from transforms.velocity.cells import Ask
-from transforms.velocity.kernels import FORMAT, fold_keys
+from transforms.velocity.kernels import fold_keys
+from transforms.velocity.layout import Grouped, Int64s, Made, Packed
+from transforms.velocity.packing import FORMAT
 from transforms.velocity.plan import Plan
 from transforms.velocity.rows import Rows
 from transforms.velocity.state import ShardState
 
-Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _ROWS = 4096  # finished at a time: their columns stay in the processor's cache
@@ -68,31 +69,32 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
     starts = np.concatenate([begins, [count]]).astype(np.int64)
     keys: list[int] = grouped[begins].tolist()
     packed = [state.get(key) for key in keys]
-    old = np.frombuffer(b"".join(packed) or b"\0", np.uint8)
-    old_at = np.zeros(len(keys) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, packed), np.int64, len(keys)), out=old_at[1:])
-    arrays, room = plan.arrays, plan.max_state_bytes
-    new = np.empty(max(room, min(_BUFFER, room * len(keys))), np.uint8)
-    new_at = np.zeros(len(keys) + 1, np.int64)
-    values, hashes = np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.hashes)
+    old = Packed(
+        np.frombuffer(b"".join(packed) or b"\0", np.uint8), np.zeros(len(keys) + 1, np.int64)
+    )
+    np.cumsum(np.fromiter(map(len, packed), np.int64, len(keys)), out=old.at[1:])
+    room = plan.max_state_bytes
+    new = Packed(
+        np.empty(max(room, min(_BUFFER, room * len(keys))), np.uint8),
+        np.zeros(len(keys) + 1, np.int64),
+    )
+    grouped_rows = Grouped(
+        starts, order, rows.time, rows.mask,
+        np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.hashes), place,
+    )  # fmt: skip
+    made = Made(outputs, sequence)
     delta: dict[int, bytes] = {}
     first = 0
     while first < len(keys):
-        new_at[first] = 0
-        done = fold_keys(
-            arrays.tile_us, arrays.tiles, plan.retention_us, arrays.sums, arrays.extremes,
-            arrays.sketches, arrays.scalars, arrays.sum_at, arrays.extreme_at, arrays.sketch_at,
-            arrays.touches,
-            first, starts, order, rows.time, rows.mask, values, hashes, place,
-            old, old_at, new, new_at, room, outputs, sequence,
-        )  # fmt: skip
+        new.at[first] = 0
+        done = fold_keys(plan.arrays, plan.retention_us, room, grouped_rows, old, new, made, first)
         if done < 0:
             raise StateError(
                 f"state of entity {plan.entity!r} holds a key in format {packed[-1 - done][0]}; "
                 f"this release reads {FORMAT}. Make the state anew with `lockstep backfill`"
             )
-        data = new[: new_at[done]].tobytes()
-        ends = new_at[first : done + 1].tolist()
+        data = new.data[: new.at[done]].tobytes()
+        ends = new.at[first : done + 1].tolist()
         for index, key in enumerate(keys[first:done]):
             delta[key] = data[ends[index] : ends[index + 1]]
         first = done

@@ -12,22 +12,35 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from configs.catalog import Catalog, operand_fields
 from configs.fingerprint import state_fingerprint
 from configs.schema import Aggregate, Entity, Spec, Window
 from transforms.velocity.aggregates import AGGREGATES
-from transforms.velocity.cells import Ask, Cell, Extreme, Measure, Scalar, Sketch, Slot, Sum
-from transforms.velocity.kernels import HEADER
+from transforms.velocity.bins import MOST_BINS
+from transforms.velocity.cells import (
+    Ask,
+    Bins,
+    Cell,
+    Extreme,
+    Measure,
+    Scalar,
+    Sketch,
+    Slot,
+    Squares,
+    Sum,
+)
+from transforms.velocity.layout import Arrays, Int64s
+from transforms.velocity.packing import HEADER
 from transforms.velocity.sketch import REGISTERS
 
 MOST_SLOTS = 63
 """A row's slots are the bits of one 64-bit mask."""
 
-Int64s = npt.NDArray[np.int64]
-
 _VARINT = 10  # longest encoding of an int64
+_SQUARES = 7 + _VARINT  # of a saturated high word, and of a low one
+_BIN = 2 + 8  # of a place, and of a count up to `LIMIT`
+_SORTS = (Sum, Extreme, Sketch, Squares, Bins, Scalar)  # the order of outputs and of state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,25 +60,6 @@ class Feature:
     outputs: tuple[int, ...]
     operands: tuple[int, ...] = ()
     cells: tuple[Cell, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Arrays:
-    """The cells as arrays, for the kernel: int64 throughout.
-
-    Cells of a sort are ordered by window; those of window w are `..._at[w]` to `..._at[w + 1]`.
-    """
-
-    tile_us: Int64s
-    tiles: Int64s
-    sums: Int64s  # [cells, 3]: window, slot bit, value row (-1: ones)
-    extremes: Int64s  # [cells, 4]: window, slot bit, value row, sign
-    sketches: Int64s  # [cells, 3]: window, slot bit, hash row
-    scalars: Int64s  # [cells, 3]: kind, slot bit, value row (-1: none)
-    sum_at: Int64s  # [windows + 1]
-    extreme_at: Int64s
-    sketch_at: Int64s
-    touches: npt.NDArray[np.uint64]  # [windows]: slots that touch a tile of the window
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,6 +111,10 @@ def _cell_bytes(cell: Cell) -> int:
             return cell.window.tiles * (1 + _VARINT)
         case Sketch():
             return cell.window.tiles * (1 + REGISTERS)
+        case Squares():
+            return cell.window.tiles * _SQUARES
+        case Bins():
+            return cell.window.tiles * (2 + MOST_BINS * _BIN)
         case Scalar():
             return 1 + _VARINT
 
@@ -204,14 +202,12 @@ def _compile(spec: Spec, entity: str, catalog: Catalog) -> Plan:
         raise ValueError(f"entity {entity!r}: {fault[0]}; {fault[1]}")
     wishes = _wishes(config, catalog)
     cells = list(dict.fromkeys(cell for wish in wishes for cell in wish.cells))
-    ordered = [
-        cell for kind in (Sum, Extreme, Sketch, Scalar) for cell in cells if isinstance(cell, kind)
-    ]
+    ordered = [cell for kind in _SORTS for cell in cells if isinstance(cell, kind)]
     tiled = list(dict.fromkeys(cell.window for cell in ordered if not isinstance(cell, Scalar)))
     ordered.sort(key=lambda cell: _place(cell, tiled))  # stable: state keeps its format
     column, columns = 0, {}
     for cell in ordered:
-        width = 3 if isinstance(cell, Sketch) else 1
+        width = {Sketch: 3, Squares: 2}.get(type(cell), 1)
         columns[cell] = tuple(range(column, column + width))
         column += width
     names = [wish.name for wish in wishes]
@@ -248,7 +244,7 @@ def _compile(spec: Spec, entity: str, catalog: Catalog) -> Plan:
 
 
 def _place(cell: Cell, windows: list[Window]) -> tuple[int, int]:
-    sort = (Sum, Extreme, Sketch, Scalar).index(type(cell))
+    sort = _SORTS.index(type(cell))
     return sort, 0 if isinstance(cell, Scalar) else windows.index(cell.window)
 
 
@@ -260,26 +256,28 @@ def _arrays(
     hashes: tuple[Slot, ...],
 ) -> Arrays:
     bit = {slot: index for index, slot in enumerate(slots)}
-    value = {slot: index for index, slot in enumerate(values)}
-    hashed = {slot: index for index, slot in enumerate(hashes)}
-    sums = [
-        (windows.index(c.window), bit[c.slot], value.get(c.slot, -1))
-        for c in cells
-        if isinstance(c, Sum)
-    ]
-    extremes = [
-        (windows.index(c.window), bit[c.slot], value[c.slot], c.sign)
-        for c in cells
-        if isinstance(c, Extreme)
-    ]
-    sketches = [
-        (windows.index(c.window), bit[c.slot], hashed[c.slot])
-        for c in cells
-        if isinstance(c, Sketch)
-    ]
-    scalars = [
-        (int(c.kind), bit[c.slot], value.get(c.slot, -1)) for c in cells if isinstance(c, Scalar)
-    ]
+    measured = {slot: index for index, slot in enumerate(values)}
+    measured |= {slot: index for index, slot in enumerate(hashes)}
+
+    def rows(sort: type[Cell]) -> list[tuple[int, ...]]:
+        """Window or kind, slot bit, row of the values or the hashes, and the sign of an extreme."""
+        return [
+            (
+                int(c.kind) if isinstance(c, Scalar) else windows.index(c.window),
+                bit[c.slot],
+                measured.get(c.slot, -1),
+                *((c.sign,) if isinstance(c, Extreme) else ()),
+            )
+            for c in cells
+            if isinstance(c, sort)
+        ]
+
+    made = {sort: rows(sort) for sort in _SORTS}
+    table = {
+        sort: np.array(one, np.int64).reshape(-1, 4 if sort is Extreme else 3)
+        for sort, one in made.items()
+    }
+    at = {sort: _starts(one, len(windows)) for sort, one in made.items() if sort is not Scalar}
     touches = [0] * len(windows)
     for cell in cells:
         if not isinstance(cell, Scalar):
@@ -287,13 +285,17 @@ def _arrays(
     return Arrays(
         tile_us=np.array([w.tile_us for w in windows], np.int64),
         tiles=np.array([w.tiles for w in windows], np.int64),
-        sums=np.array(sums, np.int64).reshape(-1, 3),
-        extremes=np.array(extremes, np.int64).reshape(-1, 4),
-        sketches=np.array(sketches, np.int64).reshape(-1, 3),
-        scalars=np.array(scalars, np.int64).reshape(-1, 3),
-        sum_at=_starts(sums, len(windows)),
-        extreme_at=_starts(extremes, len(windows)),
-        sketch_at=_starts(sketches, len(windows)),
+        sums=table[Sum],
+        extremes=table[Extreme],
+        sketches=table[Sketch],
+        squares=table[Squares],
+        bins=table[Bins],
+        scalars=table[Scalar],
+        sum_at=at[Sum],
+        extreme_at=at[Extreme],
+        sketch_at=at[Sketch],
+        square_at=at[Squares],
+        bins_at=at[Bins],
         touches=np.array(touches, np.uint64),
     )
 

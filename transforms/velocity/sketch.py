@@ -1,9 +1,10 @@
 """Distinct counts: HyperLogLog with 128 registers, estimated as Ertl does.
 
-What enters: XXH64 of values (in `kernels`), and for an estimate three whole numbers per sketch.
-What leaves: float64 estimates. Source: O. Ertl, "New cardinality estimation algorithms for
-HyperLogLog sketches", arXiv:1702.01284, section 4 ("improved raw estimator"), which needs no
-empirical bias correction and no switch to another estimator for small counts.
+What enters: XXH64 of values, and for an estimate three whole numbers per sketch. What leaves:
+registers, which the kernel keeps, and float64 estimates. Source: O. Ertl, "New cardinality
+estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, section 4 ("improved raw
+estimator"), which needs no empirical bias correction and no switch to another estimator for small
+counts.
 
 The standard error is 1.04 / sqrt(128) = 9.2 % for large counts, and far less for small ones. The
 estimator needs C_0 (registers at 0), C_{q+1} (at their maximum) and sum(C_k 2^-k); the kernel keeps
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +27,14 @@ Q = 64 - PRECISION
 
 STANDARD_ERROR = 1.04 / math.sqrt(REGISTERS)
 
+WEIGHTS = np.array(
+    [0, *(1 << (Q - rank) for rank in range(1, Q + 1)), 0], np.uint64
+)  # 2^(57 - rank) for ranks 1 to 57; 0 and 58 are counted apart
+
 _LN_2 = 0.6931471805599453
 _ALPHA = 1 / (2 * _LN_2)
+
+_jit = numba.njit(cache=True, nogil=True)
 
 
 def estimate(
@@ -77,3 +85,39 @@ def _tau(x: float) -> float:
 
 _SIGMA = np.array([_sigma(c / REGISTERS) for c in range(REGISTERS + 1)])
 _TAU = np.array([_tau(1.0 - c / REGISTERS) for c in range(REGISTERS + 1)]) * 2.0**-Q
+
+
+@_jit
+def rank_of(hashed):  # type: ignore[no-untyped-def]
+    """Leading zeros of the hash below its first 7 bits, plus 1; at most 58."""
+    rest = hashed << np.uint64(7)
+    if rest == np.uint64(0):
+        return np.uint8(Q + 1)
+    rank = 1
+    while rest & np.uint64(0x8000000000000000) == np.uint64(0):
+        rest <<= np.uint64(1)
+        rank += 1
+    return np.uint8(rank)
+
+
+@_jit
+def raise_register(union, facts, cell, register, rank):  # type: ignore[no-untyped-def]
+    """Sets a register of a window's union, and keeps its three facts (zeros, S, full) right."""
+    before = union[cell, register]
+    if rank <= before:
+        return
+    union[cell, register] = rank
+    facts[cell, 1] = facts[cell, 1] - WEIGHTS[before] + WEIGHTS[rank]
+    if before == 0:
+        facts[cell, 0] -= np.uint64(1)
+    if rank == Q + 1:
+        facts[cell, 2] += np.uint64(1)
+
+
+@_jit
+def forget_union(union, facts, cell):  # type: ignore[no-untyped-def]
+    """Makes a window's union empty."""
+    union[cell, :] = 0
+    facts[cell, 0] = REGISTERS
+    facts[cell, 1] = 0
+    facts[cell, 2] = 0

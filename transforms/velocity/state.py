@@ -16,7 +16,7 @@ import xxhash
 from configs.errors import StateError
 from transforms.hashing import string_buffers
 from transforms.velocity.audit import FAULTS, first_fault
-from transforms.velocity.kernels import FORMAT
+from transforms.velocity.packing import FORMAT
 from transforms.velocity.plan import Plan
 from transforms.velocity.rows import shard_of
 
@@ -143,11 +143,7 @@ class ShardState:
         digest = metadata.get(_DIGEST_KEY)
         if digest is not None and digest.decode() != _digest(keys.to_numpy(), offsets, data):
             raise StateError(_damaged(plan, "its bytes are not those that were written"))
-        arrays = plan.arrays
-        number, fault = first_fault(
-            data, offsets, arrays.tile_us, arrays.tiles, arrays.scalars,
-            arrays.sum_at, arrays.extreme_at, arrays.sketch_at,
-        )  # fmt: skip
+        number, fault = first_fault(data, offsets, plan.arrays)
         if number >= 0:
             raise StateError(
                 _damaged(plan, f"key {number + 1} of {len(offsets) - 1} {FAULTS[fault]}")

@@ -9,7 +9,18 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pytest
-from fold_world import CONFIG, KNOWN, PLAN, SPEC, S, batch, config, features, oracle
+from fold_world import (
+    CONFIG,
+    KNOWN,
+    OF_THE_EVENT,
+    PLAN,
+    SPEC,
+    S,
+    batch,
+    config,
+    features,
+    oracle,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from velocity_oracle import RULES
@@ -122,9 +133,9 @@ def test_every_kind_of_aggregate_is_in_the_battery_with_and_without_filters():
 def test_every_kind_that_was_ever_released_has_a_naive_rule():
     released = {
         *("count", "distinct", "last", "max", "mean", "min", "rate", "ratio", "sum"),
-        *("seconds_since_first", "seconds_since_last"),
+        *("seconds_since_first", "seconds_since_last", "std", "median", "same_as_last"),
     }
-    assert released <= {*RULES, "ratio"}
+    assert released <= {*RULES, *OF_THE_EVENT}
     assert released <= {operation.op for operation in AGGREGATES}
 
 

@@ -14,7 +14,7 @@ from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.velocity import ShardState, entity_rows, finish, fold, make_plan
-from transforms.velocity.kernels import FORMAT
+from transforms.velocity.packing import FORMAT
 
 SPEC = loads(
     """
@@ -38,6 +38,7 @@ entities:
 PLAN = make_plan(SPEC, "k")
 DIGEST = b"lockstep.state_digest"
 MINUTE = 60_000_000
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def rows(keys=20, events=200, labels=3, seed=1):
@@ -118,6 +119,36 @@ def test_bytes_that_end_too_early_are_refused_wherever_they_are_cut():
         ShardState.from_table(with_states(table, [packed + b"\0"]), PLAN)
 
 
+MORE = make_plan(
+    loads((FIXTURES / "state_format_1_more.yaml").read_text(), "more.yaml", CATALOG), "k"
+)
+
+
+@pytest.mark.parametrize("events", [30, 500])
+def test_other_cells_too_are_refused_or_folded_within_their_bound(events):
+    """As below, for sums of squares, bins, hashes and lifetimes; every 7th byte of the long one."""
+    made = [("x", i * 7.0, "ab"[i % 2], 1.5 ** (i % 60), "pqrst"[i % 5]) for i in range(events)]
+    _, state = folded(MORE, made)
+    table = state.to_table()
+    [packed], [key] = table.column("state").to_pylist(), table.column("key").to_pylist()
+    assert len(packed) < MORE.max_state_bytes
+    refused = set()
+    for at in range(0, len(packed), 1 if events < 100 else 7):
+        for bit in range(8):
+            damaged = bytearray(packed)
+            damaged[at] ^= 1 << bit
+            try:
+                state = ShardState.from_table(with_states(table, [bytes(damaged)]), MORE)
+            except StateError as error:
+                refused.add(str(error).split(" 1 of 1 ")[1].split(".")[0])
+                continue
+            features, after = folded(MORE, [("x", events * 7.0 + 1, "a", 3.0, "p")], state)
+            assert len(after.get(key)) <= MORE.max_state_bytes
+            assert np.isinf(features).sum() == 0
+            assert len(ShardState.from_table(after.to_table(), MORE)) == 1
+    assert "has bins that no values make" in refused and len(refused) >= 5
+
+
 @pytest.mark.parametrize("labels", [3, 4000])
 def test_what_is_accepted_can_be_folded(labels):
     """Every byte in turn, every bit: refused, or a state that the fold takes within its bounds."""
@@ -193,13 +224,12 @@ def test_split_by_shard_keeps_every_key_where_it_belongs():
     assert again.to_table().equals(whole.to_table())
 
 
-FIXTURES = Path(__file__).parent / "fixtures"
 RELEASED = sorted(path.stem for path in FIXTURES.glob("state_format_*.hex"))
 
 
 def stored_rows(name):
     """What the stored keys were folded of: (key, seconds, kind, amount, label)."""
-    if name.endswith("_dense"):  # more values than the pairs of a sketch
+    if name.endswith("_dense"):  # more values than the pairs of a sketch, or the bins of a tile
         return [("x", i * 0.7, "a", i / 4, f"l{i}") for i in range(500)], 450
     return [("x", i * 0.7, "ab"[i % 2], i / 4, "pqrst"[i % 5]) for i in range(40)], 30
 

@@ -14,9 +14,12 @@ from transforms.velocity.aggregates.distinct import Distinct
 from transforms.velocity.aggregates.extremes import Max, Min
 from transforms.velocity.aggregates.last import Last
 from transforms.velocity.aggregates.mean import Mean
+from transforms.velocity.aggregates.median import Median
 from transforms.velocity.aggregates.rate import Rate
 from transforms.velocity.aggregates.ratio import Ratio
+from transforms.velocity.aggregates.same_as_last import SameAsLast
 from transforms.velocity.aggregates.seconds import SecondsSinceFirst, SecondsSinceLast
+from transforms.velocity.aggregates.std import Std
 from transforms.velocity.aggregates.total import Total
 
 AGGREGATES: tuple[type[Any], ...] = (
@@ -25,11 +28,14 @@ AGGREGATES: tuple[type[Any], ...] = (
     Last,
     Max,
     Mean,
+    Median,
     Min,
     Rate,
     Ratio,
+    SameAsLast,
     SecondsSinceFirst,
     SecondsSinceLast,
+    Std,
     Total,
 )
 

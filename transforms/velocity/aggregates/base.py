@@ -42,7 +42,8 @@ class AggregateLogic(Protocol):
 
         Args:
           outputs: the cells' outputs before the event, int64 `[n]` each: one per sum, extreme or
-            scalar (`NONE`: not there), three per sketch (see `sketch.estimate`).
+            scalar (`NONE`: not there), three per sketch (see `sketch.estimate`), two per sum of
+            squares (high and low word), one per histogram (a place in `bins.CENTRES`, or `NONE`).
           ask: as in `cells`.
         """
 

@@ -10,7 +10,7 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 from transforms.velocity.aggregates.base import ANY_COLUMN, Floats, Int64s
 from transforms.velocity.cells import Ask, Cell
-from transforms.velocity.sketch import estimate
+from transforms.velocity.sketch import STANDARD_ERROR, estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Distinct:
     accepts: ClassVar[frozenset[ColumnType]] = ANY_COLUMN
     unit: ClassVar[str] = "values"
     null_rule: ClassVar[str] = "0 without events"
+    error: ClassVar[str] = f"standard error {STANDARD_ERROR:.1%} of large counts"
 
     column: ColumnName
 
