@@ -9,7 +9,7 @@ by two, as UDDSketch does (I. Epicoco et al., arXiv:2004.08604), at most five ti
 depends on which bins were needed, not on the order of events or on how they were cut into calls.
 
 The error of a median is at most 3.1 % of it while no tile has merged: up to 64 events a tile, or
-values within a factor of 16. After one merge (a factor of 256) it is 8.3 %, after two (65,536)
+values within a factor of 15. After one merge (a factor of 250) it is 8.3 %, after two (60,000)
 12.5 %, then 22 %, 47 % and 97 %.
 """
 

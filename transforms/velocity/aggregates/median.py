@@ -31,7 +31,7 @@ class Median:
     null_rule: ClassVar[str] = "null without events"
     error: ClassVar[str] = (
         f"within {ERRORS[0]:.1%}; {ERRORS[1]:.1%} where a tile's values span more than a factor "
-        f"of 16, {ERRORS[2]:.1%} beyond 256"
+        f"of 15, {ERRORS[2]:.1%} beyond 250"
     )
 
     column: ColumnName
