@@ -1,0 +1,173 @@
+"""Lockstep's transforms for Beam YAML: rows in, rows out; `PROVIDERS` is the provider file.
+
+    LockstepFeatures: {config: chat}         events       -> rows, verdicts, dead_letters
+    LockstepScore: {bundle: out/bundles}     rows with features -> the same with score and action
+
+Beam YAML passes rows from step to step, so each of these turns rows into Arrow batches, runs the
+same `Decode`, `Features` and `Score` as everything else, and turns batches into rows again: made
+for pipelines of a page, and slower than batches. NaN, which stands for null in a feature, is null
+in a row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from configs.loader import load, shipped
+from configs.schema import Spec
+from scoring.serving import POLL_SECONDS
+from scoring.steps import ACTION, BUNDLE, SCORE, Score
+from transforms.catalog import CATALOG
+from transforms.dead_letter import DEAD_LETTER_SCHEMA
+from transforms.inputs import numeric_names
+from transforms.selection import VERDICT_SCHEMA, scored_schema
+from transforms.steps import Decode, Features
+
+__all__ = ["PROVIDERS", "BatchesToRows", "RowsToBatches", "YamlFeatures", "YamlScore"]
+
+PROVIDERS = Path(__file__).with_name("providers.yaml")
+"""The provider file, for `providers: [{include: …}]`."""
+
+_ROWS = 4096
+_PYTHON: Mapping[pa.DataType, Any] = {
+    pa.string(): str,
+    pa.int64(): int,
+    pa.float64(): float,
+    pa.float32(): float,
+    pa.bool_(): bool,
+    pa.binary(): bytes,
+}
+
+
+class YamlFeatures(beam.PTransform):
+    """Events as rows to scored events with their features; also verdicts, and dead letters.
+
+    Args:
+      config: YAML file of a spec, or the name of a shipped one.
+
+    Outputs: `rows`, `verdicts`, `dead_letters`.
+    """
+
+    def __init__(self, config: str) -> None:
+        super().__init__()
+        path = Path(config)
+        self._spec = load(path if path.suffix else shipped(config), CATALOG)
+
+    def expand(self, rows: beam.PCollection[Any]) -> dict[str, beam.PCollection[Any]]:
+        """Applies it."""
+        spec = self._spec
+        decoded = rows | RowsToBatches() | Decode(spec)
+        made = decoded["events"] | Features(spec)
+        dead = (decoded["dead_letters"], made.dead_letters) | "AllDead" >> beam.Flatten()
+        return {
+            "rows": made.rows | "Rows" >> BatchesToRows(_row_type(_featured_schema(spec))),
+            "verdicts": made.verdicts | "Verdicts" >> BatchesToRows(_row_type(VERDICT_SCHEMA)),
+            "dead_letters": dead | "Dead" >> BatchesToRows(_row_type(DEAD_LETTER_SCHEMA)),
+        }
+
+
+class YamlScore(beam.PTransform):
+    """Rows with features to the same with score, action, and the fingerprint of the bundle.
+
+    Args:
+      bundle: folder of a bundle, or of a store, whose serving bundle is followed.
+      poll_seconds: how often a store's pointer is looked at.
+    """
+
+    def __init__(self, bundle: str, poll_seconds: float = POLL_SECONDS) -> None:
+        super().__init__()
+        self._bundle, self._poll_seconds = bundle, poll_seconds
+
+    def expand(self, rows: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        """Applies it."""
+        given = RowTypeConstraint.from_user_type(rows.element_type) or rows.element_type
+        fields = [*given._fields, (SCORE, float), (ACTION, str), ("bundle", str)]
+        return (
+            rows
+            | RowsToBatches()
+            | Score(self._bundle, self._poll_seconds)
+            | BatchesToRows(RowTypeConstraint.from_fields(fields))
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class RowsToBatches(beam.PTransform):
+    """Rows, or mappings, to Arrow batches with a column per field."""
+
+    def expand(self, rows: beam.PCollection[Any]) -> beam.PCollection[pa.RecordBatch]:
+        """Applies it."""
+        return (
+            rows
+            | "Gather" >> beam.BatchElements(min_batch_size=_ROWS, max_batch_size=_ROWS)
+            | "ToBatch" >> beam.Map(rows_to_batch).with_output_types(pa.RecordBatch)
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class BatchesToRows(beam.PTransform):
+    """Arrow batches to rows.
+
+    Args:
+      row_type: the fields that a row has; other columns are left out.
+    """
+
+    row_type: RowTypeConstraint
+
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[Any]:
+        """Applies it."""
+        names = [name for name, _ in self.row_type._fields]
+        return batches | "ToRows" >> beam.FlatMap(batch_to_rows, names).with_output_types(
+            self.row_type
+        )
+
+
+def rows_to_batch(rows: Sequence[Any]) -> pa.RecordBatch:
+    """Rows as one batch.
+
+    >>> rows_to_batch([beam.Row(a=1, b="x"), {"a": None, "b": "y"}]).to_pydict()
+    {'a': [1, None], 'b': ['x', 'y']}
+    """
+    plain = [row if isinstance(row, Mapping) else row._asdict() for row in rows]
+    return pa.RecordBatch.from_pylist(plain)
+
+
+def batch_to_rows(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[Any]:
+    """A batch's rows.
+
+    >>> batch = pa.RecordBatch.from_pydict({"a": pa.array([float("nan"), 1.0]), "b": ["x", None]})
+    >>> list(batch_to_rows(batch, ["a", "b"]))
+    [Row(a=None, b='x'), Row(a=1.0, b=None)]
+    """
+    bundle = (batch.schema.metadata or {}).get(BUNDLE, b"").decode()
+    columns = []
+    for name in names:
+        if name not in batch.schema.names and name == "bundle":
+            columns.append([bundle] * batch.num_rows)
+            continue
+        column = batch.column(name)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        columns.append(column.to_pylist())
+    for values in zip(*columns, strict=True):
+        yield beam.Row(**dict(zip(names, values, strict=True)))
+
+
+def _featured_schema(spec: Spec) -> pa.Schema:
+    """Columns of the rows that `Features` gives."""
+    names = numeric_names(spec)
+    kept = [field for field in scored_schema(spec) if field.name not in names]
+    return pa.schema([*kept, *(pa.field(name, pa.float32()) for name in names)])
+
+
+def _row_type(schema: pa.Schema) -> RowTypeConstraint:
+    return RowTypeConstraint.from_fields(
+        [(field.name, _PYTHON[field.type] | None) for field in schema]
+    )
