@@ -1,36 +1,80 @@
-"""Analyses the TFT graph over training rows: one Beam pipeline, the same result every time.
+"""Analyses the TFT graph: over the published days in the workers, or over rows in memory.
 
-What enters: a table of scored events and their numeric block. What leaves: a folder with TFT's
-`transform_fn` (a SavedModel) and the schema of what enters it. Batches have a fixed size and order,
-since float sums depend on both; rows beyond `training.analyse_rows` are left out by the hash of
-their id, so the same night chooses the same rows. Texts need no analysis, so none is written down.
+The result is the same every time and on every runner: rows are cut into batches of `BATCH` from the
+start of each file, and rows beyond `training.analyse_rows` are left out by the hash of their id.
+Texts need no analysis, so none is passed on.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from configs.schema import EVENT_ID, Spec
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.failures import reported
+from pipelines.runners import Running, run_pipeline
 from pipelines.signals import held
+from pipelines.sources.files import open_file
 from transforms.hashing import hash_column
-from transforms.quiet import import_tensorflow
+from transforms.inputs import numeric_names
+from transforms.selection import input_columns
+from transforms.steps.graph import ANALYSIS_ROWS as BATCH
+from transforms.steps.graph import AnalyzeGraph, AnalyzeTensors, tensor_rows
 
-BATCH = 8192
 _SEED = 0x616E616C
 
 
+def analyze_days(
+    spec: Spec,
+    parts: Sequence[Path],
+    start_us: int,
+    end_us: int,
+    limit: int,
+    folder: Path,
+    running: Running,
+) -> None:
+    """Writes the analysed graph of published events into a folder; workers read the events.
+
+    Args:
+      spec: its `inputs`.
+      parts: files of published days.
+      start_us, end_us: half-open range of event times.
+      limit: the largest hash of an event's id (`sample_hashes`) that is analysed.
+      folder: made here, whole or not at all; must not exist.
+      running: where the pipeline runs.
+
+    Raises:
+      InputError: the folder exists, or a file is not what it should be.
+    """
+    given = [json.dumps([str(part), start_us, end_us, limit]) for part in parts]
+
+    def build(pipeline: beam.Pipeline, scratch: Path) -> None:
+        rows = (
+            pipeline
+            | "Parts" >> beam.Create(given, reshuffle=False).with_output_types(str)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadDays"
+            >> beam.ParDo(_ReadDays(spec, str(scratch))).with_output_types(pa.RecordBatch)
+        )
+        _ = rows | AnalyzeGraph(spec, str(scratch / "graph"), str(scratch / "tft"))
+
+    _write(folder, build, running)
+
+
 def analyze(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, folder: Path) -> None:
-    """Writes the analysed graph of a spec into a folder.
+    """Writes the analysed graph of rows in memory into a folder.
 
     Args:
       spec: its `inputs` and `training.analyse_rows`.
@@ -46,21 +90,23 @@ def analyze(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, fold
         raise InputError("no rows to analyse: the training span holds no scored events")
     if len(numeric) != events.num_rows:
         raise ValueError(f"a numeric block of {len(numeric)} rows for {events.num_rows} events")
-    if folder.exists():
-        raise InputError(f"{folder} is there already; remove it, or analyse into another folder")
     most = spec.training.analyse_rows if spec.training else len(numeric)
     chosen = sample_rows(events.column(EVENT_ID), most)
     if len(chosen) < len(numeric):
         numeric, events = numeric[chosen], events.take(pa.array(chosen))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".analyze-", dir=folder.parent))
-    try:
-        rows = scratch / "rows.arrow"
+
+    def build(pipeline: beam.Pipeline, scratch: Path) -> None:
+        rows = str(scratch / "rows.arrow")
         _write_rows(spec, numeric, events, rows)
-        _run(spec, numeric.shape[1], str(rows), str(scratch / "tft"), str(scratch / "graph"))
-        os.rename(scratch / "graph", folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        tensors = (
+            pipeline
+            | "Rows" >> beam.Create([rows], reshuffle=False)
+            | beam.FlatMap(_read_rows).with_output_types(pa.RecordBatch)
+        )
+        folders = (str(scratch / "graph"), str(scratch / "tft"))
+        _ = tensors | AnalyzeTensors(spec, numeric.shape[1], *folders)
+
+    _write(folder, build, Running())
 
 
 def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.int64]:
@@ -73,38 +119,91 @@ def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.in
     """
     if len(ids) <= most:
         return np.arange(len(ids))
-    hashes = hash_column(ids, _SEED)
-    return np.flatnonzero(hashes <= np.partition(hashes, most - 1)[most - 1])
+    hashes = sample_hashes(ids)
+    return np.flatnonzero(hashes <= sample_limit(hashes, most))
 
 
-def _write_rows(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, path: Path) -> None:
-    import_tensorflow()
-    from transforms.graph import NUMERIC, TEXT, graph_batch
+def sample_hashes(ids: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
+    """By which a sample is chosen: uint64 `[n]`."""
+    return np.asarray(hash_column(ids, _SEED), np.uint64)
 
-    with pa.OSFile(str(path), "wb") as sink:
+
+def sample_limit(hashes: npt.NDArray[np.uint64], most: int) -> int:
+    """The largest hash among the `most` smallest ones; of none, 0."""
+    if not len(hashes):
+        return 0
+    most = min(most, len(hashes))
+    return int(np.partition(hashes, most - 1)[most - 1])
+
+
+def read_sample(
+    spec: Spec, part: Path | str, start_us: int, end_us: int, limit: int | None
+) -> pa.Table:
+    """What model inputs are made of, of the chosen events of a published file, in its order.
+
+    Args:
+      spec: the use; names the columns.
+      part: the file.
+      start_us, end_us: half-open range of event times.
+      limit: of the ids' hashes; None: all.
+    """
+    names = numeric_names(spec)
+    other = [name for name in input_columns(spec) if name not in names]
+    columns = [EVENT_ID, EVENT_TIME, *names, *other]
+    parquet = pq.ParquetFile(open_file(str(part)))
+    missing = set(columns) - set(parquet.schema_arrow.names)
+    if missing:
+        raise InputError(
+            f"{part} has no column {sorted(missing)[0]!r}; it was made under another spec. "
+            "Run `lockstep backfill --only-new-features` for these days"
+        )
+    table = parquet.read(columns)
+    times = table.column(EVENT_TIME).to_numpy()
+    keep = (times >= start_us) & (times < end_us)
+    if limit is not None:
+        keep &= sample_hashes(table.column(EVENT_ID)) <= np.uint64(limit)
+    return table if keep.all() else table.filter(pa.array(keep))
+
+
+class _ReadDays(beam.DoFn):
+    def __init__(self, spec: Spec, attempt: str) -> None:
+        self._spec, self._attempt = spec, attempt
+        self._rows = beam.metrics.Metrics.counter("lockstep", "events_analysed")
+
+    def process(self, line: str) -> Iterator[pa.RecordBatch]:
+        with reported(self._attempt):
+            table = read_sample(self._spec, *json.loads(line)).combine_chunks()
+        self._rows.inc(table.num_rows)
+        yield from table.to_batches(max_chunksize=BATCH)
+
+
+def _write(folder: Path, build: Callable[[beam.Pipeline, Path], None], running: Running) -> None:
+    """Runs an analysis beside the folder, and renames what it has made."""
+    if folder.exists():
+        raise InputError(f"{folder} is there already; remove it, or analyse into another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".analyze-", dir=folder.parent.resolve()))
+    try:
+        (scratch / "failures").mkdir()
+        for name in ("tensorflow", "absl"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with held():
+            run_pipeline(lambda pipeline: build(pipeline, scratch), running, str(scratch))
+        os.rename(scratch / "graph", folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_rows(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, path: str) -> None:
+    with pa.OSFile(path, "wb") as sink:
         writer = None
         for start in range(0, len(numeric), BATCH):
             part = events.slice(start, BATCH).combine_chunks().to_batches()[0]
-            arrays = graph_batch(spec, numeric[start : start + BATCH], part)
-            if TEXT in arrays:
-                arrays[TEXT] = np.full(len(part), b"", object)
-            columns = {
-                name: _list_column(value, value.shape[1] if name == NUMERIC else 1)
-                for name, value in arrays.items()
-            }
-            batch = pa.RecordBatch.from_pydict(columns)
+            batch = tensor_rows(spec, numeric[start : start + BATCH], part)
             writer = writer or pa.ipc.new_file(sink, batch.schema)
             writer.write(batch)
         if writer is not None:
             writer.close()
-
-
-def _list_column(values: npt.NDArray[Any], width: int) -> pa.ListArray:
-    """Fixed-length lists, as TFT's tensor adapter reads dense tensors from."""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * width
-    flat = values.ravel()
-    kind = pa.binary() if values.dtype == object else pa.float32()
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, kind))
 
 
 def _read_rows(path: str) -> Iterator[pa.RecordBatch]:
@@ -112,44 +211,3 @@ def _read_rows(path: str) -> Iterator[pa.RecordBatch]:
         reader = pa.ipc.open_file(source)
         for index in range(reader.num_record_batches):
             yield reader.get_batch(index)
-
-
-def _run(spec: Spec, width: int, rows: str, scratch: str, folder: str) -> None:
-    """Builds and runs the pipeline; in a function, since TFT in module globals crashes at exit."""
-    import_tensorflow()
-    import logging
-
-    import apache_beam as beam
-    import tensorflow as tf
-    import tensorflow_transform as tft
-    import tensorflow_transform.beam as tft_beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
-    from tfx_bsl.tfxio import tensor_adapter, tensor_representation_util
-
-    from transforms.graph import NUMERIC, TEXT, category_name, make_preprocessing_fn
-
-    for name in ("apache_beam", "tensorflow", "absl"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    features: dict[str, Any] = {NUMERIC: tf.io.FixedLenFeature([width], tf.float32)}
-    for index in range(len(spec.inputs.categorical)):
-        features[category_name(index)] = tf.io.FixedLenFeature([], tf.string)
-    if spec.inputs.text is not None:
-        features[TEXT] = tf.io.FixedLenFeature([], tf.string)
-    schema = schema_utils.schema_from_feature_spec(features)
-    arrow_schema = next(_read_rows(rows)).schema
-    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(schema)
-    adapter = tensor_adapter.TensorAdapterConfig(arrow_schema, representations)
-    with (
-        held(),
-        beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
-        tft_beam.Context(temp_dir=scratch, desired_batch_size=BATCH),
-    ):
-        batches = (
-            pipeline | "Rows" >> beam.Create([rows], reshuffle=False) | beam.FlatMap(_read_rows)
-        )
-        analysed = (batches, adapter) | tft_beam.AnalyzeDataset(make_preprocessing_fn(spec))
-        _ = analysed | tft_beam.WriteTransformFn(folder)
-    raw = os.path.join(folder, tft.TFTransformOutput.RAW_METADATA_DIR)
-    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), raw)

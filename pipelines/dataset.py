@@ -7,16 +7,18 @@ order, with what was known about them at a given moment.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.analyze import sample_rows
-from pipelines.backfill import read_features, read_verdicts
+from pipelines.analyze import read_sample, sample_hashes, sample_limit
+from pipelines.backfill import read_verdicts
 from pipelines.layout import Days, Layout, day_of
 from training.labels import is_judged, resolve
 from transforms.inputs import numeric_names
@@ -79,19 +81,13 @@ def load_dataset(
     """
     if spec.labels is None:
         raise ConfigError(f"the config {spec.name!r} has no labels section; add one to train")
-    days = list(Days(day_of(start_us), day_of(end_us - 1)))
+    parts, count = _parts(layout, start_us, end_us)
+    limit = None
+    if most is not None and count > most:
+        limit = sample_limit(_hashes(parts, start_us, end_us), most)
+    table = pa.concat_tables([read_sample(spec, part, start_us, end_us, limit) for part in parts])
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
-    columns = [EVENT_ID, EVENT_TIME, *names, *other]
-    parts = []
-    for day in days:
-        table = read_features(layout, [day], columns)
-        times = table.column(EVENT_TIME).to_numpy()
-        inside = (times >= start_us) & (times < end_us)
-        parts.append(table if inside.all() else table.filter(pa.array(inside)))
-    table = pa.concat_tables(parts)
-    if most is not None and table.num_rows > most:
-        table = table.take(pa.array(sample_rows(table.column(EVENT_ID).combine_chunks(), most)))
     events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
     times = events.column(EVENT_TIME).to_numpy()
     ids, verdicts = events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1))
@@ -102,6 +98,33 @@ def load_dataset(
         labels=resolve(spec.labels, ids, times, verdicts, as_of_us),
         judged=is_judged(ids, verdicts, as_of_us),
     )
+
+
+def published_parts(layout: Layout, start_us: int, end_us: int) -> list[Path]:
+    """Files of the published days that hold scored events of a range of time, in total order.
+
+    Raises:
+      InputError: a day of the range is not there.
+    """
+    return _parts(layout, start_us, end_us)[0]
+
+
+def _parts(layout: Layout, start_us: int, end_us: int) -> tuple[list[Path], int]:
+    """The files, and how many scored events their days have."""
+    days = list(Days(day_of(start_us), day_of(end_us - 1)))
+    count = sum(int(layout.read_marker(day)["scored"]) for day in days)
+    return [part for day in days for part in layout.parts(day)], count
+
+
+def _hashes(parts: Sequence[Path], start_us: int, end_us: int) -> npt.NDArray[np.uint64]:
+    """Of the ids of the range's events: two columns are read, so a sample costs no wide rows."""
+    made = []
+    for part in parts:
+        table = pq.read_table(part, columns=[EVENT_ID, EVENT_TIME], partitioning=None)
+        times = table.column(EVENT_TIME).to_numpy()
+        inside = (times >= start_us) & (times < end_us)
+        made.append(sample_hashes(table.column(EVENT_ID))[inside])
+    return np.concatenate(made)
 
 
 def _stack(table: pa.Table, names: Iterable[str]) -> npt.NDArray[np.float32]:

@@ -40,6 +40,7 @@ class NightlyRequest:
       only_new_features: bring the published days up to a changed config first.
       allow_empty_days: go on though the source shows no event of the last days.
       scorer: the state folder of the scorer, whose log the gate's `parity` asks for.
+      flags: of Beam, such as `--runner=FlinkRunner`, for the backfill and the analysis.
     """
 
     spec: Spec
@@ -55,6 +56,7 @@ class NightlyRequest:
     scorer: Path | None = None
     allow_empty_days: bool = False
     only_new_features: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +187,7 @@ def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> B
         workers=request.workers,
         keep_states=request.keep_states,
         allow_empty_days=request.allow_empty_days,
+        flags=request.flags,
     )
 
 

@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from configs.errors import EvidenceError, GateError, LockstepError
 from configs.fingerprint import fingerprint
-from configs.schema import Training
-from pipelines.analyze import analyze
+from configs.schema import EVENT_ID, Training
+from pipelines.analyze import analyze_days, sample_hashes, sample_limit
 from pipelines.backfill import backfill_locked
 from pipelines.beside import stand_beside
-from pipelines.dataset import Dataset, load_dataset
+from pipelines.dataset import Dataset, load_dataset, published_parts
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, day_of, day_us, locked
 from pipelines.meter import Meter
@@ -39,11 +39,12 @@ from pipelines.night_plan import NightlyRequest, backfill_plans, plan_night, sec
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.report import NightlyReport
+from pipelines.runners import Running
 from pipelines.signals import held, raise_if_stopped
 from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.store import Store
-from training.dataset import Slices, slices
+from training.dataset import Slices, TimeRange, slices
 from training.fit import Fitted, Span, fit, fit_parts
 from training.gate import Beside, GateResult, check_gate
 from transforms.catalog import CATALOG
@@ -124,8 +125,7 @@ class _Night:
             data = self._read(cut, training)
         graph = self._layout.work / "transform_graph"
         with self._stage("analyse"):
-            rows = np.flatnonzero(cut.fit.mask(data.times))
-            analyze(self._spec, data.numeric[rows], data.events.take(pa.array(rows)), graph)
+            self._analyse(training, cut.fit, data, graph)
         with self._stage("transform"):
             transformed = Executor(graph, self._spec).transform(data.numeric, data.batch())
         parts = self._progress.step("train", fit_parts(self._spec), "parts")
@@ -210,6 +210,25 @@ class _Night:
                 "source complete, and is --as-of the night that is meant?"
             )
         return data
+
+    def _analyse(self, training: Training, where: TimeRange, data: Dataset, graph: Path) -> None:
+        """Workers read the fit slice's events of the sample from the published days."""
+        mask = pa.array(where.mask(data.times))
+        hashes = sample_hashes(data.events.column(EVENT_ID).filter(mask))
+        if not len(hashes):
+            raise EvidenceError(
+                f"no rows to analyse: there is no scored event from {where}; choose a later "
+                "--as-of or a longer training.span"
+            )
+        analyze_days(
+            self._spec,
+            published_parts(self._layout, where.start_us, where.end_us),
+            where.start_us,
+            where.end_us,
+            sample_limit(hashes, training.analyse_rows),
+            graph,
+            Running(self._request.workers, self._request.flags),
+        )
 
     def _beside(self, fitted: Fitted, judged: Dataset, graph: Path, cut: Slices) -> Beside | None:
         """The candidate beside the bundle that serves; None where none does."""

@@ -194,18 +194,24 @@ class _Moments(beam.PTransform):
         return mean, deviation
 
 
+Moments = tuple[Floats, Floats, Floats]
+"""Of some rows, per column: count, mean, sum of squared deviations."""
+
+
 class _MomentsFn(beam.CombineFn):
-    """Chan, Golub and LeVeque's pairwise update of count, mean and squared deviations (1983)."""
+    """Gathers each batch's moments, and merges them in an order of their own at the end.
+
+    Float sums depend on their order, and that in which batches come on the runner; a batch's
+    moments are three numbers a column, so all of them fit.
+    """
 
     def __init__(self, width: int) -> None:
         self._width = width
 
-    def create_accumulator(self) -> tuple[Floats, Floats, Floats]:
-        return np.zeros(self._width), np.zeros(self._width), np.zeros(self._width)
+    def create_accumulator(self) -> list[Moments]:
+        return []
 
-    def add_input(
-        self, accumulator: tuple[Floats, Floats, Floats], element: Iterable[Any]
-    ) -> tuple[Floats, Floats, Floats]:
+    def add_input(self, accumulator: list[Moments], element: Iterable[Any]) -> list[Moments]:
         (block,) = element
         values = np.asarray(block, np.float64)
         known = ~np.isnan(values)
@@ -213,28 +219,26 @@ class _MomentsFn(beam.CombineFn):
         filled = np.where(known, values, 0.0)
         mean = filled.sum(0) / np.maximum(count, 1)
         spread = (np.where(known, values - mean, 0.0) ** 2).sum(0)
-        return _merge_moments(accumulator, (count, mean, spread))
+        accumulator.append((count, mean, spread))
+        return accumulator
 
-    def merge_accumulators(
-        self, accumulators: Iterable[tuple[Floats, Floats, Floats]]
-    ) -> tuple[Floats, Floats, Floats]:
-        merged = self.create_accumulator()
-        for one in accumulators:
-            merged = _merge_moments(merged, one)
-        return merged
+    def merge_accumulators(self, accumulators: Iterable[list[Moments]]) -> list[Moments]:
+        return [moments for one in accumulators for moments in one]
 
     def extract_output(
-        self, accumulator: tuple[Floats, Floats, Floats]
+        self, accumulator: list[Moments]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        count, mean, spread = accumulator
+        merged: Moments = (np.zeros(self._width), np.zeros(self._width), np.zeros(self._width))
+        for one in sorted(accumulator, key=lambda moments: b"".join(m.tobytes() for m in moments)):
+            merged = _merge_moments(merged, one)
+        count, mean, spread = merged
         deviation = np.sqrt(spread / np.maximum(count, 1)).astype(np.float32)
         tiny = ~(deviation > np.abs(mean).astype(np.float32) * 1e-6)  # a constant, but for rounding
         return mean.astype(np.float32), np.where(tiny, np.float32(1), deviation)
 
 
-def _merge_moments(
-    one: tuple[Floats, Floats, Floats], other: tuple[Floats, Floats, Floats]
-) -> tuple[Floats, Floats, Floats]:
+def _merge_moments(one: Moments, other: Moments) -> Moments:
+    """Chan, Golub and LeVeque's pairwise update (1983)."""
     count = one[0] + other[0]
     safe = np.maximum(count, 1)
     delta = other[1] - one[1]

@@ -1,12 +1,13 @@
 """Lockstep's transforms for Beam YAML: rows in, rows out; `PROVIDERS` is the provider file.
 
+    ReadLockstep: {input: events/, config: chat}         -> events, dead_letters
     LockstepFeatures: {config: chat}         events       -> rows, verdicts, dead_letters
     LockstepScore: {bundle: out/bundles}     rows with features -> the same with score and action
 
 Beam YAML passes rows from step to step, so each of these turns rows into Arrow batches, runs the
 same `Decode`, `Features` and `Score` as everything else, and turns batches into rows again: made
-for pipelines of a page, and slower than batches. NaN, which stands for null in a feature, is null
-in a row.
+for pipelines of a page, and slower than batches. `ReadLockstep` gives decoded batches, which
+`LockstepFeatures` takes as they are. NaN, which stands for null in a feature, is null in a row.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,6 +24,8 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from configs.loader import load, shipped
 from configs.schema import Spec
+from pipelines.sources import open_source
+from pipelines.sources.step import ReadEvents
 from scoring.serving import POLL_SECONDS
 from scoring.steps import ACTION, BUNDLE, SCORE, Score
 from transforms.catalog import CATALOG
@@ -31,24 +34,48 @@ from transforms.inputs import numeric_names
 from transforms.selection import VERDICT_SCHEMA, scored_schema
 from transforms.steps import Decode, Features
 
-__all__ = ["PROVIDERS", "BatchesToRows", "RowsToBatches", "YamlFeatures", "YamlScore"]
+__all__ = ["PROVIDERS", "BatchesToRows", "RowsToBatches", "YamlFeatures", "YamlRead", "YamlScore"]
 
 PROVIDERS = Path(__file__).with_name("providers.yaml")
 """The provider file, for `providers: [{include: …}]`."""
 
 _ROWS = 4096
-_PYTHON: Mapping[pa.DataType, Any] = {
-    pa.string(): str,
-    pa.int64(): int,
-    pa.float64(): float,
-    pa.float32(): float,
-    pa.bool_(): bool,
-    pa.binary(): bytes,
+_ALWAYS = (-(1 << 63), (1 << 63) - 1)
+_PYTHON: Mapping[pa.DataType, Any] = {  # Beam takes `str | None` for any type at all
+    pa.string(): Optional[str],  # noqa: UP045
+    pa.int64(): Optional[int],  # noqa: UP045
+    pa.float64(): Optional[float],  # noqa: UP045
+    pa.float32(): Optional[float],  # noqa: UP045
+    pa.bool_(): Optional[bool],  # noqa: UP045
+    pa.binary(): Optional[bytes],  # noqa: UP045
 }
 
 
+class YamlRead(beam.PTransform):
+    """Files, as `lockstep backfill --input` reads them, to decoded events and dead letters.
+
+    Args:
+      input: file, folder or glob, on any filesystem that Beam knows.
+      config: YAML file of a spec, or the name of a shipped one.
+
+    Outputs: `events`, for `LockstepFeatures`; `dead_letters`, rows.
+    """
+
+    def __init__(self, input: str, config: str) -> None:  # named as in the YAML
+        super().__init__()
+        self._input, self._spec = input, _load(config)
+
+    def expand(self, root: Any) -> dict[str, beam.PCollection[Any]]:
+        """Applies it."""
+        begin = root if isinstance(root, beam.pvalue.PBegin) else root.pipeline
+        splits = list(enumerate(open_source(self._input, self._spec)))
+        read = begin | ReadEvents(splits, self._spec, *_ALWAYS, attempt="")
+        dead = read["dead_letters"] | "Dead" >> BatchesToRows(_row_type(DEAD_LETTER_SCHEMA))
+        return {"events": read["events"], "dead_letters": dead}
+
+
 class YamlFeatures(beam.PTransform):
-    """Events as rows to scored events with their features; also verdicts, and dead letters.
+    """Events, as rows or as `ReadLockstep` gives them, to scored events with their features.
 
     Args:
       config: YAML file of a spec, or the name of a shipped one.
@@ -58,15 +85,18 @@ class YamlFeatures(beam.PTransform):
 
     def __init__(self, config: str) -> None:
         super().__init__()
-        path = Path(config)
-        self._spec = load(path if path.suffix else shipped(config), CATALOG)
+        self._spec = _load(config)
 
-    def expand(self, rows: beam.PCollection[Any]) -> dict[str, beam.PCollection[Any]]:
+    def expand(self, events: beam.PCollection[Any]) -> dict[str, beam.PCollection[Any]]:
         """Applies it."""
         spec = self._spec
-        decoded = rows | RowsToBatches() | Decode(spec)
-        made = decoded["events"] | Features(spec)
-        dead = (decoded["dead_letters"], made.dead_letters) | "AllDead" >> beam.Flatten()
+        if events.element_type is pa.RecordBatch:
+            made = events | Features(spec)
+            dead = made.dead_letters
+        else:
+            decoded = events | RowsToBatches() | Decode(spec)
+            made = decoded["events"] | Features(spec)
+            dead = (decoded["dead_letters"], made.dead_letters) | "AllDead" >> beam.Flatten()
         return {
             "rows": made.rows | "Rows" >> BatchesToRows(_row_type(_featured_schema(spec))),
             "verdicts": made.verdicts | "Verdicts" >> BatchesToRows(_row_type(VERDICT_SCHEMA)),
@@ -160,6 +190,11 @@ def batch_to_rows(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[Any]:
         yield beam.Row(**dict(zip(names, values, strict=True)))
 
 
+def _load(config: str) -> Spec:
+    path = Path(config)
+    return load(path if path.suffix else shipped(config), CATALOG)
+
+
 def _featured_schema(spec: Spec) -> pa.Schema:
     """Columns of the rows that `Features` gives."""
     names = numeric_names(spec)
@@ -168,6 +203,4 @@ def _featured_schema(spec: Spec) -> pa.Schema:
 
 
 def _row_type(schema: pa.Schema) -> RowTypeConstraint:
-    return RowTypeConstraint.from_fields(
-        [(field.name, _PYTHON[field.type] | None) for field in schema]
-    )
+    return RowTypeConstraint.from_fields([(field.name, _PYTHON[field.type]) for field in schema])

@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands._shared import PASSED_ON
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(nightly)
+    app.command(context_settings=PASSED_ON)(nightly)
 
 
 def nightly(
+    context: typer.Context,
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
@@ -37,8 +40,12 @@ def nightly(
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Bring features up to the night, train, judge, and serve the bundle if it is good."""
-    from pipelines.commands._shared import config_path, load_config, warn
+    """Bring features up to the night, train, judge, and serve the bundle if it is good.
+
+    Other options are Beam's, for the features and the analysis: --runner=FlinkRunner …; without
+    --runner they run here. What trains does so on this machine.
+    """
+    from pipelines.commands._shared import beam_flags, config_path, load_config, warn
     from pipelines.layout import parse_day
     from pipelines.nightly import NightlyRequest, plan_night
     from pipelines.nightly import nightly as run
@@ -57,6 +64,7 @@ def nightly(
         scorer=scorer,
         allow_empty_days=allow_empty_days,
         only_new_features=only_new_features,
+        flags=beam_flags(context),
     )
     if dry_run:
         plan = plan_night(request)

@@ -106,7 +106,7 @@ main()
 
 WITHIN = {
     "backfill": ("pipelines.backfill.run", "fold_shard", 0),
-    "analyse": ("pipelines.analyze", "_read_rows", 1),  # the first call is before the pipeline
+    "analyse": ("transforms.steps.graph", "tensor_rows", 0),
     "train": ("pipelines.nightly", "fit", 0),
 }
 

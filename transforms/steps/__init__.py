@@ -7,11 +7,14 @@ others and is the one text that computes features.
 from transforms.steps.decode import Decode, Derive
 from transforms.steps.deduplicate import Deduplicate
 from transforms.steps.features import Features, Made
+from transforms.steps.graph import AnalyzeGraph, ApplyGraph
 from transforms.steps.join import CutParts, JoinFeatures, PlanParts
 from transforms.steps.shards import RECENT_IDS, FoldShards, SplitByShard
 
 __all__ = [
     "RECENT_IDS",
+    "AnalyzeGraph",
+    "ApplyGraph",
     "CutParts",
     "Decode",
     "Deduplicate",
