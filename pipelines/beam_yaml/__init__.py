@@ -31,7 +31,7 @@ from scoring.steps import ACTION, BUNDLE, SCORE, Score
 from transforms.catalog import CATALOG
 from transforms.dead_letter import DEAD_LETTER_SCHEMA
 from transforms.inputs import numeric_names
-from transforms.selection import VERDICT_SCHEMA, scored_schema
+from transforms.selection import scored_schema, verdict_schema
 from transforms.steps import Decode, Features
 
 __all__ = ["PROVIDERS", "BatchesToRows", "RowsToBatches", "YamlFeatures", "YamlRead", "YamlScore"]
@@ -99,7 +99,8 @@ class YamlFeatures(beam.PTransform):
             dead = (decoded["dead_letters"], made.dead_letters) | "AllDead" >> beam.Flatten()
         return {
             "rows": made.rows | "Rows" >> BatchesToRows(_row_type(_featured_schema(spec))),
-            "verdicts": made.verdicts | "Verdicts" >> BatchesToRows(_row_type(VERDICT_SCHEMA)),
+            "verdicts": made.verdicts
+            | "Verdicts" >> BatchesToRows(_row_type(verdict_schema(spec))),
             "dead_letters": dead | "Dead" >> BatchesToRows(_row_type(DEAD_LETTER_SCHEMA)),
         }
 
@@ -162,11 +163,14 @@ class BatchesToRows(beam.PTransform):
 def rows_to_batch(rows: Sequence[Any]) -> pa.RecordBatch:
     """Rows as one batch.
 
-    >>> rows_to_batch([beam.Row(a=1, b="x"), {"a": None, "b": "y"}]).to_pydict()
+    A field that a row lacks is null.
+
+    >>> rows_to_batch([beam.Row(a=1, b="x"), {"b": "y"}]).to_pydict()
     {'a': [1, None], 'b': ['x', 'y']}
     """
     plain = [row if isinstance(row, Mapping) else row._asdict() for row in rows]
-    return pa.RecordBatch.from_pylist(plain)
+    names = dict.fromkeys(name for row in plain for name in row)
+    return pa.RecordBatch.from_pydict({name: [row.get(name) for row in plain] for name in names})
 
 
 def batch_to_rows(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[Any]:
