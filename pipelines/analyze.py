@@ -19,14 +19,13 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.failures import reported
+from pipelines.files import open_parquet
 from pipelines.runners import Running, run_pipeline
 from pipelines.signals import held
-from pipelines.sources.files import open_file
 from transforms.hashing import hash_column
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
@@ -150,7 +149,7 @@ def read_sample(
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
     columns = [EVENT_ID, EVENT_TIME, *names, *other]
-    parquet = pq.ParquetFile(open_file(str(part)))
+    parquet = open_parquet(str(part))
     missing = set(columns) - set(parquet.schema_arrow.names)
     if missing:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.batches import one_batch
@@ -59,6 +60,14 @@ def write_arrow(table: pa.Table | pa.RecordBatch, path: str) -> None:
     with _sink(path) as sink, pa.ipc.new_file(sink, table.schema) as writer:
         if table.num_rows:  # so that a batch and a table without rows give the same bytes
             writer.write(table)
+
+
+def open_parquet(path: str) -> pq.ParquetFile:
+    """Opens a Parquet file for random access; one of a local disk is mapped into memory."""
+    if is_local(path):
+        return pq.ParquetFile(path, memory_map=True)
+    file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return pq.ParquetFile(file)
 
 
 def read_arrow(path: str) -> pa.Table:
