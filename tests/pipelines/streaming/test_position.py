@@ -1,0 +1,43 @@
+"""Where a scorer was, in its snapshots: read as written, also as earlier builds wrote it."""
+
+import json
+
+import pytest
+from fold_world import SPEC, batch
+
+from pipelines.order import DisorderBuffer, OrderSettings
+from pipelines.streaming.engine import Engine, Resident
+from pipelines.streaming.restore import MANIFEST, read_snapshot, snapshot_files
+from transforms.order import position_of
+
+ROWS = [("x", 5, "a", 1.0, "p"), ("x", 5, "a", 1.0, "p"), ("x", 6, "a", 1.0, "p")]
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """A snapshot after two events of one time, and its folder."""
+    engine = Engine(SPEC, Resident.empty(SPEC), None)
+    events = batch(ROWS)
+    engine.step(events.slice(0, 2), events.column("event_time").to_numpy()[:2] < 0)
+    for name, data in snapshot_files(SPEC, engine.resident, 3).items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+def test_a_snapshot_tells_the_position_of_the_last_event(snapshot):
+    found = read_snapshot(SPEC, snapshot).frontier
+    assert found == position_of(SPEC, batch(ROWS), 1)
+    assert found != position_of(SPEC, batch(ROWS), 0)
+
+
+def test_of_an_earlier_builds_snapshot_all_of_its_microsecond_went(snapshot):
+    manifest = json.loads((snapshot / MANIFEST).read_text())
+    time, _ = manifest.pop("position")
+    (snapshot / MANIFEST).write_text(json.dumps({**manifest, "frontier": [time, "e00001"]}))
+    frontier = read_snapshot(SPEC, snapshot).frontier
+    assert frontier.time_us == time
+    buffer = DisorderBuffer(SPEC, OrderSettings(0, ahead_us=None), frontier)
+    events = batch(ROWS)
+    buffer.add(events, events.column("event_time").to_numpy(), 0)
+    buffer.flush()
+    assert buffer.take(9).late.tolist() == [True, True, False]
