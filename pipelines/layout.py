@@ -281,9 +281,10 @@ def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
             shutil.rmtree(layout.work, ignore_errors=True)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, flush: bool = True) -> None:
     """Writes JSON so that the file is seen whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+    data = (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    replace_file(path, data, flush)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -291,7 +292,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     replace_file(path, data)
 
 
-def publish_folder(layout: Layout, aside: Path, target: Path) -> None:
+def publish_folder(layout: Layout, aside: Path, target: Path, flush: bool = True) -> None:
     """Puts a finished folder in place of `target`, which need not exist.
 
     A reader sees the old folder, for an instant none, then the new one, never a mixture of files.
@@ -302,7 +303,7 @@ def publish_folder(layout: Layout, aside: Path, target: Path) -> None:
     if target.exists():
         old.parent.mkdir(parents=True, exist_ok=True)
         os.rename(target, old)
-    publish(aside, target)
+    publish(aside, target, flush)
     if old.exists():
         shutil.rmtree(old)
         shutil.rmtree(layout.replaced, ignore_errors=True)

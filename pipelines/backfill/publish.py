@@ -7,22 +7,24 @@ import datetime as dt
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
 from pipelines.files import join, read_text
-from pipelines.layout import DAY_US, REMAKING, Layout, day_of, day_us, publish_folder, write_json
+from pipelines.layout import DAY_US, REMAKING, Layout, day_of, publish_folder, write_json
 from pipelines.sources.contents import kind_counts
 from pipelines.states import state_file
 from pipelines.writers import DEAD_LETTERS, MANIFEST, PART, SPLIT, STATE, VERDICTS
+from scoring.files import flush_all
 from transforms.inputs import numeric_names
 from transforms.selection import scored_schema
 from transforms.velocity import make_plan
 
 Line = Mapping[str, Any]
+Sources = Callable[[dt.date], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,33 +86,49 @@ def publish_dead_letters(layout: Layout, made: Attempt, names: Iterable[str]) ->
             target.unlink(missing_ok=True)
 
 
-def publish_day(
-    layout: Layout, day: dt.date, made: Attempt, facts: Mapping[str, Any], sources: object
+def publish_days(
+    layout: Layout, made: Attempt, facts: Mapping[dt.date, Mapping[str, Any]], sources: Sources
 ) -> None:
-    """Publishes a day, its marker last.
+    """Publishes days, their markers last.
+
+    What is written reaches the disk in three steps for all of the days, and not file by file: what
+    an attempt wrote; that it is in its place; the markers.
 
     Args:
       layout: of the output folder, which the caller holds.
-      day: one of the attempt's.
       made: what the attempt wrote.
-      facts: for the marker.
-      sources: from which files the day was made.
+      facts: for the marker of each day.
+      sources: from which files a day was made.
     """
-    marker = layout.marker(day)
-    if marker.exists():  # what it says now holds until the folders below are exchanged
-        write_json(marker, {**layout.read_marker(day, unfinished=True), REMAKING: True})
+    for day in facts:
+        marker = layout.marker(day)
+        if marker.exists():  # what it says now holds until the folders below are exchanged
+            before = layout.read_marker(day, unfinished=True)
+            write_json(marker, {**before, REMAKING: True}, flush=False)
+        _gather(layout, day, made, facts[day]["entities"])
+    flush_all(layout.root)
+    for day in facts:
+        work = layout.work / "days" / str(day)
+        if day in made.states:
+            publish_folder(layout, work / "state", layout.state(day), flush=False)
+        publish_folder(layout, work / "verdicts", layout.verdicts(day), flush=False)
+        publish_dead_letters(layout, made, [f"duplicates-{day}"])
+        publish_folder(layout, work / "features", layout.features(day), flush=False)
+        write_json(layout.sources(day), sources(day), flush=False)
+    flush_all(layout.root)
+    for day in facts:
+        write_json(layout.marker(day), facts[day], flush=False)
+    flush_all(layout.root)
+
+
+def _gather(layout: Layout, day: dt.date, made: Attempt, entities: Mapping[str, Any]) -> None:
+    """The folders of a day, under the names that they will have."""
     work = layout.work / "days" / str(day)
     for number, part in enumerate(made.parts[day]):
         _move(part["path"], work / "features" / f"part-{number:05d}.parquet")
     _move(made.verdicts[day]["path"], work / "verdicts" / "part-00000.parquet")
     if day in made.states:
-        _finish_state(layout, day, made.states[day], facts["entities"], work / "state")
-        publish_folder(layout, work / "state", layout.state(day))
-    publish_folder(layout, work / "verdicts", layout.verdicts(day))
-    publish_dead_letters(layout, made, [f"duplicates-{day}"])
-    publish_folder(layout, work / "features", layout.features(day))
-    write_json(layout.sources(day), sources)
-    write_json(marker, facts)
+        _finish_state(layout, day, made.states[day], entities, work / "state")
 
 
 def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
@@ -155,21 +173,9 @@ def _finish_state(
             if old.exists():
                 os.link(old, target / old.name)
     facts = {"day": str(day), "shards": count, "entities": entities}
-    write_json(target / "manifest.json", facts)
+    write_json(target / "manifest.json", facts, flush=False)
 
 
 def _move(path: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.rename(path, target)
-
-
-__all__ = [
-    "Attempt",
-    "dataset_columns",
-    "day_marker",
-    "day_us",
-    "entity_marker",
-    "publish_day",
-    "publish_dead_letters",
-    "read_attempt",
-]

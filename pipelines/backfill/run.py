@@ -29,7 +29,7 @@ from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill
 from pipelines.backfill.publish import (
     Attempt,
     day_marker,
-    publish_day,
+    publish_days,
     publish_dead_letters,
     read_attempt,
 )
@@ -143,9 +143,8 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     if request.only_new_features:
         require_same_input(done.origins, layout, days)
     with done.meter.step("publish"):
-        for day in days:
-            facts = done.day_facts(day, made)
-            publish_day(layout, day, made, facts, done.origins.record(day))
+        facts = {day: done.day_facts(day, made) for day in days}
+        publish_days(layout, made, facts, done.origins.record)
     shutil.rmtree(attempt)
     last = layout.state(days[-1])
     return last if last.is_dir() else None

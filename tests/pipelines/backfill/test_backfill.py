@@ -20,8 +20,10 @@ import pytest
 from backfill_world import CONFIG, START, make_events, tree_bytes
 
 from configs.errors import BundleError, BusyError, InputError, StateError
+from configs.loader import load
 from pipelines.backfill import BackfillRequest, make_backfill_plan
 from pipelines.layout import Days, Layout, locked
+from transforms.catalog import CATALOG
 
 
 def read(root):
@@ -250,6 +252,16 @@ def test_two_runs_at_once_the_second_refuses(write, run, tmp_path):
         run(source)
 
 
+def write_days(folder, events):
+    """One Parquet file a day: their statistics say which days they may hold."""
+    folder.mkdir()
+    frame = pd.DataFrame(events)
+    frame["at"] = pd.to_datetime(frame["at"], format="ISO8601")
+    for day, part in frame.groupby(frame["at"].dt.date):
+        part.to_parquet(folder / f"{day}.parquet")
+    return str(folder)
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -270,12 +282,17 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_resumes_and_ends_with_the_same_bytes(write, run, tmp_path, how):
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(run, tmp_path, how, monkeypatch):
     config, script = tmp_path / "tiny.yaml", tmp_path / "script.py"
     config.write_text(CONFIG)
     script.write_text(textwrap.dedent(SCRIPT))
-    source = write(make_events(1200, days=12))
-    run(source, "2026-03-01..2026-03-12", out="whole")
+    source = write_days(tmp_path / "by-day", make_events(1200, days=12))
+    days = "2026-03-01..2026-03-12"
+    request = BackfillRequest(load(config, CATALOG), source, tmp_path / "out", Days.parse(days))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.backfill.plan.CHUNK_EVENTS", 200)
+        assert len(make_backfill_plan(request).chunks) > 3, "or no kill can fall between two"
+    run(source, days, out="whole")
     out, rng = tmp_path / "killed", random.Random(3)
     command = [sys.executable, str(script), str(config), source, str(out), "1"]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
