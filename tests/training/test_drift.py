@@ -72,3 +72,14 @@ def test_a_new_input_and_an_empty_slice_have_no_index():
     assert drifts == ()
     _, drifts = look(draw(1)[:0], kept)
     assert all(one.index is None for one in drifts)
+
+
+def test_few_events_do_not_move_by_chance():
+    moved, large = 0, 0
+    for seed in range(100):
+        kept, _ = look(draw(2 * seed, rows=60))
+        _, drifts = look(draw(2 * seed + 1, rows=60), kept)
+        moved += drifts[0].name == "amount" and drifts[0].shifted
+        large += any(one.name == "amount" and one.index > 0.25 for one in drifts)
+    assert large > 20, "the rule of thumb alone would cry wolf"
+    assert moved <= 5
