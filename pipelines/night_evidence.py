@@ -120,21 +120,21 @@ def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:
 def cold_start(spec: Spec, layout: Layout, cut: Slices) -> str:
     """Whether windows of the span's first events reach beyond the first published day, in words."""
     days = layout.published()
-    longest = max(
-        (w.length_us for e in spec.entities.values() for a in e.aggregates for w in a.windows),
-        default=0,
-    )
+    windows = [w for e in spec.entities.values() for a in e.aggregates for w in a.windows]
+    longest = max((w.length_us for w in windows), default=0)  # of a lifetime: 0
     if not days:
         return ""
     full_us = day_us(days[0]) + longest
     if full_us <= cut.span.start_us:
         return ""
+    has_lifetime = any(w.is_lifetime for w in windows)
     part = "all" if full_us >= cut.span.end_us else f"the part before {day_of(full_us)}"
     return (
         f"Cold start: the output directory begins on {days[0]}, and the longest window is "
         f"{format_duration(longest)}, so {part} of the training span has windows that are not full "
         'yet. Counts are too low there and "first seen" too recent; figures of the coming runs '
         "may differ."
+        + (" Lifetime windows begin on that day for every key." if has_lifetime else "")
     )
 
 

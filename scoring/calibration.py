@@ -37,7 +37,7 @@ class Calibration:
     share: tuple[float, ...] = ()
     reason: str = ""
 
-    def apply(self, raw: npt.NDArray[np.float32]) -> Floats:
+    def apply(self, raw: npt.NDArray[np.floating]) -> Floats:
         """Shares: float64 `[n]`.
 
         >>> Calibration(slope=2.0).apply(np.array([0.0], np.float32)).tolist()

@@ -19,6 +19,7 @@ import scipy.optimize
 import scipy.special
 from sklearn.isotonic import IsotonicRegression
 
+from scoring.calibration import Calibration
 from training.probability import log_loss
 
 FEWEST_POSITIVES_FOR_ISOTONIC = 1000
@@ -26,40 +27,7 @@ FEWEST_POSITIVES_FOR_ISOTONIC = 1000
 Floats = npt.NDArray[np.float64]
 
 
-@dataclasses.dataclass(frozen=True)
-class Sigmoid:
-    """`1 / (1 + exp(-(slope * raw + offset)))`; the slope is positive."""
-
-    slope: float
-    offset: float
-
-    def __call__(self, raw: npt.ArrayLike) -> Floats:
-        """Shares, float64[n], for raw scores float[n]; only to choose between curves."""
-        shifted = self.slope * np.asarray(raw, np.float64) + self.offset
-        return np.asarray(scipy.special.expit(shifted), np.float64)
-
-
-@dataclasses.dataclass(frozen=True)
-class Steps:
-    """Straight lines between knots; flat outside. `raw` rises strictly, `share` never falls."""
-
-    raw: Floats
-    share: Floats
-
-    def __call__(self, raw: npt.ArrayLike) -> Floats:
-        """Shares, float64[n], for raw scores float[n]; only to choose between curves."""
-        return np.asarray(np.interp(np.asarray(raw, np.float64), self.raw, self.share))
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibrated:
-    """The chosen curve, and why, in words."""
-
-    curve: Sigmoid | Steps
-    reason: str
-
-
-def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibrated:
+def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibration:
     """The curve that says most truly what share of events with a raw score is abuse.
 
     Args:
@@ -67,26 +35,26 @@ def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibra
       labels: int8[n], 0 or 1, both there.
 
     >>> made = fit_calibration(np.linspace(-3, 3, 200), (np.arange(200) > 99).astype(np.int8))
-    >>> type(made.curve).__name__
-    'Sigmoid'
+    >>> made.slope > 0, made.raw
+    (True, ())
     """
     said, hits = np.asarray(raw, np.float64), np.asarray(labels) == 1
     positives = int(hits.sum())
     sigmoid = fit_sigmoid(said, hits)
     if positives < FEWEST_POSITIVES_FOR_ISOTONIC:
-        return Calibrated(
+        return dataclasses.replace(
             sigmoid,
-            f"sigmoid: {positives} positives; isotonic is tried from "
+            reason=f"sigmoid: {positives} positives; isotonic is tried from "
             f"{FEWEST_POSITIVES_FOR_ISOTONIC} on",
         )
     by_sigmoid, by_steps = _crosswise(said, hits)
     words = f"log loss crosswise {by_sigmoid:.5f} sigmoid, {by_steps:.5f} isotonic"
     if by_steps < by_sigmoid:
-        return Calibrated(fit_steps(said, hits), f"isotonic: {words}")
-    return Calibrated(sigmoid, f"sigmoid: {words}")
+        return dataclasses.replace(fit_steps(said, hits), reason=f"isotonic: {words}")
+    return dataclasses.replace(sigmoid, reason=f"sigmoid: {words}")
 
 
-def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Sigmoid:
+def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
     """Platt's curve, with his smoothed targets, so that separable scores stay finite.
 
     >>> made = fit_sigmoid(np.array([-1.0, 1.0]), np.array([False, True]))
@@ -112,20 +80,20 @@ def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Sigmoid:
         loss, begin, jac=True, method="L-BFGS-B", bounds=[(1e-6, None), (None, None)]
     ).x
     slope = float(found[0]) / spread
-    return Sigmoid(slope, float(found[1]) - slope * centre)
+    return Calibration(slope, float(found[1]) - slope * centre)
 
 
-def fit_steps(raw: Floats, hits: npt.NDArray[np.bool_]) -> Steps:
+def fit_steps(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
     """Isotonic regression's knots; shares kept off 0 and 1 by half an event.
 
     >>> steps = fit_steps(np.array([0.0, 1.0, 2.0]), np.array([False, True, True]))
-    >>> steps.share.round(2).tolist()
+    >>> np.round(steps.share, 2).tolist()
     [0.17, 0.83, 0.83]
     """
     edge = 0.5 / len(raw)
     fitted = IsotonicRegression(y_min=edge, y_max=1.0 - edge).fit(raw, hits.astype(np.float64))
     at, share = fitted.X_thresholds_, fitted.y_thresholds_
-    return Steps(at.astype(np.float64), share.astype(np.float64))
+    return Calibration(raw=tuple(map(float, at)), share=tuple(map(float, share)))
 
 
 def _crosswise(raw: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -137,6 +105,8 @@ def _crosswise(raw: Floats, hits: npt.NDArray[np.bool_]) -> tuple[float, float]:
         if len(np.unique(hits[fit])) < 2:
             return 0.0, np.inf
         weight = len(hits[judge]) / len(hits)
-        by_sigmoid += weight * log_loss(fit_sigmoid(raw[fit], hits[fit])(raw[judge]), hits[judge])
-        by_steps += weight * log_loss(fit_steps(raw[fit], hits[fit])(raw[judge]), hits[judge])
+        by_sigmoid += weight * log_loss(
+            fit_sigmoid(raw[fit], hits[fit]).apply(raw[judge]), hits[judge]
+        )
+        by_steps += weight * log_loss(fit_steps(raw[fit], hits[fit]).apply(raw[judge]), hits[judge])
     return by_sigmoid, by_steps

@@ -31,7 +31,7 @@ from scoring.linear import LinearModel
 from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
 from training.boosting import Sample, fit_booster, total_gain
-from training.calibrate import Sigmoid, fit_calibration
+from training.calibrate import fit_calibration
 from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
 from training.evaluate import Metrics, evaluate
 from training.folds import chain_forward, time_blocks
@@ -147,7 +147,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, tell: Tell) -> Fitte
         spec, span, fit_rows, weight, check_rows, threads=threads, tell=tell
     )
     made = {name: _raw_on(judged, name, span, check_rows) for name in _served(training)}
-    calibrations = {name: _calibration(raw, labels[check_rows]) for name, raw in made.items()}
+    calibrations = {name: fit_calibration(raw, labels[check_rows]) for name, raw in made.items()}
     calibration = calibrations[training.model]
     raw = _raw_on(judged, training.model, span, gate_rows)
     scores, gate_labels = calibration.apply(raw), labels[gate_rows]
@@ -363,17 +363,6 @@ def _fit_linear(
 def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:
     part = span.transformed.take(rows)
     return models.raw(which, part, models.text_scores(part))
-
-
-def _calibration(raw: Floats, labels: npt.NDArray[np.int8]) -> Calibration:
-    made = fit_calibration(raw, labels)
-    if isinstance(made.curve, Sigmoid):
-        return Calibration(made.curve.slope, made.curve.offset, reason=made.reason)
-    return Calibration(
-        raw=tuple(map(float, made.curve.raw)),
-        share=tuple(map(float, made.curve.share)),
-        reason=made.reason,
-    )
 
 
 def _policy(spec: Spec, thresholds: tuple[Threshold, ...]) -> DecisionPolicy:
