@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Processes that share the tests, a file at a time; much of the time is waiting for a server.
 WORKERS ?= 2
+PRISM_VERSION := v2.77.0
 SHARED = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check bench soak results lock clean
+.PHONY: demo test quick check bench soak results prism flink lock clean
 
 demo: $(READY)
 	$(BIN)/lockstep demo --out demo-out
@@ -32,6 +33,14 @@ soak: $(READY)
 
 results: $(READY)
 	$(BIN)/python -m benchmarks.results
+
+# Engines for the conformance suite (docs/conformance.md), in .engines/, which git passes over. Where
+# Go, Java or Maven are missing they say so and do nothing, and tests that need them are skipped.
+prism:
+	deploy/prism.sh $(PRISM_VERSION)
+
+flink:
+	deploy/flink/job-server.sh
 
 # Writes requirements.lock anew from pyproject.toml; review the diff.
 lock:

@@ -124,8 +124,12 @@ class Features(beam.PTransform):
         }
         made = {name: keys | f"Seed{name.title()}" >> _Seed() for name, keys in made.items()}
         if self.initial_state is not None:
-            ids = self.initial_state | "IdState" >> beam.Filter(_is_of_ids, True)
-            others = self.initial_state | "EntityState" >> beam.Filter(_is_of_ids, False)
+            # Beam takes an undeclared filter's elements for `Any`, and pickles what is grouped.
+            ids, others = (
+                self.initial_state
+                | label >> beam.Filter(_is_of_ids, wanted).with_output_types(Keyed)
+                for label, wanted in (("IdState", True), ("EntityState", False))
+            )
             made[RECENT_IDS] = (made[RECENT_IDS], ids) | "WithIdState" >> beam.Flatten()
             made["entities"] = (made["entities"], others) | "WithState" >> beam.Flatten()
         groups = [(group, day) for day in self.days for group in ("rows", VERDICTS)]

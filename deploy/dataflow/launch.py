@@ -1,0 +1,62 @@
+"""Launches a backfill on Dataflow and does not wait: the entry of the flex template.
+
+It builds the same text as `lockstep backfill` (`pipelines.backfill.build`) for all the days at
+once, from a cold start. What the job makes is in `OUT/attempt-…/`, where `manifest.jsonl`, written
+last, names every file; see docs/deploy-dataflow.md for what is not done here.
+"""
+
+import argparse
+import os
+import sys
+import uuid
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.backfill.build import Chunk, build
+from pipelines.commands._shared import load_config
+from pipelines.files import is_local, join
+from pipelines.layout import Days
+from pipelines.runners import check_flags
+from pipelines.sources import open_source
+from pipelines.writers import FOLDERS
+
+
+def launch(arguments):
+    """Builds and starts the job.
+
+    Returns:
+      (result, attempt): Beam's result, of a job that may still run, and the folder that it fills.
+
+    Raises:
+      LockstepError: the config, the days, the input or an option is wrong.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("config", "input", "out", "days"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--bundle")
+    request, flags = parser.parse_known_args(arguments)
+    spec, days = load_config(request.config), tuple(Days.parse(request.days))
+    attempt = join(request.out, f"attempt-{uuid.uuid4().hex}")
+    chunk = Chunk(
+        spec=spec,
+        days=days,
+        splits=tuple(enumerate(open_source(request.input, spec))),
+        computed=tuple(spec.entities),
+        before=None,
+        kept=days,
+        attempt=attempt,
+        out=request.out,
+        bundle=request.bundle,
+        in_files=False,
+    )
+    if is_local(attempt):  # an object store needs no folders, and writers make none
+        for name in FOLDERS:
+            os.makedirs(join(attempt, name))
+    pipeline = beam.Pipeline(options=PipelineOptions(list(check_flags(flags))))
+    build(pipeline, chunk)
+    return pipeline.run(), attempt
+
+
+if __name__ == "__main__":
+    print(f"launched; the job fills {launch(sys.argv[1:])[1]}")

@@ -1,0 +1,161 @@
+"""The backfill as a Dataflow job: built and translated here, not submitted.
+
+`DataflowRunner --dry_run` looks for credentials and a bucket, so the parts that translate are
+called: the pipeline's proto in a Docker environment, then the job and its worker pool.
+"""
+
+import json
+from pathlib import Path
+from runpy import run_path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.transforms.environments import DockerEnvironment
+from conformance_world import days_of, spec_of
+from engines import ROOT
+from google.protobuf.wrappers_pb2 import BytesValue
+
+from configs.errors import InputError
+from pipelines.backfill.build import Chunk, build
+from pipelines.backfill.publish import read_attempt
+from pipelines.layout import Layout
+from pipelines.runners import check_flags
+from pipelines.sources.splits import Split
+
+apiclient = pytest.importorskip(
+    "apache_beam.runners.dataflow.internal.apiclient", reason="needs apache-beam[gcp]"
+)
+IMAGE = "europe-docker.pkg.dev/project/lockstep/worker:1"
+FALLBACK = {
+    "FastPrimitivesCoder", "DeterministicFastPrimitivesCoderV2", "PickleCoder", "DillCoder"
+}  # fmt: skip
+FLAGS = check_flags([
+    "--runner=DataflowRunner", "--project=project", "--region=europe-west1",
+    "--temp_location=gs://bucket/temp", "--staging_location=gs://bucket/staging",
+    "--job_name=lockstep-backfill", f"--setup_file={ROOT / 'setup.py'}",
+    f"--sdk_container_image={IMAGE}", "--sdk_location=container", "--max_num_workers=8",
+    "--machine_type=n2-standard-4",
+])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def translated():
+    """Proto and Dataflow job of a backfill."""
+    days = tuple(days_of("chat"))
+    spec = spec_of("chat")
+    chunk = Chunk(
+        spec=spec, days=days, splits=((0, Split("gs://bucket/in/a.parquet", 10)),),
+        computed=tuple(spec.entities), before="gs://bucket/out/state", kept=days[-1:],
+        attempt="gs://bucket/out/.work/attempt", out="gs://bucket/out", in_files=False,
+    )  # fmt: skip
+    options = PipelineOptions(list(FLAGS))
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=options)
+    build(pipeline, chunk)
+    environment = DockerEnvironment.from_container_image(IMAGE, artifacts=())
+    proto = pipeline.to_runner_api(default_environment=environment)
+    return proto, apiclient.Job(options, proto), options
+
+
+def test_the_job_is_a_batch_job_with_our_flags(translated):
+    job = translated[1].proto
+    assert job.name == "lockstep-backfill"
+    assert job.type_.name == "JOB_TYPE_BATCH"
+
+
+def test_every_step_of_the_text_is_in_the_graph(translated):
+    proto = translated[0]
+    root = proto.components.transforms[proto.root_transform_ids[0]]
+    steps = [proto.components.transforms[child].unique_name for child in root.subtransforms]
+    assert steps == [
+        "ReadEvents", "ReadStates", "Features", "DeadLetters", "WriteDays", "WriteVerdicts",
+        "WriteStates", "WriteDeadLetters", "Written", "WriteManifest",
+    ]  # fmt: skip
+
+
+def test_no_coder_of_what_is_grouped_pickles(translated):
+    """A GroupByKey's elements travel under coders with a name of their own or of Beam's model."""
+    components = translated[0].components
+    grouped = [
+        transform
+        for transform in components.transforms.values()
+        if transform.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
+    ]
+    assert len(grouped) >= 4
+    coders = {
+        transform.unique_name: coder_names(components, components.pcollections[one].coder_id)
+        for transform in grouped
+        for one in transform.inputs.values()
+    }
+    # Of what is only spread over workers, the key that Beam draws has Beam's own coder.
+    ours = {step: names for step, names in coders.items() if "Reshuffle" not in step}
+    assert {step: names for step, names in ours.items() if names & FALLBACK} == {}
+    assert any("RecordBatchCoder" in names for names in ours.values())
+
+
+def coder_names(components, name):
+    """URNs of a coder and of its parts; of a Python coder, the class's name."""
+    coder = components.coders[name]
+    found = {coder.spec.urn}
+    if coder.spec.urn == "beam:coder:pickled_python:v1":
+        found = {BytesValue.FromString(coder.spec.payload).value.split(b"$")[0].decode()}
+    for part in coder.component_coder_ids:
+        found |= coder_names(components, part)
+    return found
+
+
+def test_every_step_runs_in_our_container(translated):
+    proto = translated[0]
+    payloads = [
+        beam_runner_api_pb2.DockerPayload.FromString(environment.payload).container_image
+        for environment in proto.components.environments.values()
+        if environment.urn == common_urns.environments.DOCKER.urn
+    ]
+    assert set(payloads) == {IMAGE}
+    transforms = proto.components.transforms.values()
+    steps = [step for step in transforms if step.spec.urn == common_urns.primitives.PAR_DO.urn]
+    assert steps and all(step.environment_id in proto.components.environments for step in steps)
+
+
+def test_the_worker_pool_is_what_the_flags_say(translated):
+    proto, _, options = translated
+    environment = apiclient.Environment([], options, "2", "gs://bucket/pipeline", proto).proto
+    pool = environment.worker_pools[0]
+    assert [one.container_image for one in pool.sdk_harness_container_images] == [IMAGE]
+    assert (pool.machine_type, pool.autoscaling_settings.max_num_workers) == ("n2-standard-4", 8)
+    assert environment.temp_storage_prefix.startswith("storage.googleapis.com/bucket/temp/")
+
+
+def test_the_setup_file_ships_our_packages_and_no_tests(translated):
+    setup_file = translated[2].view_as(SetupOptions).setup_file
+    assert setup_file == str(ROOT / "setup.py") and setup_file.startswith("/")
+
+
+def test_the_template_asks_for_what_the_launcher_takes():
+    metadata = json.loads((ROOT / "deploy" / "dataflow" / "metadata.json").read_text())
+    names = [one["name"] for one in metadata["parameters"]]
+    assert names == ["config", "input", "out", "days", "bundle", "sdk_container_image"]
+    assert [one["name"] for one in metadata["parameters"] if not one.get("isOptional")] == [
+        "config", "input", "out", "days", "sdk_container_image",
+    ]  # fmt: skip
+
+
+def test_the_launcher_starts_the_same_text(tmp_path, inputs, embedded):
+    """On the embedded runner: the files that it makes hold what `lockstep backfill` publishes."""
+    launcher = run_path(str(ROOT / "deploy" / "dataflow" / "launch.py"))
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="embedded runner"):
+        launcher["launch"](arguments("chat", inputs("chat"), out, "DirectRunner"))
+    result, attempt = launcher["launch"](arguments("chat", inputs("chat"), out, "FnApiRunner"))
+    result.wait_until_finish()
+    made = read_attempt(attempt)
+    parts = [one["path"] for day in days_of("chat") for one in made.parts[day]]
+    expected = sorted(Layout(embedded("chat")).root.glob("features/*/*.parquet"))
+    assert [Path(part).read_bytes() for part in parts] == [one.read_bytes() for one in expected]
+
+
+def arguments(name, source, out, runner):
+    return [f"--config={name}", f"--input={source}", f"--out={out}", f"--days={days_of(name)}",
+            f"--runner={runner}"]  # fmt: skip

@@ -1,0 +1,177 @@
+"""Prism and Flink for tests: started once, on ephemeral ports of loopback, and ended for sure.
+
+`make prism` and `make flink` put the engines into `.engines/`; where they are not there, or Java is
+not, tests on them are skipped with the reason.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENGINES = Path(os.environ.get("LOCKSTEP_ENGINES", ROOT / ".engines"))
+PRISM_VERSION = "v2.77.0"
+START_TIMEOUT_S = 120
+# Flink in one process. It takes the slots of a job from here, and listens on loopback only.
+FLINK_CONFIG = """
+rest.bind-address: 127.0.0.1
+rest.address: 127.0.0.1
+rest.port: 0
+jobmanager.bind-host: 127.0.0.1
+taskmanager.bind-host: 127.0.0.1
+taskmanager.numberOfTaskSlots: 2
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
+taskmanager.memory.managed.size: 128m
+"""
+
+
+def prism_binary():
+    """Prism, or a skip that says how to get it."""
+    binary = ENGINES / "prism" / PRISM_VERSION / "prism"
+    if not binary.exists():
+        missing = "" if shutil.which("go") else "; there is no Go here, which that needs"
+        pytest.skip(f"no Prism in {binary}: run `make prism`{missing}")
+    return binary
+
+
+def flink_class_path():
+    """The class path of the Flink job server, or a skip that says how to get it."""
+    if shutil.which("java") is None:
+        pytest.skip("there is no java here, so nothing was run on Flink")
+    jars = ENGINES / "flink"
+    if not list(jars.glob("beam-runners-flink-*.jar")):
+        missing = "" if shutil.which("mvn") else "; there is no Maven here, which that needs"
+        pytest.skip(f"no Flink job server in {jars}: run `make flink`{missing}")
+    return f"{jars}/*"
+
+
+@contextlib.contextmanager
+def running_prism(log):
+    """Flags for a pipeline on a Prism that runs as long as the context; workers: this process."""
+    port = _free_port()
+    command = [prism_binary(), f"-job_port={port}", "-serve_http=false", "-log_kind=text"]
+    with _process(command, log) as process:
+        _await_port(process, port, log)
+        yield (
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{port}",
+            "--environment_type=LOOPBACK",
+            "--job_server_timeout=120",
+        )
+
+
+@contextlib.contextmanager
+def running_flink(folder, parallelism=2):
+    """Flags for a pipeline on a Flink in one Java process; workers are threads of this process."""
+    class_path = flink_class_path()
+    (folder / "conf").mkdir(parents=True)
+    for name in ("flink-conf.yaml", "config.yaml"):
+        (folder / "conf" / name).write_text(FLINK_CONFIG)
+    port, artifacts = _free_port(), _free_port()
+    command = [
+        "java", "-Xmx2g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        *_opened(), "-cp", class_path, "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        "--flink-master", "[local]", "--job-host", "127.0.0.1", "--job-port", str(port),
+        "--artifact-port", str(artifacts), "--expansion-port", "-1",
+        "--artifacts-dir", str(folder / "artifacts"), "--flink-conf-dir", str(folder / "conf"),
+    ]  # fmt: skip
+    log = folder / "flink.log"
+    with _process(command, log) as process:
+        _await_port(process, port, log)
+        yield (
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{port}",
+            f"--artifact_endpoint=127.0.0.1:{artifacts}",
+            "--environment_type=LOOPBACK",
+            f"--parallelism={parallelism}",
+            "--job_server_timeout=120",
+        )
+
+
+@contextlib.contextmanager
+def worker_pool(log):
+    """The port of a pool that starts workers as processes of this environment."""
+    python = Path(sys.executable)
+    # Beam starts `python` from PATH: it has to be this one.
+    paths = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
+    tests = Path(__file__).parent
+    env = os.environ | {"PATH": paths, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tests)])}
+    with _process([python, tests / "engine_workers.py"], log, env) as process:
+        yield int(_await_text(process, log, r"^port (\d+)$"))
+
+
+@contextlib.contextmanager
+def _process(command, log, env=None):
+    """A process in a group of its own; whatever it started ends with the context."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=output,
+            stderr=subprocess.STDOUT, env=env, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    timer = threading.Timer(10, lambda: _kill(process.pid))
+    timer.start()
+    process.wait()
+    timer.cancel()
+    process.stdin.close()
+    _kill(process.pid)  # its children, if it left any
+
+
+def _kill(group):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _await_port(process, port, log):
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        _still_starting(process, log, deadline)
+
+
+def _await_text(process, log, pattern):
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        found = re.search(pattern, Path(log).read_text(errors="replace"), re.MULTILINE)
+        if found:
+            return found[1]
+        _still_starting(process, log, deadline)
+
+
+def _still_starting(process, log, deadline):
+    if process.poll() is not None or time.monotonic() > deadline:
+        said = Path(log).read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{process.args[0]} did not start in {START_TIMEOUT_S} s; log: {said}")
+    time.sleep(0.1)
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _opened():
+    """What Flink reaches into on Java 17."""
+    packages = ("lang", "lang.invoke", "net", "nio", "time", "util")
+    return [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in packages]
