@@ -5,6 +5,7 @@ not, tests on them are skipped with the reason.
 """
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -117,12 +118,17 @@ def _process(command, log, env=None):
     with open(log, "wb") as output:
         process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=output,
-            stderr=subprocess.STDOUT, env=env, start_new_session=True,
+            stderr=subprocess.STDOUT, env=env, start_new_session=True, preexec_fn=_end_with_tests,
         )  # fmt: skip
     try:
         yield process
     finally:
         _end(process)
+
+
+def _end_with_tests():
+    """The kernel kills the process when the tests are killed and clean nothing up."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _end(process):
