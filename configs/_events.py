@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import datetime as dt
 import re
+import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -151,6 +153,10 @@ def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
         dedup_us=section.duration("dedup", default.dedup_us),
         max_dead_share=section.number("max_dead_share", default.max_dead_share, 0.0, 1.0),
         sequence=_sequence(section, columns),
+        time_unit=section.choice("time_unit", TIME_UNITS, default.time_unit),
+        time_zone=_time_zone(section, default.time_zone),
+        encoding=_encoding(section, default.encoding),
+        header=_header(section),
     )
     if events.earliest_us > events.latest_us:
         section.note(
@@ -159,6 +165,44 @@ def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
         )
     section.done()
     return events
+
+
+TIME_UNITS = ("s", "ms", "us", "ns")
+
+
+def _time_zone(section: Section, default: str) -> str:
+    name: str = section.text("time_zone", default)
+    if name not in zoneinfo.available_timezones():
+        section.note(
+            "time_zone",
+            f"time_zone: there is no zone {name!r}",
+            did_you_mean(name, zoneinfo.available_timezones())
+            or "expected a name of the IANA database, such as Europe/Berlin",
+        )
+        return default
+    return name
+
+
+def _encoding(section: Section, default: str) -> str:
+    name: str = section.text("encoding", default)
+    try:
+        "a".encode(name)
+        return codecs.lookup(name).name
+    except LookupError:
+        section.note(
+            "encoding",
+            f"encoding: {name!r} is not known",
+            "expected one such as utf-8, latin-1, windows-1252 or utf-16",
+        )
+        return default
+
+
+def _header(section: Section) -> tuple[str, ...]:
+    names = [name for name, _ in section.strings("header")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        section.note("header", f"header: names {', '.join(twice)} more than once")
+    return tuple(names)
 
 
 def _sequence(section: Section, columns: Mapping[str, Column]) -> str | None:

@@ -18,11 +18,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from configs.schema import Column, Expression, Ingest, Spec
+from configs.schema import Column, Events, Expression, Ingest, Spec
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
-_LATER = ("sequence", "source")  # settings that there were not always
+_READING = ("time_unit", "time_zone", "encoding", "header")
+_LATER = ("sequence", "source", *_READING)  # settings that there were not always
 _BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
@@ -99,7 +100,7 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
             "required": required,
             "events": {
                 name: _plain(getattr(spec.events, name))
-                for name in (*_ACCEPTANCE, *(["sequence"] if spec.events.sequence else []))
+                for name in (*_ACCEPTANCE, *_set(spec.events))
             },
             "hash_seed": spec.hash_seed,
             "scored": list(spec.scored_kinds),
@@ -116,7 +117,10 @@ def reading_fingerprint(spec: Spec, kind: str, column: str | None = None) -> str
         return _digest(_limits(spec.columns[column]))
     return _digest(
         {
-            "events": [_plain(getattr(spec.events, name)) for name in _ACCEPTANCE],
+            "events": {
+                name: _plain(getattr(spec.events, name))
+                for name in (*_ACCEPTANCE, *_set(spec.events))
+            },
             "ingest": [_plain(rule) for rule in spec.ingest if rule.kind == kind],
             "required": sorted(spec.kinds[kind].required),
         }
@@ -124,6 +128,13 @@ def reading_fingerprint(spec: Spec, kind: str, column: str | None = None) -> str
 
 
 _ACCEPTANCE = ("id", "time", "kind", "aliases", "earliest_us", "latest_us", "dedup_us")
+
+
+def _set(events: Events) -> list[str]:
+    """Settings that there were not always, and that this config gives."""
+    default = Events()
+    names = ("sequence", *_READING)
+    return [name for name in names if getattr(events, name) != getattr(default, name)]
 
 
 def _limits(column: Column) -> dict[str, Any]:
@@ -161,7 +172,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
             inner = getattr(value, field.name)
             if field.name in _BOUNDS and inner is not None and float(inner) == inner:
                 inner = float(inner)  # 5 and 5.0 are one bound
-            if field.name in _LATER and inner is None:
+            if field.name in _LATER and inner == field.default:
                 continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:
                 found[field.name] = {str(key): _plain(one) for key, one in inner.items()}

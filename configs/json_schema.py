@@ -108,6 +108,10 @@ _EVENTS = {
     "dedup": _DURATION,
     "max_dead_share": _SHARE,
     "sequence": _TEXT,
+    "time_unit": {"enum": ["s", "ms", "us", "ns"]},
+    "time_zone": _TEXT,
+    "encoding": _TEXT,
+    "header": {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True},
 }
 _INGEST = {
     "kind": _TEXT,

@@ -113,6 +113,10 @@ class Events(Frozen):
       dedup_us: how long an event id is remembered, in event time.
       max_dead_share: a run with a larger share of dead letters fails.
       sequence: an integer column that orders the events of one time; None: there is none.
+      time_unit: of times that are numbers since 1970: "s", "ms", "us" or "ns".
+      time_zone: of times that name none (IANA name).
+      encoding: of text files (a name that Python knows).
+      header: names of the columns of CSV and TSV files that have no header; () if they have one.
       numbered: kinds whose ids end in a number that orders them (an id column that is declared an
         integer, or rows of a file without an id); made by the loader.
       prefixed: whether ids begin with their kind, as `ingest` makes them; made by the loader.
@@ -128,6 +132,10 @@ class Events(Frozen):
     dedup_us: int = 86_400_000_000
     max_dead_share: float = 0.01
     sequence: str | None = None
+    time_unit: str = "us"
+    time_zone: str = "UTC"
+    encoding: str = "utf-8"
+    header: tuple[str, ...] = ()
     numbered: tuple[str, ...] = ()
     prefixed: bool = False
 

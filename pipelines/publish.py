@@ -20,18 +20,18 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
 from pipelines.progress import Progress
 from pipelines.simulate import SimulateSettings, simulate
-from pipelines.sources import open_source
-from pipelines.sources.parquet import open_parquet
+from pipelines.sources import Split, open_source
+from pipelines.sources.parquet import open_parquet, parquet_batches
+from pipelines.sources.read import open_text
 from transforms.decode import decode_json
 
 BATCH = 500
+_BATCH_BYTES = 8 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +94,9 @@ def read_events(source: str, spec: Spec) -> Iterator[tuple[int, bytes]]:
     """
     for split in open_source(source, spec):
         if split.format == "jsonl":
-            payloads = _lines(split.path, split.compression)
+            payloads = _lines(split, spec)
         elif split.format == "parquet":
-            payloads = _rows(split.path)
+            payloads = _rows(split, spec)
         else:
             raise InputError(f"{split.path}: only JSON Lines and Parquet files can be published")
         clock = 0
@@ -169,10 +169,9 @@ def publish(
     return sent
 
 
-def _lines(path: str, compression: str) -> Iterator[list[bytes]]:
-    kind = CompressionTypes.GZIP if compression else CompressionTypes.UNCOMPRESSED
+def _lines(split: Split, spec: Spec) -> Iterator[list[bytes]]:
     held: list[bytes] = []
-    with FileSystems.open(path, compression_type=kind) as file:
+    with open_text(split, spec) as file:
         while line := file.readline():
             if line.strip():
                 held.append(line.rstrip(b"\r\n"))
@@ -183,16 +182,20 @@ def _lines(path: str, compression: str) -> Iterator[list[bytes]]:
         yield held
 
 
-def _rows(path: str) -> Iterator[list[bytes]]:
-    for batch in open_parquet(path).iter_batches(BATCH):
-        plain = [_as_json(column) for column in batch.columns]
+def _rows(split: Split, spec: Spec) -> Iterator[list[bytes]]:
+    names = frozenset(open_parquet(split.path).schema_arrow.names)
+    is_utc = spec.events.time_zone == "UTC"
+    for batch in parquet_batches(split, names, BATCH, _BATCH_BYTES):
+        plain = [_as_json(column, is_utc) for column in batch.columns]
         rows = pa.RecordBatch.from_arrays(plain, batch.schema.names).to_pylist()
         yield [msgspec.json.encode({k: v for k, v in row.items() if v is not None}) for row in rows]
 
 
-def _as_json(column: pa.Array) -> pa.Array:
-    """Times as RFC 3339 text; other columns as they are."""
+def _as_json(column: pa.Array, is_utc: bool) -> pa.Array:
+    """Times as RFC 3339 text, without a zone where they have none and it matters; others as is."""
     if pa.types.is_timestamp(column.type):
         text = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%S")
-        return pc.binary_join_element_wise(text, pa.scalar("Z"), pa.scalar(""))
+        return pc.binary_join_element_wise(
+            text, pa.scalar("Z" if is_utc or column.type.tz else ""), pa.scalar("")
+        )
     return column

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from configs.schema import Column, ColumnType
 from transforms.dead_letter import Reason
 from transforms.numbers import Whole, order, to_floats
-from transforms.times import scale_times, text_times
+from transforms.times import PLAIN, Reading, scale_numbers, scale_times, text_times
 
 Mask = npt.NDArray[np.bool_]
 
@@ -69,21 +69,25 @@ class Typed:
     faults: tuple[Fault, ...] = ()
 
 
-def type_column(array: pa.Array, column: Column) -> Typed:
+def type_column(array: pa.Array, column: Column, reading: Reading = PLAIN) -> Typed:
     """A column as its declaration wants it.
 
     Args:
       array: any Arrow type, `[n]`.
       column: the declaration.
+      reading: what times mean that do not say it.
 
     >>> typed = type_column(pa.array(["1", "x", None]), Column("n", ColumnType.INTEGER))
     >>> typed.array.to_pylist(), [str(fault.reason) for fault in typed.faults]
     ([1, None, None], ['wrong_type'])
     """
     if pa.types.is_union(array.type):
-        return _type_union(array, column)
+        return _type_union(array, column, reading)
     array, garbled = _plain(array)
-    made = _READERS[column.type](array, column)
+    if column.type is ColumnType.TIMESTAMP:
+        made = _read_time(array, column, reading)
+    else:
+        made = _READERS[column.type](array, column)
     typed = made.array
     faults = [fault for fault in (garbled, *made.faults) if fault.rows.any()]
     for limit in _limits(typed, column):
@@ -93,9 +97,9 @@ def type_column(array: pa.Array, column: Column) -> Typed:
     return Typed(typed, tuple(faults))
 
 
-def _type_union(array: pa.UnionArray, column: Column) -> Typed:
+def _type_union(array: pa.UnionArray, column: Column, reading: Reading) -> Typed:
     """Each value read by its own type: the children of a dense union, one after the other."""
-    children = [type_column(array.field(i), column) for i in range(array.type.num_fields)]
+    children = [type_column(array.field(i), column, reading) for i in range(array.type.num_fields)]
     starts = np.cumsum([0, *(len(child.array) for child in children)])
     place = starts[array.type_codes.to_numpy()] + array.offsets.to_numpy()
     faults = []
@@ -151,6 +155,15 @@ def _read_string(array: pa.Array, column: Column) -> Typed:
         return Typed(array)
     if pa.types.is_integer(array.type):
         return Typed(array.cast(pa.string()))
+    if pa.types.is_decimal(array.type):  # how warehouses export integers; exact
+        text = pc.replace_substring_regex(array.cast(pa.string()), r"\.0*$", "")
+        whole = true_mask(pc.match_substring_regex(text, r"^-?[0-9]+$"))
+        wrong = Fault(
+            true_mask(array.is_valid()) & ~whole,
+            Reason.WRONG_TYPE,
+            "expected a string or an integer",
+        )
+        return Typed(_without(text, ~whole), (wrong,))
     if pa.types.is_floating(array.type):  # how pandas writes integers of which some are absent
         below = _exact_below(array.type)
         values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -290,12 +303,14 @@ def _read_boolean(array: pa.Array, column: Column) -> Typed:
     return Typed(pa.array(yes, mask=~known), (wrong,))
 
 
-def _read_time(array: pa.Array, column: Column) -> Typed:
+def _read_time(array: pa.Array, column: Column, reading: Reading) -> Typed:
     kind = array.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        times = scale_times(array)
+        times = scale_times(array, reading)
     elif pa.types.is_string(kind):
-        times = text_times(array)
+        times = text_times(array, reading)
+        if reading.unit != "us":
+            return _with_numbers(array, column, times, reading)
         text = pc.ascii_trim_whitespace(_without(array, true_mask(times.is_valid())))
         number = true_mask(_is_number(text))
         if number.any():  # integers with a point or an exponent, or of 19 digits
@@ -303,13 +318,44 @@ def _read_time(array: pa.Array, column: Column) -> Typed:
             times = pc.coalesce(times, whole.array)
             unread = true_mask(array.is_valid()) & true_mask(times.is_null()) & ~number
             return Typed(times, (Fault(unread, Reason.BAD_TIME, _TIME), *whole.faults))
-    else:
+    elif reading.unit == "us":
         return _read_integer(array, column)
+    elif not _is_numeric(kind):
+        return _wrong(array, column)
+    else:
+        return _with_numbers(array, column, pa.nulls(len(array), pa.int64()), reading)
     wrong = true_mask(array.is_valid()) & true_mask(times.is_null())
     return Typed(times, (Fault(wrong, Reason.BAD_TIME, _TIME),))
 
 
-_TIME = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or microseconds"
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _with_numbers(array: pa.Array, column: Column, times: pa.Array, reading: Reading) -> Typed:
+    """Times of text, and numbers (of any type, or as text) in the reading's unit."""
+    valid = true_mask(array.is_valid())
+    if pa.types.is_integer(array.type):
+        whole, other = _read_integer(array, column).array, pa.nulls(len(array), pa.float64())
+    elif pa.types.is_floating(array.type):
+        whole, other = pa.nulls(len(array), pa.int64()), array.cast(pa.float64())
+        valid &= ~np.isnan(other.to_numpy(zero_copy_only=False))  # absent, as pandas writes it
+    else:
+        text = pc.ascii_trim_whitespace(array.cast(pa.string()))
+        digits = true_mask(pc.match_substring_regex(text, _DIGITS))
+        number = true_mask(_is_number(text)) & ~digits
+        whole = _integer_from_text(_without(text, ~digits), _DIGITS).array
+        other = _floats(_without(text, ~number))
+        times = _without(times, digits | number)
+    times = pc.coalesce(
+        scale_numbers(whole, reading.unit), scale_numbers(other, reading.unit), times
+    )
+    return Typed(times, (Fault(valid & true_mask(times.is_null()), Reason.BAD_TIME, _TIME),))
+
+
+_TIME = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or a number of events.time_unit"
 
 
 def _limits(array: pa.Array, column: Column) -> list[Fault]:
@@ -362,5 +408,4 @@ _READERS: dict[ColumnType, Callable[[pa.Array, Column], Typed]] = {
     ColumnType.INTEGER: _read_integer,
     ColumnType.NUMBER: _read_number,
     ColumnType.BOOLEAN: _read_boolean,
-    ColumnType.TIMESTAMP: _read_time,
 }

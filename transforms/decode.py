@@ -24,15 +24,17 @@ from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.expression import evaluate_mask
 from transforms.json_records import MOST_BYTES, read_json
+from transforms.times import Reading
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
 _MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _ABSURD = (
-    "expected a time from events.earliest to events.latest; an integer is microseconds since 1970, "
-    "not seconds or milliseconds"
+    "expected a time from events.earliest to events.latest; a number is %s since 1970 "
+    "(events.time_unit)"
 )
 
 
@@ -209,7 +211,10 @@ def source_columns(spec: Spec) -> frozenset[str]:
 
 
 def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> Decoded:
-    parts = [_one_rule(spec, rule, _Reader(columns, rows, source)) for rule in _rules(spec)]
+    reading = Reading(spec.events.time_unit, spec.events.time_zone)
+    parts = [
+        _one_rule(spec, rule, _Reader(columns, rows, source, reading)) for rule in _rules(spec)
+    ]
     if len(parts) == 1:
         return parts[0]
     made = concat_decoded(parts, event_schema(spec))
@@ -243,7 +248,8 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _ABSURD)
+    detail = _ABSURD % _UNITS[spec.events.time_unit]
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, detail)
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
@@ -300,8 +306,10 @@ def _prefixed(kind: str, values: pa.Array) -> pa.Array:
 class _Reader:
     """Reads columns of some rows, and remembers their faults in the order of the reading."""
 
-    def __init__(self, columns: Mapping[str, pa.Array], rows: Int64s, source: str) -> None:
-        self.rows = rows
+    def __init__(
+        self, columns: Mapping[str, pa.Array], rows: Int64s, source: str, reading: Reading
+    ) -> None:
+        self.rows, self._reading = rows, reading
         self._columns, self._source = columns, source
         self._faults: list[tuple[Mask, Reason, str, str]] = []
 
@@ -344,7 +352,7 @@ class _Reader:
         """The column of that name in the input, typed; all null if the input has none."""
         if given not in self._columns:
             return pa.nulls(len(self), ARROW_TYPES[column.type])
-        typed = type_column(self._columns[given], column)
+        typed = type_column(self._columns[given], column, self._reading)
         for fault in typed.faults:
             # A time that is no time is absurd, whatever its type is.
             reason = Reason.BAD_TIME if column.name == EVENT_TIME else fault.reason

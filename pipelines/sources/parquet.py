@@ -20,11 +20,13 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadat
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
-from configs.schema import Spec
+from configs.schema import Events, Spec
 from pipelines.sources.splits import Split
 
 _SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
 _CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1 to 9998
+_DAY_US = 86_400_000_000
+_PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1e-3}
 _SIGNATURE = 28  # bytes after a plain footer of a file with encrypted columns: nonce and tag
 
 
@@ -100,7 +102,7 @@ def parquet_batches(
     rows = sum(file.metadata.row_group(group).num_rows for group in groups)
     most = max(1, min(most_rows, most_bytes * rows // max(size, 1)))
     batches = file.iter_batches(most, row_groups=groups, columns=names)
-    old = [name for name in names if name in _int96_columns(file)]
+    old = [name for name in names if name in _int96_columns(file)]  # moments, as Spark has them
     if not old:
         yield from batches
         return
@@ -123,15 +125,16 @@ def _int96_columns(file: pq.ParquetFile) -> frozenset[str]:
 def _exact(batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
     """Puts milliseconds, which hold every INT96 value, where microseconds have wrapped around."""
     for name in coarse.schema.names:
-        fine, rough = batch.column(name), coarse.column(name)
+        fine = batch.column(name).cast(pa.timestamp("us", "UTC"))
+        rough = coarse.column(name).cast(pa.timestamp("ms", "UTC"))
+        at = batch.schema.get_field_index(name)
         ticks = rough.cast(pa.int64())
         bound = (2**63 - 1) // 1000
         wrapped = pc.or_(pc.greater(ticks, bound), pc.less(ticks, -bound)).fill_null(False)
-        if not pc.any(wrapped).as_py():
-            continue
-        place = pa.array(range(len(fine)), pa.int32())
-        values = pa.UnionArray.from_dense(wrapped.cast(pa.int8()), place, [fine, rough])
-        batch = batch.set_column(batch.schema.get_field_index(name), name, values)
+        if pc.any(wrapped).as_py():
+            place = pa.array(range(len(fine)), pa.int32())
+            fine = pa.UnionArray.from_dense(wrapped.cast(pa.int8()), place, [fine, rough])
+        batch = batch.set_column(at, name, fine)
     return batch
 
 
@@ -142,6 +145,7 @@ class _Bounds:
         self._metadata = file.metadata
         indices = {file.schema.column(i).path: i for i in range(len(file.schema))}
         signed = _is_signed(path, file)
+        self._events = spec.events
         self._columns = [
             (None if signed and _is_encrypted(file, name) else indices.get(name), delay)
             for name, delay in _time_columns(spec)
@@ -153,7 +157,7 @@ class _Bounds:
         high: list[int] = []
         for index, delay in self._columns:
             for group in groups:
-                bounds = _group_bounds(self._metadata.row_group(group), index)
+                bounds = _group_bounds(self._metadata.row_group(group), index, self._events)
                 if bounds is None:
                     return None, None
                 low.append(bounds[0] + delay)
@@ -184,26 +188,29 @@ def _time_columns(spec: Spec) -> list[tuple[str, int]]:
     return [(spec.events.time, 0)]
 
 
-def _group_bounds(group: pq.RowGroupMetaData, index: int | None) -> tuple[int, int] | None:
+def _group_bounds(
+    group: pq.RowGroupMetaData, index: int | None, events: Events
+) -> tuple[int, int] | None:
     if index is None:
         return None
     statistics = group.column(index).statistics
     if statistics is None or not statistics.has_min_max:
         return None
     try:
-        low, high = _microseconds(statistics.min), _microseconds(statistics.max)
+        low, high = _microseconds(statistics.min, events), _microseconds(statistics.max, events)
     except (OverflowError, ValueError):
         return None  # a time that the calendar does not hold; its row is a dead letter
     if low is None or high is None or not _CALENDAR_US[0] <= low <= high < _CALENDAR_US[1]:
         return None
-    return low, high + 1
+    slack = 0 if events.time_zone == "UTC" else _DAY_US  # what clocks of a zone may differ by
+    return low - slack, high + 1 + slack
 
 
-def _microseconds(value: object) -> int | None:
+def _microseconds(value: object, events: Events) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return value
+        return int(value * _PER_UNIT[events.time_unit])
     if isinstance(value, dt.datetime):
         value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

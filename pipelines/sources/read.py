@@ -6,13 +6,14 @@ included, is 0), mails of an archive.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
 from configs.schema import Spec
-from pipelines.sources.csv_rows import read_header, read_rows
+from pipelines.sources.csv_rows import Header, read_header, read_rows
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
 from pipelines.sources.parquet import parquet_batches
@@ -58,7 +59,7 @@ def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
             "tsv": _read_csv,
             "mail": _read_mails,
         }[split.format]
-        with _open(split) as file:
+        with open_text(split, spec) as file:
             yield from reader(file, split, spec)
 
 
@@ -79,14 +80,14 @@ def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
 
 def _read_lines(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     most = most_bytes(spec)
-    lines = _one_a_line(_to_the_end(each_line(file, most), split), split)
+    lines = _one_a_line(_to_the_end(each_line(file, most), split), split, spec)
     for dead, numbers, records in _line_batches(lines, split.path, most):
         positions = np.array(numbers, np.int64)
         yield _with(decode_json(spec, records, split.path, positions=positions), dead)
 
 
 def _one_a_line(
-    lines: Iterator[tuple[int, bytes | None]], split: Split
+    lines: Iterator[tuple[int, bytes | None]], split: Split, spec: Spec
 ) -> Iterator[tuple[int, bytes | None]]:
     """The lines, if the file does not begin as one that has its objects otherwise.
 
@@ -103,7 +104,7 @@ def _one_a_line(
             break
     first = text[0] if text else b""
     if first is None:  # too long for a line: an array may well be
-        with _open(split) as file:
+        with open_text(split, spec) as file:
             first = file.read(_BEGINNING)
     first = first.strip()
     if first == b"{":
@@ -145,7 +146,8 @@ def _line_batches(
 
 def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     delimiter = "\t" if split.format == "tsv" else ","
-    found = read_header(file, split.path, delimiter)
+    given = spec.events.header
+    found = Header(list(given), 0) if given else read_header(file, split.path, delimiter)
     header = found.names
     if not header:
         return
@@ -212,11 +214,51 @@ def _open(split: Split) -> IO[bytes]:
     return cast("IO[bytes]", raw if hasattr(raw, "readline") else io.BufferedReader(raw))
 
 
+def open_text(split: Split, spec: Spec) -> IO[bytes]:
+    """A text file in UTF-8, whatever its encoding; what cannot be decoded is no UTF-8 then."""
+    file = _open(split)
+    if split.format == "mail" or spec.events.encoding == "utf-8":
+        return file
+    return cast("IO[bytes]", io.BufferedReader(_InUtf8(file, spec.events.encoding), _BEGINNING))
+
+
+class _InUtf8(io.RawIOBase):
+    def __init__(self, file: IO[bytes], encoding: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+        self._rest = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest and not self._ended:
+            data = self._file.read(_BEGINNING)
+            self._ended = not data
+            text = self._decoder.decode(data, final=self._ended)
+            self._rest = text.encode("utf-8", "surrogatepass")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _to_the_end(items: Iterator[_T], split: Split) -> Iterator[_T]:
     """Items of a file, whose damage becomes an `InputError` (without text of the file)."""
     try:
         yield from items
-    except (pa.ArrowInvalid, EOFError, OSError, zlib.error, tarfile.TarError) as error:
+    except (
+        pa.ArrowInvalid,
+        EOFError,
+        OSError,
+        UnicodeError,
+        zlib.error,
+        tarfile.TarError,
+    ) as error:
         raise _unreadable(split, error) from error
 
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from configs.errors import InputError
 from configs.loader import load, loads, shipped
 from pipelines.publish import PublishSettings, disorder, publish, simulated
+from pipelines.sources import parquet as parquet_files
 from transforms.catalog import CATALOG
+from transforms.decode import decode_json
 
 SPEC = loads(CONFIG, "tiny.yaml", CATALOG)
 S = 1_000_000
@@ -85,3 +87,37 @@ def test_simulated_events_become_messages_the_same_for_the_same_seed():
 def test_settings_that_make_no_stream_are_refused():
     with pytest.raises(InputError, match="0 days"), simulated(10, 0, dt.date(2026, 4, 1), 1):
         pass
+
+
+def test_a_parquet_file_of_several_splits_is_sent_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_files, "_SPLIT_ROWS", 10)
+    events = sorted(make_events(50), key=lambda event: event["at"])
+    path = tmp_path / "events.parquet"
+    pq.write_table(pa.Table.from_pylist(events), path, row_group_size=7)
+    sent = []
+    publish(str(path), SPEC, lambda batch: sent.extend(batch), PublishSettings())
+    assert [json.loads(one)["id"] for one in sent] == [event["id"] for event in events]
+
+
+def test_what_is_published_says_what_the_file_meant(tmp_path):
+    """Times on local clocks stay so, moments have their Z, and text is in UTF-8."""
+    text = CONFIG.replace("kind: kind,", "kind: kind, time_zone: Europe/Berlin, encoding: latin-1,")
+    spec = loads(text, "tiny.yaml", CATALOG)
+    noon = dt.datetime(2026, 7, 1, 12)
+    rows = [{"id": "1", "kind": "post", "who": "J\u00f6rg", "at": noon}]
+    zoned = pa.table(
+        {
+            **pa.Table.from_pylist(rows).to_pydict(),
+            "at": pa.array([noon], pa.timestamp("us", "UTC")),
+        }
+    )
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    pq.write_table(zoned, tmp_path / "b.parquet")
+    rows[0]["at"] = "2026-07-01 12:00:00"
+    (tmp_path / "c.jsonl").write_bytes(json.dumps(rows[0], ensure_ascii=False).encode("latin-1"))
+    sent = []
+    publish(str(tmp_path), spec, lambda batch: sent.extend(batch), PublishSettings())
+    made = decode_json(spec, sent, "x").batch
+    hours = [(t // 3_600_000_000) % 24 for t in made.column("event_time").to_pylist()]
+    assert sorted(hours) == [10, 10, 12]
+    assert made.column("who").to_pylist() == ["J\u00f6rg"] * 3

@@ -312,7 +312,7 @@ def test_a_number_is_the_same_in_json_and_in_csv(column, literal):
 def test_seconds_and_milliseconds_are_refused_with_what_an_integer_is(at):
     [letter] = json_of(plain, [act(at=at)]).dead
     assert (letter.reason, letter.column) == (Reason.BAD_TIME, "event_time")
-    assert "an integer is microseconds since 1970, not seconds or milliseconds" in letter.detail
+    assert "a number is microseconds since 1970 (events.time_unit)" in letter.detail
 
 
 def test_a_huge_number_in_a_member_that_nobody_named_is_ignored():
