@@ -144,6 +144,7 @@ def _text(section: Section, types: Mapping[str, ColumnType]) -> TextInput | None
         word_ngrams=_ngrams(inner, "word_ngrams") or (1, 2),
         char_ngrams=_ngrams(inner, "char_ngrams"),
         max_tokens=inner.integer("max_tokens", 256, least=1),
+        tokens=inner.choice("tokens", ("spaces", "words"), "spaces"),
     )
     inner.done()
     return made

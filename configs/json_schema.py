@@ -152,6 +152,7 @@ _INPUTS = {
             "word_ngrams": _RANGE,
             "char_ngrams": _RANGE,
             "max_tokens": _COUNT,
+            "tokens": {"enum": ["spaces", "words"]},
         },
         "required": ["column"],
         "additionalProperties": False,

@@ -244,13 +244,23 @@ class Categorical:
 
 @dataclasses.dataclass(frozen=True)
 class TextInput:
-    """A string column that enters the text model as hashed n-grams."""
+    """A string column that enters the text model as hashed n-grams.
+
+    Attributes:
+      word_ngrams: least and most words of an n-gram.
+      char_ngrams: least and most characters of an n-gram within what white space parts; None: none.
+      max_tokens: words of a text beyond these are not seen.
+      tokens: what a word is: "spaces", what white space parts; "words", two or more letters, digits
+        and underscores in a row (scikit-learn's default), so that punctuation parts words and is
+        not seen itself.
+    """
 
     column: str
     buckets: int = 65_536
     word_ngrams: tuple[int, int] = (1, 2)
     char_ngrams: tuple[int, int] | None = None
     max_tokens: int = 256
+    tokens: str = "spaces"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,8 @@ from configs.schema import Categorical, Spec, TextInput
 NUMERIC, TEXT = "numeric", "text"
 _HASH_SPACE = 1 << 62  # strings are looked up by FarmHash64 in so many buckets
 
+_BETWEEN_WORDS = r"[^\pL\pM\pN_]+"
+
 QUANTILES = 100
 """How many intervals quantile scaling has."""
 
@@ -120,8 +122,8 @@ def hash_ngrams(texts: Any, text: TextInput) -> Any:
     """Hashed ids of a text's word n-grams, and of character n-grams if asked for.
 
     FarmHash64 (`tf.strings.to_hash_bucket_fast`, stable by its documentation) into `buckets`. Words
-    are what white space parts; the first `max_tokens` count. Character n-grams are taken within
-    words that carry a space at each end (scikit-learn's "char_wb").
+    are as `tokens` says; the first `max_tokens` count. Character n-grams are taken within what
+    white space parts, with a space at each end (scikit-learn's "char_wb"), punctuation and all.
 
     Args:
       texts: string `[batch]`; null is "".
@@ -130,17 +132,18 @@ def hash_ngrams(texts: Any, text: TextInput) -> Any:
     Returns:
       Sparse int64 `[batch, most n-grams]`.
     """
-    words = tf.strings.split(texts)[:, : text.max_tokens]
+    parts = tf.strings.split(texts)[:, : text.max_tokens]
+    words = parts if text.tokens == "spaces" else split_words(texts)[:, : text.max_tokens]
     low, high = text.word_ngrams
     grams = [words if n == 1 else tf.strings.ngrams(words, n) for n in range(low, high + 1)]
     if text.char_ngrams is not None:
-        padded = tf.strings.join([" ", words.flat_values, " "])
+        padded = tf.strings.join([" ", parts.flat_values, " "])
         letters = tf.strings.unicode_split(padded, "UTF-8")
         low, high = text.char_ngrams
         for n in range(low, high + 1):
             within = tf.strings.ngrams(letters, n, separator="")
             by_text = tf.RaggedTensor.from_nested_row_splits(
-                within.flat_values, [words.row_splits, within.row_splits]
+                within.flat_values, [parts.row_splits, within.row_splits]
             )
             # The width goes into the hashed string: "ab" as a word is no character pair.
             grams.append(tf.strings.join([f"{n}\x00", by_text.merge_dims(1, 2)]))
@@ -149,6 +152,20 @@ def hash_ngrams(texts: Any, text: TextInput) -> Any:
         for one in grams
     ]
     return tf.concat(ids, 1).to_sparse()
+
+
+def split_words(texts: Any) -> Any:
+    """Runs of two or more letters, digits and underscores: ragged strings `[batch, words]`.
+
+    scikit-learn's default, ``\\w\\w+``, but for one thing: marks belong to their letters (Python's
+    ``\\w`` cuts the words of Hindi and of Arabic at their vowels).
+
+    Args:
+      texts: string `[batch]`.
+    """
+    words = tf.strings.split(tf.strings.regex_replace(texts, _BETWEEN_WORDS, " "))
+    long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > 1
+    return tf.ragged.boolean_mask(words, words.with_values(long))
 
 
 def graph_batch(
