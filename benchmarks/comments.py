@@ -10,8 +10,10 @@ night, no bundle and no threshold.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,9 +41,20 @@ def comments_table(data: Path) -> str:
     return "\n".join(lines)
 
 
-def comments_mcc(folder: Path, regularisation: float | None = None) -> dict[str, float]:
-    """Matthews' correlation on each video's test part; the config's regularisation, or this one."""
+def comments_mcc(
+    folder: Path, regularisation: float | None = None, **text_settings: Any
+) -> dict[str, float]:
+    """Matthews' correlation on each video's test part.
+
+    Args:
+      folder: of the labelled files.
+      regularisation: instead of the config's.
+      text_settings: fields of `configs.schema.TextInput`, instead of the config's.
+    """
     spec = load(shipped("video_comments"), CATALOG)
+    if spec.inputs.text is not None:
+        text_input = dataclasses.replace(spec.inputs.text, **text_settings)
+        spec = dataclasses.replace(spec, inputs=dataclasses.replace(spec.inputs, text=text_input))
     if regularisation is None:
         regularisation = spec.training.text_regularisation
     videos, batches, labels = [], [], []

@@ -34,6 +34,15 @@ def test_comments_reach_the_published_mean(shared_data):
     assert sum(found.values()) / 5 >= 0.904
 
 
+def test_words_split_at_punctuation_are_far_better_where_characters_are_not_seen(shared_data):
+    folder = shared_data / "youtube-spam" / "labelled"
+    spaces, words = (
+        sum(comments_mcc(folder, char_ngrams=None, tokens=tokens).values()) / 5
+        for tokens in ("spaces", "words")
+    )
+    assert spaces < 0.8 and words > spaces + 0.08
+
+
 def test_without_the_data_one_line_says_where_it_was_looked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LOCKSTEP_DATA", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["results"])

@@ -347,3 +347,16 @@ def test_who_judged_is_a_string_column_that_may_be_shown(source, message):
         return
     with pytest.raises(ConfigError, match=message):
         loads(made, "chat.yaml", CATALOG)
+
+
+def test_what_a_word_is_counts_only_where_it_is_said():
+    text = shipped("video_comments").read_text()
+    plain = loads(text, "plain.yaml", CATALOG)
+    said, other = (
+        loads(text.replace("char_ngrams:", f"tokens: {tokens}, char_ngrams:"), "said.yaml", CATALOG)
+        for tokens in ("spaces", "words")
+    )
+    assert fingerprint(said) == fingerprint(plain) != fingerprint(other)
+    assert other.inputs.text.tokens == "words"
+    with pytest.raises(ConfigError, match="tokens: 'word' is not known"):
+        loads(text.replace("char_ngrams:", "tokens: word, char_ngrams:"), "said.yaml", CATALOG)
