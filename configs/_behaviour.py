@@ -106,6 +106,12 @@ def _entity(
         _aggregate(one, part, declared, kinds, windows, types, catalog, dict(parts))
         for one, part in parts
     )
+    if "windows" in section and not any(_takes_windows(part, catalog) for _, part in parts):
+        section.mistakes.add(
+            section.at_key("windows"),
+            f"{name}: windows mean nothing here: every aggregate has its own, or none",
+            "leave them out",
+        )
     _check_references(parts, aggregates, catalog)
     longest = max((w.length_us for one in aggregates for w in one.windows), default=0)
     retention = section.duration("retention", max(longest, _LEAST_RETENTION_US))
@@ -121,6 +127,12 @@ def _entity(
         if fault is not None:
             section.mistakes.add(section.position, f"{name}: {fault[0]}", fault[1])
     return entity
+
+
+def _takes_windows(section: Section, catalog: Catalog) -> bool:
+    """Whether an aggregate has the windows of its entity; one with a mistake may."""
+    operation = catalog.aggregates.get(str(section.raw("op")))
+    return operation is None or (operation.windowed and "windows" not in section)
 
 
 def _check_key_types(
@@ -159,6 +171,7 @@ def _aggregate(
     if op is None:
         return Aggregate(name, "", tuple(of), own or (), where, {}, about)
     operation = catalog.aggregates[op]
+    _check_shared(section, name, operation)
     others = {one: None for one in siblings if one != name}
     arguments, _ = read_arguments(section, operation, types, others, kinds)
     section.done()
@@ -176,6 +189,27 @@ def _aggregate(
             "give it windows of its own, such as windows: [1d]",
         )
     return Aggregate(name, op, tuple(of), shown, where, arguments, about)
+
+
+def shared_settings(operation: type[Any]) -> tuple[str, ...]:
+    """Settings that any aggregate may have and that mean something for this one."""
+    counts = () if operand_fields(operation) else ("of", "where")
+    return (*counts, "windows") if operation.windowed else counts
+
+
+def _check_shared(section: Section, name: str, operation: type[Any]) -> None:
+    reasons = {
+        "of": "it is made of aggregates, which say what counts",
+        "where": "it is made of aggregates, which say what counts",
+        "windows": "it is one value, of all that the key remembers",
+    }
+    for key, reason in reasons.items():
+        if key in section and key not in shared_settings(operation):
+            section.mistakes.add(
+                section.at_key(key),
+                f"{name}: {key} means nothing for {operation.op}",
+                f"{reason}: leave it out",
+            )
 
 
 def _check_references(
@@ -218,8 +252,10 @@ def read_windows(section: Section) -> tuple[Window, ...] | None:
         window = _window(section, item, (line, column))
         if window is None:
             continue
-        if any(one.name == window.name for one in found):
-            section.mistakes.add((line, column), f"windows: {window.name} is there twice")
+        same = next((one.name for one in found if one.length_us == window.length_us), None)
+        if same is not None:
+            also = "" if same == window.name else f", as {same} too"
+            section.mistakes.add((line, column), f"windows: {window.name} is there twice{also}")
             continue
         found.append(window)
     return tuple(found) if found or not value else None

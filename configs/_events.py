@@ -25,6 +25,7 @@ from configs.schema import (
 )
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DAY_US = 86_400_000_000
 _NAMES_HINT = "names are letters, digits and underscores, and do not start with a digit"
 
 
@@ -126,7 +127,9 @@ def known_names(section: Section, key: str, known: Iterable[str], what: str) -> 
     """A list of names that must be known; the unknown ones are noted and left out."""
     words, found = set(known), []
     for name, place in section.strings(key, one=True):
-        if name in words:
+        if name in found:
+            section.mistakes.add(place, f"{key}: {name!r} is there twice")
+        elif name in words:
             found.append(name)
         else:
             section.mistakes.add(
@@ -148,7 +151,7 @@ def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
         kind=kind,
         aliases=_aliases(section),
         earliest_us=_moment(section, "earliest", default.earliest_us),
-        latest_us=_moment(section, "latest", default.latest_us),
+        latest_us=_moment(section, "latest", default.latest_us, last=True),
         disorder_us=section.duration("disorder", default.disorder_us),
         dedup_us=section.duration("dedup", default.dedup_us),
         max_dead_share=section.number("max_dead_share", default.max_dead_share, 0.0, 1.0),
@@ -265,15 +268,17 @@ def _aliases(section: Section) -> dict[str, str]:
     return {name: one for name, one in found.items() if one}
 
 
-def _moment(section: Section, key: str, default: int) -> int:
+def _moment(section: Section, key: str, default: int, last: bool = False) -> int:
+    """A time; a day means its beginning, or its last microsecond."""
     value = section.raw(key)
     if value is None:
         return default
     if isinstance(value, dt.datetime):
-        value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        return round(value.timestamp()) * 1_000_000
+        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     if isinstance(value, dt.date):
-        return (value - dt.date(1970, 1, 1)).days * 86_400_000_000
+        days = (value - dt.date(1970, 1, 1)).days
+        return (days + 1) * _DAY_US - 1 if last else days * _DAY_US
     section.note(key, f"{key}: expected a date such as 2000-01-01")
     return default
 

@@ -8,6 +8,7 @@ from typing import cast
 from configs._arguments import read_expression
 from configs._events import check_name
 from configs._yaml import Section, did_you_mean
+from configs.booster import ALIASES, BOOSTER, FIXED
 from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
     Action,
@@ -20,41 +21,13 @@ from configs.schema import (
     Kind,
     Labels,
     Policy,
+    Spec,
     TextInput,
     Training,
 )
 from configs.units import format_duration
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
-
-# XGBoost 3.2, https://xgboost.readthedocs.io/en/release_3.2.0/parameter.html: those of the tree
-# boosters with one output.
-BOOSTER = frozenset(
-    {
-        *("eta", "learning_rate", "gamma", "min_split_loss", "max_depth", "min_child_weight"),
-        *("max_delta_step", "subsample", "sampling_method", "colsample_bytree"),
-        *("colsample_bylevel", "colsample_bynode", "lambda", "reg_lambda", "alpha", "reg_alpha"),
-        *("scale_pos_weight", "updater", "refresh_leaf", "process_type", "grow_policy"),
-        *("max_leaves", "max_bin", "num_parallel_tree", "monotone_constraints"),
-        *("interaction_constraints", "max_cached_hist_node", "base_score", "eval_metric"),
-        *("seed_per_iteration", "booster", "sample_type", "normalize_type", "rate_drop"),
-        *("one_drop", "skip_drop"),
-    }
-)
-_FIXED = {
-    "objective": "it is binary:logistic, since scores are probabilities",
-    "tree_method": "it is hist, whose sums come in a fixed order",
-    "nthread": "it is fixed, since the order of sums depends on it",
-    "n_jobs": "it is fixed, since the order of sums depends on it",
-    "verbosity": "it is 0",
-    "device": "models are fitted on the processor, so that two runs give the same bits",
-    "seed": "say training.seed",
-    "random_state": "say training.seed",
-    "n_estimators": "say training.rounds",
-    "num_boost_round": "say training.rounds",
-    "early_stopping_rounds": "say training.early_stopping",
-}
-"""Parameters that Lockstep sets itself, and what to do instead."""
 
 
 def read_inputs(
@@ -198,6 +171,24 @@ def read_labels(
     return Labels(kind or "", subject or "", positive, maturity, source)
 
 
+def check_maturity(root: Section, spec: Spec) -> None:
+    """Notes a training span whose newest events would have a label only if they were judged.
+
+    What a model does to all others would be in no figure.
+    """
+    labels, training, section = spec.labels, spec.training, root.section("labels")
+    if labels is None or training is None or labels.maturity_us is None or section is None:
+        return
+    if labels.maturity_us > training.delay_us:
+        mature, delay = format_duration(labels.maturity_us), format_duration(training.delay_us)
+        section.note(
+            "maturity",
+            f"maturity: events count as not abuse after {mature}, but training.delay is {delay}: "
+            "the newest events of the training span would have a label only if they were judged",
+            f"set training.delay to {mature} or more",
+        )
+
+
 def read_training(root: Section) -> Training | None:
     """The `training` section: the protocol."""
     section = root.section("training")
@@ -242,22 +233,28 @@ def _booster(section: Section) -> dict[str, float | int | str]:
     found: dict[str, float | int | str] = {}
     for key in inner.keys() if inner else ():
         value = cast(Section, inner).raw(key)
-        if key in _FIXED:
-            place = cast(Section, inner).at_key(key)
-            section.mistakes.add(place, f"booster: {key} is not for a config to set", _FIXED[key])
+        place = cast(Section, inner).at_key(key)
+        if key in FIXED:
+            section.mistakes.add(place, f"booster: {key} is not for a config to set", FIXED[key])
             continue
-        if key not in BOOSTER:
-            place, hint = cast(Section, inner).at_key(key), did_you_mean(key, BOOSTER)
+        parameter = BOOSTER.get(ALIASES.get(key, key))
+        if parameter is None:
+            hint = did_you_mean(key, BOOSTER)
             section.mistakes.add(place, f"booster: XGBoost has no parameter {key!r}", hint)
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            cast(Section, inner).note(key, f"{key}: expected a number or text")
+            cast(Section, inner).note(key, f"{key}: expected {parameter.expected}")
             continue
-        found[key] = (
-            str(value)
-            if isinstance(value, str)
-            else (int(value) if isinstance(value, int) else float(value))
-        )
+        if not parameter.takes(value):
+            found_one = repr(str(value)) if isinstance(value, str) else value
+            cast(Section, inner).note(
+                key, f"{key}: expected {parameter.expected}, found {found_one}"
+            )
+            continue
+        if ALIASES.get(key, "") in found or key in {ALIASES.get(one) for one in found}:
+            section.mistakes.add(place, f"booster: {key} is there twice, by two names")
+            continue
+        found[key] = str(value) if isinstance(value, str) else value
     return found
 
 

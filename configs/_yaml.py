@@ -139,6 +139,9 @@ def read_yaml(text: str, mistakes: Mistakes) -> Section:
     except YAMLError as error:
         mistakes.add((0, 0), f"this is not YAML: {str(error).splitlines()[0]}", _YAML_HINT)
         mistakes.raise_if_any()
+    except RecursionError:
+        mistakes.add((0, 0), "sections and lists nest too deeply to be read", _DEEP_HINT)
+        mistakes.raise_if_any()
     if not isinstance(root, CommentedMap):
         found = "the file is empty" if root is None else f"found {_kind(root)}"
         mistakes.add((0, 0), f"expected sections (name:, events:, columns:, …), but {found}")
@@ -146,6 +149,7 @@ def read_yaml(text: str, mistakes: Mistakes) -> Section:
     return Section(root, (0, 0), "the file", mistakes)
 
 
+_DEEP_HINT = "no setting nests deeper than 8: look for brackets that are not closed"
 _YAML_HINT = "keys and values are separated by ': ', and nesting is by spaces; a key appears once"
 
 

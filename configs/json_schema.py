@@ -12,8 +12,9 @@ import json
 import typing
 from typing import Any
 
+from configs._behaviour import shared_settings
 from configs._events import SETTINGS
-from configs._model import BOOSTER
+from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
 from configs.schema import LIFETIME, ColumnType, Evaluation, Expression
 
@@ -128,6 +129,22 @@ _RANGE = {
     "minItems": 2,
     "maxItems": 2,
 }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    """A booster's parameter: its words, its text, or its range."""
+    about = {"description": f"{parameter.about}: {parameter.expected}"}
+    if parameter.words:
+        return about | {"enum": list(parameter.words)}
+    if parameter.form:
+        return about | {"type": "string"}
+    least = {"exclusiveMinimum" if parameter.above else "minimum": parameter.least}
+    bounds = {
+        key: one for key, one in (least | {"maximum": parameter.most}).items() if one is not None
+    }
+    return about | {"type": "integer" if parameter.whole else "number"} | bounds
+
+
 _INPUTS = {
     "numeric": _NAMES,
     "exclude": _NAMES,
@@ -176,7 +193,9 @@ _TRAINING = {
     "refit": _BOOLEAN,
     "booster": {
         "type": "object",
-        "properties": {key: {"type": ["number", "string"]} for key in sorted(BOOSTER)},
+        "properties": {
+            key: _parameter(BOOSTER[ALIASES.get(key, key)]) for key in sorted({*BOOSTER, *ALIASES})
+        },
         "additionalProperties": False,
     },
     "text_folds": _INTEGER,
@@ -240,7 +259,9 @@ def _operations(
             for f in dataclasses.fields(operation)
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         ]
-        properties = {"op": {"const": name}, "about": _TEXT, **shared, **arguments}
+        useful = shared_settings(operation) if shared else ()
+        its = {key: one for key, one in shared.items() if key in useful}
+        properties = {"op": {"const": name}, "about": _TEXT, **its, **arguments}
         alternatives.append(
             _object(properties, ["op", *required]) | {"description": operation.about}
         )

@@ -24,6 +24,7 @@ from configs._events import (
     with_ids,
 )
 from configs._model import (
+    check_maturity,
     read_evaluation,
     read_gate,
     read_inputs,
@@ -106,6 +107,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     if spec.training and spec.training.model == "text" and not spec.inputs.text:
         root.note("training", "training: model text needs inputs.text")
+    check_maturity(root, spec)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)
     root.done()

@@ -141,20 +141,20 @@ class Terminal:
     """Bars with rate and time left."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     @contextlib.contextmanager
     def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
         """A step drawn as a bar."""
         columns = (
-            TextColumn("  {task.description:<22}"),
+            TextColumn("  {task.description:<22}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TextColumn("{task.fields[rate]:>12}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),

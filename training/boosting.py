@@ -85,7 +85,8 @@ def fit_booster(
         "nthread": threads,
         "verbosity": 0,
     }
-    matrix = _matrix(sample, names, positive_weight, threads)
+    bins = int(parameters.get("max_bin", 256))
+    matrix = _matrix(sample, names, positive_weight, threads, bins)
     wanted = training.rounds if check is not None else rounds or training.rounds
     told = _Told(tell, wanted)
     if check is None:
@@ -96,7 +97,7 @@ def fit_booster(
         parameters,
         matrix,
         wanted,
-        evals=[(_matrix(check, names, positive_weight, threads, matrix), "check")],
+        evals=[(_matrix(check, names, positive_weight, threads, bins, matrix), "check")],
         callbacks=[told, stopping],
         verbose_eval=False,
     )
@@ -134,6 +135,7 @@ def _matrix(
     names: Sequence[str],
     positive_weight: float,
     threads: int,
+    bins: int,
     like: xgboost.QuantileDMatrix | None = None,
 ) -> xgboost.QuantileDMatrix:
     return xgboost.QuantileDMatrix(
@@ -143,5 +145,6 @@ def _matrix(
         feature_names=list(names),
         missing=np.nan,
         nthread=threads,
+        max_bin=bins,
         ref=like,
     )

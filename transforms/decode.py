@@ -11,6 +11,7 @@ A row becomes one event, or one event for each `ingest` rule of the spec.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -32,10 +33,6 @@ Mask = npt.NDArray[np.bool_]
 _MOST_ID_BYTES = 1024
 _MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-_ABSURD = (
-    "expected a time from events.earliest to events.latest; a number is %s since 1970 "
-    "(events.time_unit)"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,8 +245,7 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    detail = _ABSURD % _UNITS[spec.events.time_unit]
-    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, detail)
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _absurd(spec))
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
@@ -297,6 +293,19 @@ def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) 
             judged = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
             early |= true_mask(pc.less(times, pc.add(judged, one.delay_us)))
     return early
+
+
+def _absurd(spec: Spec) -> str:
+    """What was expected of a time that lies outside, and where to change it."""
+    start = dt.datetime(1970, 1, 1)
+    bounds = []
+    for moment in (spec.events.earliest_us, spec.events.latest_us):
+        bounds.append(f"{start + dt.timedelta(microseconds=moment):%Y-%m-%d}")
+    return (
+        f"expected a time from events.earliest, {bounds[0]}, to events.latest, {bounds[1]}: say "
+        "`events: {earliest: 1990-01-01}` in the config if such times are right; a number is "
+        f"{_UNITS[spec.events.time_unit]} since 1970 (events.time_unit)"
+    )
 
 
 def _prefixed(kind: str, values: pa.Array) -> pa.Array:

@@ -7,10 +7,15 @@ Results go to standard output, progress and errors to standard error. Exit codes
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO, cast
 
 # Before anything imports TensorFlow: its start-up lines are not ours to show.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,9 +39,7 @@ _VERBS = (
 def main() -> None:
     """The `lockstep` command."""
     import typer
-    from rich.console import Console
 
-    from configs.errors import LockstepError
     from pipelines import signals
 
     signals.install()
@@ -46,14 +49,64 @@ def main() -> None:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
-        rich_markup_mode="rich",
+        rich_markup_mode=None,  # texts of configs, paths and ids are shown as they are
     )
     for verb in _VERBS:
         if importlib.util.find_spec(f"pipelines.commands.{verb}"):
             importlib.import_module(f"pipelines.commands.{verb}").register(app)
-    try:
-        app(standalone_mode=True)
-    except LockstepError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"lockstep: {error}", markup=False, style="red")
-        sys.exit(error.exit_code)
+    sys.exit(run_app(lambda: app(standalone_mode=True), "--json" in sys.argv[1:]))
+
+
+def run_app(app: Callable[[], object], as_json: bool) -> int:
+    """Runs the command line, and tells what went wrong; returns the exit code.
+
+    With `as_json` whatever ends without a result prints an object on standard output: `error` (the
+    class, or how it ended), `exit_code`, `message`, and `mistakes` of a config.
+    """
+    from configs.errors import ConfigError, LockstepError
+
+    written = _Watched(sys.stdout)
+    with contextlib.redirect_stdout(cast(TextIO, written)):
+        failure: dict[str, object] = {}
+        try:
+            app()
+            code = 0
+        except LockstepError as error:
+            code = error.exit_code
+            failure = {"error": type(error).__name__, "message": str(error)}
+            if isinstance(error, ConfigError):
+                failure["mistakes"] = error.mistakes
+            _print_error(f"lockstep: {error}")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            failure = {"error": _ENDS.get(code, "Failed"), "message": "see standard error"}
+        except Exception as error:
+            code = 1
+            failure = {"error": type(error).__name__, "message": "a bug: see standard error"}
+            traceback.print_exc()
+        if as_json and code and not written.any:
+            print(json.dumps({**failure, "exit_code": code}))
+    return code
+
+
+_ENDS = {2: "UsageError", 130: "Interrupted", 143: "Terminated"}
+
+
+class _Watched:
+    """Standard output that knows whether something was written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.any = stream, False
+
+    def write(self, text: str) -> int:
+        self.any = self.any or bool(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _print_error(text: str) -> None:
+    """In red where that can be seen; otherwise as it is."""
+    red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    print(f"\x1b[31m{text}\x1b[0m" if red else text, file=sys.stderr)

@@ -62,7 +62,7 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
             f"{made.get('auc') or 0:.3f}",
             f"{made.get('average_precision') or 0:.3f}",
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def show(name: Name, out: Out, as_json: Json = False) -> None:

@@ -46,7 +46,7 @@ def evaluate(
     from pipelines.progress import choose_progress
 
     progress = choose_progress(quiet or as_json)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     found = [
         evaluate_bundle(
             EvaluateRequest(out, one, Days.parse(days), parse_day(as_of) if as_of else None),

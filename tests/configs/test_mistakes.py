@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xgboost
 
+from configs.booster import BOOSTER
 from configs.errors import ConfigError
 from configs.fingerprint import fingerprint
 from configs.loader import loads
@@ -130,6 +133,41 @@ kinds: {a: {scored: true}}
             )
         )
     ),
+    "meaningless": aggregates(
+        "a1: {op: last, of: a, column: b, windows: [1h]}",
+        "a2: {op: seconds_since_last, windows: [1h]}",
+        "a3: {op: seconds_since_first, windows: [1h, 2d]}",
+        "a4: {op: ratio, numerator: c, denominator: c, of: a, where: b, windows: [1h]}",
+        "a5: {op: count, windows: [60s, 1m, {length: 60000ms, tiles: 2}]}",
+        "a6: {op: count, of: [a, a]}",
+    )
+    + "  f:\n    key: {a: [k, k]}\n    windows: [1h]\n"
+    + "    aggregates: {c: {op: count, windows: [1d]}, d: {op: seconds_since_last}}\n",
+    "booster": BASE
+    + "training:\n  span: 7d\n  delay: 1d\n  booster:\n"
+    + "".join(
+        f"    {line}\n"
+        for line in (
+            "eta: fast",
+            "learning_rate: 0.1",
+            "gamma: -3",
+            "max_depth: 2.5",
+            "subsample: 0",
+            "colsample_bytree: 1.5",
+            "lambda: .nan",
+            "booster: gblinear",
+            "eval_metric: accuracy",
+            "monotone_constraints: 1,0",
+            "interaction_constraints: '[[0, 1]'",
+            "grow_policy: true",
+            "updater: shotgun",
+            "max_bin: 1",
+            "base_score: 1",
+        )
+    ),
+    "maturity": BASE
+    + "labels: {kind: v, subject: k, positive: 'n == 1', maturity: 3d}\n"
+    + "training: {span: 7d, delay: 1d}\n",
     "bounds": """lockstep: 1
 columns:
   n: {type: number, minimum: 9007199254740993}
@@ -184,3 +222,53 @@ def test_bounds_are_kept_as_written():
     assert columns["i"].maximum == 9007199254740993
     floats = loads(text.replace("minimum: 0", "minimum: 0.0"), "fine.yaml", CATALOG)
     assert fingerprint(floats) == fingerprint(loads(text, "fine.yaml", CATALOG))
+
+
+@pytest.mark.parametrize("depth", [1_500, 20_000])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_deep_nesting_is_a_mistake(depth, brackets):
+    opened, closed = brackets
+    with pytest.raises(ConfigError) as caught:
+        loads(BASE + f"about: {opened * depth}{closed * depth}\n", "deep.yaml", CATALOG)
+    assert caught.value.exit_code == 3
+    assert len(str(caught.value)) < 1000 + 3 * depth
+
+
+def test_the_latest_day_is_inside():
+    def latest(text):
+        return loads(BASE + f"events: {{latest: {text}}}\n", "e.yaml", CATALOG).events.latest_us
+
+    day = 1_798_675_200_000_000  # 2026-12-31
+    assert latest("2026-12-31") == day + 86_400_000_000 - 1
+    assert latest("2026-12-31T00:00:00.000007Z") == day + 7
+
+
+@pytest.mark.parametrize("name", BOOSTER)
+def test_xgboost_takes_what_a_config_may_say(name):
+    parameter = BOOSTER[name]
+    inputs = np.arange(60, dtype=np.float32).reshape(20, 3)
+    labels = np.arange(20) % 2
+    values = [parameter.default, *parameter.words]
+    ends = [] if parameter.words or parameter.form else [parameter.least, parameter.most]
+    for end in ends:
+        if end is not None and name not in ("max_leaves", "num_parallel_tree", "max_depth"):
+            values.append(1e-6 if parameter.above and end == parameter.least else end)
+    if name == "interaction_constraints":
+        values = ["[[0, 1], [2]]"]
+    for value in values:
+        assert parameter.takes(value)
+        dart = {"booster": "dart"} if name in ("sample_type", "normalize_type") else {}
+        bins = value if name == "max_bin" else 256
+        matrix = xgboost.QuantileDMatrix(inputs, label=labels, max_bin=bins)
+        fixed = {"objective": "binary:logistic", "tree_method": "hist", "nthread": 1}
+        checks = [(matrix, "check")]
+        settings = {**dart, name: value, **fixed}
+        assert xgboost.train(settings, matrix, 1, evals=checks, verbose_eval=False)
+
+
+def test_values_that_xgboost_refuses_are_refused_before():
+    matrix = xgboost.QuantileDMatrix(np.ones((4, 1), np.float32), label=[0, 1, 0, 1])
+    for name, value in (("eta", "fast"), ("gamma", -3), ("subsample", 2), ("max_bin", 1)):
+        assert not BOOSTER[name].takes(value)
+        with pytest.raises(xgboost.core.XGBoostError):
+            xgboost.train({name: value, "tree_method": "hist", "verbosity": 0}, matrix, 1)

@@ -1,6 +1,8 @@
 """What the commands print, for people and for machines, and what they say on standard error."""
 
 import json
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -8,8 +10,8 @@ import typer
 from backfill_world import CONFIG, make_events
 from typer.testing import CliRunner
 
-from configs.errors import BundleError, ConfigError, EvidenceError, InputError
-from pipelines.commands import backfill, bundle, evaluate, features, nightly, validate
+from configs.errors import BundleError, ConfigError, EvidenceError, GateError, InputError
+from pipelines.commands import backfill, bundle, evaluate, features, nightly, run_app, validate
 
 FIRES = CONFIG.replace("block: {min_precision: 0.8}", "block: {min_precision: 0.3}")
 
@@ -59,14 +61,66 @@ def test_features(house):
 def test_validate_tells_mistakes_to_machines(tmp_path, capsys):
     config = tmp_path / "broken.yaml"
     config.write_text(CONFIG.replace("of: post, column: amount", "of: post, colum: amount", 1))
-    with pytest.raises(ConfigError) as refused:
-        validate.validate(str(config), as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found["config"] == str(config)
+    assert run_app(lambda: validate.validate(str(config), as_json=True), as_json=True) == 3
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["error"], found["exit_code"]) == ("ConfigError", 3)
     line = next(i for i, one in enumerate(config.read_text().splitlines(), 1) if "colum:" in one)
     assert {one["line"] for one in found["mistakes"]} == {line}
     assert any("did you mean 'column'?" in one["hint"] for one in found["mistakes"])
-    assert all(one["message"] in str(refused.value) for one in found["mistakes"])
+    assert all(one["message"] in shown.err for one in found["mistakes"])
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "name"),
+    [
+        (GateError("AUC .4 is below .5"), 8, "GateError"),
+        (InputError(":100: and [red]"), 4, "InputError"),
+        (SystemExit(2), 2, "UsageError"),
+        (SystemExit(143), 143, "Terminated"),
+        (ZeroDivisionError(), 1, "ZeroDivisionError"),
+    ],
+)
+def test_every_end_without_a_result_is_an_object_for_machines(end, code, name, capsys):
+    assert run_app(lambda: _raise(end), as_json=True) == code
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["error"], found["exit_code"]) == (name, code)
+    if isinstance(end, (GateError, InputError)):
+        assert found["message"] == str(end)
+        assert shown.err == f"lockstep: {end}\n"
+
+
+def test_a_result_stays_alone_and_people_get_no_object(capsys):
+    def differs():
+        print("{}")
+        raise GateError("after the report")
+
+    assert run_app(differs, as_json=True) == 8
+    assert capsys.readouterr().out == "{}\n"
+    assert run_app(lambda: _raise(GateError("x")), as_json=False) == 8
+    assert capsys.readouterr().out == ""
+
+
+def test_usage_and_refusals_as_the_shell_sees_them(tmp_path):
+    config = tmp_path / "[red]x:100:smile:.yaml"
+    config.write_text("lockstep: 1\ncolumns: {a: {type: strng}}\nkinds: {m: {scored: true}}\n")
+    for words, code in (
+        (["validate", str(config), "--json"], 3),
+        (["validate", str(config), "--jsn", "--json"], 2),
+        (["bundle", "show", "serving", "--out", str(tmp_path / "none"), "--json"], 4),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", "from pipelines.commands import main; main()", *words],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == json.loads(done.stdout)["exit_code"] == code, done.stderr
+        if code == 3:
+            assert f"{config}:2:21: type: 'strng' is not known" in done.stderr
 
 
 def test_backfill(house, tmp_path):

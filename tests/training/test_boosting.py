@@ -68,3 +68,9 @@ def test_a_heavier_positive_raises_scores():
     assert (
         heavy.booster.inplace_predict(rows).mean() > 2 * light.booster.inplace_predict(rows).mean()
     )
+
+
+def test_bins_of_a_config_are_those_of_the_matrix():
+    training = Training(1, 1, booster={"max_bin": 16})
+    made = fit_booster(training, NAMES, sample(500, 1), 1.0, check=sample(200, 2))
+    assert made.rounds >= 1
