@@ -23,7 +23,7 @@ class SameAsLast:
     """
 
     op: ClassVar[str] = "same_as_last"
-    about: ClassVar[str] = "whether this is the last value (1) or another (0)"
+    about: ClassVar[str] = "equality (1 or 0) with the last value"
     windowed: ClassVar[bool] = False
     accepts: ClassVar[frozenset[ColumnType]] = ANY_COLUMN
     unit: ClassVar[str] = "1 or 0"
