@@ -16,6 +16,7 @@ from configs._behaviour import shared_settings
 from configs._events import SETTINGS
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
+from configs.reference import described
 from configs.schema import LIFETIME, ColumnType, Evaluation, Expression
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -95,7 +96,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
 
 def dumps(catalog: Catalog) -> str:
     """The schema as the text of configs/schema.json."""
-    return json.dumps(json_schema(catalog), indent=1, sort_keys=True) + "\n"
+    return json.dumps(described(json_schema(catalog)), indent=1, sort_keys=True) + "\n"
 
 
 _EVENTS = {
