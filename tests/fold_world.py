@@ -13,7 +13,7 @@ import pyarrow as pa
 import xxhash
 from velocity_oracle import RULES, effective_times, in_window, same_as_last
 
-from configs.catalog import AggregateName, ColumnName
+from configs.catalog import AggregateName, ColumnName, operand_fields
 from configs.loader import loads
 from configs.schema import ColumnType
 from transforms.catalog import CATALOG
@@ -47,7 +47,8 @@ FORMS = {
     "_ab": "of: [a, b], ",
     "_big": f'where: "{BIG}", ',
 }
-"""Each kind of aggregate unfiltered, of some kinds of events, and where a condition holds."""
+"""Each kind of aggregate unfiltered, of some kinds of events, and where a condition holds. One that
+is made of other aggregates has no filter of its own."""
 
 OPERANDS = ("count_a", "count", "count_b", "count_big")
 COLUMNS = (
@@ -88,6 +89,7 @@ def config(operations):
         f"      {one.op}{name}: {{{form}op: {one.op}{arguments(one)}{_windows(one)}}}"
         for one in operations
         for name, form in FORMS.items()
+        if not form or not operand_fields(one)
     ]
     return HEAD + "\n".join(lines) + "\n"
 
