@@ -166,7 +166,7 @@ _INPUTS = {
         "type": "object",
         "properties": {
             "column": _TEXT,
-            "buckets": _INTEGER,
+            "buckets": {"type": "integer", "minimum": 2},
             "word_ngrams": _RANGE,
             "char_ngrams": _RANGE,
             "max_tokens": _COUNT,
@@ -190,7 +190,7 @@ _TRAINING = {
     "gate": _DURATION,
     "validation_share": {"type": "number", "minimum": 0, "maximum": 0.9},
     "rounds": _COUNT,
-    "early_stopping": _INTEGER,
+    "early_stopping": {"type": "integer", "minimum": 0},
     "refit": _BOOLEAN,
     "booster": {
         "type": "object",
@@ -199,9 +199,9 @@ _TRAINING = {
         },
         "additionalProperties": False,
     },
-    "text_folds": _INTEGER,
-    "text_regularisation": _NUMBER,
-    "positive_weight": {"anyOf": [_NUMBER, {"const": "balanced"}]},
+    "text_folds": {"type": "integer", "minimum": 2},
+    "text_regularisation": {"type": "number", "minimum": 1e-9},
+    "positive_weight": {"anyOf": [{"type": "number", "minimum": 0}, {"const": "balanced"}]},
     "model": {"enum": ["booster", "linear", "text"]},
     "analyse_rows": _COUNT,
     "train_rows": _COUNT,
@@ -214,7 +214,8 @@ _GATE = {
     "min_positives": _COUNT,
     "parity": _DURATION,
 }
-_ACTION = {"min_precision": _SHARE, "confidence": _NUMBER}
+_CONFIDENCE = {"type": "number", "minimum": 0.5, "maximum": 0.9999}
+_ACTION = {"min_precision": _SHARE, "confidence": _CONFIDENCE}
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:

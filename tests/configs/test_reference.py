@@ -6,8 +6,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from configs._yaml import Section
+from configs.errors import ConfigError
 from configs.json_schema import json_schema
-from configs.loader import load, shipped
+from configs.loader import load, loads, shipped
 from configs.reference import default_of, described, settings
 from configs.texts import SHARED, TEXTS
 from pipelines.reference import made
@@ -62,3 +63,28 @@ def test_defaults_are_those_of_the_dataclasses():
     training = described(SCHEMA)["properties"]["training"]["properties"]
     assert training["rounds"]["default"] == 400
     assert training["span"]["description"] == TEXTS["training.span"][0]
+
+
+@pytest.mark.parametrize("section", ["training", "inputs.text", "policy.actions.NAME", "gate"])
+def test_the_loader_keeps_the_ranges_of_the_reference(section):
+    sections = {
+        "training": "training: {{span: 9d, delay: 1d, {}}}",
+        "inputs.text": "inputs: {{text: {{column: s, {}}}}}",
+        "policy.actions.NAME": "policy: {{actions: {{x: {{min_precision: 0.5, {}}}}}}}",
+        "gate": "gate: {{{}}}",
+    }
+    base = "lockstep: 1\ncolumns: {s: {type: string}}\nkinds: {a: {scored: true}}\n"
+    for one in settings(SCHEMA):
+        owner, _, key = one.path.rpartition(".")
+        if owner != section or key == "min_precision":
+            continue
+        for bound, step in (("minimum", -1), ("maximum", 1)):
+            if bound in one.schema:
+                value = one.schema[bound]
+                line = sections[section].format(f"{key}: {value + step}")
+                with pytest.raises(ConfigError, match=f"{key}: expected at"):
+                    loads(f"{base}{line}\n", "r.yaml", CATALOG)
+                if value > 1e-6:
+                    assert loads(
+                        f"{base}{sections[section].format(f'{key}: {value}')}\n", "r.yaml", CATALOG
+                    )
