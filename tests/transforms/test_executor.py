@@ -117,3 +117,31 @@ def test_transformed_takes_an_index_or_a_mask():
     assert plain.take(np.array([2, 0])).categories.ravel().tolist() == [2, 0]
     assert plain.take(np.array([False, True, False])).categories.ravel().tolist() == [1]
     assert dataclasses.is_dataclass(plain)
+
+
+def test_texts_are_hashed_by_us_and_have_the_bits_of_the_graph(world):
+    executor, numeric, batch, whole = world
+    if executor.spec.inputs.text is None:
+        pytest.skip("no texts here")
+    assert executor._hashes_texts
+    graph = Executor(executor.folder, executor.spec)
+    graph._hashes_texts = False
+    same_bits(graph.transform(numeric, batch), whole)
+
+
+def test_texts_are_left_to_a_graph_that_hashes_them_otherwise(tmp_path):
+    """A graph of another build: its bits are what was trained on."""
+    spec, folder = analysed("video_comments", "zscore")
+    other = dataclasses.replace(
+        spec,
+        inputs=dataclasses.replace(
+            spec.inputs, text=dataclasses.replace(spec.inputs.text, max_tokens=2)
+        ),
+    )
+    numeric, table = make_rows(spec, 40, seed=3)
+    executor = Executor(folder, other)
+    assert not executor._hashes_texts
+    same_bits(
+        executor.transform(numeric, as_batch(table)),
+        Executor(folder, spec).transform(numeric, as_batch(table)),
+    )
