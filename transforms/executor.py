@@ -5,8 +5,8 @@ leaves: `Transformed` arrays. Kernels of TensorFlow take rows eight at a time an
 one, and a few give other last bits in the rest (DESIGN section 4): batches are padded to a multiple
 of eight, and cut at `CHUNK` rows, so the rest is always empty.
 
-N-grams of texts are hashed by compiled code of ours, which takes a tenth of TensorFlow's time, as
-long as it gives the loaded graph's own ids for a set of texts (`transforms.ngrams.PROBES`).
+N-grams of texts are hashed by compiled code of ours, as long as it gives the loaded graph's own ids
+for a set of texts (`transforms.ngrams.PROBES`): words and letters in a fifth of TensorFlow's time.
 """
 
 from __future__ import annotations
