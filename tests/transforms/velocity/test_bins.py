@@ -23,8 +23,9 @@ from transforms.velocity.bins import (
 )
 from transforms.velocity.cells import LIMIT
 
-MEDIAN = "      median: {op: median, column: amount, decimals: 2, windows: [all]}\n"
-PLAN = make_plan(loads(HEAD + MEDIAN, "median.yaml", CATALOG), "k")
+TEXT = HEAD.replace("[10s, {length: 1h, tiles: 6}, all]", "[all]")
+MEDIAN = "      median: {op: median, column: amount, decimals: 2}\n"
+PLAN = make_plan(loads(TEXT + MEDIAN, "median.yaml", CATALOG), "k")
 NAME = PLAN.features.index("k_median_all")
 
 
