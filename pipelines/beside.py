@@ -14,7 +14,6 @@ import numpy as np
 from configs.errors import BundleError
 from configs.schema import Spec
 from pipelines.dataset import Dataset
-from pipelines.meaning import find_unlike, input_fingerprints
 from scoring.bundle import Bundle
 from scoring.scorer import Scored, Scorer
 from training.dataset import TimeRange
@@ -22,6 +21,7 @@ from training.evaluate import Metrics, evaluate
 from training.fit import Fitted
 from training.gate import Beside
 from transforms.inputs import numeric_names
+from transforms.signature import find_unlike, input_fingerprints
 
 
 def stand_beside(

@@ -23,7 +23,6 @@ from pipelines.backfill import read_features, read_verdicts
 from pipelines.beside import measure, trained_on
 from pipelines.dataset import Dataset, load_dataset
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder, write_bytes
-from pipelines.meaning import marker_unlike
 from pipelines.progress import Progress, Quiet
 from scoring.bundle import Bundle, load_bundle
 from scoring.scorer import Scored, Scorer
@@ -33,6 +32,7 @@ from training.evaluate import Metrics
 from training.groups import not_yet_known
 from training.labels import UNLABELLED
 from transforms.catalog import CATALOG
+from transforms.signature import marker_unlike
 
 
 @dataclasses.dataclass(frozen=True)

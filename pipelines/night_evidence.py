@@ -19,13 +19,13 @@ from configs.units import format_duration
 from pipelines.backfill import read_verdicts
 from pipelines.dataset import Dataset
 from pipelines.layout import Layout, day_of, day_us, parse_day
-from pipelines.meaning import source_columns
 from pipelines.report.facts import FACTS, NightlyReport, PastRun, WrongEvent
 from training.dataset import Slices
 from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.labels import NEGATIVE, VerdictCounts, count_verdicts
 from transforms.inputs import numeric_names
+from transforms.signature import source_columns
 
 MOST_WRONG = 10
 MOST_PAST = 14

@@ -35,7 +35,6 @@ from pipelines.backfill.publish import (
 )
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, locked, write_json
-from pipelines.meaning import input_fingerprints
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running, run_pipeline
@@ -43,6 +42,7 @@ from pipelines.sources.contents import count
 from pipelines.sources.listing import require_apart
 from pipelines.writers import FOLDERS
 from transforms.dead_letter import Reason
+from transforms.signature import input_fingerprints
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,6 @@ from pipelines.backfill import BackfillRequest, backfill, read_features
 from pipelines.backfill.publish import day_marker
 from pipelines.files import write_arrow
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
-from pipelines.meaning import input_fingerprints
 from pipelines.parity.compare import (
     COPY,
     DUPLICATE,
@@ -71,6 +70,7 @@ from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
+from transforms.signature import input_fingerprints
 from transforms.velocity import make_plan
 
 Floats = npt.NDArray[np.float32]

@@ -3,8 +3,8 @@
 from backfill_world import CONFIG
 
 from configs.loader import loads
-from pipelines.meaning import find_unlike, input_fingerprints
 from transforms.catalog import CATALOG
+from transforms.signature import find_unlike, input_fingerprints
 
 PEOPLE = "      people: {op: distinct, of: post, column: who}\n"
 
