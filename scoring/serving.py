@@ -22,11 +22,11 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import BundleError
-from configs.fingerprint import dataset_fingerprint
 from scoring.bundle import load_bundle
 from scoring.manifest import MANIFEST
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
+from transforms.signature import find_unlike, input_fingerprints
 
 POLL_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Serving:
         self.refusals = 0
         self._followed = not _exists(place, MANIFEST)
         self._scorer = Scorer(load_bundle(_folder(place, self._followed)))
+        self._inputs = input_fingerprints(self._scorer.bundle.spec)
         self._looked = clock()
 
     def current(self) -> Scorer:
@@ -81,12 +82,10 @@ class Serving:
             if name in (self._scorer.bundle.fingerprint, self._refused):
                 return
             scorer = Scorer(load_bundle(_folder(self._place, followed=True)))
-            if dataset_fingerprint(scorer.bundle.spec) != dataset_fingerprint(
-                self._scorer.bundle.spec
-            ):
+            unlike = find_unlike(scorer.bundle.spec, self._inputs)
+            if unlike:
                 raise BundleError(
-                    f"{name} reads features that this job does not make (its spec.yaml differs in "
-                    "columns, entities or inputs); start the job anew with it"
+                    f"{name} reads {unlike}: this job does not make it; start the job anew with it"
                 )
         except (BundleError, OSError, BeamIOError) as error:
             if str(error) != self._logged:

@@ -140,7 +140,7 @@ def test_what_cannot_be_swapped_to_changes_nothing_and_is_logged_once(tmp_path, 
     elif harm == "no pointer":
         (store.root / "serving.json").unlink()
     else:
-        serving._scorer.bundle.spec.__dict__["hash_seed"] = 99
+        serving._inputs = {**serving._inputs, "amount": "made otherwise"}
     with caplog.at_level(logging.ERROR):
         for now in (2, 4, 6):
             clock.now = now
