@@ -1,4 +1,4 @@
-"""Prism and Flink for tests: started once, on ephemeral ports of loopback, and ended for sure.
+"""Prism and Flink for tests: started once, on free ports, and ended however the tests end.
 
 `make prism` and `make flink` put the engines into `.engines/`; where they are not there, or Java is
 not, tests on them are skipped with the reason.
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("LOCKSTEP_ENGINES", ROOT / ".engines"))
 PRISM_VERSION = "v2.77.0"
 START_TIMEOUT_S = 120
-# Flink in one process. It takes the slots of a job from here, and listens on loopback only.
+# Flink in one process. It takes the slots of a job from here.
 FLINK_CONFIG = """
 rest.bind-address: 127.0.0.1
 rest.address: 127.0.0.1
