@@ -99,6 +99,7 @@ def digests(out, source):
     dead = [pq.read_table(path, partitioning=None) for path in out.glob("dead_letters/*.parquet")]
     if dead:
         table = pa.concat_tables([one.replace_schema_metadata(None) for one in dead])
+        table = table.drop_columns("detail")  # words for people, which may be said better
         relative = pc.replace_substring(table.column("source"), f"{source}/", "")
         table = table.set_column(table.column_names.index("source"), "source", relative)
         found["dead_letters"] = digest(table, ["source", "position", "stage", "reason", "column"])

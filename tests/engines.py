@@ -33,7 +33,7 @@ taskmanager.bind-host: 127.0.0.1
 taskmanager.numberOfTaskSlots: 2
 taskmanager.memory.network.min: 64m
 taskmanager.memory.network.max: 64m
-taskmanager.memory.managed.size: 128m
+taskmanager.memory.managed.size: 1024m
 """
 
 
