@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT: a run ends at once where that is safe, else after the step under way.
+"""SIGTERM and SIGINT: a run ends at once, or after the step under way where that is said.
 
-Beam catches whatever is raised while it runs a pipeline in this process, SystemExit included, and
-makes a RuntimeError of it, or loses it. So a signal is held while a pipeline runs (`held`), tasks
-that have not begun are left out (`pending`), and it is delivered when the pipeline has ended. A
-second one is delivered at once.
+Both raise in the main thread. Beam makes another error of whatever is raised while it runs a
+pipeline in this process, or loses it; so whoever runs one asks `raise_if_stopped` afterwards, and
+steps that read or write ask it as well. What must not be cut in two is put into `held`: the signal
+is delivered when the block has ended, and a second one at once.
 """
 
 from __future__ import annotations
@@ -26,11 +26,6 @@ def install() -> None:
     """Both signals unwind like an exception, so that locks, scratch and workers are let go."""
     for number in _SIGNALS:
         signal.signal(number, _stop)
-
-
-def pending() -> bool:
-    """Whether a signal waits for the pipeline to end."""
-    return bool(_held)
 
 
 def raise_if_stopped() -> None:
