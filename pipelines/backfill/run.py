@@ -34,6 +34,7 @@ from pipelines.backfill.publish import (
     read_attempt,
 )
 from pipelines.failures import explain_os_error
+from pipelines.files import read_arrow_batch
 from pipelines.layout import Layout, locked, write_json
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
@@ -144,8 +145,10 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
         require_same_input(done.origins, layout, days)
     with done.meter.step("publish"):
         facts = {day: done.day_facts(day, made) for day in days}
+        write_json(layout.source_files, done.origins.files())  # known, wherever the run is killed
         publish_days(layout, made, facts, done.origins.record)
     shutil.rmtree(attempt)
+    read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
     last = layout.state(days[-1])
     return last if last.is_dir() else None
 
