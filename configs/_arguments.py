@@ -11,7 +11,8 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from configs._yaml import Position, Section, did_you_mean
+from configs._nodes import Position
+from configs._yaml import Section, did_you_mean
 from configs.catalog import AggregateName, ColumnName
 from configs.expression import columns
 from configs.expression_types import NUMBER, read

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
 from configs._arguments import read_arguments, read_expression
 from configs._events import check_name, known_names
-from configs._yaml import Position, Section, did_you_mean
+from configs._nodes import Fields, Items, Position
+from configs._yaml import Section, did_you_mean
 from configs.catalog import Catalog, operand_fields
 from configs.expression_types import BOOLEAN
 from configs.schema import LIFETIME, Aggregate, ColumnType, Entity, Kind, Window
@@ -243,12 +242,12 @@ def read_windows(section: Section) -> tuple[Window, ...] | None:
     value = section.raw("windows")
     if value is None:
         return ()
-    if not isinstance(value, CommentedSeq):
+    if not isinstance(value, Items):
         section.note("windows", "windows: expected a list such as [1h, 7d]")
         return None
     found: list[Window] = []
     for index, item in enumerate(value):
-        line, column = value.lc.item(index)
+        line, column = value.places[index]
         window = _window(section, item, (line, column))
         if window is None:
             continue
@@ -263,7 +262,7 @@ def read_windows(section: Section) -> tuple[Window, ...] | None:
 
 def _window(section: Section, item: object, place: Position) -> Window | None:
     tiles = None
-    if isinstance(item, CommentedMap):
+    if isinstance(item, Fields):
         inner = Section(item, place, "windows", section.mistakes)
         name, tiles = inner.text("length"), inner.integer("tiles", None, least=1)
         inner.done()

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from configs._arguments import read_arguments, read_expression
-from configs._yaml import Position, Section, did_you_mean
+from configs._nodes import Position
+from configs._yaml import Section, did_you_mean
 from configs.catalog import Catalog
 from configs.expression_types import BOOLEAN
 from configs.schema import (

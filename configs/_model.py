@@ -37,7 +37,7 @@ def read_inputs(
     section = root.section("inputs")
     if section is None:
         return Inputs()
-    numeric = []
+    numeric: dict[str, None] = {}
     for name, place in section.strings("numeric"):
         if name not in types:
             hint = did_you_mean(name, types)
@@ -49,7 +49,7 @@ def read_inputs(
         elif name in features or name in numeric:
             section.mistakes.add(place, f"numeric: the name {name!r} is used twice")
         else:
-            numeric.append(name)
+            numeric[name] = None
     exclude = []
     for name, place in section.strings("exclude"):
         if name not in features:

@@ -13,18 +13,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
+from configs._nodes import Fields, Items, NotYaml, Position, parse
 from configs.errors import ConfigError
 from configs.units import parse_duration
 
 T = TypeVar("T")
 
 _MISSING: Any = object()
-Position = tuple[int, int]
-"""Line and column, both counted from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,22 +122,15 @@ def read_yaml(text: str, mistakes: Mistakes) -> Section:
     Raises:
       ConfigError: it is not YAML, or not a mapping.
     """
-    yaml = YAML(typ="rt")
-    yaml.allow_duplicate_keys = False
     try:
-        root = yaml.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = (mark.line, mark.column) if mark else (0, 0)
-        mistakes.add(where, f"this is not YAML: {error.problem or error.context}", _YAML_HINT)
+        root = parse(text)
+    except NotYaml as error:
+        what, hint = f"this is not YAML: {error}", _YAML_HINT
+        if error.deep:
+            what, hint = str(error), _DEEP_HINT
+        mistakes.add(error.position, what, hint)
         mistakes.raise_if_any()
-    except YAMLError as error:
-        mistakes.add((0, 0), f"this is not YAML: {str(error).splitlines()[0]}", _YAML_HINT)
-        mistakes.raise_if_any()
-    except RecursionError:
-        mistakes.add((0, 0), "sections and lists nest too deeply to be read", _DEEP_HINT)
-        mistakes.raise_if_any()
-    if not isinstance(root, CommentedMap):
+    if not isinstance(root, Fields):
         found = "the file is empty" if root is None else f"found {_kind(root)}"
         mistakes.add((0, 0), f"expected sections (name:, events:, columns:, …), but {found}")
         mistakes.raise_if_any()
@@ -156,9 +144,7 @@ _YAML_HINT = "keys and values are separated by ': ', and nesting is by spaces; a
 class Section:
     """A mapping of the file. Getters note mistakes; `done` notes keys that nobody asked for."""
 
-    def __init__(
-        self, mapping: CommentedMap, position: Position, title: str, mistakes: Mistakes
-    ) -> None:
+    def __init__(self, mapping: Fields, position: Position, title: str, mistakes: Mistakes) -> None:
         self._mapping = mapping
         self.position = position
         self.title = title
@@ -170,12 +156,12 @@ class Section:
 
     def at(self, key: str) -> Position:
         """Where a key's value stands; the section's own place if there is no such key."""
-        place = _places(self._mapping, key)
+        place = self._mapping.places.get(key)
         return self.position if place is None else place[1]
 
     def at_key(self, key: str) -> Position:
         """Where a key stands."""
-        place = _places(self._mapping, key)
+        place = self._mapping.places.get(key)
         return self.position if place is None else place[0]
 
     def within(self, key: str, text: str, offset: int) -> Position:
@@ -270,12 +256,12 @@ class Section:
             return []
         if one and isinstance(value, str):
             return [(value, self.at(key))]
-        if not isinstance(value, CommentedSeq):
+        if not isinstance(value, Items):
             self.note(key, f"{key}: expected a list [a, b], found {_kind(value)}")
             return []
         found = []
         for index, item in enumerate(value):
-            line, column = value.lc.item(index)
+            line, column = value.places[index]
             if isinstance(item, str):
                 found.append((item, (line, column)))
             else:
@@ -289,7 +275,7 @@ class Section:
             if key in self:
                 self.note(key, f"{key}: expected a section, found nothing")
             return None
-        if not isinstance(value, CommentedMap):
+        if not isinstance(value, Fields):
             self.note(key, f"{key}: expected a section of keys and values, found {_kind(value)}")
             return None
         return Section(value, self.at_key(key), key, self.mistakes)
@@ -302,9 +288,7 @@ class Section:
         found = []
         for name in outer.keys():  # noqa: SIM118 - not a dict
             if outer.raw(name) is None:
-                found.append(
-                    (name, Section(CommentedMap(), outer.at_key(name), name, self.mistakes))
-                )
+                found.append((name, Section(Fields(), outer.at_key(name), name, self.mistakes)))
             elif (inner := outer.section(name)) is not None:
                 found.append((name, inner))
         return found
@@ -314,13 +298,13 @@ class Section:
         value = self.raw(key)
         if value is None:
             return []
-        if not isinstance(value, CommentedSeq):
+        if not isinstance(value, Items):
             self.note(key, f"{key}: expected a list of sections, found {_kind(value)}")
             return []
         found = []
         for index, item in enumerate(value):
-            line, column = value.lc.item(index)
-            if isinstance(item, CommentedMap):
+            line, column = value.places[index]
+            if isinstance(item, Fields):
                 found.append(Section(item, (line, column), key, self.mistakes))
             else:
                 self.mistakes.add((line, column), f"{key}: expected a section, found {_kind(item)}")
@@ -373,7 +357,7 @@ def _kind(value: object) -> str:
         return f"the text {value!r}"
     if isinstance(value, Sequence):
         return "a list"
-    return "a section" if isinstance(value, CommentedMap) else "nothing"
+    return "a section" if isinstance(value, Fields) else "nothing"
 
 
 def _to_float(value: float) -> float:
@@ -381,20 +365,6 @@ def _to_float(value: float) -> float:
         return float(value)
     except OverflowError:  # an integer of hundreds of digits
         return math.inf if value > 0 else -math.inf
-
-
-def _places(mapping: CommentedMap, key: str) -> tuple[Position, Position] | None:
-    """Where a key and its value stand: here, or in a mapping that is merged in (`<<`)."""
-    data = mapping.lc.data or {}
-    if key in data:
-        key_line, key_column, line, column = data[key]
-        return (key_line, key_column), (line, column)
-    for merged in mapping.merge:
-        inner = merged[1] if isinstance(merged, tuple) else merged  # a pair before ruamel.yaml 0.19
-        place = _places(inner, key)
-        if place is not None:
-            return place
-    return None
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from configs._yaml import Position, Section
+from configs._nodes import Position
+from configs._yaml import Section
 from configs.catalog import Catalog, operand_fields
 from configs.schema import RESERVED_COLUMNS, Aggregate, Entity, Expression, Ingest, Spec
 

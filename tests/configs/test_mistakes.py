@@ -224,7 +224,7 @@ def test_bounds_are_kept_as_written():
     assert fingerprint(floats) == fingerprint(loads(text, "fine.yaml", CATALOG))
 
 
-@pytest.mark.parametrize("depth", [1_500, 20_000])
+@pytest.mark.parametrize("depth", [1_500, 100_000])
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 def test_deep_nesting_is_a_mistake(depth, brackets):
     opened, closed = brackets
