@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from transforms.velocity.bins import MOST_BINS, MOST_MERGES, PLACES
-from transforms.velocity.cells import LIMIT, ScalarKind
+from transforms.velocity.cells import LIMIT, NONE, ScalarKind
 from transforms.velocity.codec import get_clock
 from transforms.velocity.packing import FORMAT, HEADER, SPARSE, tile_number
 from transforms.velocity.sketch import REGISTERS, Q
@@ -73,14 +73,17 @@ def _value(data, at, end, fault):
 
 @_jit
 def _marked(data, at, end, fault):
-    """A mark of one byte, and a value if it is 1."""
+    """A mark of one byte, and any value but `NONE` if it is 1."""
     if at >= end:
         return -1, _SHORT
     if data[at] > 1:
         return -1, _MARK
     if data[at] == 0:
         return at + 1, fault
-    return _value(data, at + 1, end, fault)
+    value, at = _signed(data, at + 1, end)
+    if at < 0:
+        return -1, _SHORT
+    return (-1, _RANGE) if value == NONE else (at, fault)
 
 
 @_jit

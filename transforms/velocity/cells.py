@@ -17,7 +17,9 @@ import enum
 from configs.schema import Aggregate, Expression, Window
 
 LIMIT = 1 << 52
-"""Values in fixed point are clipped to this magnitude, and the sums of a tile saturate at it."""
+"""Sums, squares and histograms clip values to this magnitude; the sums of a tile saturate at it.
+
+Last values and extremes of whole numbers are kept as they are."""
 
 NONE = -(1 << 63)
 """What the fold puts out for an extreme or a scalar that is not there: the least int64."""

@@ -223,7 +223,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                     if (bits >> np.uint64(sums[c, 1])) & np.uint64(1):
                         value = np.int64(1)
                         if sums[c, 2] >= 0:
-                            value = values[sums[c, 2], row]
+                            value = _clipped(values[sums[c, 2], row])
                         before = tile_sums[c, last]
                         after = min(max(before + value, -LIMIT), LIMIT)
                         tile_sums[c, last] = after
@@ -244,7 +244,9 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                 for c in range(square_at[w], square_at[w + 1]):
                     if (bits >> np.uint64(squares[c, 1])) & np.uint64(1):
                         high, low = tile_squares[c, last, 0], tile_squares[c, last, 1]
-                        new_high, new_low = add_square(high, low, values[squares[c, 2], row])
+                        new_high, new_low = add_square(
+                            high, low, _clipped(values[squares[c, 2], row])
+                        )
                         tile_squares[c, last, 0], tile_squares[c, last, 1] = new_high, new_low
                         high, low = subtract(new_high, new_low, high, low)
                         square_totals[c, 0], square_totals[c, 1] = add(
@@ -254,7 +256,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                     if (bits >> np.uint64(bins[c, 1])) & np.uint64(1):
                         events[c] += add_value(
                             places, counts, shapes, whole, blocks, c, last,
-                            values[bins[c, 2], row], LIMIT,
+                            _clipped(values[bins[c, 2], row]), LIMIT,
                         )  # fmt: skip
             for c in range(n_scalars):
                 if (bits >> np.uint64(scalars[c, 1])) & np.uint64(1):
@@ -268,6 +270,12 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
         at = pack(arrays, key, clock, sequence, new_data, at)
         new_at[k + 1] = at
     return keys
+
+
+@_jit
+def _clipped(value):
+    """What sums, squares and histograms take of a value; extremes and last values take it whole."""
+    return min(max(value, -LIMIT), LIMIT)
 
 
 @_jit

@@ -18,7 +18,7 @@ from configs.schema import EVENT_TIME, KIND
 from transforms.expression import evaluate_mask
 from transforms.hashing import hash_column, key_hash, valid_mask
 from transforms.numbers import to_floats
-from transforms.velocity.cells import LIMIT, Measure, Slot
+from transforms.velocity.cells import LIMIT, NONE, Measure, Slot
 from transforms.velocity.plan import Plan
 
 _DISTINCT_SEED = 0x64697374  # sketches hash with a seed of their own
@@ -133,7 +133,10 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
 
 
 def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
-    """Whole multiples of 10^-decimals, half to even, clipped; and which values are there.
+    """Whole multiples of 10^-decimals, half to even; and which values are there.
+
+    Whole numbers stay what they are, but for the least int64, which is `NONE` and becomes the next
+    one; others are clipped at `LIMIT`.
 
     >>> fixed_point(pa.array([1.25, None, 1e300]), 1)[0].tolist()[::2]
     [12, 4503599627370496]
@@ -141,7 +144,7 @@ def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
     known = valid_mask(array)
     if pa.types.is_integer(array.type) and decimals == 0:
         whole = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        return np.clip(whole, -LIMIT, LIMIT), known
+        return np.maximum(whole, NONE + 1), known
     numbers = to_floats(array) * 10.0**decimals
     known = known & ~np.isnan(numbers)
     clipped = np.clip(np.where(known, numbers, 0.0), -float(LIMIT), float(LIMIT))

@@ -189,6 +189,8 @@ DAMAGE = {
                                       + TILE, "beyond its bounds"),
     "a sum beyond the limit": (GOOD.replace(TILE, b"\x08" + LONG + b"\x01\x0a\x01\x05\x03"),
                                "beyond its bounds"),
+    "an extreme of none": (GOOD.replace(TILE, b"\x08\x0a\x01" + LONG + b"\x01\x05\x03"),
+                           "beyond its bounds"),
     "more tiles than the window": (GOOD.replace(b"\x01\x00" + TILE, b"\x05\x00" + TILE), "tiles"),
     "a tile of the future": (GOOD.replace(TILE, b"\x0a" + TILE[1:]), "tiles"),
     "a tile that has left": (GOOD.replace(TILE, b"\x00" + TILE[1:]), "tiles"),
