@@ -245,6 +245,29 @@ def with_ids(
     return dataclasses.replace(events, numbered=tuple(sorted(found)), prefixed=True)
 
 
+def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
+    """Notes names in `events` of which rules of `ingest` read nothing: they decide in their place.
+
+    A default, and a name that a rule reads too, are no mistake.
+    """
+    section = root.section("events")
+    if section is None or not ingest:
+        return
+    read: dict[str, set[str | None]] = {
+        "id": {Events.id, *(rule.id for rule in ingest)},
+        "time": {Events.time, *(rule.time for rule in ingest)},
+        "kind": set(),
+    }
+    for key, names in read.items():
+        value = section.text(key, None)
+        if value is not None and value not in names:
+            section.mistakes.add(
+                section.at_key(key),
+                f"events: {key} means nothing beside ingest, whose rules do not read {value!r}",
+                f"leave it out: {key} is what each rule of ingest says",
+            )
+
+
 def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
     """Notes aliases of names that no input column has.
 

@@ -58,6 +58,7 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     check.ingest(root)
     check.entities(root, catalog)
     check.inputs(root)
+    check.evaluation(root)
 
 
 class _Check:
@@ -137,6 +138,12 @@ class _Check:
             self.note(section, section.at("categorical"), names, "categorical")
             if inputs.text is not None:
                 self.note(section, section.at("text"), [inputs.text.column], "text")
+
+    def evaluation(self, root: Section) -> None:
+        section, group = root.section("evaluation"), self._spec.evaluation.group
+        if section is not None and group is not None:
+            hint = "group by what is looked at, such as a card or an account"
+            self.note(section, section.at("group"), [group], "evaluation: group", hint)
 
     def _known(self, name: str) -> bool:
         return name in self._spec.columns or name in self._spec.derived

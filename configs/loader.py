@@ -16,6 +16,7 @@ from typing import Any
 from configs._behaviour import feature_names, read_entities
 from configs._events import (
     check_aliases,
+    check_names_beside_ingest,
     read_columns,
     read_derived,
     read_events,
@@ -108,6 +109,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     if spec.training and spec.training.model == "text" and not spec.inputs.text:
         root.note("training", "training: model text needs inputs.text")
     check_maturity(root, spec)
+    check_names_beside_ingest(root, ingest)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)
     root.done()

@@ -73,6 +73,8 @@ def test_a_label_may_be_counted_on_verdicts_and_read_on_what_is_not_scored():
         ({"more": ", of: post, windows: [1h]}\n      x: {op: sum, of: post, column: degree"},
          "x counts scored events: 'degree'"),
         ({"required": ", required: [who, spam]"}, "kinds: post: 'spam' is what a verdict says"),
+        ({"inputs": "}\nevaluation: {group: note"}, "evaluation: group: 'note' is what a verdict"),
+        ({"inputs": "}\nevaluation: {group: twice"}, "evaluation: group: 'twice' is what a"),
         ({"label": "post"}, "labels: 'post' is scored itself"),
         ({"rows": ROWS % {"post": ", columns: {spam: x}", "verdict": ""}}, "ingest: post: 'spam'"),
         ({"rows": ROWS % {"post": ", where: 'spam == 0'", "verdict": ""}}, "where: 'spam'"),

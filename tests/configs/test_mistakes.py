@@ -272,3 +272,25 @@ def test_values_that_xgboost_refuses_are_refused_before():
         assert not BOOSTER[name].takes(value)
         with pytest.raises(xgboost.core.XGBoostError):
             xgboost.train({name: value, "tree_method": "hist", "verbosity": 0}, matrix, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("id: number", "events: id means nothing beside ingest, whose rules do not read 'number'"),
+        ("time: when", "events: time means nothing beside ingest"),
+        ("kind: kind", "events: kind means nothing beside ingest"),
+        ("id: name", None),
+        ("id: event_id, time: t", None),
+        ("dedup: 1h", None),
+    ],
+)
+def test_names_in_events_that_no_rule_reads_are_mistakes(names, told):
+    text = BASE + f"events: {{{names}}}\ningest: [{{kind: a, id: name, time: t}}]\n"
+    if told is None:
+        assert loads(text, "rows.yaml", CATALOG).ingest
+        return
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "rows.yaml", CATALOG)
+    assert told in str(caught.value) and "1 mistake" in str(caught.value)
+    assert "hint: leave it out" in str(caught.value)

@@ -30,7 +30,7 @@ kinds:
 ROWS = """
 lockstep: 1
 name: rows
-events: {id: id, time: at, aliases: {Sum: sum}}
+events: {aliases: {Sum: sum}}
 ingest:
   - {kind: sale, id: number, time: at, columns: {amount: sum}}
   - kind: claim
@@ -51,7 +51,6 @@ kinds:
 UNNAMED = """
 lockstep: 1
 name: unnamed
-events: {id: id, time: at}
 ingest:
   - {kind: sale, id: null, time: at}
 columns:

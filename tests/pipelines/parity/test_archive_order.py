@@ -12,7 +12,7 @@ from transforms.order import order_events, places
 CONFIG = """
 lockstep: 1
 name: archive
-events: {id: id, time: t, kind: kind%(events)s}
+events: {%(names)s%(events)s}
 columns: {who: {type: string}, n: {type: integer}, bad: {type: boolean}, of: {type: string}}
 kinds: {post: {scored: true}, judged: {}}
 entities: {who: {key: {post: [who]}, windows: [1d], aggregates: {n: {op: count, of: post}}}}
@@ -28,7 +28,9 @@ ingest:
 @pytest.mark.parametrize("ingest", ["", "n", "id", "null"])
 @pytest.mark.parametrize("events", ["", ", sequence: n"])
 def test_a_decoded_event_has_the_same_place(ingest, events):
-    text = CONFIG % {"events": events} + (INGEST % {"id": ingest} if ingest else "")
+    names = "time: t" if ingest else "id: id, time: t, kind: kind"
+    text = CONFIG % {"names": names, "events": events}
+    text += INGEST % {"id": ingest} if ingest else ""
     spec = loads(text, "archive.yaml", CATALOG)
     records = [
         b'{"id": "%d", "n": %d, "t": "2026-03-01T00:00:00", "kind": "post", "who": "a"}'

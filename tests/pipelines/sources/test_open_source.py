@@ -14,7 +14,6 @@ from transforms.catalog import CATALOG
 CONFIG = """
 lockstep: 1
 name: small
-events: {id: id, time: at}
 ingest:
   - {kind: act, id: %s, time: at}
   - {kind: late, id: %s, time: at, delay: 1h}

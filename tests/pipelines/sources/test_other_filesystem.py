@@ -16,7 +16,6 @@ from transforms.catalog import CATALOG
 CONFIG = """
 lockstep: 1
 name: small
-events: {id: id, time: at}
 columns: {who: {type: string}}
 ingest: [{kind: act, id: id, time: at}]
 kinds: {act: {scored: true}}

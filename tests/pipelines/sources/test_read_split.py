@@ -37,7 +37,6 @@ UNNAMED = loads(
     """
 lockstep: 1
 name: unnamed
-events: {id: id, time: at}
 ingest: [{kind: act, id: null, time: at}]
 columns: {who: {type: string}}
 kinds: {act: {scored: true}}
