@@ -312,7 +312,6 @@ def read_derived(
 ) -> dict[str, Derived]:
     """The `derive` section, in the order of dependencies."""
     parts = root.sections("derive")
-    names = [name for name, _ in parts]
     for name, section in parts:
         check_name(section, name, "derive")
         if name in columns or name in RESERVED_COLUMNS:
@@ -342,7 +341,7 @@ def read_derived(
         if op is not None:
             arguments, used = read_arguments(section, catalog.derivations[op], known, {}, kinds)
             section.done()
-        needs[name] = [one for one in used if one in names and one not in types]
+        needs[name] = [one for one in used if one in returns and one not in types]
         found[name] = Derived(name, op or "", returns[name], arguments, about)
     places = {name: section.position for name, section in parts}
     return {name: found[name] for name in _in_order(root, needs, places)}
