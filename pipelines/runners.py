@@ -131,10 +131,12 @@ def read_metrics(result: Any) -> Metrics:
     metrics: Metrics = {}
     for counter in found["counters"]:
         name = counter.key.metric.name
-        metrics[name] = metrics.get(name, 0) + int(counter.result)
+        counted = counter.result or 0  # None on Prism, of a counter that nothing was added to
+        metrics[name] = metrics.get(name, 0) + int(counted)
     for one in found["distributions"]:
         name = f"{one.key.metric.name}_max"
-        metrics[name] = max(metrics.get(name, 0), int(one.result.max))
+        largest = one.result.max if one.result is not None else None
+        metrics[name] = max(metrics.get(name, 0), int(largest or 0))
     return dict(sorted(metrics.items()))
 
 
