@@ -30,8 +30,25 @@ def later_columns(spec: Spec) -> frozenset[str]:
     for rule in verdicts:
         filled = {name for name, given in rule.columns.items() if given != name}
         filled |= {rule.subject[0]} if rule.subject is not None else set()
-        found |= {name for name in filled if not any(_fills(one, name) for one in others)}
+        found |= {name for name in filled if not _fills_any(others, name)}
+    told = told_columns(spec)  # of the row: an event without a rule for a column has the row's own
+    found |= {name for name in spec.columns if name in told and not _fills_any(others, name)}
     return frozenset(found)
+
+
+def told_columns(spec: Spec) -> frozenset[str]:
+    """The row's columns that say what a verdict says, under every name that a file may give them.
+
+    They are what the ingest rules of verdicts make the columns of `labels.positive` of.
+    """
+    labels = spec.labels
+    if labels is None or not spec.ingest:
+        return frozenset()
+    told = set()
+    for name in _roots(spec, labels.positive.columns):
+        rules = [rule for rule in spec.ingest if rule.kind == labels.kind]
+        told |= {rule.columns.get(name, name) for rule in rules}
+    return frozenset(told | {new for old, new in spec.events.aliases.items() if old in told})
 
 
 def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bool:
@@ -97,8 +114,23 @@ class _Check:
                 continue
             hint = f"leave it to the rule of {self._verdict}"
             self.note(section, section.at("columns"), rule.columns, f"ingest: {rule.kind}", hint)
+            self._sources(section, rule, hint)
             if rule.where is not None:
                 self.note(section, section.at("where"), rule.where.columns, "where", hint)
+
+    def _sources(self, section: Section, rule: Ingest, hint: str) -> None:
+        """What a scored event's columns are made of."""
+        told = told_columns(self._spec)
+        for name, source in rule.columns.items():
+            if source in told and name not in self._later:
+                section.mistakes.add(
+                    section.at("columns"),
+                    f"ingest: {rule.kind}: {name!r} is made of {source!r}, which is what a verdict "
+                    "says; a scored event is not to show it, or the model learns the answer from "
+                    "the question",
+                    hint,
+                )
+                return
 
     def _time(self, section: Section, rule: Ingest) -> None:
         """A verdict of a row is not earlier than what it judges."""
@@ -185,6 +217,10 @@ def _columns(aggregate: Aggregate, catalog: Catalog) -> list[str]:
     for key, value in aggregate.arguments.items():
         names += _names(value) if key not in others else []
     return names
+
+
+def _fills_any(rules: Iterable[Ingest], column: str) -> bool:
+    return any(_fills(rule, column) for rule in rules)
 
 
 def _fills(rule: Ingest, column: str) -> bool:

@@ -131,13 +131,14 @@ def fingerprint_parts(parts: BundleParts, scratch: Path) -> str:
         return _write_files(parts, Path(aside))
 
 
-def load_bundle(folder: Path, catalog: Catalog = CATALOG) -> Bundle:
+def load_bundle(folder: Path | str, catalog: Catalog = CATALOG) -> Bundle:
     """Verifies and loads a bundle.
 
     Raises:
       BundleError: see `verify_files`; or its spec no longer means what it did when it was made, or
         its parts do not fit each other.
     """
+    folder = Path(folder)
     manifest = verify_files(folder)
     try:
         return _load(folder, manifest, catalog)

@@ -109,3 +109,43 @@ def test_a_column_that_ingest_fills_for_verdicts_only_is_theirs():
 )
 def test_the_shipped_configs_show_none(name, columns):
     assert later_columns(load(shipped(name), CATALOG)) == columns
+
+
+ROUND = """
+lockstep: 1
+name: round
+events: {aliases: {spam: other}}
+columns:
+  who: {type: string}
+  of: {type: string}
+  spam: {type: boolean}
+  other: {type: boolean}
+  third: {type: boolean}
+kinds: {post: {scored: true}, verdict: {}}
+entities:
+  who: {key: {post: [who]}, windows: [1d], aggregates: {n: {op: count, of: post}}}
+inputs: {numeric: [%(shown)s]}
+labels: {kind: verdict, subject: of, positive: "spam == 1"}
+ingest:
+  - {kind: post, id: id, time: t, columns: {%(post)s}}
+  - {kind: verdict, id: id, time: t, delay: 7d, columns: {%(verdict)s}, subject: {of: post}}
+"""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"post": "third: spam", "verdict": "", "shown": "third"},
+        {"post": "", "verdict": "spam: third", "shown": "third"},
+        {"post": "", "verdict": "", "shown": "other"},
+    ],
+    ids=["renamed on the event", "renamed on the verdict", "an alias"],
+)
+def test_a_label_under_another_name_is_refused_too(changed):
+    with pytest.raises(ConfigError, match="what a verdict says"):
+        loads(ROUND % changed, "round.yaml", CATALOG)
+
+
+def test_columns_that_say_nothing_of_the_label_are_fine_beside_it():
+    fine = {"post": "third: third_of_file", "verdict": "", "shown": "third"}
+    assert "third" not in later_columns(loads(ROUND % fine, "round.yaml", CATALOG))

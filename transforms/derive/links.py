@@ -40,6 +40,7 @@ _AFTER = "".join(
     ]
 )
 _MOST_HOST = 253  # RFC 1035, section 2.3.4
+_MOST_PORT = 65_535
 _MOST_READ = 4096  # characters of an authority; user names may stand before the host
 
 
@@ -141,12 +142,20 @@ def _first_domain(text: str) -> str | None:
 
 def _host(authority: str) -> str:
     """What stands between a user and a port, without the punctuation of the text around it."""
-    host = authority[:_MOST_READ].rpartition("@")[2]
+    host = authority.rpartition("@")[2][:_MOST_READ]  # however long the user's part is
     if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
         address, closed, rest = host.partition("]")
         rest = rest.rstrip(_AFTER)
         return f"{address}]" if closed and (not rest or rest.startswith(":")) else host
-    host = host.partition(":")[0]
+    host, _, port = host.partition(":")
+    digits = _NEXT.split(port)[0].rstrip(_AFTER)
+    if digits and not (
+        digits.isascii()
+        and digits.isdigit()
+        and int(digits[-6:]) <= _MOST_PORT
+        and len(digits.lstrip("0")) <= 5
+    ):
+        return ""
     if "," in host or ";" in host:
         host = _NEXT.split(host)[0]
     return host.rstrip(_AFTER)

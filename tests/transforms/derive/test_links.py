@@ -217,3 +217,19 @@ def test_domains_of_addresses(text, domain):
 
 def test_lower_case():
     assert apply(Lowercase("t"), "\u00c4B", "") == ["\u00e4b", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        ("http://good.com:" + "a" * 5000 + "@evil.com/", "evil.com"),
+        ("http://good.com:99999/ http://evil.com/", "evil.com"),
+        ("http://good.com:80a/ http://evil.com/", "evil.com"),
+        ("http://evil.com:65535/", "evil.com"),
+        ("http://evil.com:/", "evil.com"),
+        ("see http://evil.com:", "evil.com"),
+        ("http://evil.com:00080, or so", "evil.com"),
+    ],
+)
+def test_users_however_long_and_ports_that_are_none(text, domain):
+    assert apply(LinkDomain("t"), text) == [domain]
