@@ -1,64 +1,74 @@
 """An object store in memory behind Beam's filesystems: names, no folders, read only."""
 
+import functools
 import io
 from typing import ClassVar
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 
-class MemoryFiles(FileSystem):
-    """Objects by name."""
+@functools.cache
+def memory_files():
+    """The filesystem, known to Beam from the first call on.
 
-    objects: ClassVar[dict[str, bytes]] = {}
+    Beam refuses a scheme of two classes, and a module of tests may be imported twice.
+    """
 
-    @classmethod
-    def put(cls, path, data):
-        cls.objects[path] = data
+    class MemoryFiles(FileSystem):
+        """Objects by name."""
 
-    @classmethod
-    def put_folder(cls, folder, place):
-        """Copies what is below a folder."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                cls.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        objects: ClassVar[dict[str, bytes]] = {}
 
-    @classmethod
-    def scheme(cls):
-        return "lockstep-memory"
+        @classmethod
+        def put(cls, path, data):
+            cls.objects[path] = data
 
-    def join(self, basepath, *paths):
-        return "/".join([basepath.rstrip("/"), *paths])
+        @classmethod
+        def put_folder(cls, folder, place):
+            """Copies what is below a folder."""
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    cls.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
-    def split(self, path):
-        head, _, tail = path.rpartition("/")
-        return head, tail
+        @classmethod
+        def scheme(cls):
+            return "lockstep-memory"
 
-    def has_dirs(self):
-        return False
+        def join(self, basepath, *paths):
+            return "/".join([basepath.rstrip("/"), *paths])
 
-    def _list(self, prefix):
-        for path, data in self.objects.items():
-            if path.startswith(prefix):
-                yield FileMetadata(path, len(data))
+        def split(self, path):
+            head, _, tail = path.rpartition("/")
+            return head, tail
 
-    def open(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
-        if path not in self.objects:
-            raise FileNotFoundError(path)
-        return io.BytesIO(self.objects[path])
+        def has_dirs(self):
+            return False
 
-    def exists(self, path):
-        return path in self.objects
+        def _list(self, prefix):
+            for path, data in self.objects.items():
+                if path.startswith(prefix):
+                    yield FileMetadata(path, len(data))
 
-    def size(self, path):
-        return len(self.objects[path])
+        def open(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
+            if path not in self.objects:
+                raise FileNotFoundError(path)
+            return io.BytesIO(self.objects[path])
 
-    def last_updated(self, path):
-        return 0.0
+        def exists(self, path):
+            return path in self.objects
 
-    def metadata(self, path):
-        return FileMetadata(path, len(self.objects[path]))
+        def size(self, path):
+            return len(self.objects[path])
 
-    def refuse(self, *given, **more):
-        raise AssertionError("nothing is written here")
+        def last_updated(self, path):
+            return 0.0
 
-    mkdirs = create = copy = rename = delete = checksum = refuse
+        def metadata(self, path):
+            return FileMetadata(path, len(self.objects[path]))
+
+        def refuse(self, *given, **more):
+            raise AssertionError("nothing is written here")
+
+        mkdirs = create = copy = rename = delete = checksum = refuse
+
+    return MemoryFiles

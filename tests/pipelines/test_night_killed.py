@@ -105,7 +105,7 @@ main()
 """The real command; the signal comes while a function runs: inside of Beam, but for `train`."""
 
 WITHIN = {
-    "backfill": ("pipelines.backfill.run", "fold_shard", 0),
+    "backfill": ("transforms.steps.shards", "fold_shard", 0),
     "analyse": ("transforms.steps.graph", "tensor_rows", 0),
     "train": ("pipelines.nightly", "fit", 0),
 }

@@ -205,7 +205,9 @@ def test_an_example_without_an_input_is_refused_by_name(store):
 
 def test_a_bundle_of_another_filesystem_is_copied_and_followed(store, names):
     """Beam's in-memory stand-in for an object store."""
-    from memory_files import MemoryFiles
+    from memory_files import memory_files
+
+    MemoryFiles = memory_files()
 
     MemoryFiles.put_folder(store.root, "lockstep-memory://bucket/bundles")
     clock = Clock()

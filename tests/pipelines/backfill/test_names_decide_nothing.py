@@ -54,7 +54,7 @@ def features(tmp_path, run):
         for name, records in files.items():
             text = "".join(json.dumps(record) + "\n" for record in records)
             (folder / name).write_text(text)
-        run(folder, DAY, out=f"out{number}", spec=spec)
+        run(str(folder), DAY, out=f"out{number}", spec=spec)
         names = make_plan(spec, "who").features
         days = list(Days.parse(DAY))
         table = read_features(Layout(tmp_path / f"out{number}"), days, ["event_id", *names])
