@@ -20,6 +20,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from pipelines.signals import raise_if_stopped
+
 _SLICE_S = 0.1
 
 
@@ -49,6 +51,7 @@ class Stopping:
             time.sleep(min(left, _SLICE_S))
 
     def __enter__(self) -> Stopping:
+        raise_if_stopped()  # a signal that came before, and was lost in an import
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._on_signal)

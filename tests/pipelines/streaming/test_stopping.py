@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pipelines import signals
 from pipelines.streaming.stopping import Stopping
 
 PROGRAM = """
@@ -91,3 +92,10 @@ def test_what_had_the_signals_before_has_them_after():
     with Stopping():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_was_lost_before_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(signals, "_stopped", [signal.SIGTERM])
+    with pytest.raises(SystemExit) as ended, Stopping():
+        pytest.fail("it went on")
+    assert ended.value.code == 128 + signal.SIGTERM
