@@ -167,6 +167,6 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "denominator": ("aggregate that it is divided by", "denominator: messages"),
     "expression": ("the expression", "expression: links / characters"),
     "from_hour": ("hour at which it begins, UTC", "from_hour: 22"),
-    "to_hour": ("hour at which it ends, UTC, itself left out", "to_hour: 6"),
+    "to_hour": ("last hour of it, UTC, itself included", "to_hour: 6"),
 }  # fmt: skip
 """Settings of operations, by name: those of `derive` and of `aggregates`."""
