@@ -71,7 +71,8 @@ def _domain(host: str) -> str | None:
         inner = host[1:-1]
         is_v6 = inner[:5].lower() == "ipv6:"
         return registrable_domain(f"[{inner[5:]}]" if is_v6 else inner)
-    return registrable_domain(host.rstrip(")]}'.!?"))
+    name = host.partition("(")[0]  # a comment, RFC 5322, section 3.2.2
+    return registrable_domain(name.rstrip(")]}'.!?"))
 
 
 def _host(array: pa.Array, pattern: str) -> pa.Array:

@@ -233,3 +233,8 @@ def test_lower_case():
 )
 def test_users_however_long_and_ports_that_are_none(text, domain):
     assert apply(LinkDomain("t"), text) == [domain]
+
+
+def test_a_comment_behind_a_mail_address_makes_no_key_of_its_own():
+    texts = ["a@evil.com(good)", "a@evil.com (good.com)", "a@evil.com", "(a@evil.com)"]
+    assert apply(EmailDomain("t"), *texts) == ["evil.com"] * 4
