@@ -22,8 +22,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.streaming.decisions import encode_decisions
-from pipelines.streaming.engine import Engine, Outcome, Resident, log_batch
 from scoring.bundle import load_bundle
+from scoring.engine import Engine, Outcome, Resident, log_batch
 from scoring.manifest import BOOSTER
 from scoring.scorer import Scorer
 from scoring.store import Store

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from benchmarks.world import stamp
 from configs.schema import Spec
-from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import save_snapshot
 from pipelines.streaming.restore import snapshot_files
 from pipelines.streaming.start import mark_given_back
+from scoring.engine import Engine, Resident
 from transforms.decode import decode_json
 
 _ROWS = 20_000

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 from fold_world import SPEC, S, batch
 
-from pipelines.order import DisorderBuffer, OrderSettings
 from pipelines.pubsub.intake import MicroBatch
-from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
+from scoring.engine import Engine, Resident
 from scoring.scorer import Scored
+from transforms.disorder import DisorderBuffer, OrderSettings
 
 BOUND_US = 5 * S
 ORDER = OrderSettings(bound_us=BOUND_US, idle_after_us=S, ahead_us=None, capacity=60)

@@ -23,7 +23,7 @@ import pyarrow as pa
 from configs.schema import Aggregate, Spec, Window
 from pipelines.parity.compare import differing_columns
 from pipelines.parity.keys import entities_of, entity_keys
-from pipelines.streaming.engine import Resident
+from scoring.engine import Resident
 from transforms.derive import derive
 from transforms.inputs import numeric_names
 from transforms.numbers import to_floats

@@ -59,9 +59,9 @@ from pipelines.parity.order import OrderCauses, folded_again, look_through, out_
 from pipelines.parity.replay import replay
 from pipelines.parity.witness import contradicted, distinct_in_order
 from pipelines.states import WHOLE_RECENT_IDS, state_file
-from pipelines.streaming.engine import INPUTS, SCORE, Resident
-from pipelines.streaming.engine import LATE as LATE_COLUMN
 from scoring.bundle import bundle_spec, load_bundle
+from scoring.engine import INPUTS, SCORE, Resident
+from scoring.engine import LATE as LATE_COLUMN
 from scoring.models import input_names
 from scoring.steps import MODEL_INPUTS
 from scoring.steps import SCORE as OFFLINE_SCORE

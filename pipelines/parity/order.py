@@ -19,8 +19,8 @@ from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, U
 from pipelines.parity.keys import entities_of, entity_keys
 from pipelines.parity.log import clock_of
 from pipelines.sources import open_source, read_split
-from pipelines.streaming.engine import LATE as LATE_COLUMN
-from pipelines.streaming.engine import Resident
+from scoring.engine import LATE as LATE_COLUMN
+from scoring.engine import Resident
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids

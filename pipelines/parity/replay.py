@@ -25,7 +25,7 @@ from pipelines.parity.compare import (
 from pipelines.parity.diagnose import Sided
 from pipelines.parity.keys import entities_of, entity_keys, sequence_of
 from pipelines.parity.log import Base, LogBatch, matrix
-from pipelines.streaming.engine import (
+from scoring.engine import (
     LATE,
     NUMERIC,
     SCORE,

@@ -34,8 +34,8 @@ from pipelines.parity.log import (
     nothing_in_range,
 )
 from pipelines.parity.replay import Replayed, logged_side, replay
-from pipelines.streaming.engine import ACTION, INPUTS, SCORE
 from scoring.bundle import load_bundle
+from scoring.engine import ACTION, INPUTS, SCORE
 from scoring.models import input_names
 from scoring.scorer import Scorer
 from scoring.store import Store

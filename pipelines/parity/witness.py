@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.parity.compare import differing_columns
 from pipelines.parity.log import BATCH_EVENTS
-from pipelines.streaming.engine import SCORED, Engine, Resident
+from scoring.engine import SCORED, Engine, Resident
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.order import order_events
 

@@ -24,11 +24,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import Spec
-from pipelines.order import DisorderBuffer, Released
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.settings import Before, SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
+from transforms.disorder import DisorderBuffer, Released
 from transforms.order import Position
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from pipelines.order import OrderSettings, Settling
 from pipelines.pubsub.client import PullSettings
+from transforms.disorder import OrderSettings, Settling
 
 _IDLE_AGAIN_US = 1_000_000  # what was given back comes at once, and is all there after such a pause
 _CLEAN_S = 5.0  # where more comes all the time, there is no such pause
@@ -37,7 +37,7 @@ class SourceSettings:
     Attributes:
       subscription: full name, "projects/P/subscriptions/S".
       endpoint: "127.0.0.1:8085"; None: `PUBSUB_EMULATOR_HOST`, or Google Cloud.
-      disorder_us: see `pipelines.order`, as are the next two.
+      disorder_us: see `transforms.disorder`, as are the next two.
       idle_after_us, ahead_us: see there.
       batch_events: most events of a micro-batch.
       latency_s: how long a micro-batch waits for more, once one event may be folded.

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.streaming.engine import LATE, SCORED, Outcome
 from scoring.decision import decision_id
+from scoring.engine import LATE, SCORED, Outcome
 from scoring.scorer import Scorer
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

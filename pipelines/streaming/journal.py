@@ -41,7 +41,7 @@ import pyarrow as pa
 
 from configs.errors import InputError, StateError
 from pipelines.layout import write_bytes
-from pipelines.streaming.engine import DECISION, STEP
+from scoring.engine import DECISION, STEP
 from scoring.files import sync
 
 SEGMENT_BYTES = 64 * 1024 * 1024

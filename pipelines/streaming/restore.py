@@ -21,8 +21,8 @@ from configs.schema import Spec
 from pipelines.files import read_arrow
 from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.states import WHOLE_RECENT_IDS, read_recent_ids, state_file
-from pipelines.streaming.engine import LATE, Engine, Resident, expired_before, logged_events
 from pipelines.streaming.journal import Journal, list_snapshots
+from scoring.engine import LATE, Engine, Resident, expired_before, logged_events
 from transforms.order import Position
 from transforms.velocity import ShardState, make_plan
 

@@ -23,7 +23,6 @@ from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Before, SourceSettings
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
-from pipelines.streaming.engine import Engine
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.loop import run_loop
 from pipelines.streaming.metrics import MetricsServer, ScorerMetrics
@@ -41,6 +40,7 @@ from pipelines.streaming.start import (
 from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
 from scoring.bundle import load_bundle
+from scoring.engine import Engine
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG

@@ -27,12 +27,12 @@ from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.disk import insist
-from pipelines.streaming.engine import LATE, SCORED, Engine, Outcome, Resident, log_batch
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import Restored, snapshot_files
 from pipelines.streaming.stopping import Stopping
 from pipelines.streaming.timings import Timings
 from pipelines.streaming.watch import BundleWatch
+from scoring.engine import LATE, SCORED, Engine, Outcome, Resident, log_batch
 from scoring.store import Store
 
 _LOGGER = logging.getLogger(__name__)

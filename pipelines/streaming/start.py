@@ -26,10 +26,10 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, day_us, parse_day, write_bytes
 from pipelines.pubsub.settings import Before
 from pipelines.streaming.counts import Counts
-from pipelines.streaming.engine import Resident
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
 from pipelines.streaming.timings import Histogram
+from scoring.engine import Resident
 from transforms.decode import Decoded, decode_json
 
 _LOGGER = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from configs.errors import BundleError, LockstepError
 from pipelines.streaming.counts import Counts
-from pipelines.streaming.engine import Engine, check_events, check_fits
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
+from scoring.engine import Engine, check_events, check_fits
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG

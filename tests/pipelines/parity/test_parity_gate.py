@@ -16,8 +16,8 @@ from configs.loader import loads
 from pipelines.layout import DAY_US
 from pipelines.nightly import nightly
 from pipelines.parity.gate import check_parity
-from pipelines.streaming.engine import NUMERIC, SCORE
 from pipelines.streaming.journal import list_segments, read_segment
+from scoring.engine import NUMERIC, SCORE
 from scoring.store import Store
 from transforms.catalog import CATALOG
 

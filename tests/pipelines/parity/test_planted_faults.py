@@ -11,15 +11,16 @@ from backfill_world import CONFIG
 from configs.errors import ParityError
 from configs.loader import loads
 from configs.schema import Window
-from pipelines import order
 from pipelines.parity import check_ideal, check_served
 from pipelines.parity import ideal as ideal_module
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base
-from pipelines.streaming import engine, service
+from pipelines.streaming import service
 from pipelines.streaming.journal import save_snapshot
 from pipelines.streaming.restore import from_night, snapshot_files
+from scoring import engine
 from scoring.scorer import Scorer
+from transforms import disorder
 from transforms.catalog import CATALOG
 from transforms.duplicates import RecentIds
 from transforms.executor import Executor
@@ -221,7 +222,7 @@ def test_a_swapped_tie_rule_of_the_scorer(planted):
         return np.lexsort((-rank, batch.column("event_time").to_numpy()))
 
     served, ideal = planted(
-        "scorers ties", lambda setattr: setattr(order, "order_events", last_first), same_times
+        "scorers ties", lambda setattr: setattr(disorder, "order_events", last_first), same_times
     )
     assert served.differing == 0, "it is what the scorer folded"
     assert set(ideal.by_cause) == {UNEXPLAINED}

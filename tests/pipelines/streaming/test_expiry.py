@@ -6,9 +6,9 @@ import numpy as np
 from explorer_world import World
 from fold_world import SPEC, S, batch
 
-from pipelines.streaming.engine import Engine, Resident, expired_before
 from pipelines.streaming.journal import Journal, list_snapshots
 from pipelines.streaming.restore import restore
+from scoring.engine import Engine, Resident, expired_before
 
 DAY = 86_400
 

@@ -17,10 +17,10 @@ from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from pipelines.streaming import journal as journal_module
-from pipelines.streaming.engine import LATE, NUMERIC, SCORED, Engine
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service
 from scoring.decision import decision_id
+from scoring.engine import LATE, NUMERIC, SCORED, Engine
 from transforms.duplicates import RecentIds
 from transforms.inputs import numeric_names
 from transforms.velocity import ShardState
@@ -193,7 +193,7 @@ def folds_duplicates(monkeypatch):
 
 def ties_in_order_of_arrival(monkeypatch):
     monkeypatch.setattr(
-        "pipelines.order.order_events",
+        "transforms.disorder.order_events",
         lambda spec, batch: np.argsort(batch.column("event_time").to_numpy(), kind="stable"),
     )
 

@@ -8,10 +8,10 @@ from stream_world import after_night
 
 from pipelines.pubsub.intake import MicroBatch
 from pipelines.streaming import service as module
-from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service, ServiceSettings
 from scoring.bundle import load_bundle
+from scoring.engine import Engine, Resident
 from scoring.scorer import Scorer
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json

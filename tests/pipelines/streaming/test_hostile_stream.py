@@ -18,10 +18,10 @@ from configs.loader import loads, shipped
 from pipelines.nightly import NightlyRequest, nightly
 from pipelines.parity import check_served
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
 from scoring.bundle import load_bundle
+from scoring.engine import Engine, Resident
 from scoring.scorer import Scorer
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json

@@ -5,9 +5,9 @@ import json
 import pytest
 from fold_world import SPEC, batch
 
-from pipelines.order import DisorderBuffer, OrderSettings
-from pipelines.streaming.engine import Engine, Resident
 from pipelines.streaming.restore import MANIFEST, read_snapshot, snapshot_files
+from scoring.engine import Engine, Resident
+from transforms.disorder import DisorderBuffer, OrderSettings
 from transforms.order import position_of
 
 ROWS = [("x", 5, "a", 1.0, "p"), ("x", 5, "a", 1.0, "p"), ("x", 6, "a", 1.0, "p")]

@@ -14,12 +14,12 @@ from configs.loader import load, loads, shipped
 from pipelines.layout import DAY_US, day_us
 from pipelines.pubsub import admin
 from pipelines.streaming.counts import Counts
-from pipelines.streaming.engine import Resident, check_events, check_fits
 from pipelines.streaming.journal import Journal, list_segments
 from pipelines.streaming.restore import restore
 from pipelines.streaming.run import stream
 from pipelines.streaming.start import Decoder, begin, night_end_us, refuse_delays
 from pipelines.streaming.timings import STAGE_BOUNDS_S, Histogram
+from scoring.engine import Resident, check_events, check_fits
 from transforms.catalog import CATALOG
 
 END_US = day_us(NIGHT) + DAY_US
@@ -169,7 +169,7 @@ def battery(more):
 def test_an_old_log_with_another_type_is_refused(tmp_path):
     old = loads(battery("  size: {type: number}\n"), "battery.yaml", CATALOG)
     new = loads(battery("  size: {type: string}\n"), "battery.yaml", CATALOG)
-    from pipelines.streaming.engine import logged_events
+    from scoring.engine import logged_events
     from transforms.decode import no_events
 
     with pytest.raises(StateError, match=r"'size' is double in the log, and string.*--from-night"):

@@ -23,12 +23,12 @@ from pipelines.nightly import nightly
 from pipelines.parity import check_served
 from pipelines.pubsub.intake import MicroBatch
 from pipelines.streaming import watch
-from pipelines.streaming.engine import BUNDLE, Engine, Resident, check_fits
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, read_snapshot, restore, snapshot_files
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import Service, ServiceSettings
 from scoring.bundle import load_bundle
+from scoring.engine import BUNDLE, Engine, Resident, check_fits
 from scoring.manifest import BOOSTER
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.loader import loads
-from pipelines.order import DisorderBuffer, OrderSettings, Released, Settling
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
+from transforms.disorder import DisorderBuffer, OrderSettings, Released, Settling
 from transforms.order import Position, position_of
 
 BOUND = 5
