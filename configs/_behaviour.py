@@ -8,7 +8,7 @@ from typing import Any
 from configs._arguments import read_arguments, read_expression
 from configs._events import check_name, known_names
 from configs._nodes import Fields, Items, Position
-from configs._yaml import Section, did_you_mean
+from configs._yaml import Section, did_you_mean, what_is
 from configs.catalog import Catalog, operand_fields
 from configs.expression_types import BOOLEAN
 from configs.schema import LIFETIME, Aggregate, ColumnType, Entity, Kind, Window
@@ -273,7 +273,7 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
     elif isinstance(item, str):
         name = item
     else:
-        section.mistakes.add(place, f"windows: expected a length such as 1h, found {item!r}")
+        section.mistakes.add(place, f"windows: expected a length such as 1h, found {what_is(item)}")
         return None
     try:
         if "." in name:

@@ -180,7 +180,7 @@ def _time_zone(section: Section, default: str) -> str:
         section.note(
             "time_zone",
             f"time_zone: there is no zone {name!r}",
-            did_you_mean(name, zoneinfo.available_timezones())
+            str(did_you_mean(name, zoneinfo.available_timezones()))
             or "expected a name of the IANA database, such as Europe/Berlin",
         )
         return default
@@ -351,29 +351,27 @@ def _in_order(
     root: Section, needs: Mapping[str, list[str]], places: Mapping[str, Position]
 ) -> list[str]:
     """Names such that each stands after what it needs (depth first); cycles are noted."""
-    order: list[str] = []
-    state: dict[str, int] = {}
-
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        if state.get(name) == 1:
-            cycle = " -> ".join([*trail[trail.index(name) :], name])
-            root.mistakes.add(
-                places[name],
-                f"derive: {name!r} depends on itself ({cycle})",
-                "expected one of them to be made of columns of the events",
-            )
-            return
-        if name in state:
-            return
-        state[name] = 1
-        for need in needs[name]:
-            visit(need, (*trail, name))
-        state[name] = 2
-        order.append(name)
-
-    for name in needs:
-        visit(name, ())
-    return order
+    order: dict[str, None] = {}
+    for first in needs:
+        # Names on the way down, each with what it needs yet.
+        trail = {} if first in order else {first: iter(needs[first])}
+        while trail:
+            last = next(reversed(trail))
+            need = next(trail[last], None)
+            if need is None:
+                del trail[last]
+                order[last] = None
+            elif need in trail:
+                way = list(trail)
+                cycle = " -> ".join([*way[way.index(need) :], need])
+                root.mistakes.add(
+                    places[need],
+                    f"derive: {need!r} depends on itself ({cycle})",
+                    "expected one of them to be made of columns of the events",
+                )
+            elif need not in order:
+                trail[need] = iter(needs[need])
+    return list(order)
 
 
 def read_ingest(

@@ -1,4 +1,4 @@
-"""The sections of a config about the model: inputs, labels, training, policy, gate, evaluation."""
+"""The sections of a config about the model: inputs, labels, policy, gate, evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import cast
 from configs._arguments import read_expression
 from configs._events import check_name
 from configs._yaml import Section, did_you_mean
-from configs.booster import ALIASES, BOOSTER, FIXED
 from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
     Action,
@@ -21,11 +20,8 @@ from configs.schema import (
     Kind,
     Labels,
     Policy,
-    Spec,
     TextInput,
-    Training,
 )
-from configs.units import format_duration
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
@@ -169,93 +165,6 @@ def read_labels(
     if positive is None:
         return None
     return Labels(kind or "", subject or "", positive, maturity, source)
-
-
-def check_maturity(root: Section, spec: Spec) -> None:
-    """Notes a training span whose newest events would have a label only if they were judged.
-
-    What a model does to all others would be in no figure.
-    """
-    labels, training, section = spec.labels, spec.training, root.section("labels")
-    if labels is None or training is None or labels.maturity_us is None or section is None:
-        return
-    if labels.maturity_us > training.delay_us:
-        mature, delay = format_duration(labels.maturity_us), format_duration(training.delay_us)
-        section.note(
-            "maturity",
-            f"maturity: events count as not abuse after {mature}, but training.delay is {delay}: "
-            "the newest events of the training span would have a label only if they were judged",
-            f"set training.delay to {mature} or more",
-        )
-
-
-def read_training(root: Section) -> Training | None:
-    """The `training` section: the protocol."""
-    section = root.section("training")
-    if section is None:
-        return None
-    weight = section.raw("positive_weight")
-    if weight is None:
-        weight = 1.0
-    elif weight != "balanced":
-        weight = section.number("positive_weight", 1.0, least=0.0)
-    made = Training(
-        span_us=section.duration("span"),
-        delay_us=section.duration("delay"),
-        gate_us=section.duration("gate", 86_400_000_000),
-        validation_share=section.number("validation_share", 0.2, least=0.0, most=0.9),
-        rounds=section.integer("rounds", 400, least=1),
-        early_stopping=section.integer("early_stopping", 40, least=0),
-        refit=section.boolean("refit", True),
-        booster=_booster(section),
-        text_folds=section.integer("text_folds", 5, least=2),
-        text_regularisation=section.number("text_regularisation", 1.0, least=1e-9),
-        positive_weight=weight,
-        model=section.choice("model", ("booster", "linear", "text"), "booster"),
-        analyse_rows=section.integer("analyse_rows", 1_000_000, least=1),
-        train_rows=section.integer("train_rows", 2_000_000, least=1),
-        seed=section.integer("seed", 0),
-    )
-    if made.gate_us >= made.span_us > 0:
-        key = "gate" if "gate" in section else "span"
-        section.note(
-            key,
-            f"training: gate ({format_duration(made.gate_us)}) is cut out of span "
-            f"({format_duration(made.span_us)}); expected a shorter one, so that something is left "
-            "to learn from",
-        )
-    section.done()
-    return made
-
-
-def _booster(section: Section) -> dict[str, float | int | str]:
-    inner = section.section("booster")
-    found: dict[str, float | int | str] = {}
-    for key in inner.keys() if inner else ():
-        value = cast(Section, inner).raw(key)
-        place = cast(Section, inner).at_key(key)
-        if key in FIXED:
-            section.mistakes.add(place, f"booster: {key} is not for a config to set", FIXED[key])
-            continue
-        parameter = BOOSTER.get(ALIASES.get(key, key))
-        if parameter is None:
-            hint = did_you_mean(key, BOOSTER)
-            section.mistakes.add(place, f"booster: XGBoost has no parameter {key!r}", hint)
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            cast(Section, inner).note(key, f"{key}: expected {parameter.expected}")
-            continue
-        if not parameter.takes(value):
-            found_one = repr(str(value)) if isinstance(value, str) else value
-            cast(Section, inner).note(
-                key, f"{key}: expected {parameter.expected}, found {found_one}"
-            )
-            continue
-        if ALIASES.get(key, "") in found or key in {ALIASES.get(one) for one in found}:
-            section.mistakes.add(place, f"booster: {key} is there twice, by two names")
-            continue
-        found[key] = str(value) if isinstance(value, str) else value
-    return found
 
 
 def read_policy(root: Section) -> Policy:

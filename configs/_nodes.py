@@ -25,9 +25,13 @@ Position = tuple[int, int]
 MOST_DEPTH = 100
 """Sections and lists within each other; settings nest to 8."""
 
+MOST_MERGED = 1_000_000
+"""Keys that all `<<` of a text add: a short text with aliases could ask for any number."""
+
 _LONG = 300_000
 """Characters from which libyaml's words for a mistake have to do: the other takes minutes."""
 
+_DEEP = "no setting nests deeper than 8: look for brackets that are not closed"
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 _SCALARS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp")}
@@ -38,12 +42,12 @@ class NotYaml(Exception):
 
     Attributes:
       position: where.
-      deep: it nests deeper than `MOST_DEPTH`.
+      hint: what to do about YAML of which no config is made; "": it is none.
     """
 
-    def __init__(self, position: Position, message: str, deep: bool = False) -> None:
+    def __init__(self, position: Position, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.position, self.deep = position, deep
+        self.position, self.hint = position, hint
 
 
 class Fields(dict[Any, Any]):
@@ -118,7 +122,7 @@ class _Builder:
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, Position]] = {}
         self._root: Any = None
-        self._documents = 0
+        self._documents = self._merged = 0
 
     def build(self, events: Iterable[Any]) -> Any:
         for event in events:
@@ -157,12 +161,19 @@ class _Builder:
         if event.anchor not in self._anchors:
             place = _place(event.start_mark)
             raise NotYaml(place, f"found undefined alias {event.anchor!r}")
-        self._put(*self._anchors[event.anchor])
+        value, anchored = self._anchors[event.anchor]
+        if any(one.value is value for one in self._open):
+            raise NotYaml(
+                _place(event.start_mark),
+                f"the alias *{event.anchor} is within what it stands for (line {anchored[0] + 1})",
+                "write out what is meant here",
+            )
+        self._put(value, anchored)
 
     def start(self, event: Any) -> None:
         place = _place(event.start_mark)
         if len(self._open) >= MOST_DEPTH:
-            raise NotYaml(place, "sections and lists nest too deeply to be read", deep=True)
+            raise NotYaml(place, "sections and lists nest too deeply to be read", _DEEP)
         mapping = type(event).__name__ == "MappingStartEvent"
         tag = None if event.tag is None or event.tag == "!" else str(event.tag)
         if tag not in (None, _TAG + ("map" if mapping else "seq")):
@@ -174,7 +185,13 @@ class _Builder:
     def end(self, _: Any) -> None:
         done = self._open.pop()
         if done.merged is not None and isinstance(done.value, Fields):
+            before = len(done.value)
             _merge(done.value, *done.merged)
+            self._merged += len(done.value) - before
+            if self._merged > MOST_MERGED:
+                raise NotYaml(
+                    done.place, f"more than {MOST_MERGED:,} keys are merged in (<<)", "use fewer"
+                )
         self._put(done.value, done.place)
 
     def _name(self, anchor: str | None, value: Any, place: Position) -> None:
@@ -205,10 +222,9 @@ class _Builder:
                     raise NotYaml(where, 'found duplicate merge key "<<"')
                 top.merged = (value, place)
             elif key in top.value:
-                known = top.value[key]
+                known, new = _shown(top.value[key]), _shown(value)
                 raise NotYaml(
-                    where,
-                    f'found duplicate key "{key}" with value "{value}" (original value: "{known}")',
+                    where, f'found duplicate key "{key}" with value {new} (original value: {known})'
                 )
             else:
                 top.value[key] = value
@@ -240,6 +256,13 @@ def _merge(target: Fields, merged: Any, place: Position) -> None:
             if key not in target:
                 target[key] = value
                 target.places[key] = source.places[key]
+
+
+def _shown(value: Any) -> str:
+    """A scalar as it is; a list of lists of aliases could be of any length."""
+    if isinstance(value, (Fields, Items)):
+        return "a section" if isinstance(value, Fields) else "a list"
+    return f'"{value}"'
 
 
 def _place(mark: Any) -> Position:

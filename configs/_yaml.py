@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from configs._nodes import Fields, Items, NotYaml, Position, parse
@@ -28,13 +28,13 @@ class Mistake:
 
     position: Position
     message: str
-    hint: str = ""
+    hint: str | Suggestion = ""
 
     def to_builtins(self) -> dict[str, str | int]:
         """For machines; lines and columns from 1."""
         line, column = self.position
         return {
-            "line": line + 1, "column": column + 1, "message": self.message, "hint": self.hint
+            "line": line + 1, "column": column + 1, "message": self.message, "hint": str(self.hint)
         }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ class Mistakes:
         self._lines = text.splitlines()
         self._found: dict[tuple[Position, str], Mistake] = {}
 
-    def add(self, position: Position, message: str, hint: str = "") -> None:
+    def add(self, position: Position, message: str, hint: str | Suggestion = "") -> None:
         """Notes one; the same one at the same place is noted once."""
         self._found.setdefault((position, message), Mistake(position, message, hint))
 
@@ -85,7 +85,10 @@ class Mistakes:
         """Raises a `ConfigError` that shows every mistake, in order of lines."""
         if not self._found:
             return
-        found = sorted(self._found.values(), key=_by_place)
+        found = [
+            dataclasses.replace(one, hint=_worth(one.hint, at))
+            for at, one in enumerate(sorted(self._found.values(), key=_by_place))
+        ]
         count = f"{len(found)} mistake{'s' if len(found) > 1 else ''}"
         text = "\n\n".join(map(self._show, found))
         raise ConfigError(f"{self.name}: {count}\n\n{text}", [one.to_builtins() for one in found])
@@ -101,19 +104,32 @@ class Mistakes:
         return text
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+@dataclasses.dataclass(frozen=True)
+class Suggestion:
     """A hint for a misspelt word: the nearest one, or the list if it is short.
 
-    >>> did_you_mean("agregates", ["aggregates", "key"])
+    It is looked for when it is shown, since that takes a comparison with every known word.
+
+    >>> str(Suggestion("agregates", ["aggregates", "key"]))
     "did you mean 'aggregates'?"
-    >>> did_you_mean("x", ["aggregates", "key"])
+    >>> str(Suggestion("x", ["aggregates", "key"]))
     'one of: aggregates, key'
     """
-    words = sorted(known)
-    near = difflib.get_close_matches(word, words, 1, 0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"one of: {', '.join(words)}" if 0 < len(words) <= 30 else ""
+
+    word: str
+    known: Collection[str]
+
+    def __str__(self) -> str:
+        words = sorted(self.known)
+        near = difflib.get_close_matches(self.word, words, 1, 0.6)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        return f"one of: {', '.join(words)}" if 0 < len(words) <= 30 else ""
+
+
+def did_you_mean(word: str, known: Collection[str]) -> Suggestion:
+    """The hint for a word that is none of the known ones."""
+    return Suggestion(word, known)
 
 
 def read_yaml(text: str, mistakes: Mistakes) -> Section:
@@ -126,18 +142,17 @@ def read_yaml(text: str, mistakes: Mistakes) -> Section:
         root = parse(text)
     except NotYaml as error:
         what, hint = f"this is not YAML: {error}", _YAML_HINT
-        if error.deep:
-            what, hint = str(error), _DEEP_HINT
+        if error.hint:
+            what, hint = str(error), error.hint
         mistakes.add(error.position, what, hint)
         mistakes.raise_if_any()
     if not isinstance(root, Fields):
-        found = "the file is empty" if root is None else f"found {_kind(root)}"
+        found = "the file is empty" if root is None else f"found {what_is(root)}"
         mistakes.add((0, 0), f"expected sections (name:, events:, columns:, …), but {found}")
         mistakes.raise_if_any()
     return Section(root, (0, 0), "the file", mistakes)
 
 
-_DEEP_HINT = "no setting nests deeper than 8: look for brackets that are not closed"
 _YAML_HINT = "keys and values are separated by ': ', and nesting is by spaces; a key appears once"
 
 
@@ -168,7 +183,7 @@ class Section:
         """Where a character of a value that is text stands, also of one over several lines."""
         return self.mistakes.within(self.at(key), text, offset)
 
-    def note(self, key: str, message: str, hint: str = "") -> None:
+    def note(self, key: str, message: str, hint: str | Suggestion = "") -> None:
         """A mistake in a key's value."""
         self.mistakes.add(self.at(key), message, hint)
 
@@ -257,7 +272,7 @@ class Section:
         if one and isinstance(value, str):
             return [(value, self.at(key))]
         if not isinstance(value, Items):
-            self.note(key, f"{key}: expected a list [a, b], found {_kind(value)}")
+            self.note(key, f"{key}: expected a list [a, b], found {what_is(value)}")
             return []
         found = []
         for index, item in enumerate(value):
@@ -265,7 +280,7 @@ class Section:
             if isinstance(item, str):
                 found.append((item, (line, column)))
             else:
-                self.mistakes.add((line, column), f"{key}: expected text, found {_kind(item)}")
+                self.mistakes.add((line, column), f"{key}: expected text, found {what_is(item)}")
         return found
 
     def section(self, key: str) -> Section | None:
@@ -276,7 +291,7 @@ class Section:
                 self.note(key, f"{key}: expected a section, found nothing")
             return None
         if not isinstance(value, Fields):
-            self.note(key, f"{key}: expected a section of keys and values, found {_kind(value)}")
+            self.note(key, f"{key}: expected a section of keys and values, found {what_is(value)}")
             return None
         return Section(value, self.at_key(key), key, self.mistakes)
 
@@ -299,7 +314,7 @@ class Section:
         if value is None:
             return []
         if not isinstance(value, Items):
-            self.note(key, f"{key}: expected a list of sections, found {_kind(value)}")
+            self.note(key, f"{key}: expected a list of sections, found {what_is(value)}")
             return []
         found = []
         for index, item in enumerate(value):
@@ -307,7 +322,9 @@ class Section:
             if isinstance(item, Fields):
                 found.append(Section(item, (line, column), key, self.mistakes))
             else:
-                self.mistakes.add((line, column), f"{key}: expected a section, found {_kind(item)}")
+                self.mistakes.add(
+                    (line, column), f"{key}: expected a section, found {what_is(item)}"
+                )
         return found
 
     def done(self) -> None:
@@ -336,7 +353,7 @@ class Section:
             return default
         wrong = not isinstance(value, types) or (isinstance(value, bool) and types is not bool)
         if wrong:
-            self.note(key, f"{key}: expected {expected}, found {_kind(value)}")
+            self.note(key, f"{key}: expected {expected}, found {what_is(value)}")
             return None if default is _MISSING else default
         return convert(value)
 
@@ -344,11 +361,20 @@ class Section:
 _DURATION = "a length of time such as 15m"
 
 
+_MOST_SUGGESTIONS = 20
+"""Mistakes, in order of lines, whose misspelt words are compared with all that are known."""
+
+
+def _worth(hint: str | Suggestion, at: int) -> str:
+    return str(hint) if isinstance(hint, str) or at < _MOST_SUGGESTIONS else ""
+
+
 def _by_place(mistake: Mistake) -> tuple[Position, str]:
     return mistake.position, mistake.message
 
 
-def _kind(value: object) -> str:
+def what_is(value: object) -> str:
+    """A value of the file, in words; of lists and sections no more than that."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
+
+TINY, HUGE = 1e-30, 1e30
+"""XGBoost keeps 32-bit floats, and refuses those that they hold as 0, with few bits, or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +21,7 @@ class Parameter:
 
     Attributes:
       about: one line.
-      least, most: closed range; None: none.
-      above: whether `least` itself is left out.
+      least, most: closed range of numbers; none is below 0.
       whole: whether only whole numbers count.
       words: texts that it takes; a parameter that has some takes no number.
       form: a regular expression of the text that it takes, instead of words.
@@ -29,9 +30,8 @@ class Parameter:
 
     about: str
     default: float | int | str
-    least: float | None = None
-    most: float | None = None
-    above: bool = False
+    least: float = 0
+    most: float = 0
     whole: bool = False
     words: tuple[str, ...] = ()
     form: str = ""
@@ -44,12 +44,7 @@ class Parameter:
         if self.form:
             return f"a text such as {self.default}"
         kind = "a whole number" if self.whole else "a number"
-        if self.least is None:
-            return kind
-        least = f"above {self.least:g}" if self.above else f"from {self.least:g}"
-        if self.most is not None:
-            return f"{kind} {least} to {self.most:g}"
-        return f"{kind} {least}" if self.above else f"{kind} of {self.least:g} or more"
+        return f"{kind} from {self.least:g} to {self.most:g}"
 
     def takes(self, value: float | int | str) -> bool:
         """Whether a value is one of its."""
@@ -57,40 +52,38 @@ class Parameter:
             if self.form:
                 return re.fullmatch(self.form, value) is not None and _closed(value)
             return value in self.words
-        if self.words or self.form or not math.isfinite(value):
+        if self.words or self.form or not self.least <= value <= self.most:  # NaN is in no range
             return False
-        if self.whole and value != int(value):
-            return False
-        if self.least is not None and (value < self.least or (self.above and value == self.least)):
-            return False
-        return self.most is None or value <= self.most
+        return value == int(value) if self.whole else value == 0 or value >= TINY
 
 
 def _closed(text: str) -> bool:
-    """Whether brackets nest as JSON's do."""
+    """Whether it is JSON but for its brackets: a list, or a list of lists, of whole numbers."""
     try:
-        json.loads(text.replace("(", "[").replace(")", "]"))
+        found = json.loads(text.replace("(", "[").replace(")", "]"))
     except ValueError:
         return False
-    return True
+    return bool(found) and (
+        text.startswith("(") or all(isinstance(one, list) and one for one in found)
+    )
 
 
 _WHOLE32 = 2**31 - 1
 
 BOOSTER: Mapping[str, Parameter] = {
-    "eta": Parameter("how much of each tree is added", 0.1, 0, 1, above=True),
-    "gamma": Parameter("least gain of a split", 0, 0),
+    "eta": Parameter("how much of each tree is added", 0.1, 1e-6, 1),
+    "gamma": Parameter("least gain of a split", 0, 0, HUGE),
     "max_depth": Parameter("deepest tree; 0: no limit", 6, 0, 64, whole=True),
-    "min_child_weight": Parameter("least weight of a leaf", 1, 0),
-    "max_delta_step": Parameter("largest step of a leaf; 0: no limit", 0, 0),
-    "subsample": Parameter("share of the rows of each tree", 1, 0, 1, above=True),
+    "min_child_weight": Parameter("least weight of a leaf", 1, 0, HUGE),
+    "max_delta_step": Parameter("largest step of a leaf; 0: no limit", 0, 0, HUGE),
+    "subsample": Parameter("share of the rows of each tree", 1, 1e-6, 1),
     "sampling_method": Parameter("how rows are drawn", "uniform", words=("uniform",)),
-    "colsample_bytree": Parameter("share of the inputs of each tree", 1, 0, 1, above=True),
-    "colsample_bylevel": Parameter("share of the inputs of each level", 1, 0, 1, above=True),
-    "colsample_bynode": Parameter("share of the inputs of each split", 1, 0, 1, above=True),
-    "lambda": Parameter("L2 penalty of leaves", 1, 0),
-    "alpha": Parameter("L1 penalty of leaves", 0, 0),
-    "scale_pos_weight": Parameter("weight of positives, too", 1, 0, above=True),
+    "colsample_bytree": Parameter("share of the inputs of each tree", 1, 1e-6, 1),
+    "colsample_bylevel": Parameter("share of the inputs of each level", 1, 1e-6, 1),
+    "colsample_bynode": Parameter("share of the inputs of each split", 1, 1e-6, 1),
+    "lambda": Parameter("L2 penalty of leaves", 1, 0, HUGE),
+    "alpha": Parameter("L1 penalty of leaves", 0, 0, HUGE),
+    "scale_pos_weight": Parameter("weight of positives, too", 1, 1e-6, 1e9),
     "grow_policy": Parameter("which leaf is split", "depthwise", words=("depthwise", "lossguide")),
     "max_leaves": Parameter("most leaves of a tree; 0: no limit", 0, 0, _WHOLE32, whole=True),
     "max_bin": Parameter("bins of an input's values", 256, 2, 65_536, whole=True),
@@ -99,10 +92,12 @@ BOOSTER: Mapping[str, Parameter] = {
         "per input: 1 rising, -1 falling, 0 free", "(0,1,-1)", form=r"\((-1|0|1)(,\s*(-1|0|1))*\)"
     ),
     "interaction_constraints": Parameter(
-        "inputs that may be on one path", "[[0, 1], [2, 3]]", form=r"\[[\[\]0-9, ]*\]"
+        "inputs that may be on one path",
+        "[[0, 1], [2, 3]]",
+        form=r"\[\s*\[[0-9,\s]*\](\s*,\s*\[[0-9,\s]*\])*\s*\]",
     ),
     "max_cached_hist_node": Parameter("histograms kept", 65_536, 1, _WHOLE32, whole=True),
-    "base_score": Parameter("score before the first tree", 0.5, 0, 0.999999, above=True),
+    "base_score": Parameter("score before the first tree", 0.5, 1e-6, 0.999999),
     "eval_metric": Parameter(
         "what stops the boosting early", "aucpr", words=("aucpr", "auc", "logloss", "error", "rmse")
     ),
@@ -114,6 +109,9 @@ BOOSTER: Mapping[str, Parameter] = {
     "one_drop": Parameter("dart: at least one is dropped (1) or not (0)", 0, 0, 1, whole=True),
     "skip_drop": Parameter("dart: share of rounds without a drop", 0, 0, 1),
 }
+
+DART = ("sample_type", "normalize_type", "rate_drop", "one_drop", "skip_drop")
+"""Parameters of booster: dart alone."""
 
 ALIASES: Mapping[str, str] = {
     "learning_rate": "eta",
@@ -138,5 +136,12 @@ FIXED: Mapping[str, str] = {
     "n_estimators": "say training.rounds",
     "num_boost_round": "say training.rounds",
     "early_stopping_rounds": "say training.early_stopping",
+    "max_cat_to_onehot": "XGBoost gets numbers only, a category's place in its vocabulary too",
+    "max_cat_threshold": "XGBoost gets numbers only, a category's place in its vocabulary too",
+    "multi_strategy": "there is one output",
+    "num_class": "there is one output",
+    "extmem_single_page": "rows are in memory",
+    "disable_default_eval_metric": "say eval_metric",
+    "validate_parameters": "they are validated before",
 }
 """Parameters that Lockstep sets itself, and what to do instead."""

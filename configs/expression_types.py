@@ -140,6 +140,8 @@ class _Types:
                     if self.of(one) not in (TEXT, None) or not isinstance(one, wanted | Number):
                         message = f"starts_with takes {what} here"
                         self._faults.append(ExpressionError(message, one.at))
+                if _is_kind(argument) and isinstance(beginning, Text) and self._kinds:
+                    self._check_beginning(beginning)
                 return BOOLEAN
             case Call(name, arguments):
                 self._want(name, *arguments)
@@ -169,7 +171,7 @@ class _Types:
     def _check_literal(self, op: str, literal: Node, other: Node) -> None:
         """What is written out must be something that the other side can be."""
         match literal:
-            case Text(value) if isinstance(other, ColumnRef) and other.name == KIND and self._kinds:
+            case Text(value) if _is_kind(other) and self._kinds:
                 if value not in self._kinds:
                     message, known = f"there is no kind {value!r}", tuple(self._kinds)
                     self._faults.append(ExpressionError(message, literal.at, value, known))
@@ -177,3 +179,13 @@ class _Types:
                 if int(float(value)) != value:
                     message = f"a number is never {value}: no 64-bit float is; its column needs "
                     self._faults.append(ExpressionError(f"{message}type: integer", literal.at))
+
+    def _check_beginning(self, beginning: Text) -> None:
+        if not any(kind.startswith(beginning.value) for kind in self._kinds):
+            message = f"no kind begins with {beginning.value!r}"
+            known = tuple(self._kinds)
+            self._faults.append(ExpressionError(message, beginning.at, beginning.value, known))
+
+
+def _is_kind(node: Node) -> bool:
+    return isinstance(node, ColumnRef) and node.name == KIND

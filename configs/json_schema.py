@@ -14,6 +14,7 @@ from typing import Any
 
 from configs._behaviour import shared_settings
 from configs._events import SETTINGS
+from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
 from configs.reference import described
@@ -22,6 +23,7 @@ from configs.schema import LIFETIME, ColumnType, Evaluation, Expression
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
 _INTEGER: dict[str, Any] = {"type": "integer"}
+_SEED: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": MOST_SEED}
 _BOOLEAN: dict[str, Any] = {"type": "boolean"}
 _NAMES: dict[str, Any] = {"type": "array", "items": _TEXT}
 _ONE_OR_MORE: dict[str, Any] = {"anyOf": [_TEXT, _NAMES]}
@@ -76,7 +78,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "name": _TEXT,
         "about": _TEXT,
         "shards": _COUNT,
-        "hash_seed": _INTEGER,
+        "hash_seed": _SEED,
         "events": _object(_EVENTS),
         "columns": _map(_object(column, ["type"]) | {"allOf": _for_types()}, empty=False),
         "kinds": _map(_object({"required": _ONE_OR_MORE, "scored": _BOOLEAN, "about": _TEXT})),
@@ -139,10 +141,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         return about | {"enum": list(parameter.words)}
     if parameter.form:
         return about | {"type": "string"}
-    least = {"exclusiveMinimum" if parameter.above else "minimum": parameter.least}
-    bounds = {
-        key: one for key, one in (least | {"maximum": parameter.most}).items() if one is not None
-    }
+    bounds = {"minimum": parameter.least, "maximum": parameter.most}
     return about | {"type": "integer" if parameter.whole else "number"} | bounds
 
 
@@ -200,12 +199,17 @@ _TRAINING = {
         "additionalProperties": False,
     },
     "text_folds": {"type": "integer", "minimum": 2},
-    "text_regularisation": {"type": "number", "minimum": 1e-9},
-    "positive_weight": {"anyOf": [{"type": "number", "minimum": 0}, {"const": "balanced"}]},
+    "text_regularisation": {"type": "number", "minimum": 1e-9, "maximum": 1e9},
+    "positive_weight": {
+        "anyOf": [
+            {"type": "number", "minimum": LEAST_WEIGHT, "maximum": MOST_WEIGHT},
+            {"const": "balanced"},
+        ]
+    },
     "model": {"enum": ["booster", "linear", "text"]},
     "analyse_rows": _COUNT,
     "train_rows": _COUNT,
-    "seed": _INTEGER,
+    "seed": _SEED,
 }
 _GATE = {
     "min_average_precision": _SHARE,

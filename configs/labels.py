@@ -7,6 +7,7 @@ in a config, and decode gives such columns to verdicts only (`later_columns`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from configs._nodes import Position
@@ -183,18 +184,17 @@ class _Check:
 
 def _roots(spec: Spec, names: Iterable[str]) -> list[str]:
     """Names, and columns that they are made of at any depth; reserved ones left out."""
-    found: list[str] = []
-    waiting = list(names)
+    seen: dict[str, bool] = {}  # in the order in which they were come by; whether it is a column
+    waiting = deque(names)
     while waiting:
-        name = waiting.pop(0)
-        if name in found or name in RESERVED_COLUMNS:
+        name = waiting.popleft()
+        if name in seen or name in RESERVED_COLUMNS:
             continue
+        seen[name] = name in spec.derived or name in spec.columns
         if name in spec.derived:
             for value in spec.derived[name].arguments.values():
                 waiting += _names(value)
-        if name in spec.derived or name in spec.columns:
-            found.append(name)
-    return found
+    return [name for name, is_column in seen.items() if is_column]
 
 
 def _names(value: object) -> Sequence[str]:

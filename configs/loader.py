@@ -2,8 +2,8 @@
 
 What enters: a path (or text) and the catalog of operations. What leaves: a frozen `Spec` in which
 every name resolves, every type fits, and derived columns stand in the order of their dependencies.
-The parts: `_yaml` reads values with their places, `_events`, `_behaviour` and `_model` build the
-sections, `_arguments` what operations are given; this file puts them together.
+The parts: `_yaml` reads values with their places, `_events`, `_behaviour`, `_model` and `_training`
+build the sections, `_arguments` what operations are given; this file puts them together.
 """
 
 from __future__ import annotations
@@ -24,15 +24,8 @@ from configs._events import (
     read_kinds,
     with_ids,
 )
-from configs._model import (
-    check_maturity,
-    read_evaluation,
-    read_gate,
-    read_inputs,
-    read_labels,
-    read_policy,
-    read_training,
-)
+from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
+from configs._training import MOST_SEED, check_training, read_training
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
@@ -102,13 +95,11 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         evaluation=read_evaluation(root, types),
         ingest=ingest,
         shards=root.integer("shards", 16, least=1),
-        hash_seed=root.integer("hash_seed", 0),
+        hash_seed=root.integer("hash_seed", 0, least=0, most=MOST_SEED),
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
-    if spec.training and spec.training.model == "text" and not spec.inputs.text:
-        root.note("training", "training: model text needs inputs.text")
-    check_maturity(root, spec)
+    check_training(root, spec, features)
     check_names_beside_ingest(root, ingest)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from configs.errors import ConfigError
 from configs.schema import Training
 
 # By average precision: over five weeks of card payments it stopped at models that were better in
@@ -71,6 +72,9 @@ def fit_booster(
     Returns:
       The booster, with `names` inside.
 
+    Raises:
+      ConfigError: XGBoost takes a parameter otherwise than `configs.booster` says.
+
     >>> inputs = np.arange(200, dtype=np.float32)[:, None]
     >>> sample = Sample(inputs, (inputs[:, 0] > 99).astype(np.int8))
     >>> made = fit_booster(Training(1, 1), ["x"], sample, 1.0, rounds=3)
@@ -89,18 +93,24 @@ def fit_booster(
     matrix = _matrix(sample, names, positive_weight, threads, bins)
     wanted = training.rounds if check is not None else rounds or training.rounds
     told = _Told(tell, wanted)
+    evals, callbacks = [], [told]
+    if check is not None:
+        later = _matrix(check, names, positive_weight, threads, bins, matrix)
+        evals.append((later, "check"))
+        stopping = xgboost.callback.EarlyStopping(rounds=training.early_stopping, save_best=True)
+        callbacks.append(stopping)
+    try:
+        made = xgboost.train(
+            parameters, matrix, wanted, evals=evals, callbacks=callbacks, verbose_eval=False
+        )
+    except xgboost.core.XGBoostError as error:
+        said = str(error).partition("Stack trace")[0].strip()
+        raise ConfigError(
+            f"XGBoost refuses the parameters of training.booster: {said}\n"
+            "Leave out what it names, or set it to a value that XGBoost's documentation gives"
+        ) from error
     if check is None:
-        made = xgboost.train(parameters, matrix, wanted, callbacks=[told])
         return Boosted(made, wanted, None)
-    stopping = xgboost.callback.EarlyStopping(rounds=training.early_stopping, save_best=True)
-    made = xgboost.train(
-        parameters,
-        matrix,
-        wanted,
-        evals=[(_matrix(check, names, positive_weight, threads, bins, matrix), "check")],
-        callbacks=[told, stopping],
-        verbose_eval=False,
-    )
     return Boosted(made, int(made.best_iteration) + 1, float(made.best_score))
 
 

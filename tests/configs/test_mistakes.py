@@ -1,16 +1,20 @@
 """Mistakes that used to load, or to crash the loader: each is told with its place and a hint."""
 
+import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xgboost
 
-from configs.booster import BOOSTER
+from configs.booster import BOOSTER, DART, TINY
 from configs.errors import ConfigError
 from configs.fingerprint import fingerprint
 from configs.loader import loads
+from scoring.models import input_names
+from training.boosting import Sample, fit_booster
 from transforms.catalog import CATALOG
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -243,27 +247,190 @@ def test_the_latest_day_is_inside():
     assert latest("2026-12-31T00:00:00.000007Z") == day + 7
 
 
+def boundaries(name):
+    """Values at the ends of what a config may say, and as near to 0 as it may."""
+    parameter = BOOSTER[name]
+    if parameter.words:
+        return list(parameter.words)
+    if parameter.form:
+        return {
+            "monotone_constraints": ["(0, 1,-1)", "(0,0,0)"],
+            "interaction_constraints": ["[[0, 1], [2]]", "[[2]]", "[ [0,0] ,[1] ]"],
+        }[name]
+    near = [] if parameter.whole or parameter.least else [TINY]
+    return [parameter.default, parameter.least, parameter.most, *near]
+
+
 @pytest.mark.parametrize("name", BOOSTER)
 def test_xgboost_takes_what_a_config_may_say(name):
-    parameter = BOOSTER[name]
-    inputs = np.arange(60, dtype=np.float32).reshape(20, 3)
-    labels = np.arange(20) % 2
-    values = [parameter.default, *parameter.words]
-    ends = [] if parameter.words or parameter.form else [parameter.least, parameter.most]
-    for end in ends:
-        if end is not None and name not in ("max_leaves", "num_parallel_tree", "max_depth"):
-            values.append(1e-6 if parameter.above and end == parameter.least else end)
-    if name == "interaction_constraints":
-        values = ["[[0, 1], [2]]"]
-    for value in values:
-        assert parameter.takes(value)
-        dart = {"booster": "dart"} if name in ("sample_type", "normalize_type") else {}
-        bins = value if name == "max_bin" else 256
-        matrix = xgboost.QuantileDMatrix(inputs, label=labels, max_bin=bins)
-        fixed = {"objective": "binary:logistic", "tree_method": "hist", "nthread": 1}
-        checks = [(matrix, "check")]
-        settings = {**dart, name: value, **fixed}
-        assert xgboost.train(settings, matrix, 1, evals=checks, verbose_eval=False)
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(200, 3)).astype(np.float32)
+    sample = Sample(inputs, (inputs[:, 0] > 0.5).astype(np.int8))
+    for value in boundaries(name):
+        assert BOOSTER[name].takes(value)
+        settings = {name: value} | ({"booster": "dart"} if name in DART else {})
+        settings |= {"subsample": 0.5} if name == "sampling_method" else {}
+        text = f"training: {{span: 7d, delay: 1d, rounds: 2, booster: {json.dumps(settings)}}}\n"
+        training = loads(THREE + text, "fine.yaml", CATALOG).training
+        made = fit_booster(training, ["a", "b", "c"], sample, 1.0, check=sample)
+        scores = made.booster.inplace_predict(inputs, predict_type="margin")
+        assert np.isfinite(scores).all()
+
+
+THREE = BASE.replace("      c: {op: count}", "      c: {op: count, windows: [1h, 1d, 2d]}").replace(
+    "    windows: [1h]\n", ""
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("booster: {monotone_constraints: '(0,1)'}", "has 3 inputs, and here are 2 signs"),
+        ("booster: {monotone_constraints: '(0,1,0,1)'}", "has 3 inputs, and here are 4 signs"),
+        ("booster: {interaction_constraints: '[[0, 3]]'}", "counted from 0, and here is 3"),
+        ("booster: {interaction_constraints: '[[\"a\"]]'}", "expected a text such as [[0, 1]"),
+        ("booster: {interaction_constraints: '[0, 1]'}", "expected a text such as [[0, 1]"),
+        ("booster: {interaction_constraints: '[[[0]]]'}", "expected a text such as [[0, 1]"),
+        ("booster: {interaction_constraints: '[[]]'}", "expected a text such as [[0, 1]"),
+        ("booster: {eta: 1e-300}", "eta: expected a number from 1e-06 to 1, found 1e-300"),
+        ("booster: {gamma: 1e-300}", "XGBoost counts with 32 bits, in which this is 0"),
+        ("booster: {lambda: 1e39}", "lambda: expected a number from 0 to 1e+30"),
+        ("booster: {max_depth: " + DIGITS + "}", "max_depth: expected a whole number"),
+        ("booster: {num_class: 3}", "num_class is not for a config to set"),
+        *(
+            (f"booster: {{{one}}}", f"booster: {one.partition(':')[0]} means nothing here")
+            for one in ("rate_drop: 0.1", "one_drop: 1", "skip_drop: 0.5", "sample_type: uniform")
+        ),
+        ("booster: {booster: gbtree, normalize_type: tree}", "it is for booster: dart"),
+        ("booster: {sampling_method: uniform}", "all rows are in each tree without subsample"),
+        ("early_stopping: 0, booster: {eval_metric: auc}", "eval_metric means nothing here"),
+        ("model: linear, booster: {eta: 0.1}", "training: booster means nothing here"),
+        ("model: linear, booster: {}", "training: booster means nothing here"),
+        ("model: linear, rounds: 10", "training: rounds means nothing here"),
+        ("model: linear, early_stopping: 5", "training: early_stopping means nothing here"),
+        ("text_folds: 5", "text_folds means nothing here"),
+        ("text_regularisation: 0.1", "text_regularisation means nothing here"),
+        ("positive_weight: 1e39", "positive_weight: expected at most 1e+09"),
+        ("positive_weight: 0", "positive_weight: expected at least 1e-06"),
+        ("seed: -1", "seed: expected at least 0"),
+        ("seed: 9223372036854775808", "seed: expected at most"),
+    ],
+)
+def test_settings_of_training_that_no_night_could_use_are_mistakes(settings, told):
+    text = THREE + f"training: {{span: 7d, delay: 1d, {settings}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "c.yaml", CATALOG)
+    assert told in str(caught.value) and "c.yaml: 1 mistake\n" in str(caught.value)
+
+
+def test_every_column_of_the_model_counts_as_an_input():
+    inputs = (
+        "inputs: {numeric: [n, b], exclude: [e_c_1d], computed: {q: n * 2}, categorical: {k: },"
+        " text: {column: k}}\n"
+    )
+    signs = "'(1,-1,0,0,1,0,0)'"
+    text = THREE + inputs + "training: {span: 7d, delay: 1d, booster: {monotone_constraints: "
+    spec = loads(f"{text}{signs}}}}}\n", "c.yaml", CATALOG)
+    assert len(input_names(spec)) == 7
+    with pytest.raises(ConfigError, match="the model has 7 inputs, and here are 2 signs"):
+        loads(f"{text}'(1,0)'}}}}\n", "c.yaml", CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("starts_with(kind, 'zz')", "no kind begins with 'zz'"),
+        ("not starts_with(kind, 'aa')", "no kind begins with 'aa'"),
+        ("kind in ['a', 'zz']", "there is no kind 'zz'"),
+        ("starts_with(kind, 'v')", None),
+        ("starts_with(k, 'zz')", None),
+    ],
+)
+def test_a_condition_that_no_kind_can_meet_is_a_mistake(condition, told):
+    text = aggregates(f'z: {{op: count, where: "{condition}"}}')
+    if told is None:
+        assert loads(text, "fine.yaml", CATALOG).entities
+        return
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "kinds.yaml", CATALOG)
+    assert told in str(caught.value) and f"kinds.yaml:{text.count(chr(10))}:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("inputs: &x {numeric: *x}\n", "15:22"),
+        ("inputs: &x\n  numeric: [n, *x]\n", "16:16"),
+        ("inputs: &x {<<: *x}\n", "15:17"),
+        ("inputs: {numeric: &x [n, *x]}\n", "15:26"),
+        ("inputs: &x {computed: &y {q: *x, r: *y}}\n", "15:30"),
+    ],
+)
+def test_an_alias_within_what_it_stands_for_is_a_mistake(text, place):
+    with pytest.raises(ConfigError) as caught:
+        loads(BASE + text, "c.yaml", CATALOG)
+    assert f"c.yaml:{place}: " in str(caught.value)
+    assert "is within what it stands for (line 15)" in str(caught.value)
+
+
+def bomb(levels):
+    """Lists of ten aliases each, within each other: 10^levels words if they were written out."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "inputs: {numeric: *a39}\n",
+        "name: *a39\n",
+        "a39: *a39\n",
+        "columns: *a39\n",
+        "events: {earliest: *a39, header: *a39}\n",
+        "training: {span: 7d, delay: 1d, booster: {eta: *a39}}\n",
+        "entities: {f: {key: {a: [k]}, windows: [*a39], aggregates: {c: {op: count}}}}\n",
+    ],
+)
+def test_aliases_of_aliases_are_a_mistake_and_cost_nothing(use):
+    before = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        loads(bomb(40) + use + BASE, "bomb.yaml", CATALOG)
+    assert time.process_time() - before < 5
+    assert len(str(caught.value)) < 50_000
+
+
+def test_merging_without_end_is_a_mistake():
+    first = "a0: &a0 {" + ", ".join(f"k{one}: 1" for one in range(2_000)) + "}\n"
+    rest = "".join(f"a{one}: {{<<: *a0}}\n" for one in range(1, 1_000))
+    with pytest.raises(ConfigError, match="more than 1,000,000 keys are merged in"):
+        loads(first + rest + BASE, "merged.yaml", CATALOG)
+
+
+def test_a_long_chain_of_derived_columns_is_read_in_order():
+    lines = [
+        f'  d{at}: {{op: arithmetic, expression: "d{at - 1} + 1"}}' for at in range(5_000, 0, -1)
+    ]
+    text = BASE + "derive:\n" + "\n".join(lines) + '\n  d0: {op: arithmetic, expression: "n"}\n'
+    label = 'labels: {kind: v, subject: k, positive: "d5000 > 1"}\n'
+    spec = loads(text + label, "chain.yaml", CATALOG)
+    assert list(spec.derived) == [f"d{at}" for at in range(5_001)]
+    with pytest.raises(ConfigError, match="depends on itself"):
+        loads(text.replace('"n"}', '"d5000"}'), "ring.yaml", CATALOG)
+
+
+def test_thousands_of_misspelt_names_are_told_in_seconds():
+    names = [f"column_number_{one}" for one in range(3_000)]
+    columns = "".join(f"  {name}: {{type: number}}\n" for name in names)
+    wrong = ", ".join(f"{name}x" for name in names)
+    text = BASE.replace("columns:\n", f"columns:\n{columns}") + f"inputs: {{numeric: [{wrong}]}}\n"
+    before = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "many.yaml", CATALOG)
+    assert time.process_time() - before < 20
+    told = str(caught.value)
+    assert "many.yaml: 3000 mistakes" in told and told.count("did you mean") == 20
 
 
 def test_values_that_xgboost_refuses_are_refused_before():

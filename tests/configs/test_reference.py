@@ -68,7 +68,7 @@ def test_defaults_are_those_of_the_dataclasses():
 @pytest.mark.parametrize("section", ["training", "inputs.text", "policy.actions.NAME", "gate"])
 def test_the_loader_keeps_the_ranges_of_the_reference(section):
     sections = {
-        "training": "training: {{span: 9d, delay: 1d, {}}}",
+        "training": "inputs: {{text: {{column: s}}}}\ntraining: {{span: 9d, delay: 1d, {}}}",
         "inputs.text": "inputs: {{text: {{column: s, {}}}}}",
         "policy.actions.NAME": "policy: {{actions: {{x: {{min_precision: 0.5, {}}}}}}}",
         "gate": "gate: {{{}}}",

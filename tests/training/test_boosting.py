@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from configs.errors import ConfigError
 from configs.schema import Training
 from training.boosting import Boosted, Sample, fit_booster, total_gain
 
@@ -74,3 +75,12 @@ def test_bins_of_a_config_are_those_of_the_matrix():
     training = Training(1, 1, booster={"max_bin": 16})
     made = fit_booster(training, NAMES, sample(500, 1), 1.0, check=sample(200, 2))
     assert made.rounds >= 1
+
+
+def test_what_xgboost_refuses_is_a_mistake_of_the_config():
+    wrong = Training(1, 1, rounds=2, booster={"monotone_constraints": "(0,1,0,1)"})
+    with pytest.raises(
+        ConfigError, match=r"XGBoost refuses the parameters of training\.booster"
+    ) as e:
+        fit_booster(wrong, NAMES, sample(200, 1), 1.0, rounds=2)
+    assert e.value.exit_code == 3 and "Stack trace" not in str(e.value)
