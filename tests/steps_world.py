@@ -37,6 +37,8 @@ def run_steps(batches, apply):
             | beam.ParDo(Give()).with_output_types(pa.RecordBatch)
         )
         for name, collection in apply(events).items():
+            if collection is None:
+                continue
             FOUND[name] = []
             _ = collection | f"Keep{name}" >> beam.ParDo(Keep(name)).with_output_types(int)
     return dict(FOUND), pipeline

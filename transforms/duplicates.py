@@ -81,7 +81,8 @@ class RecentIds:
         """Event time has come so far: ids that are accepted from now on are kept for no less.
 
         Else the id of an event that is later than the horizon is forgotten when room is needed
-        next. Not in the table of `to_table`, where an id counts from its event's time.
+        next. The table of `to_table` has it on request; else an id counts there from its event's
+        time.
         """
         self._reached = max(self._reached, now_us)
 
@@ -104,11 +105,16 @@ class RecentIds:
         made._time, made._from = self._time.copy(), self._from.copy()
         return made
 
-    def to_table(self) -> pa.Table:
-        """Arrow, sorted, so that equal contents are equal bytes."""
+    def to_table(self, since: bool = False) -> pa.Table:
+        """Arrow, sorted, so that equal contents are equal bytes.
+
+        Args:
+          since: with a column `since`: from when on an id is kept for the horizon.
+        """
         hash_1, hash_2, time = self._arrays()
         order = np.lexsort((hash_2, hash_1, time))
-        return pa.table({"hash_1": hash_1[order], "hash_2": hash_2[order], "time": time[order]})
+        columns = {"hash_1": hash_1[order], "hash_2": hash_2[order], "time": time[order]}
+        return pa.table(columns | ({"since": self._from[order]} if since else {}))
 
     @classmethod
     def from_table(cls, table: pa.Table, horizon_us: int) -> RecentIds:
@@ -116,6 +122,8 @@ class RecentIds:
         made = cls(horizon_us)
         made._reserve(table.num_rows)
         made.take(*(table.column(name).to_numpy() for name in ("hash_1", "hash_2", "time")))
+        if "since" in table.column_names:
+            made._from[: table.num_rows] = table.column("since").to_numpy()
         return made
 
     def _arrays(self) -> tuple[UInt64s, UInt64s, Int64s]:

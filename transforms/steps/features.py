@@ -4,6 +4,8 @@
                                     ├─ rows ─ GroupByKey ─ FoldShards ──┤ features
                                     └─ kept: scored events, verdicts ───┴─ GroupByKey ─ JoinFeatures
 
+Unbounded input is folded tick by tick, by the same functions (`transforms.steps.live`).
+
 The pure functions behind it know nothing of Beam; the runner decides where they run. What a run
 gives depends on its events and its initial state, not on runner, workers, or how events were cut
 into batches.
@@ -35,6 +37,7 @@ from transforms.steps.shards import (
     Keyed,
     SplitByShard,
 )
+from transforms.ticks import TickSettings
 
 __all__ = ["Features", "Made"]
 
@@ -43,16 +46,20 @@ class Made(NamedTuple):
     """What `Features` gives: collections of one pipeline.
 
     Attributes:
-      rows: scored events with their features, a batch per part of a day, in total order.
-      verdicts: a batch per day.
+      rows: scored events with their features, a batch per part of a day (on unbounded input per
+        tick and shard of ids), in total order.
+      verdicts: a batch per day (or tick and shard).
       dead_letters: of dropped duplicates.
-      states: state of each shard, of entities and of ids, at each of the moments.
+      states: state of each shard, of entities and of ids, at each of the moments; None on unbounded
+        input, where it stays with the runner.
+      others: accepted events that are not scored; on unbounded input only.
     """
 
     rows: Any
     verdicts: Any
     dead_letters: Any
-    states: Any
+    states: Any = None
+    others: Any = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -68,6 +75,8 @@ class Features(beam.PTransform):
       entities: those whose features are computed; all if None.
       known: gives the features of the others.
       exchange: how batches travel between the steps.
+      ticks: how unbounded input is folded (`transforms.ticks`); bounded input is too where this is
+        given. Then moments, days, entities, known and exchange have no use.
 
     >>> # made = events | Features(spec); made.rows | ...
     """
@@ -79,10 +88,16 @@ class Features(beam.PTransform):
     entities: Sequence[str] | None = None
     known: Known | None = None
     exchange: Exchange = THROUGH_ENGINE
+    ticks: TickSettings | None = None
 
     def expand(self, events: beam.PCollection[pa.RecordBatch]) -> Made:
         """Applies it."""
         spec, exchange = self.spec, self.exchange
+        if self.ticks is not None or not events.is_bounded:
+            from transforms.steps.live import FoldLive  # it stands on this package
+
+            live = FoldLive(spec, self.ticks or TickSettings(), self.initial_state)
+            return Made(**(events | "Live" >> live))
         entities = tuple(spec.entities if self.entities is None else self.entities)
         seeds = self._seeds(events.pipeline, entities)
         split = events | Derive(spec) | SplitByShard(spec, entities, exchange)

@@ -1,0 +1,125 @@
+"""Blocks: the rows of one or several ticks as bytes, as they travel and wait in a runner's state.
+
+A block is a header (what it holds, of which ticks, under which schema) and an Arrow message without
+its schema, which both sides know: with hundreds of small blocks in a Beam bundle, the schema would
+be most of the bytes and of the time. Whoever only keeps a block reads its header.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from configs.errors import StateError
+
+_MAGIC = b"LSB\x01"
+_HEADER = struct.Struct("<4sBxHQ")  # 16 bytes: what follows stays aligned, and is not copied
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Header(NamedTuple):
+    """What a block says of itself.
+
+    Attributes:
+      kind: a number of the stage that reads it.
+      ticks: in which its rows are folded; ascending.
+      schema: hash of the schema.
+      start: where its rows begin.
+    """
+
+    kind: int
+    ticks: tuple[int, ...]
+    schema: int
+    start: int
+
+
+class Blocks:
+    """Writes and reads the blocks of one stage.
+
+    Args:
+      name: of the stage, for errors.
+      schemas: by kind. Rows of several ticks have a column `tick`, which is last.
+
+    >>> blocks = Blocks("ids", [pa.schema({"a": pa.int64()})])
+    >>> block = blocks.write(0, pa.RecordBatch.from_pydict({"a": [1, 2]}), [7])
+    >>> read_header(block).ticks, blocks.read(block).to_pydict()
+    ((7,), {'a': [1, 2]})
+    """
+
+    def __init__(self, name: str, schemas: Sequence[pa.Schema]) -> None:
+        self._name = name
+        self.schemas = tuple(schema.remove_metadata() for schema in schemas)
+        self._hashes = tuple(
+            xxhash.xxh64_intdigest(schema.serialize().to_pybytes()) for schema in self.schemas
+        )
+
+    def write(self, kind: int, rows: pa.RecordBatch, ticks: Sequence[int]) -> bytes:
+        """Rows of a kind as a block.
+
+        Raises:
+          ValueError: the rows have other columns than the kind.
+        """
+        schema = self.schemas[kind]
+        if not rows.schema.equals(schema):
+            raise ValueError(
+                f"rows for the {self._name} have columns {rows.schema.names}, expected "
+                f"{schema.names}"
+            )
+        header = _HEADER.pack(_MAGIC, kind, len(ticks), self._hashes[kind])
+        numbers = struct.pack(f"<{len(ticks)}q", *ticks)
+        return header + numbers + bytes(rows.serialize())
+
+    def read(self, block: bytes) -> pa.RecordBatch:
+        """The rows of a block, not copied.
+
+        Raises:
+          StateError: it was written under another spec or by another release.
+        """
+        header = read_header(block)
+        if header.kind >= len(self.schemas) or header.schema != self._hashes[header.kind]:
+            raise StateError(
+                f"rows that wait for the {self._name} were written under another spec: their "
+                "columns are not those that this one needs. Start a job of its own for this spec, "
+                "from a night's state and a subscription sought back to its end"
+            )
+        data = pa.py_buffer(block).slice(header.start)
+        return pa.ipc.read_record_batch(data, self.schemas[header.kind])
+
+
+def read_header(block: bytes) -> Header:
+    """The header of a block.
+
+    Raises:
+      StateError: these bytes are none, or of another release.
+    """
+    if len(block) < _HEADER.size or block[:4] != _MAGIC:
+        raise StateError(
+            f"a block of rows begins with {block[:4]!r}, expected {_MAGIC!r}; run launcher and "
+            "workers from the same release, and go on from state that it wrote"
+        )
+    _, kind, count, schema = _HEADER.unpack_from(block)
+    start = _HEADER.size + 8 * count
+    return Header(kind, struct.unpack_from(f"<{count}q", block, _HEADER.size), schema, start)
+
+
+def cut_by(numbers: npt.NDArray[np.integer]) -> list[tuple[int, Int64s]]:
+    """Each number that occurs, and where: ascending, int64.
+
+    >>> [(number, where.tolist()) for number, where in cut_by(np.array([5, 3, 5]))]
+    [(3, [1]), (5, [0, 2])]
+    """
+    if len(numbers) == 0:
+        return []
+    if (numbers == numbers[0]).all():
+        return [(int(numbers[0]), np.arange(len(numbers)))]
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return [(int(numbers[part[0]]), part) for part in np.split(order, cuts)]

@@ -1,0 +1,378 @@
+"""`Features` on unbounded input: thin DoFns around the shards of `transforms.live`.
+
+    events ─ Split ─┬─ ids ─────────── Ids ──┬─ tombstones ─┐
+                    ├─ rows ─ (Flatten) ◄────┼──────────────┘
+                    │            Fold ───────┼─ features
+                    └─ kept ─ (Flatten) ◄────┴─ Join ─ rows, others
+
+Each of `Ids`, `Fold` and `Join` keeps rows in bags and sets a timer for the end of their tick,
+under a tag of its own: a second timer under one tag would replace the first. A stage's timers are a
+millisecond behind those of the stage before, so that what that one gave out at the end of a tick is
+there; the watermark is held until it is. Elements and state are bytes (`transforms.live.blocks`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.coders import BytesCoder
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms import window
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagStateSpec,
+    ReadModifyWriteStateSpec,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from configs.schema import Spec
+from transforms.batches import ShardKey
+from transforms.live.rejoin import Rejoin, part_blocks
+from transforms.live.routes import (
+    JOIN,
+    Routed,
+    Routes,
+    duplicate_letters,
+    seed_pieces,
+    verdicts_of,
+)
+from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
+from transforms.steps.shards import RECENT_IDS, Keyed
+from transforms.ticks import MILLISECOND_US, TickSettings
+
+DEAD_LETTERS, OTHERS, IDS, KEPT = "dead_letters", "others", "ids", "kept"
+
+_RESIDENTS: dict[tuple[str, ShardKey], Resident[Any]] = {}
+"""Of all shards that this process has folded, by step and shard. Beam makes several DoFns of one
+step in a process, and gives a shard now to this one, now to that."""
+
+
+@dataclasses.dataclass(eq=False)
+class FoldLive(beam.PTransform):
+    """Decoded events as they come to accepted events, the scored ones with their features.
+
+    Args:
+      spec: the use.
+      settings: of ticks.
+      initial_state: bounded; by shard, as `Features` takes it; None: a cold start.
+
+    Outputs: `rows`, `others`, `verdicts`, `dead_letters` (`transforms.ticks`).
+    """
+
+    spec: Spec
+    settings: TickSettings
+    initial_state: Any = None
+
+    def expand(self, events: beam.PCollection[pa.RecordBatch]) -> dict[str, Any]:
+        """Applies it."""
+        spec, settings = self.spec, self.settings
+        split = (
+            events
+            | "Global" >> beam.WindowInto(window.GlobalWindows())
+            | "Split"
+            >> beam.ParDo(_Split(spec, settings))
+            .with_output_types(Routed, **{IDS: Routed, KEPT: Routed})
+            .with_outputs(IDS, KEPT, main="rows")
+        )
+        ids, rows = [split[IDS]], [split["rows"]]
+        if self.initial_state is not None:
+            seeds = self.initial_state | "Seeds" >> beam.ParDo(_Seeds(settings)).with_output_types(
+                Routed, **{IDS: Routed}
+            ).with_outputs(IDS, main="rows")
+            ids, rows = [*ids, seeds[IDS]], [*rows, seeds["rows"]]
+        ruled = (
+            ids
+            | "IdsAndState" >> beam.Flatten()
+            | "Ids"
+            >> beam.ParDo(_Ids(spec, settings, secrets.token_hex(8)))
+            .with_output_types(Routed, **{KEPT: Routed, DEAD_LETTERS: pa.RecordBatch})
+            .with_outputs(KEPT, DEAD_LETTERS, main="tombstones")
+        )
+        folded = (
+            [*rows, ruled["tombstones"]]
+            | "RowsAndState" >> beam.Flatten()
+            | "Fold"
+            >> beam.ParDo(_Fold(spec, settings, secrets.token_hex(8))).with_output_types(Routed)
+        )
+        joined = (
+            (split[KEPT], ruled[KEPT], folded)
+            | "Parts" >> beam.Flatten()
+            | "Join"
+            >> beam.ParDo(_Join(spec, settings))
+            .with_output_types(pa.RecordBatch, **{OTHERS: pa.RecordBatch})
+            .with_outputs(OTHERS, main="rows")
+        )
+        verdicts = joined[OTHERS] | "Verdicts" >> beam.Map(
+            lambda batch: verdicts_of(spec, batch)
+        ).with_output_types(pa.RecordBatch)
+        return {
+            "rows": joined["rows"],
+            OTHERS: joined[OTHERS],
+            "verdicts": verdicts,
+            DEAD_LETTERS: ruled[DEAD_LETTERS],
+        }
+
+
+class _Split(beam.DoFn):
+    def __init__(self, spec: Spec, settings: TickSettings) -> None:
+        self._spec, self._settings = spec, settings
+        self._events = Metrics.counter("lockstep", "events")
+
+    def setup(self) -> None:
+        """Compiles the spec's plans."""
+        self._routes = Routes(self._spec, self._settings, part_blocks(self._spec))
+
+    def process(
+        self, batch: pa.RecordBatch, stamp: Timestamp = beam.DoFn.TimestampParam
+    ) -> Iterator[Any]:
+        self._events.inc(batch.num_rows)
+        if not batch.num_rows:
+            return
+        for key, block in self._routes.split_events(batch, stamp.micros):
+            if key.group in (RECENT_IDS, JOIN):
+                yield TaggedOutput(IDS if key.group == RECENT_IDS else KEPT, (key, block))
+            else:
+                yield key, block
+
+
+class _Seeds(beam.DoFn):
+    def __init__(self, settings: TickSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: Keyed) -> Iterator[Any]:
+        for key, block in seed_pieces(*element, self._settings):
+            yield TaggedOutput(IDS, (key, block)) if key.group == RECENT_IDS else (key, block)
+
+
+class _StateCells:
+    """`Cells` over Beam's state of one key."""
+
+    def __init__(self, slots: tuple[Any, ...], version: Any, snapshot: Any, deltas: Any) -> None:
+        self._slots, self._version = slots, version
+        self._snapshot, self._deltas = snapshot, deltas
+
+    def put(self, slot: int, block: bytes) -> None:
+        self._slots[slot].add(block)
+
+    def take(self, slot: int) -> list[bytes]:
+        found = list(self._slots[slot].read())
+        if found:
+            self._slots[slot].clear()
+        return found
+
+    def version(self) -> bytes | None:
+        data: bytes | None = self._version.read()
+        return data
+
+    def set_version(self, data: bytes) -> None:
+        self._version.write(data)
+
+    def snapshot(self) -> bytes | None:
+        data: bytes | None = self._snapshot.read()
+        return data
+
+    def set_snapshot(self, data: bytes) -> None:
+        self._snapshot.write(data)
+        self._deltas.clear()
+
+    def deltas(self) -> list[bytes]:
+        return list(self._deltas.read())
+
+    def add_delta(self, data: bytes) -> None:
+        self._deltas.add(data)
+
+    def clear(self) -> None:
+        for cell in (self._version, self._snapshot, self._deltas):
+            cell.clear()
+
+
+class _Sharded(beam.DoFn):
+    """Rows wait in four bags for the end of their tick; see `transforms.live.shard_log`."""
+
+    SLOT_0 = BagStateSpec("rows_0", BytesCoder())
+    SLOT_1 = BagStateSpec("rows_1", BytesCoder())
+    SLOT_2 = BagStateSpec("rows_2", BytesCoder())
+    SLOT_3 = BagStateSpec("rows_3", BytesCoder())
+    VERSION = ReadModifyWriteStateSpec("version", BytesCoder())
+    SNAPSHOT = ReadModifyWriteStateSpec("snapshot", BytesCoder())
+    DELTAS = BagStateSpec("deltas", BytesCoder())
+    END = TimerSpec("tick", TimeDomain.WATERMARK)
+    EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
+    DELAY_US = 0
+
+    def __init__(self, spec: Spec, settings: TickSettings) -> None:
+        self._spec, self._settings = spec, settings
+
+    def process(
+        self,
+        element: Routed,
+        slot_0: Any = beam.DoFn.StateParam(SLOT_0),
+        slot_1: Any = beam.DoFn.StateParam(SLOT_1),
+        slot_2: Any = beam.DoFn.StateParam(SLOT_2),
+        slot_3: Any = beam.DoFn.StateParam(SLOT_3),
+        version: Any = beam.DoFn.StateParam(VERSION),
+        snapshot: Any = beam.DoFn.StateParam(SNAPSHOT),
+        deltas: Any = beam.DoFn.StateParam(DELTAS),
+        end: Any = beam.DoFn.TimerParam(END),
+    ) -> None:
+        key, block = element
+        cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
+        for tick in self._arrive(key, block, cells):
+            at = self._settings.end_us(tick) + self.DELAY_US
+            end.set(Timestamp(micros=at), dynamic_timer_tag=str(tick))
+
+    @on_timer(END)
+    def end(
+        self,
+        key: ShardKey = beam.DoFn.KeyParam,
+        tag: str = beam.DoFn.DynamicTimerTagParam,
+        slot_0: Any = beam.DoFn.StateParam(SLOT_0),
+        slot_1: Any = beam.DoFn.StateParam(SLOT_1),
+        slot_2: Any = beam.DoFn.StateParam(SLOT_2),
+        slot_3: Any = beam.DoFn.StateParam(SLOT_3),
+        version: Any = beam.DoFn.StateParam(VERSION),
+        snapshot: Any = beam.DoFn.StateParam(SNAPSHOT),
+        deltas: Any = beam.DoFn.StateParam(DELTAS),
+        expiry: Any = beam.DoFn.TimerParam(EXPIRY),
+    ) -> Iterator[Any]:
+        """A tick is over."""
+        cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
+        yield from self._end(key, int(tag), cells, expiry)
+
+    @on_timer(EXPIRY)
+    def expire(
+        self,
+        key: ShardKey = beam.DoFn.KeyParam,
+        stamp: Timestamp = beam.DoFn.TimestampParam,
+        version: Any = beam.DoFn.StateParam(VERSION),
+        snapshot: Any = beam.DoFn.StateParam(SNAPSHOT),
+        deltas: Any = beam.DoFn.StateParam(DELTAS),
+    ) -> None:
+        """A shard has been silent for as long as its state is kept."""
+        self._expire(key, stamp.micros, _StateCells((), version, snapshot, deltas))
+
+    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
+        raise NotImplementedError
+
+
+class _Logged(_Sharded):
+    """A shard whose state is a log of deltas, and lives in the worker."""
+
+    def __init__(self, spec: Spec, settings: TickSettings, step: str) -> None:
+        super().__init__(spec, settings)
+        self._step = step
+        self._rebuilt = Metrics.counter("lockstep", "shards_rebuilt")
+        self._folds = Metrics.counter("lockstep", "ticks_folded")
+
+    def setup(self) -> None:
+        """Compiles the spec's plans."""
+        self._routes = Routes(self._spec, self._settings, part_blocks(self._spec))
+        machines: dict[str, Any] = {RECENT_IDS: self._routes.ids, **self._routes.entities}
+        self._blocks = {group: machine.blocks for group, machine in machines.items()}
+        self._logs = {
+            group: ShardLog(machine, self._settings, lambda: secrets.token_bytes(16))
+            for group, machine in machines.items()
+        }
+
+    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+        if is_seed(block):
+            self._logs[key.group].seed(cells, block)
+            return ()
+        return put_arrived(self._blocks[key.group], cells, block)
+
+    def _fold(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> list[Any]:
+        log, name = self._logs[key.group], (self._step, key)
+        # Let go of while it is changed: a bundle of a job that has failed may still be at it.
+        fired = log.fire(cells, tick, _RESIDENTS.pop(name, None))
+        if fired.resident is not None:
+            _RESIDENTS[name] = fired.resident
+        if fired.outputs:
+            self._folds.inc(len(fired.outputs))
+            self._rebuilt.inc(int(fired.rebuilt))
+            expiry.set(Timestamp(micros=log.expires_us(tick)))
+        return fired.outputs
+
+    def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
+        if self._logs[key.group].expire(cells, now_us):
+            _RESIDENTS.pop((self._step, key), None)
+
+
+class _Ids(_Logged):
+    """Finds a tick's duplicates."""
+
+    def __init__(self, spec: Spec, settings: TickSettings, step: str) -> None:
+        super().__init__(spec, settings, step)
+        self._duplicates = Metrics.counter("lockstep", "duplicate_events")
+
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+        for ruled in self._fold(key, tick, cells, expiry):
+            for to, block in self._routes.of_ruled(key.shard, ruled):
+                yield TaggedOutput(KEPT, (to, block)) if to.group == JOIN else (to, block)
+            if ruled.dropped.num_rows:
+                self._duplicates.inc(ruled.dropped.num_rows)
+                yield TaggedOutput(DEAD_LETTERS, duplicate_letters(ruled.dropped))
+
+
+class _Fold(_Logged):
+    """Folds an entity's tick; features of all shards of a Beam bundle go out together."""
+
+    DELAY_US = MILLISECOND_US
+
+    def start_bundle(self) -> None:
+        """No features yet."""
+        self._found: dict[tuple[str, int], list[Any]] = {}
+
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+        for folded in self._fold(key, tick, cells, expiry):
+            self._found.setdefault((key.group, folded.tick), []).append(folded)
+        yield from ()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Gives the features out, at the time of their tick's timer."""
+        for (entity, tick), folded in sorted(self._found.items(), key=lambda one: one[0]):
+            at = Timestamp(micros=self._settings.end_us(tick) + self.DELAY_US)
+            for routed in self._routes.of_folded(entity, folded):
+                yield WindowedValue(routed, at, [window.GlobalWindow()])
+        self._found = {}
+
+
+class _Join(_Sharded):
+    """Puts a tick's events and features together."""
+
+    DELAY_US = 2 * MILLISECOND_US
+
+    def __init__(self, spec: Spec, settings: TickSettings) -> None:
+        super().__init__(spec, settings)
+        self._scored = Metrics.counter("lockstep", "scored_events")
+        self._late = Metrics.counter("lockstep", "late_events")
+
+    def setup(self) -> None:
+        """Compiles the spec's plans."""
+        self._rejoin = Rejoin(self._spec, self._settings)
+
+    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+        return put_arrived(self._rejoin.blocks, cells, block)
+
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+        for joined in self._rejoin.fire(cells, key.shard, tick):
+            self._late.inc(joined.late)
+            if joined.rows is not None:
+                self._scored.inc(joined.rows.num_rows)
+                yield joined.rows
+            if joined.others is not None:
+                yield TaggedOutput(OTHERS, joined.others)
