@@ -5,23 +5,10 @@ in which they are to be folded, with a mark on events that came too late for the
 streaming scorer puts it between Pub/Sub, which has no order, and the fold, which needs one; it
 has no clock, thread or I/O, so the same calls give the same batches.
 
-The watermark
--------------
-It says: no event before this time is expected. Events with a time below it are given out.
+Events with a time below the watermark (`transforms.watermark`) are given out. A message whose
+earliest event is more than `ahead_us` beyond the clock is not taken; the caller gets its reference
+back, to dead-letter.
 
-- It is the latest event time seen, minus the disorder bound, and never goes back. A message that
-  makes several events speaks for the earliest of them: the later ones are held until the watermark
-  gets there.
-- *Idle*: while the caller says that the subscription is idle, after `idle_after_us` without an
-  arrival, it moves on as fast as the clock. Without that the last events before a pause would
-  wait for the next one.
-- *Ahead*: an event time beyond the clock counts as the clock: one sender whose clock is fast would
-  else make everybody's events late. Its events wait until the clock gets there. A message whose
-  earliest event is more than `ahead_us` beyond the clock is not taken; the caller gets its
-  reference back, to dead-letter.
-- *Settling*: what an earlier process held and did not acknowledge comes again, some of it only when
-  its lease ends, behind newer events. Until then the watermark stays, and nothing but late events
-  is given out: so a restart makes no event late that was not.
 - *Late*: an event that belongs before one that was given out already. It is given out at once,
   marked; all others are in total order (`transforms.order`). What was ready and not given
   out yet is put in order with what came meanwhile: a second copy never overtakes the first.
@@ -45,6 +32,7 @@ import pyarrow as pa
 
 from configs.schema import EVENT_TIME, Spec
 from transforms.order import Position, order_events, places, position_of
+from transforms.watermark import Settling, WaitSettings, Watermark
 
 _MOST_CHUNKS = 256  # held pieces; more are merged, so that a take looks at few
 
@@ -52,34 +40,14 @@ Refs = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
-class OrderSettings:
+class OrderSettings(WaitSettings):
     """How long to wait, and how much to hold.
 
     Attributes:
-      bound_us: disorder that is put right, in event time.
-      idle_after_us: without an arrival for this long, the watermark follows the clock.
-      ahead_us: how far beyond the clock an event time may be; None: the clock has no say (replays
-        of another year's events).
       capacity: events held at most, apart from the last batch added.
     """
 
-    bound_us: int
-    idle_after_us: int = 200_000
-    ahead_us: int | None = 10_000_000
     capacity: int = 200_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Settling:
-    """How long the watermark waits at the start for what an earlier process held.
-
-    Attributes:
-      until_us: the clock at which it is over, microseconds UTC.
-      idle_us: over as well when no event came for so long; None: not before `until_us`.
-    """
-
-    until_us: int
-    idle_us: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +111,12 @@ class DisorderBuffer:
     ) -> None:
         self._spec = spec
         self._settings = settings
-        self._settling = settling
         self._held: list[_Chunk] = []
         self._late: list[_Chunk] = []
         self._ready: _Chunk | None = None
         self._ready_forced = False
         self._events = 0
-        self._watermark: int | None = None
-        self._latest: int | None = None  # event time
-        self._arrived_us: int | None = None  # clock
+        self._watermark = Watermark(settings, settling)
         self._frontier = frontier  # last one given out
 
     def __len__(self) -> int:
@@ -166,7 +131,7 @@ class DisorderBuffer:
     @property
     def watermark_us(self) -> int | None:
         """Microseconds UTC; None before the first event."""
-        return self._watermark
+        return self._watermark.value_us
 
     @property
     def ready(self) -> int:
@@ -201,28 +166,16 @@ class DisorderBuffer:
             times, refs = times[kept], refs[kept]
         if not ahead.all():
             self._accept(batch, times, refs)
-            self._arrived_us = now_us
-            latest = int(earliest[~ahead].max())
-            if self._settings.ahead_us is not None:
-                latest = min(latest, now_us)
-            self._latest = latest if self._latest is None else max(self._latest, latest)
-            if self._settled(now_us):
-                self._advance(self._latest - self._settings.bound_us)
+            self._watermark.arrived(earliest[~ahead], now_us)
         return np.asarray(messages[ahead], np.int64)
 
     def idle(self, now_us: int) -> None:
         """Nothing is waiting on the subscription now; the watermark may follow the clock."""
-        if self._latest is None or self._arrived_us is None:
-            return
-        silence = now_us - self._arrived_us
-        quiet = max(0, silence - self._settings.idle_after_us)
-        if self._settled(now_us, silence):
-            self._advance(self._latest + quiet - self._settings.bound_us)
+        self._watermark.idle(now_us)
 
     def awake(self, now_us: int) -> None:
         """Silence up to now says nothing: the connection was lost, or the caller did not look."""
-        if self._arrived_us is not None:
-            self._arrived_us = max(self._arrived_us, now_us)
+        self._watermark.awake(now_us)
 
     def take(self, limit: int, force: bool = False) -> Released | None:
         """The next events to fold, at most `limit`; None if all are to wait.
@@ -253,22 +206,13 @@ class DisorderBuffer:
         count = sum(map(len, parts))
         self._events -= count
         marks = np.arange(count) < late_count
-        watermark = self._watermark if self._watermark is not None else 0
+        watermark = self._watermark.value_us or 0
         return Released(_concat(parts), _refs(parts), marks, watermark, forced)
 
     def flush(self) -> None:
         """Nothing more will arrive: all that is held may go."""
         if self._held:
-            self._advance(max(int(chunk.times[-1]) for chunk in self._held) + 1)
-
-    def _settled(self, now_us: int, silence_us: int = 0) -> bool:
-        settling = self._settling
-        if settling is not None and (
-            now_us >= settling.until_us
-            or (settling.idle_us is not None and silence_us >= settling.idle_us)
-        ):
-            settling = self._settling = None
-        return settling is None
+            self._watermark.raise_to(max(int(chunk.times[-1]) for chunk in self._held) + 1)
 
     def _accept(self, batch: pa.RecordBatch, times: npt.NDArray[np.int64], refs: Refs) -> None:
         self._events += len(times)
@@ -310,14 +254,10 @@ class DisorderBuffer:
         times = np.concatenate([chunk.times[chunk.start :] for chunk in chunks])[rows]
         return _Chunk(batch.take(pa.array(rows)), times, _refs(chunks)[rows])
 
-    def _advance(self, watermark: int) -> None:
-        if self._watermark is None or watermark > self._watermark:
-            self._watermark = watermark
-
     def _end(self, chunk: _Chunk) -> int:
-        if self._watermark is None:
+        if self._watermark.value_us is None:
             return chunk.start
-        end = int(np.searchsorted(chunk.times, self._watermark, side="left"))
+        end = int(np.searchsorted(chunk.times, self._watermark.value_us, side="left"))
         return max(end, chunk.start)
 
     def _collect(self) -> None:
@@ -330,7 +270,7 @@ class DisorderBuffer:
         """Makes the earliest events ready before their time: those up to the limit-th's time."""
         times = np.concatenate([chunk.times[chunk.start :] for chunk in self._held])
         nth = min(limit, len(times)) - 1
-        self._advance(int(np.partition(times, nth)[nth]) + 1)
+        self._watermark.raise_to(int(np.partition(times, nth)[nth]) + 1)
         self._collect()
         self._ready_forced = True
 

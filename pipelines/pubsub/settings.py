@@ -10,7 +10,8 @@ import dataclasses
 import enum
 
 from pipelines.pubsub.client import PullSettings
-from transforms.disorder import OrderSettings, Settling
+from transforms.disorder import OrderSettings
+from transforms.watermark import Settling
 
 _IDLE_AGAIN_US = 1_000_000  # what was given back comes at once, and is all there after such a pause
 _CLEAN_S = 5.0  # where more comes all the time, there is no such pause

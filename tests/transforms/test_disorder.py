@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
-from transforms.disorder import DisorderBuffer, OrderSettings, Released, Settling
+from transforms.disorder import DisorderBuffer, OrderSettings, Released
 from transforms.order import Position, position_of
+from transforms.watermark import Settling
 
 BOUND = 5
 SETTINGS = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=None)
