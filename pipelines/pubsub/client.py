@@ -68,6 +68,8 @@ class PullSettings:
       max_messages, max_bytes: not yet acknowledged, at which reading stops; the last response may
         go beyond.
       lease_s: ack deadline, 10 to 600; extended at half of it.
+      unread_s: a client from which nobody takes for so long closes itself, so that messages do not
+        stay with a reader that was forgotten; None: never.
     """
 
     subscription: str
@@ -75,6 +77,7 @@ class PullSettings:
     max_messages: int = 200_000
     max_bytes: int = 256 << 20
     lease_s: int = 60
+    unread_s: float | None = None
 
 
 class Puller:
@@ -99,6 +102,7 @@ class Puller:
         self._ready = False  # the channel
         self._closed = self._given_back = False
         self._fatal: InputError | None = None
+        self._taken_s = time.monotonic()
         self._threads = [
             threading.Thread(target=self._read, name="pubsub-read", daemon=True),
             threading.Thread(target=self._keep, name="pubsub-keep", daemon=True),
@@ -111,6 +115,11 @@ class Puller:
     def connected(self) -> bool:
         """Whether a stream is open, as far as is known."""
         return self._ready and self._call is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it gives out nothing any more."""
+        return self._closed
 
     @property
     def throttled(self) -> bool:
@@ -129,6 +138,7 @@ class Puller:
         Raises:
           InputError: the subscription cannot be read, and trying again would not help.
         """
+        self._taken_s = time.monotonic()
         with self._changed:
             if not self._arrived and timeout_s > 0:
                 self._changed.wait_for(lambda: self._arrived or self._fatal, timeout_s)
@@ -296,6 +306,8 @@ class Puller:
                 self._changed.wait_for(lambda: self._acks or self._closed, _KEEP_S)
                 closed = self._closed
             sent = self._send_acks() and self._extend()
+            if not closed and self._is_forgotten():
+                threading.Thread(target=self.close, name="pubsub-close", daemon=True).start()
             if closed:
                 self._threads[0].join(_CLOSE_S)  # what it still reads is given back too
                 self._return_all()
@@ -305,6 +317,10 @@ class Puller:
                 with self._changed:
                     wait = min(_BACKOFF_S[1], _BACKOFF_S[0] * 2.0**failures)
                     self._changed.wait_for(lambda: self._closed, wait)
+
+    def _is_forgotten(self) -> bool:
+        limit = self.settings.unread_s
+        return limit is not None and time.monotonic() - self._taken_s > limit
 
     def _send_acks(self) -> bool:
         with self._changed:

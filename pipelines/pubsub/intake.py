@@ -85,6 +85,10 @@ class Messages(Protocol):
     def throttled(self) -> bool:
         """Whether reading has stopped at a limit."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether it gives out nothing any more."""
+
     def take(self, most: int, timeout_s: float) -> list[RawMessage]:
         """Messages that have arrived; waits for the first one at most so long."""
 

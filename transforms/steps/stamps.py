@@ -19,7 +19,7 @@ from transforms.batches import RecordBatchCoder
 POSITION, CODE = "lockstep_position", "code"
 TAGS = b"lockstep.tags"
 _SOURCE, _NUMBER = b"lockstep.source", b"lockstep.batch"
-_ROW_BITS, _NUMBER_BITS = 24, 39
+_ROW_BITS, NUMBER_BITS = 24, 39
 
 Int64s = npt.NDArray[np.int64]
 
@@ -69,7 +69,7 @@ def row_codes(batch: pa.RecordBatch) -> Int64s:
     number = (batch.schema.metadata or {}).get(_NUMBER)
     if number is None:
         contents = RecordBatchCoder().encode(batch)
-        number = xxhash.xxh64_intdigest(contents) >> (64 - _NUMBER_BITS)
+        number = xxhash.xxh64_intdigest(contents) >> (64 - NUMBER_BITS)
     return (int(number) << _ROW_BITS) + np.arange(batch.num_rows, dtype=np.int64)
 
 

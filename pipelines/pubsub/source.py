@@ -1,0 +1,299 @@
+"""Reading a subscription on Flink and Prism: timers that pull, acks that wait for a checkpoint.
+
+Each reader is a key. Its timer fires again and again: it reads what has come, gives it out, notes
+how far it is, and sets itself anew, holding the watermark. What it gave out is acknowledged when
+the engine has committed the Beam bundle (on Flink: when a checkpoint is complete).
+
+Why not Beam's `UnboundedSource`: on Flink each of its bundles leaves a state of its own name in
+every later checkpoint, 7 KB each, without end (beam issue 27648), and its watermark moves by whole
+seconds. A key's timer is one entry, and moves by milliseconds.
+
+Sessions live in this process, by name, and a reader's note says which is its own. A note of a
+process that is gone begins a new session, which waits with the watermark until what the old one
+held can have come again. A note older than its session says that the job went back to an earlier
+checkpoint: the session is ended, and all it held comes again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam import coders
+from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.transforms import userstate
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
+
+from configs.schema import Spec
+from pipelines.pubsub.client import Puller
+from pipelines.pubsub.intake import Clocks
+from pipelines.pubsub.session import ReaderSettings, Session
+from transforms.batches import ShardKey
+
+_LOGGER = logging.getLogger(__name__)
+_FORMAT = b"LSREAD\x01"
+_NUMBERS = struct.Struct(">qq")
+_NOWHERE = -(1 << 63)
+_FAR = Timestamp.from_rfc3339("2261-01-01T00:00:00Z")  # beyond `events.latest` of any config
+_STAYS_S = 86_400
+_SESSION, _CUT = b"lockstep.session", b"lockstep.cut"
+
+Begin = Callable[["Note | None"], Session]
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """How far a reader is.
+
+    Attributes:
+      session: its session's name.
+      through: the session's last cut.
+      watermark_us: its watermark; None: none yet.
+    """
+
+    session: str
+    through: int
+    watermark_us: int | None
+
+
+class NoteCoder(coders.Coder):
+    """Notes: version, last cut, watermark, name.
+
+    >>> NoteCoder().decode(NoteCoder().encode(Note("a", 3, None)))
+    Note(session='a', through=3, watermark_us=None)
+    """
+
+    def encode(self, value: Note) -> bytes:
+        """Bytes."""
+        watermark = _NOWHERE if value.watermark_us is None else value.watermark_us
+        return _FORMAT + _NUMBERS.pack(value.through, watermark) + value.session.encode()
+
+    def decode(self, encoded: bytes) -> Note:
+        """The reverse.
+
+        Raises:
+          ValueError: of a release whose format this one does not read.
+        """
+        if encoded[: len(_FORMAT)] != _FORMAT:
+            raise ValueError(
+                f"a reader's note begins with {encoded[: len(_FORMAT)]!r}, expected {_FORMAT!r}; "
+                "go on from a savepoint with the release that made it, or start the job anew"
+            )
+        through, watermark = _NUMBERS.unpack_from(encoded, len(_FORMAT))
+        name = encoded[len(_FORMAT) + _NUMBERS.size :].decode()
+        return Note(name, through, None if watermark == _NOWHERE else watermark)
+
+    def is_deterministic(self) -> bool:
+        """Yes."""
+        return True
+
+
+class Sessions:
+    """The open sessions of a process, by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, Session] = {}
+
+    def go_on(self, note: Note | None, begin: Begin) -> tuple[str, Session]:
+        """The session of a note; a new one where it is gone, or was further than the note is."""
+        with self._lock:
+            session = self._open.get(note.session) if note is not None else None
+            if note is not None and session is not None:
+                if session.last_cut == note.through and not session.closed:
+                    return note.session, session
+                del self._open[note.session]
+        if session is not None and not session.closed:
+            _LOGGER.warning(
+                "the job went back to an earlier checkpoint; unacknowledged messages of %s come "
+                "again",
+                session.settings.subscription,
+            )
+            session.close()
+        name, session = uuid.uuid4().hex, begin(note)
+        with self._lock:
+            self._open = {n: one for n, one in self._open.items() if not one.closed}
+            self._open[name] = session
+        return name, session
+
+    def finish(self, name: str, through: int) -> None:
+        """What the session gave out up to this cut is safe.
+
+        Where its process is gone, the messages come again, and are known by their ids.
+        """
+        session = self._open.get(name)
+        if session is not None:
+            session.finish(through)
+
+
+SESSIONS = Sessions()
+
+
+@dataclasses.dataclass(eq=False)
+class PullSubscription(beam.PTransform):
+    """A subscription to batches of raw messages, as `Decode` takes them; never ends.
+
+    A batch's timestamp is the watermark that its reader had before it came (`transforms.ticks`).
+
+    Args:
+      spec: of the events.
+      settings: how it is read.
+    """
+
+    spec: Spec
+    settings: ReaderSettings
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[pa.RecordBatch]:
+        """Applies it."""
+        pulled = (
+            root
+            | "Once" >> beam.Create([self.settings.readers], reshuffle=False).with_output_types(int)
+            | "Readers" >> beam.ParDo(_Readers()).with_output_types(tuple[ShardKey, bytes])
+            | "Pull"
+            >> beam.ParDo(_Pull(self.spec, self.settings)).with_output_types(pa.RecordBatch)
+        )
+        pulled.is_bounded = False  # its timer never ends, of which Beam knows nothing
+        return pulled | "Acknowledge" >> beam.ParDo(_Acknowledge()).with_output_types(
+            pa.RecordBatch
+        )
+
+
+class _Endless(beam.transforms.core.RestrictionProvider):
+    """A range that no reader comes to the end of."""
+
+    def initial_restriction(self, element: int) -> OffsetRange:
+        return OffsetRange(0, 1 << 40)
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: int, restriction: OffsetRange) -> int:
+        return 1
+
+    def truncate(self, element: int, restriction: OffsetRange) -> None:
+        """A drained job reads no more."""
+
+
+_TRACKER = beam.DoFn.RestrictionParam(_Endless())
+_ESTIMATOR = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
+
+
+class _Readers(beam.DoFn):
+    """The keys of the readers, once; and then stays, with a watermark that never gets to the end.
+
+    Where all input of a step has come to the end of time, Flink holds its windows for expired and
+    its timers for late, and fires them no more.
+    """
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: int,
+        tracker: Any = _TRACKER,
+        estimator: Any = _ESTIMATOR,
+    ) -> Iterator[Any]:
+        """See the class."""
+        at = tracker.current_restriction().start
+        if not tracker.try_claim(at):
+            return
+        for number in range(element if at == 0 else 0):
+            yield TimestampedValue((ShardKey("reader", number), b""), MIN_TIMESTAMP)
+        if at == 0:
+            estimator.set_watermark(_FAR)
+        tracker.defer_remainder(Duration(seconds=_STAYS_S))
+
+
+class _Pull(beam.DoFn):
+    NOTE = userstate.ReadModifyWriteStateSpec("note", NoteCoder())
+    AGAIN = userstate.TimerSpec("again", TimeDomain.REAL_TIME)
+    _NOTE, _AGAIN = beam.DoFn.StateParam(NOTE), beam.DoFn.TimerParam(AGAIN)
+
+    def __init__(self, spec: Spec, settings: ReaderSettings) -> None:
+        self._spec, self._settings = spec, settings
+
+    def process(
+        self,
+        element: tuple[ShardKey, bytes],
+        again: Any = _AGAIN,
+        finalizer: Any = beam.DoFn.BundleFinalizerParam,
+    ) -> None:
+        """Begins a reader.
+
+        The finalizer is asked for since Prism looks for one at the first step of a stage only; it
+        is `_Acknowledge` that uses it.
+        """
+        set_holding(again, time.time(), None)
+
+    @userstate.on_timer(AGAIN)
+    def pull(self, note: Any = _NOTE, again: Any = _AGAIN) -> Iterator[Any]:
+        """Reads for as long as a bundle may last."""
+        name, session = SESSIONS.go_on(note.read(), self._begin)
+        ends = time.monotonic() + self._settings.bundle_s
+        while True:
+            read = session.read()
+            if read is None:
+                break
+            cut = session.cut()
+            batch = read.batch.replace_schema_metadata({_SESSION: name, _CUT: str(cut)})
+            yield TimestampedValue(batch, timestamp_of(read.watermark_us))
+            if time.monotonic() >= ends:
+                break
+        note.write(Note(name, session.last_cut, session.watermark_us))
+        set_holding(again, time.time(), session.watermark_us)
+
+    def _begin(self, note: Note | None) -> Session:
+        clocks = Clocks()
+        settling = None if note is None else self._settings.settling(clocks.wall_us())
+        before_us = None if note is None else note.watermark_us
+        puller = Puller(self._settings.pull())
+        return Session(self._spec, self._settings, puller, clocks, before_us, settling)
+
+
+class _Acknowledge(beam.DoFn):
+    """Acknowledges what a batch holds once the bundle that it passed in is committed.
+
+    Not in `_Pull`, since a timer's method is given no finalizer; it is fused with it, so it runs
+    in the process of the session.
+    """
+
+    def process(
+        self, batch: pa.RecordBatch, finalizer: Any = beam.DoFn.BundleFinalizerParam
+    ) -> Iterator[pa.RecordBatch]:
+        metadata = batch.schema.metadata
+        name, through = metadata[_SESSION].decode(), int(metadata[_CUT])
+        finalizer.register(lambda: SESSIONS.finish(name, through))
+        yield batch.replace_schema_metadata(None)
+
+
+def timestamp_of(time_us: int | None) -> Timestamp:
+    """Of Beam; its earliest where there is none."""
+    return MIN_TIMESTAMP if time_us is None else Timestamp(micros=time_us // 1000 * 1000)
+
+
+def set_holding(timer: Any, at_s: float, watermark_us: int | None) -> None:
+    """Sets a processing-time timer that holds the watermark until it fires.
+
+    Beam's model and its Java SDK have it (`withOutputTimestamp`); in the Python SDK a timer of
+    processing time holds at the time of what set it, which is kept in `_input_timestamp`.
+
+    Raises:
+      RuntimeError: a Beam whose timers are made otherwise.
+    """
+    if not hasattr(timer, "_input_timestamp"):
+        raise RuntimeError(
+            f"apache-beam {beam.version.__version__} makes timers otherwise than 2.77 does; "
+            "install the version of requirements.lock"
+        )
+    timer._input_timestamp = timestamp_of(watermark_us)
+    timer.set(at_s)
