@@ -132,7 +132,9 @@ def _column(
     if types[name] not in operation.accepts:
         accepted = " or ".join(sorted(str(one) for one in operation.accepts))
         section.mistakes.add(
-            place, f"{key}: {operation.op} takes a {accepted} column; {name!r} is a {types[name]}"
+            place,
+            f"{key}: {operation.op} takes a {accepted} column; {name!r} is a {types[name]}",
+            getattr(operation, "instead", {}).get(types[name], ""),
         )
         return None
     return name

@@ -268,6 +268,25 @@ def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
             )
 
 
+def check_header(root: Section, events: Events, ingest: Sequence[Ingest]) -> None:
+    """Notes a header without what every event needs: all rows would be dead letters."""
+    section = root.section("events")
+    if section is None or not events.header:
+        return
+    names = {events.id: "id", events.time: "time", events.kind: "kind"}
+    if ingest:
+        names = {rule.time: "time" for rule in ingest}
+        names |= {rule.id: "id" for rule in ingest if rule.id is not None}
+    known = {*events.header, *(events.aliases.get(name, name) for name in events.header)}
+    for name, what in names.items():
+        if name is not None and name not in known:
+            section.note(
+                "header",
+                f"header: no column of it is {name!r}, the {what} of events",
+                str(did_you_mean(name, known)),
+            )
+
+
 def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
     """Notes aliases of names that no input column has.
 

@@ -23,6 +23,9 @@ from configs.schema import (
     TextInput,
 )
 
+MOST_PLACES = 2**23
+"""Of a vocabulary, its buckets, a text: a category is a float of 32 bits, whole below 2^24."""
+
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
 
@@ -88,8 +91,8 @@ def _categorical(section: Section, types: Mapping[str, ColumnType]) -> list[Cate
         found.append(
             Categorical(
                 column=name,
-                vocabulary=inner.integer("vocabulary", 1000, least=1),
-                oov_buckets=inner.integer("oov_buckets", 8, least=1),
+                vocabulary=inner.integer("vocabulary", 1000, 1, MOST_PLACES),
+                oov_buckets=inner.integer("oov_buckets", 8, 1, MOST_PLACES),
                 min_frequency=inner.integer("min_frequency", 2, least=1),
             )
         )
@@ -109,10 +112,10 @@ def _text(section: Section, types: Mapping[str, ColumnType]) -> TextInput | None
         )
     made = TextInput(
         column=column or "",
-        buckets=inner.integer("buckets", 65_536, least=2),
+        buckets=inner.integer("buckets", 65_536, 2, MOST_PLACES),
         word_ngrams=_ngrams(inner, "word_ngrams") or (1, 2),
         char_ngrams=_ngrams(inner, "char_ngrams"),
-        max_tokens=inner.integer("max_tokens", 256, least=1),
+        max_tokens=inner.integer("max_tokens", 256, 1, MOST_PLACES),
         tokens=inner.choice("tokens", ("spaces", "words"), "spaces"),
     )
     inner.done()

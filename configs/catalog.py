@@ -68,7 +68,8 @@ class AggregateOp(Protocol):
     """Unit of the feature: "events", "seconds", "share", …; "" stands for the column's own."""
     null_rule: ClassVar[str]
     """What the feature is when the window is empty, in words."""
-    # Two that a class may leave out:
+    # Three that a class may leave out:
+    #   instead: Mapping[ColumnType, str], what to do where a column has a type that it refuses.
     #   error: str, by how much the feature may be off, in words, if it is an estimate.
     #   needs_length: bool, whether it means nothing over a lifetime window ("all").
 

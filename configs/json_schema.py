@@ -14,6 +14,7 @@ from typing import Any
 
 from configs._behaviour import shared_settings
 from configs._events import SETTINGS
+from configs._model import MOST_PLACES
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
@@ -38,6 +39,7 @@ _EXPRESSION: dict[str, Any] = {
 }
 _SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
+_PLACES: dict[str, Any] = _COUNT | {"maximum": MOST_PLACES}
 _DATE: dict[str, Any] = {"type": "string"}
 
 
@@ -78,7 +80,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "name": _TEXT,
         "about": _TEXT,
         "shards": _COUNT,
-        "hash_seed": _SEED,
+        "hash_seed": _INTEGER,
         "events": _object(_EVENTS),
         "columns": _map(_object(column, ["type"]) | {"allOf": _for_types()}, empty=False),
         "kinds": _map(_object({"required": _ONE_OR_MORE, "scored": _BOOLEAN, "about": _TEXT})),
@@ -154,8 +156,8 @@ _INPUTS = {
         "additionalProperties": {
             "type": ["object", "null"],
             "properties": {
-                "vocabulary": _COUNT,
-                "oov_buckets": _COUNT,
+                "vocabulary": _PLACES,
+                "oov_buckets": _PLACES,
                 "min_frequency": _COUNT,
             },
             "additionalProperties": False,
@@ -165,10 +167,10 @@ _INPUTS = {
         "type": "object",
         "properties": {
             "column": _TEXT,
-            "buckets": {"type": "integer", "minimum": 2},
+            "buckets": {"type": "integer", "minimum": 2, "maximum": MOST_PLACES},
             "word_ngrams": _RANGE,
             "char_ngrams": _RANGE,
-            "max_tokens": _COUNT,
+            "max_tokens": _PLACES,
             "tokens": {"enum": ["spaces", "words"]},
         },
         "required": ["column"],

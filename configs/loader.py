@@ -16,6 +16,7 @@ from typing import Any
 from configs._behaviour import feature_names, read_entities
 from configs._events import (
     check_aliases,
+    check_header,
     check_names_beside_ingest,
     read_columns,
     read_derived,
@@ -25,7 +26,7 @@ from configs._events import (
     with_ids,
 )
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
-from configs._training import MOST_SEED, check_training, read_training
+from configs._training import check_training, read_training
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
@@ -95,12 +96,13 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         evaluation=read_evaluation(root, types),
         ingest=ingest,
         shards=root.integer("shards", 16, least=1),
-        hash_seed=root.integer("hash_seed", 0, least=0, most=MOST_SEED),
+        hash_seed=root.integer("hash_seed", 0),
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     check_training(root, spec, features)
     check_names_beside_ingest(root, ingest)
+    check_header(root, events, ingest)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)
     root.done()

@@ -20,7 +20,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.analyze import read_sample, sample_hashes, sample_limit
 from pipelines.backfill import read_verdicts
 from pipelines.layout import Days, Layout, day_of
-from training.labels import is_judged, resolve
+from training.labels import is_judged, is_judged_early, resolve
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
 
@@ -35,6 +35,7 @@ class Dataset:
       times: int64 `[n]`, microseconds UTC.
       labels: int8 `[n]`, as known at the given moment: 1, 0, -1.
       judged: bool `[n]`, whether a verdict was known then; other labels come from age alone.
+      early: bool `[n]`, whether one has an earlier time than the event, which has no label then.
     """
 
     numeric: npt.NDArray[np.float32]
@@ -42,6 +43,7 @@ class Dataset:
     times: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int8]
     judged: npt.NDArray[np.bool_]
+    early: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -50,7 +52,12 @@ class Dataset:
         """Some rows, in order."""
         events = self.events.take(pa.array(rows)).combine_chunks()
         return Dataset(
-            self.numeric[rows], events, self.times[rows], self.labels[rows], self.judged[rows]
+            self.numeric[rows],
+            events,
+            self.times[rows],
+            self.labels[rows],
+            self.judged[rows],
+            self.early[rows],
         )
 
     def group(self, spec: Spec) -> pa.ChunkedArray | None:
@@ -97,6 +104,23 @@ def load_dataset(
         times=times,
         labels=resolve(spec.labels, ids, times, verdicts, as_of_us),
         judged=is_judged(ids, verdicts, as_of_us),
+        early=is_judged_early(ids, times, verdicts, as_of_us),
+    )
+
+
+def early_verdicts(count: int) -> str:
+    """What is said of events that have a verdict with an earlier time than their own.
+
+    >>> early_verdicts(1)
+    '1 event has a verdict with an earlier time than its own: nobody judges what has not happened, \
+so it has no label, teaches nothing and is in no figure. Look where verdicts get their times'
+    """
+    one = count == 1
+    return (
+        f"{count:,} event{' has' if one else 's have'} a verdict with an earlier time than "
+        f"{'its' if one else 'their'} own: nobody judges what has not happened, so "
+        f"{'it has no label, teaches' if one else 'they have no label, teach'} nothing and "
+        f"{'is' if one else 'are'} in no figure. Look where verdicts get their times"
     )
 
 

@@ -57,6 +57,7 @@ class Evaluation:
 
     Attributes:
       left_out: events that the spec's `drop_known` leaves out.
+      early: events without a label, since one of their verdicts has an earlier time than they.
       trained_on_days: the part of `days` that the bundle was trained on, "" if none: the figures
         are then those of a model that has seen its own exam.
       silent: actions that never fire -> why, in words.
@@ -70,6 +71,7 @@ class Evaluation:
     days: str
     as_of: str
     left_out: int
+    early: int
     trained_on_days: str
     metrics: Metrics
     silent: dict[str, str]
@@ -133,6 +135,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         days=str(request.days),
         as_of=str(as_of),
         left_out=total - len(data),
+        early=int(np.count_nonzero(data.early)),
         trained_on_days=_seen(bundle, request.days),
         metrics=metrics,
         silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},

@@ -37,7 +37,7 @@ class Evidence:
 
     Attributes:
       judged: slice -> labelled events that are not abuse by a verdict, not by age alone.
-      verdicts: about the events of the span.
+      verdicts: about the events of the span; `early`: how many of these have one that is earlier.
       wrong: the events that are not abuse with the highest scores on the gate slice.
       inputs: of the gate slice, kept for the next run; `drifts`: how they moved.
       drift_since: the run that they are compared with, microseconds UTC; None: there is none.
@@ -45,6 +45,7 @@ class Evidence:
 
     judged: Mapping[str, int]
     verdicts: VerdictCounts
+    early: int
     wrong: tuple[WrongEvent, ...]
     inputs: tuple[InputSummary, ...]
     drifts: tuple[InputDrift, ...]
@@ -84,6 +85,7 @@ def gather_evidence(
         verdicts=count_verdicts(
             span.events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1)), as_of_us
         ),
+        early=int(np.count_nonzero(span.early)),
         wrong=_worst_false_positives(gate, fitted),
         inputs=inputs,
         drifts=drifts,

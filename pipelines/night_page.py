@@ -16,7 +16,7 @@ from typing import Any
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from pipelines.backfill import BackfillReport
-from pipelines.dataset import Dataset
+from pipelines.dataset import Dataset, early_verdicts
 from pipelines.layout import Layout, day_of, write_bytes
 from pipelines.meter import Usage
 from pipelines.night_evidence import Evidence, is_private, past_runs
@@ -119,6 +119,8 @@ def make_report(
 def _notes(facts: NightFacts) -> tuple[str, ...]:
     """What someone should know before they read the figures."""
     notes = [facts.cold] if facts.cold else []
+    if facts.evidence and facts.evidence.early:
+        notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
     serving = facts.beside.serving if facts.beside else None
     for at in serving.at if serving else ():
         if at.broken:

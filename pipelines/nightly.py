@@ -22,7 +22,7 @@ from configs.schema import EVENT_ID, Training
 from pipelines.analyze import analyze_days, sample_hashes, sample_limit
 from pipelines.backfill import backfill_locked
 from pipelines.beside import stand_beside
-from pipelines.dataset import Dataset, load_dataset, published_parts
+from pipelines.dataset import Dataset, early_verdicts, load_dataset, published_parts
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, day_of, day_us, locked
 from pipelines.meter import Meter
@@ -183,7 +183,9 @@ class _Night:
         made = self._facts.backfill
         if made is None:
             return ()
+        early = self._facts.evidence.early if self._facts.evidence else 0
         return (
+            *([f"of the training span, {early_verdicts(early)}"] if early else []),
             *(f"{day}: the source has no event of this day" for day in made.empty),
             *made.warnings,
         )

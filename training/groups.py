@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.labels import POSITIVE, UNLABELLED, first_positive_known
+from transforms.hashing import hash_column
 
 _DAY_US = 86_400_000_000
 _NEVER = np.iinfo(np.int64).max
+_SEED = 0x67726F7570  # of the order of groups whose scores are equal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,7 @@ def group_precision(
     """The worklist's precision; None where no event has a label and a group.
 
     Args:
-      scores: float[n], any monotone score; groups with equal scores rank by their name.
+      scores: float[n], any monotone score; groups with equal scores rank by a hash of their name.
       labels: int8[n]; unlabelled events take no part.
       event_times: int64[n], microseconds UTC; days are UTC.
       groups: string[n]; an event without a group takes no part.
@@ -77,10 +79,11 @@ def group_precision(
     used = np.flatnonzero((codes >= 0) & (np.asarray(labels) != UNLABELLED))
     if len(used) == 0:
         return None
-    # Codes in the order of names, so that equal scores rank the same way in every run.
-    by_name = np.empty(len(names), np.int64)
-    by_name[pc.sort_indices(names).to_numpy()] = np.arange(len(names))
-    code = by_name[codes[used]]
+    # Codes in the order of hashes: equal scores rank the same way in every run, and by nothing that
+    # whoever chose a name could want.
+    by_hash = np.empty(len(names), np.int64)
+    by_hash[np.argsort(hash_column(names, _SEED), kind="stable")] = np.arange(len(names))
+    code = by_hash[codes[used]]
     score = np.asarray(scores, np.float64)[used]
     positive = np.asarray(labels)[used] == POSITIVE
     day = np.asarray(event_times)[used] // _DAY_US

@@ -121,8 +121,28 @@ def resolve(
     standing[judged] = positive[position]
     known = judged & (times + 1 < as_of_us)
     resolved[known] = standing[known]
-    resolved[_first_known(event_ids, _known(verdicts, as_of_us)) < times] = UNLABELLED
+    resolved[is_judged_early(event_ids, times, verdicts, as_of_us)] = UNLABELLED
     return resolved
+
+
+def is_judged_early(
+    event_ids: pa.Array | pa.ChunkedArray,
+    event_times: npt.NDArray[np.int64],
+    verdicts: pa.Table,
+    as_of_us: int,
+) -> npt.NDArray[np.bool_]:
+    """Which events have a verdict with an earlier time than their own, known by then: bool[n].
+
+    Nobody judges what has not happened: the time of the one or the other is wrong, and features of
+    the event may hold its answer. So it has no label, whatever later verdicts say.
+
+    >>> table = pa.table({"event_id": ["1"], "event_time": [5], "subject": ["a"],
+    ...                   "positive": [True]})
+    >>> is_judged_early(pa.array(["a", "b"]), np.array([6, 6]), table, as_of_us=9).tolist()
+    [True, False]
+    """
+    first = _first_known(event_ids, _known(verdicts, as_of_us))
+    return np.asarray(first < np.asarray(event_times), np.bool_)
 
 
 def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

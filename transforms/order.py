@@ -9,8 +9,10 @@ looking an event up. In this order of importance:
    no event of its microsecond sees it;
 2. the number in the column `events.sequence`, if there is one; a null before all numbers;
 3. scored events before those that are not: what a row says beside them is seen by later ones only;
-4. the id: as a number where it is declared an integer (`10` after `9`), by the row's number where
-   a file's rows have no id, else as bytes; without the kind that an ingest rule puts before it;
+4. the id, without the kind that an ingest rule puts before it: as a number (`10` after `9`) where
+   it is a whole number of 64 bits as programs write them (`-3`, not `+3` or `007`), whatever type
+   a file gives it; so too where it is declared an integer; by the row's number where a file's rows
+   have no id; else as bytes, after the numbers;
 5. a hash of the contents: the kind and the declared columns.
 
 So the name of a kind, a file or a path decides nothing. Of two records with one id and one time,
@@ -90,6 +92,7 @@ def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
     ids = _whole(batch.column(EVENT_ID))
     hashes = _be(content_hash(spec, batch))
     text = np.array([kind not in spec.events.numbered for kind in kinds] + [True])[code]
+    text &= ~_are_numbers(*string_buffers(ids), spec.events.prefixed)
     heads = _heads(spec, batch, code, text)
     if text.all():
         made = _joined([heads, _named(spec, ids), b"\0", hashes])
@@ -255,3 +258,31 @@ def _numbers(offsets: npt.NDArray[np.int32], data: Bytes) -> Int64s:
         minus = at > start and data[at - 1] == 45 and (at - 1 == start or data[at - 2] == 58)
         numbers[row] = -number if minus else number
     return numbers
+
+
+@numba.njit(cache=True, nogil=True)
+def _are_numbers(
+    offsets: npt.NDArray[np.int32], data: Bytes, prefixed: bool
+) -> npt.NDArray[np.bool_]:
+    """Whether each id, or what comes after its kind, is a whole number of 64 bits as written."""
+    made = np.zeros(len(offsets) - 1, np.bool_)
+    most = np.uint64(_MOST)
+    for row in range(len(made)):
+        start, end = offsets[row], offsets[row + 1]
+        if prefixed:
+            at = start
+            while at < end and data[at] != 58:
+                at += 1
+            start = at + 1 if at < end else start
+        negative = start < end and data[start] == 45
+        start += negative
+        size = end - start
+        if size < 1 or size > 19 or (data[start] == 48 and (size > 1 or negative)):
+            continue
+        number = np.uint64(0)
+        digits = True
+        for at in range(start, end):
+            digits &= 48 <= data[at] <= 57
+            number = number * np.uint64(10) + np.uint64(data[at] - 48)
+        made[row] = digits and number <= most
+    return made

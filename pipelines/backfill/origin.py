@@ -9,7 +9,8 @@ missed without a word. Two records notice it:
 
 A file whose size and time are those of `files.json` holds what it held then. Any other is read to
 be compared, if it may have events of a published day and the run did not read it anyway. A day is
-compared as a whole first, so files may be moved or put together.
+compared as a whole first, so files may be moved or put together; where it differs, a file that only
+has another name by now is no part of the difference.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ class Origins:
         ):
             return Difference()
         late = [path for path in now if path not in before and count(now[path])]
+        late, gone = _unmoved(late, gone, now, record)
         changed = [
             path
             for path in now.keys() & before.keys()
@@ -204,9 +206,9 @@ def require_same_input(origins: Origins, layout: Layout, days: Iterable[dt.date]
         record = layout.read_sources(day)
         found = Difference() if record is None else origins.difference(day, record, whole=True)
         if found:
-            [first, *more] = [*found.changed, *found.late, *found.removed]
+            paths = _all_of([*found.changed, *found.late, *found.removed])
             raise InputError(
-                f"the input of {day} is not what the day was made from ({first}{_more(more)}): "
+                f"the input of {day} is not what the day was made from ({paths}): "
                 "--only-new-features would put features of the old and of the new events into one "
                 f"row. Bring the old input back, or make the day anew: remove {layout.marker(day)} "
                 "and the markers of all later days, and run without --only-new-features"
@@ -239,14 +241,14 @@ def warn_of_changes(
             paths = list(dict.fromkeys(p for day in days for p in getattr(found[day], way)))
             one = len(days) == 1
             line = text.format(
-                files=f"{paths[0]}{_more(paths[1:])}",
+                files=_all_of(paths),
                 marker=layout.marker(days[0]),
                 **dict(zip(("them", "they", "are"), _WORDS[one], strict=True)),
             )
             warnings.append(f"{_named(days)} {'was' if one else 'were'} {line}")
     if unread:
         warnings.append(
-            f"{unread[0]}{_more(unread[1:])} cannot be read, so nobody knows whether published "
+            f"{_all_of(unread)} cannot be read, so nobody knows whether published "
             "days lack events of it: it is damaged or not there yet as a whole"
         )
     return tuple(warnings)
@@ -261,8 +263,7 @@ def warn_of_silent_files(origins: Origins) -> tuple[str, ...]:
     if not paths:
         return ()
     return (
-        f"{paths[0]}{_more(paths[1:])} gave no event: nothing is in there, or no row "
-        "that the config asks for",
+        f"{_all_of(paths)} gave no event: nothing is in there, or no row that the config asks for",
     )
 
 
@@ -303,6 +304,31 @@ def _agree(before: Mapping[str, Any], now: Kinds) -> bool:
     return same(before["kinds"], now)
 
 
+def _unmoved(
+    late: list[str], gone: list[str], now: Mapping[str, Kinds], record: Record
+) -> tuple[list[str], list[str]]:
+    """New and missing files without those that only have another name, or were put together.
+
+    What is left on one side and is nothing but all that is left on the other is moved too: three
+    files that became one, or one that was cut into three.
+    """
+    old: dict[str, Kinds] = {p: record[p]["kinds"] for p in gone if "kinds" in record[p]}
+    left = list(late)
+    for path in late:
+        twin = next((p for p in old if same(old[p], now[path])), None)
+        if twin is not None:
+            del old[twin]
+            left.remove(path)
+    new = {path: now[path] for path in left}
+    for several, ones in ((old, new), (new, old)):
+        whole = add_kinds(several.values())
+        joined = next((p for p in ones if several and same(ones[p], whole)), None)
+        if joined is not None:
+            del ones[joined]
+            several.clear()
+    return list(new), [path for path in gone if path in old or "kinds" not in record[path]]
+
+
 def _touches(split: Split, day: dt.date) -> bool:
     """Whether a split may have events of a day, as far as statistics tell."""
     if split.min_us is None or split.max_us is None:
@@ -318,8 +344,19 @@ def _day_within(time_us: int) -> dt.date:
         return dt.date.max if time_us > 0 else dt.date.min
 
 
-def _more(paths: Sequence[str]) -> str:
-    return f" and {len(paths)} more" if paths else ""
+_MOST_NAMED = 10
+
+
+def _all_of(paths: Sequence[str]) -> str:
+    """Names of files, all of them up to a number.
+
+    >>> _all_of(["a", "b", "c"]), _all_of([str(one) for one in range(12)])
+    ('a, b and c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
+    """
+    named, more = paths[:_MOST_NAMED], len(paths) - _MOST_NAMED
+    if more > 0:
+        return f"{', '.join(named)} and {more} more"
+    return " and ".join([one for one in (", ".join(named[:-1]), named[-1]) if one])
 
 
 def _named(days: Sequence[dt.date]) -> str:

@@ -41,6 +41,7 @@ def evaluate(
     from rich.table import Table
 
     from pipelines.commands._shared import warn
+    from pipelines.dataset import early_verdicts
     from pipelines.evaluate import EvaluateRequest, evaluate_bundle, write_scores
     from pipelines.layout import Days, parse_day
     from pipelines.progress import choose_progress
@@ -60,6 +61,7 @@ def evaluate(
         for one in found
         if one.trained_on_days
     )
+    warn(dict.fromkeys(early_verdicts(one.early) for one in found if one.early))
     if scores is not None:
         write_scores(found, scores)
     warn(

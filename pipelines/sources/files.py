@@ -12,7 +12,7 @@ import os
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from configs.errors import InputError
+from configs.errors import ConfigError, InputError
 from configs.schema import Spec
 from pipelines.sources.listing import list_files
 from pipelines.sources.mail import looks_like_mail
@@ -43,6 +43,7 @@ def open_source(pattern: str, spec: Spec) -> list[Split]:
 
     Raises:
       InputError: nothing is there, or a file has an ending that no reader knows.
+      ConfigError: the config says how to read files of which there are none.
     """
     splits: list[Split] = []
     files = list_files(pattern)
@@ -63,7 +64,22 @@ def open_source(pattern: str, spec: Spec) -> list[Split]:
                     modified=file.last_updated_in_seconds,
                 )
             )
+    _check_settings(pattern, spec, {split.format for split in splits})
     return splits
+
+
+def _check_settings(pattern: str, spec: Spec, formats: set[str]) -> None:
+    events = spec.events
+    without = {
+        "header": (events.header != (), ("csv", "tsv"), "CSV or TSV files"),
+        "encoding": (events.encoding != "utf-8", ("csv", "tsv", "jsonl"), "files of text"),
+    }
+    for name, (said, its, what) in without.items():
+        if said and not formats & set(its):
+            raise ConfigError(
+                f"events.{name} means nothing here: it is for {what}, and the input {pattern} has "
+                "none. Leave it out, or look whether this is the right input"
+            )
 
 
 def _check_labels(paths: list[str]) -> None:

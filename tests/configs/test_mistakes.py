@@ -337,6 +337,30 @@ def test_every_column_of_the_model_counts_as_an_input():
 
 
 @pytest.mark.parametrize(
+    "inputs",
+    [
+        "categorical: {k: {vocabulary: 8388609}}",
+        "categorical: {k: {oov_buckets: 1000000000000}}",
+        "text: {column: k, buckets: 1000000000000}",
+        "text: {column: k, max_tokens: 1000000000000}",
+    ],
+)
+def test_more_places_than_an_input_can_tell_apart_are_a_mistake(inputs):
+    with pytest.raises(ConfigError, match="expected at most 8388608"):
+        loads(BASE + f"inputs: {{{inputs}}}\n", "c.yaml", CATALOG)
+
+
+def test_the_last_text_is_refused_with_what_there_is_instead():
+    with pytest.raises(ConfigError) as caught:
+        loads(aggregates("z: {op: last, column: k}"), "c.yaml", CATALOG)
+    assert "last takes a boolean or integer or number column; 'k' is a string" in str(caught.value)
+    assert "hint: same_as_last says whether a text is what it was" in str(caught.value)
+    ios = "derive: {ios: {op: arithmetic, expression: \"k == 'ios'\"}}\n"
+    last = aggregates("z: {op: last, column: ios, decimals: 0}", "y: {op: same_as_last, column: k}")
+    assert len(loads(last + ios, "c.yaml", CATALOG).entities["e"].aggregates) == 3
+
+
+@pytest.mark.parametrize(
     ("condition", "told"),
     [
         ("starts_with(kind, 'zz')", "no kind begins with 'zz'"),

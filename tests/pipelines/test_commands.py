@@ -237,3 +237,33 @@ def test_kept_is_not_called_promoted(house):
     assert "is kept; `lockstep bundle promote` makes it serve" in done.stdout
     report = json.loads((house / "out" / "reports" / "2026-03-10" / "report.json").read_text())
     assert report["outcome"] == "kept"
+
+
+def test_events_before_what_is_accepted_are_told_with_the_setting_that_accepts_them(tmp_path):
+    config, source = tmp_path / "c.yaml", tmp_path / "in"
+    source.mkdir()
+    lines = [
+        f'{{"id": "{n}", "t": "1998-03-01T00:00:0{n}", "kind": "m", "who": "a"}}\n'
+        for n in range(3)
+    ]
+    (source / "events.jsonl").write_text("".join(lines))
+    text = """lockstep: 1
+name: c
+events: {id: id, time: t, kind: kind, max_dead_share: 0.0}
+columns: {who: {type: string}}
+kinds: {m: {scored: true, required: [who]}}
+entities: {who: {key: {m: [who]}, windows: [1d], aggregates: {n: {op: count, of: m}}}}
+"""
+    config.write_text(text)
+    days = ["--out", str(tmp_path / "out"), "--days", "1998-03-01..1998-03-01"]
+    words = ["backfill", str(config), "--input", str(source), *days, "--quiet"]
+    with pytest.raises(InputError) as refusal:
+        run(*words)
+    told = str(refusal.value)
+    assert refusal.value.exit_code == 4 and "3 of 3 records" in told
+    assert "bad_time, column event_time: expected a time from events.earliest, 2000-01-01" in told
+    assert "`events: {earliest: 1990-01-01}`" in told
+    config.write_text(text.replace("max_dead_share", "earliest: 1998-01-01, max_dead_share"))
+    run(*words)
+    made = pl.read_parquet(f"{tmp_path}/out/features/*/*.parquet").sort("event_time")
+    assert made["who_n_1d"].to_list() == [0.0, 1.0, 2.0]

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from nightly_world import LATER, NIGHT, copy_of, request
+from backfill_world import make_events
+from nightly_world import LATER, NIGHT, copy_of, request, write_events
 
-from pipelines.layout import Layout, day_us
+from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+from pipelines.layout import Days, Layout, day_us
 from pipelines.night_evidence import past_runs
 from pipelines.nightly import nightly
 from pipelines.report import NightlyReport
@@ -101,3 +103,24 @@ def test_windows_that_are_not_full_are_told(night_house, tmp_path):
     config = request(source, out).config.replace("span: 4d", "span: 7d")
     outcome = nightly(request(source, out, config))
     assert any(f"{cold}, and the longest window is 1d" in note for note in outcome.report.notes)
+
+
+def test_verdicts_that_are_earlier_than_their_events_are_told_and_give_no_label(tmp_path):
+    events = make_events(2000, days=10)
+    posts = [one for one in events if one["kind"] == "post" and "2026-03-06" in one["at"]][:7]
+    early = [
+        {"id": f"e{one['id']}", "at": "2026-03-05T23:00:00Z", "kind": "verdict",
+         "subject": one["id"], "bad": True}
+        for one in posts
+    ]  # fmt: skip
+    source, out = write_events(tmp_path / "input", [*events, *early]), tmp_path / "out"
+    told = "7 events have a verdict with an earlier time than their own"
+    outcome = nightly(request(source, out))
+    assert any(told in note for note in outcome.report.notes)
+    assert told in outcome.page.read_text()
+    assert any(told in one for one in outcome.warnings)
+    days = Days.parse("2026-03-06..2026-03-07")
+    made = evaluate_bundle(EvaluateRequest(out, "serving", days))
+    assert made.early == 7 == made.to_builtins()["early"]
+    scores = pl.from_arrow(made.scores).filter(pl.col("event_id").is_in([p["id"] for p in posts]))
+    assert scores["label"].null_count() == len(scores) == 7

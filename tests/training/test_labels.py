@@ -14,6 +14,7 @@ from training.labels import (
     count_verdicts,
     first_positive_known,
     is_judged,
+    is_judged_early,
     latest_verdicts,
     resolve,
 )
@@ -202,3 +203,18 @@ def test_a_verdict_that_is_known_judges_and_age_does_not():
     ids = pa.array(["a", "b", "c", "d"])
     assert is_judged(ids, rows, 20).tolist() == [True, False, False, False]
     assert is_judged(ids, rows, 99).tolist() == [True, True, False, False]
+
+
+def test_a_verdict_before_its_event_is_found_and_never_gives_a_label():
+    table = pa.table(
+        {
+            "event_id": ["v1", "v2", "v3", "v4"],
+            "event_time": [5, 50, 10, 90],
+            "subject": ["a", "a", "b", "c"],
+            "positive": [True, True, True, None],
+        }
+    )
+    ids, times = pa.array(["a", "b", "c"]), np.array([10, 10, 95])
+    assert is_judged_early(ids, times, table, as_of_us=99).tolist() == [True, False, False]
+    assert is_judged_early(ids, times, table, as_of_us=5).tolist() == [False, False, False]
+    assert resolve(rule(1), ids, times, table, as_of_us=99).tolist() == [-1, 1, 0]

@@ -93,7 +93,42 @@ def test_text_ids_order_as_bytes():
         "\ue000",
     ]
     batch = events(spec, *((name, "post") for name in names))
-    assert ids_in_order(spec, batch) == sorted(names, key=str.encode)
+    texts = sorted((one for one in names if not one.isdigit()), key=str.encode)
+    assert ids_in_order(spec, batch) == ["9", "10", *texts]
+
+
+WHOLE = ["-9223372036854775807", "-10", "-9", "0", "9", "10", "1152921504606846976"]
+WHOLE += ["1152921504606846977", "9223372036854775807"]
+NOT_WHOLE = ["", "+7", "-", "-0", "-9223372036854775808", "007", "1.0", "10 ", "9a", "a9"]
+NOT_WHOLE += ["9223372036854775808", "99999999999999999999", "\u0661"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ids_that_are_whole_numbers_order_so_without_a_declaration(seed):
+    """Before all texts, and whatever the rest of the ids is."""
+    spec, names = plain(), [*WHOLE, *NOT_WHOLE]
+    random.Random(seed).shuffle(names)
+    found = ids_in_order(spec, events(spec, *((name, "post") for name in names)))
+    assert found == [*WHOLE, *sorted(NOT_WHOLE, key=str.encode)]
+
+
+def test_whole_numbers_behind_a_kind_order_so_without_a_declaration():
+    text = ROWS.replace("added: {}", "added: {scored: true}") % {"id": ", id: key"}
+    spec = loads(text, "order.yaml", CATALOG)
+    rows = [("post:10", "post"), ("added:9", "added"), ("post:a", "post"), ("post:100", "post")]
+    batch = events(spec, *rows, ("post:b:7", "post"))
+    assert ids_in_order(spec, batch) == ["added:9", "post:10", "post:100", "post:a", "post:b:7"]
+
+
+def test_an_id_orders_the_same_as_a_number_and_as_a_text():
+    spec = plain()
+    found = []
+    for quote in (b"", b'"'):
+        record = b'{"id": %s%d%s, "t": "2026-03-01", "kind": "post", "who": "a"}'
+        records = [record % (quote, number, quote) for number in (100, 9, 10, 2**62 + 1, 2**62)]
+        batch = decode_json(spec, records, "a.jsonl").batch
+        found.append(ids_in_order(spec, batch))
+    assert found[0] == found[1] == ["9", "10", "100", str(2**62), str(2**62 + 1)]
 
 
 @pytest.mark.parametrize("first", ["1", "9", "10", "1152921504606846976", "-2", "007"])

@@ -135,16 +135,20 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
 def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
     """Whole multiples of 10^-decimals, half to even; and which values are there.
 
-    Whole numbers stay what they are, but for the least int64, which is `NONE` and becomes the next
-    one; others are clipped at `LIMIT`.
+    Multiples of whole numbers are exact; where 64 bits do not hold them (`NONE` is kept free), they
+    are the nearest that is held. Others are clipped at `LIMIT`.
 
     >>> fixed_point(pa.array([1.25, None, 1e300]), 1)[0].tolist()[::2]
     [12, 4503599627370496]
+    >>> fixed_point(pa.array([2**53 + 1, -(2**62)]), 2)[0].tolist()
+    [900719925474099300, -9223372036854775807]
     """
     known = valid_mask(array)
-    if pa.types.is_integer(array.type) and decimals == 0:
+    if pa.types.is_integer(array.type):
         whole = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        return np.maximum(whole, NONE + 1), known
+        most = np.iinfo(np.int64).max // 10**decimals
+        made = np.clip(whole, -most, most) * np.int64(10**decimals)
+        return np.where(whole > most, -(NONE + 1), np.where(whole < -most, NONE + 1, made)), known
     numbers = to_floats(array) * 10.0**decimals
     known = known & ~np.isnan(numbers)
     clipped = np.clip(np.where(known, numbers, 0.0), -float(LIMIT), float(LIMIT))

@@ -206,6 +206,41 @@ def test_files_that_are_put_together_are_no_change(write, run, tmp_path):
     assert run(source, "2026-03-01..2026-03-02").warnings == ()
 
 
+@KINDS
+def test_a_late_file_is_named_beside_files_that_were_moved(write, run, tmp_path, kind):
+    """Renamed, put together and cut: none of them is late, changed or gone."""
+    many = [event(f"m{i}", f"2026-03-01T0{i}:00:00Z") for i in range(6)]
+    rewrite(tmp_path, write, kind, "one", FIRST)
+    for name, part in (("x", many[:2]), ("y", many[2:4]), ("z", many[4:])):
+        source = rewrite(tmp_path, write, kind, name, part)
+    run(source, "2026-03-01..2026-03-02")
+    for old, new in (("one", "0"), ("x", "w")):
+        path = tmp_path / "input" / f"{old}.{kind}"
+        path.rename(path.with_stem(new))
+    for name in ("y", "z"):
+        (tmp_path / "input" / f"{name}.{kind}").unlink()
+    rewrite(tmp_path, write, kind, "both", many[2:])
+    assert run(source, "2026-03-01..2026-03-02").warnings == ()
+    rewrite(tmp_path, write, kind, "late", [event("late", "2026-03-01T11:00:00Z")])
+    (warning,) = run(source, "2026-03-01..2026-03-02").warnings
+    assert warning.startswith("2026-03-01 was published before ")
+    assert f"/late.{kind} came; those events are in no feature" in warning
+    assert warning.count(f".{kind}") == 1
+
+
+def test_a_moved_file_does_not_hide_one_that_is_gone_or_changed(write, run, tmp_path):
+    for name in ("a", "b", "c"):
+        source = write([event(name, "2026-03-01T10:00:00Z")], f"{name}.jsonl")
+    run(source, "2026-03-01..2026-03-01")
+    (tmp_path / "input" / "a.jsonl").rename(tmp_path / "input" / "d.jsonl")
+    (tmp_path / "input" / "b.jsonl").unlink()
+    write([event("c", "2026-03-01T10:00:01Z")], "c.jsonl")
+    changed, removed = run(source, "2026-03-01..2026-03-01").warnings
+    assert "made from other contents of " in changed and "/c.jsonl than there are now" in changed
+    assert "/b.jsonl, which the input holds no longer" in removed
+    assert "a.jsonl" not in changed + removed and "d.jsonl" not in changed + removed
+
+
 def test_a_late_file_of_lines_is_told_although_nothing_is_to_do(write, run):
     source = write(FIRST, "one.jsonl")
     run(source, "2026-03-01..2026-03-02")
@@ -259,3 +294,12 @@ def test_a_file_that_gives_nothing_is_named(write, run):
     report = run(write(FIRST), "2026-03-01..2026-03-02")
     (warning,) = report.warnings
     assert "empty.jsonl gave no event" in warning
+
+
+def test_every_file_that_gives_nothing_is_named(write, run):
+    for one in range(12):
+        write([], f"empty{one:02}.jsonl")
+    (warning,) = run(write(FIRST), "2026-03-01..2026-03-02").warnings
+    for one in range(10):
+        assert f"/empty{one:02}.jsonl" in warning
+    assert warning.count("empty") == 10 and "empty09.jsonl and 2 more gave no event" in warning

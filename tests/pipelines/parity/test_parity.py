@@ -244,6 +244,23 @@ def test_a_range_is_replayed_from_the_last_state_before_it(stream_house, server,
         check_served(state, bundles)
 
 
+def test_days_of_the_past_streamed_at_once_are_compared_from_the_first_on(
+    stream_house, server, tmp_path
+):
+    """A catch-up of ten days of event time: the log's age is the scorer's clock's, not theirs."""
+    folder, events, _ = stream_house
+    publish(server, events, disorder=1)
+    state, bundles = tmp_path / "state", folder / "house" / "bundles"
+    settings = ServiceSettings(snapshot_steps=5, keep_log_days=7)
+    stream(request(folder, server, state, from_night=None, settings=settings))
+    posts = [event for event in events if event["kind"] == "post"]
+    for report in both(state, bundles):
+        assert report.events == len(posts)
+        assert (report.differing, report.hints, report.faults) == (0, (), ())
+        assert report.last_us - report.first_us > 9 * DAY_US
+        report.require()
+
+
 def test_a_log_that_is_being_written_is_compared_as_far_as_it_is_whole(scored, tmp_path):
     """The last step may be half on disk; the clock may move while parity reads."""
     state, bundles = scored("orderly", duplicates=0.1)

@@ -207,6 +207,24 @@ def test_a_file_without_header(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "what", "fine"),
+    [
+        ("header: [id, kind, t, who]", "CSV or TSV files", ("a.csv", "a.tsv", "a.csv.gz")),
+        ("encoding: latin-1", "files of text", ("a.csv", "a.jsonl")),
+    ],
+)
+def test_how_to_read_files_of_which_there_are_none_is_a_mistake(tmp_path, said, what, fine):
+    pq.write_table(pa.table({"id": ["1"], "t": ["2026-03-01"]}), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=f"means nothing here: it is for {what}, and the input"):
+        open_source(str(tmp_path), spec_of(said))
+    for name in fine:
+        (tmp_path / name).touch()
+        assert len(open_source(str(tmp_path), spec_of(said))) == 2  # some of them are
+        (tmp_path / name).unlink()
+    assert open_source(str(tmp_path), spec_of())
+
+
+@pytest.mark.parametrize(
     ("said", "message"),
     [
         ("time_unit: minutes", "time_unit: 'minutes' is not known"),
@@ -214,7 +232,9 @@ def test_a_file_without_header(tmp_path):
         ("time_zone: CEST", "there is no zone 'CEST'"),
         ("encoding: klingon", "encoding: 'klingon' is not known"),
         ("encoding: base64", "encoding: 'base64' is not known"),
-        ("header: [a, b, a]", "header: names a more than once"),
+        ("header: [id, t, kind, a, b, a]", "header: names a more than once"),
+        ("header: [id, kind, who]", "no column of it is 't', the time of events"),
+        ("header: [who]", "no column of it is 'id', the id of events"),
     ],
 )
 def test_mistakes(said, message):

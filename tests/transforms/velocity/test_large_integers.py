@@ -11,6 +11,7 @@ from transforms.decode import event_schema
 from transforms.velocity import ShardState, entity_rows, finish, fold, make_plan
 from transforms.velocity.bins import CENTRES, place_of
 from transforms.velocity.cells import LIMIT
+from transforms.velocity.rows import fixed_point
 
 SPEC = loads(
     """
@@ -92,3 +93,12 @@ def test_what_is_kept_is_exact():
     outputs = fold(PLAN, state, entity_rows(PLAN, batch)).outputs
     kept = np.abs(outputs[-1]).tolist()  # a minimum is kept with its sign turned
     assert kept.count(1152921504606846977) == 3
+
+
+@given(st.lists(st.none() | int64s, min_size=1), st.integers(0, 9))
+def test_multiples_of_whole_numbers_are_exact(numbers, decimals):
+    made, known = fixed_point(pa.array(numbers, pa.int64()), decimals)
+    most = 2**63 - 1
+    for found, there, number in zip(made.tolist(), known.tolist(), numbers, strict=True):
+        assert there == (number is not None)
+        assert number is None or found == max(-most, min(most, number * 10**decimals))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from configs.catalog import ColumnName
@@ -22,6 +22,9 @@ class Last:
     accepts: ClassVar[frozenset[ColumnType]] = NUMBERS
     unit: ClassVar[str] = ""
     null_rule: ClassVar[str] = "null without an earlier event"
+    instead: ClassVar[Mapping[ColumnType, str]] = {
+        ColumnType.STRING: "same_as_last says whether a text is what it was the last time"
+    }
 
     column: ColumnName
     decimals: int = decimals()
