@@ -121,6 +121,12 @@ def _notes(facts: NightFacts) -> tuple[str, ...]:
     notes = [facts.cold] if facts.cold else []
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
+    silent = (
+        [one.action for one in facts.fitted.thresholds if one.value is None] if facts.fitted else []
+    )
+    if silent:
+        verb = "never fires" if len(silent) == 1 else "never fire"
+        notes.append(f"With the new model {' and '.join(silent)} {verb}: see Thresholds.")
     serving = facts.beside.serving if facts.beside else None
     for at in serving.at if serving else ():
         if at.broken:

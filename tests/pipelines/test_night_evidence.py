@@ -96,6 +96,13 @@ def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, nigh
     assert [one.as_of_us for one in report.past] == [day_us(NIGHT)], "not itself"
 
 
+def test_actions_that_never_fire_are_told(second, night_house):
+    for outcome in (second[0], night_house[2]):
+        silent = [one.action for one in outcome.report.thresholds if one.value is None]
+        told = [note for note in outcome.report.notes if note.startswith("With the new model ")]
+        assert told == [f"With the new model {one} never fires: see Thresholds." for one in silent]
+
+
 def test_windows_that_are_not_full_are_told(night_house, tmp_path):
     cold = "Cold start: the output directory begins on 2026-03-01"
     assert not any(cold in note for note in night_house[2].report.notes)

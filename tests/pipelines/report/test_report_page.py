@@ -152,6 +152,10 @@ def test_new_and_serving_thresholds_are_told_on_the_same_events(sample_report, t
     words = " ".join(" ".join(Page(render(apart)).words).split())
     (at,) = [one for one in smaller.at if one.action == "review"]
     assert f"review new {at.value:.3f} {at.flagged:,}" in words
+    stacked = "".join(text.split())
+    for at in sample_report.metrics.at:  # with flagged and its share of abuse, the whole confusion
+        for name, count in (("missed", at.missed), ("passed", at.passed)):
+            assert f'data-l="{name}">{count:,}</td>' in stacked
 
 
 @pytest.mark.parametrize(
