@@ -214,7 +214,7 @@ def in_fold_order(batches, columns=()):
                           ("lockstep_place", "ascending")])  # fmt: skip
 
 
-def expected_rows(spec, given, tick_us, resident=None):
+def expected_rows(spec, given, tick_us, resident=None, scorer=None):
     """What the ordered step makes of what a source gave: (watermark, batch) in that order.
 
     Returns:
@@ -230,7 +230,7 @@ def expected_rows(spec, given, tick_us, resident=None):
     ticks, late = np.concatenate(ticks), np.concatenate(late)
     order = order_events(spec, batch)
     order = order[np.argsort(ticks[order], kind="stable")]
-    engine = Engine(spec, resident or Resident.empty(spec), None)
+    engine = Engine(spec, resident or Resident.empty(spec), scorer)
     return engine.step(batch.take(pa.array(order)), late[order])
 
 

@@ -101,15 +101,16 @@ class Rejoin:
         self._spec, self._settings = spec, settings
         self._plans = [make_plan(spec, entity) for entity in spec.entities]
 
-    def fire(self, cells: Cells, shard: int, tick: int) -> list[Joined]:
+    def fire(self, cells: Cells, shard: int, tick: int, in_order: bool = True) -> list[Joined]:
         """Joins what waits for a tick; what is not complete goes on waiting.
 
         Args:
           cells: of the shard; only its buffer is used.
           shard: its number.
           tick: whose end has passed.
+          in_order: see `take_due`.
         """
-        return [self._join(cells, shard, *one) for one in take_due(cells, tick)]
+        return [self._join(cells, shard, *one) for one in take_due(cells, tick, in_order)]
 
     def _join(
         self, cells: Cells, shard: int, tick: int, found: list[tuple[Header, bytes]]

@@ -249,7 +249,9 @@ class ShardLog(Generic[S, Out]):
             Version(self._number(), folded, 0, 0, len(snapshot), machine.fingerprint).write()
         )
 
-    def fire(self, cells: Cells, tick: int, resident: Resident[S] | None) -> Fired[S, Out]:
+    def fire(
+        self, cells: Cells, tick: int, resident: Resident[S] | None, in_order: bool = True
+    ) -> Fired[S, Out]:
         """Folds what waits for a tick.
 
         Args:
@@ -257,11 +259,12 @@ class ShardLog(Generic[S, Out]):
           tick: whose end has passed.
           resident: what this worker holds of the shard; its state is changed, also where this
             raises, so the caller is to have let go of it.
+          in_order: see `take_due`.
 
         Raises:
           StateError: the cells hold state or rows of another spec.
         """
-        due = take_due(cells, tick)
+        due = take_due(cells, tick, in_order)
         if not due:
             return Fired([], resident)
         machine, settings = self._machine, self._settings
@@ -373,15 +376,24 @@ def put_arrived(blocks: Blocks, cells: Cells, block: bytes) -> tuple[int, ...]:
     return header.ticks
 
 
-def take_due(cells: Cells, tick: int) -> list[tuple[int, list[tuple[Header, bytes]]]]:
-    """Takes what waits for a tick (and for an earlier one in the same cell): by tick, ascending."""
+def take_due(
+    cells: Cells, tick: int, in_order: bool = True
+) -> list[tuple[int, list[tuple[Header, bytes]]]]:
+    """Takes what waits for a tick, and for earlier ones: by tick, ascending.
+
+    Args:
+      cells: of the shard.
+      tick: whose end has passed.
+      in_order: a shard's timers fire in order, so that earlier ticks have nothing left.
+    """
     found: dict[int, list[tuple[Header, bytes]]] = {}
-    for block in cells.take(tick % SLOTS):
-        header = read_header(block)
-        if header.ticks[0] > tick:
-            cells.put(tick % SLOTS, block)
-        else:
-            found.setdefault(header.ticks[0], []).append((header, block))
+    for slot in [tick % SLOTS] if in_order else range(SLOTS):
+        for block in cells.take(slot):
+            header = read_header(block)
+            if header.ticks[0] > tick:
+                cells.put(slot, block)
+            else:
+                found.setdefault(header.ticks[0], []).append((header, block))
     return sorted(found.items())
 
 

@@ -75,6 +75,8 @@ class FoldLive(beam.PTransform):
     def expand(self, events: beam.PCollection[pa.RecordBatch]) -> dict[str, Any]:
         """Applies it."""
         spec, settings = self.spec, self.settings
+        # The embedded runner fires the timers of bounded input in the order in which they were set.
+        in_order = not events.is_bounded
         split = (
             events
             | "Global" >> beam.WindowInto(window.GlobalWindows())
@@ -93,7 +95,7 @@ class FoldLive(beam.PTransform):
             ids
             | "IdsAndState" >> beam.Flatten()
             | "Ids"
-            >> beam.ParDo(_Ids(spec, settings, secrets.token_hex(8)))
+            >> beam.ParDo(_Ids(spec, settings, in_order, secrets.token_hex(8)))
             .with_output_types(Routed, **{KEPT: Routed, DEAD_LETTERS: pa.RecordBatch})
             .with_outputs(KEPT, DEAD_LETTERS, main="tombstones")
         )
@@ -101,13 +103,15 @@ class FoldLive(beam.PTransform):
             [*rows, ruled["tombstones"]]
             | "RowsAndState" >> beam.Flatten()
             | "Fold"
-            >> beam.ParDo(_Fold(spec, settings, secrets.token_hex(8))).with_output_types(Routed)
+            >> beam.ParDo(_Fold(spec, settings, in_order, secrets.token_hex(8))).with_output_types(
+                Routed
+            )
         )
         joined = (
             (split[KEPT], ruled[KEPT], folded)
             | "Parts" >> beam.Flatten()
             | "Join"
-            >> beam.ParDo(_Join(spec, settings))
+            >> beam.ParDo(_Join(spec, settings, in_order))
             .with_output_types(pa.RecordBatch, **{OTHERS: pa.RecordBatch})
             .with_outputs(OTHERS, main="rows")
         )
@@ -209,8 +213,8 @@ class _Sharded(beam.DoFn):
     EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
     DELAY_US = 0
 
-    def __init__(self, spec: Spec, settings: TickSettings) -> None:
-        self._spec, self._settings = spec, settings
+    def __init__(self, spec: Spec, settings: TickSettings, in_order: bool) -> None:
+        self._spec, self._settings, self._in_order = spec, settings, in_order
 
     def process(
         self,
@@ -273,8 +277,8 @@ class _Sharded(beam.DoFn):
 class _Logged(_Sharded):
     """A shard whose state is a log of deltas, and lives in the worker."""
 
-    def __init__(self, spec: Spec, settings: TickSettings, step: str) -> None:
-        super().__init__(spec, settings)
+    def __init__(self, spec: Spec, settings: TickSettings, in_order: bool, step: str) -> None:
+        super().__init__(spec, settings, in_order)
         self._step = step
         self._rebuilt = Metrics.counter("lockstep", "shards_rebuilt")
         self._folds = Metrics.counter("lockstep", "ticks_folded")
@@ -298,7 +302,7 @@ class _Logged(_Sharded):
     def _fold(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> list[Any]:
         log, name = self._logs[key.group], (self._step, key)
         # Let go of while it is changed: a bundle of a job that has failed may still be at it.
-        fired = log.fire(cells, tick, _RESIDENTS.pop(name, None))
+        fired = log.fire(cells, tick, _RESIDENTS.pop(name, None), self._in_order)
         if fired.resident is not None:
             _RESIDENTS[name] = fired.resident
         if fired.outputs:
@@ -315,8 +319,8 @@ class _Logged(_Sharded):
 class _Ids(_Logged):
     """Finds a tick's duplicates."""
 
-    def __init__(self, spec: Spec, settings: TickSettings, step: str) -> None:
-        super().__init__(spec, settings, step)
+    def __init__(self, spec: Spec, settings: TickSettings, in_order: bool, step: str) -> None:
+        super().__init__(spec, settings, in_order, step)
         self._duplicates = Metrics.counter("lockstep", "duplicate_events")
 
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
@@ -356,8 +360,8 @@ class _Join(_Sharded):
 
     DELAY_US = 2 * MILLISECOND_US
 
-    def __init__(self, spec: Spec, settings: TickSettings) -> None:
-        super().__init__(spec, settings)
+    def __init__(self, spec: Spec, settings: TickSettings, in_order: bool) -> None:
+        super().__init__(spec, settings, in_order)
         self._scored = Metrics.counter("lockstep", "scored_events")
         self._late = Metrics.counter("lockstep", "late_events")
 
@@ -369,7 +373,7 @@ class _Join(_Sharded):
         return put_arrived(self._rejoin.blocks, cells, block)
 
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
-        for joined in self._rejoin.fire(cells, key.shard, tick):
+        for joined in self._rejoin.fire(cells, key.shard, tick, self._in_order):
             self._late.inc(joined.late)
             if joined.rows is not None:
                 self._scored.inc(joined.rows.num_rows)

@@ -116,7 +116,7 @@ def found_by_the_explorer():
 def trusts_any_resident_state(monkeypatch):
     fire = ShardLog.fire
 
-    def trusting(self, cells, tick, resident):
+    def trusting(self, cells, tick, resident, in_order=True):
         version = cells.version()
         if resident is not None and version is not None:
             resident.number = version[1:17]
