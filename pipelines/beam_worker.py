@@ -1,39 +1,140 @@
-"""A worker process of the embedded runner: Beam's own, which ends with its launcher.
+"""Worker processes of the embedded runner: one for each core, started once, forked from one.
 
-Beam's worker waits for ever for a launcher that was killed. This one is killed by the kernel with
-the process that started it (Linux), uses one core, since processes are the parallelism, and keeps
-the memory of arrays.
+`WorkerPool` starts a process that imports Beam and the steps, and becomes the workers by forking
+itself before anything has made a thread; TensorFlow is imported later, by whom needs it. A worker
+serves one pipeline after the other, so a run of many chunks pays for imports, compiled kernels and
+the bundle once. Where a worker dies, what waits for it is told, and does not wait for ever.
+
+Beam's own subprocesses start anew with every pipeline (6 CPU seconds each), and wait for ever for a
+launcher that was killed; these are killed by the kernel with the process that started them (Linux).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
+import json
+import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import IO
 
 LAUNCHER = "LOCKSTEP_LAUNCHER"
 """Environment variable: the process that a worker must not outlive."""
 
+Environment = Mapping[str, str]
+"""What Beam's worker reads from environment variables: where its runner listens."""
 
-def command() -> str:
-    """The command line that starts a worker of this process; `exec`, so no shell is in between."""
-    return f"exec env {LAUNCHER}={os.getpid()} {sys.executable} -m pipelines.beam_worker"
+
+class WorkerPool:
+    """Processes that wait for pipelines.
+
+    Args:
+      count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        ours, theirs = zip(*(socket.socketpair() for _ in range(count)), strict=True)
+        numbers = [one.fileno() for one in theirs]
+        self._first = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.beam_worker", *map(str, numbers)],
+            pass_fds=numbers,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, LAUNCHER: str(os.getpid())},
+        )
+        self._lines = [one.makefile("rw", encoding="utf-8") for one in ours]
+        for one in (*ours, *theirs):
+            one.close()
+        self._idle = list(range(count))
+        self._lock = threading.Lock()
+
+    def begin(self, environment: Environment) -> int:
+        """Gives a pipeline to an idle worker: its number, for `wait`."""
+        with self._lock:
+            worker = self._idle.pop()
+        with contextlib.suppress(BrokenPipeError):  # it died: `wait` says so
+            self._lines[worker].write(json.dumps(dict(environment)) + "\n")
+            self._lines[worker].flush()
+        return worker
+
+    def wait(self, worker: int) -> bool:
+        """Waits until a worker has done with its pipeline; False: it has died."""
+        with contextlib.suppress(ConnectionResetError):
+            if self._lines[worker].readline():
+                with self._lock:
+                    self._idle.append(worker)
+                return True
+        return False
+
+    @property
+    def whole(self) -> bool:
+        """Whether every worker waits for a pipeline."""
+        return len(self._idle) == self.count and self._first.poll() is None
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for line in self._lines:
+            with contextlib.suppress(OSError):
+                line.close()
+        try:
+            self._first.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # a signal came in the middle of a pipeline
+            self._first.kill()  # and the kernel the others with it
+            self._first.wait()
+
+
+_open: list[WorkerPool] = []
+
+
+@contextlib.contextmanager
+def worker_pool(count: int) -> Iterator[WorkerPool]:
+    """Workers for the pipelines that are run within; those of an outer block where it has them."""
+    for pool in _open:
+        if pool.count == count and pool.whole:
+            yield pool
+            return
+    pool = WorkerPool(count)
+    _open.append(pool)
+    try:
+        yield pool
+    finally:
+        _open.remove(pool)
+        pool.close()
 
 
 def main() -> None:
-    """Becomes Beam's worker."""
+    """Becomes the workers: arguments are the numbers of their sockets."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher's to handle
-    _end_with_launcher()
+    _end_with(int(os.environ[LAUNCHER]))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
+        os.environ[name] = "1"  # processes are the parallelism
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     keep_memory()
-    from apache_beam.runners.worker import sdk_worker_main
+    import pipelines.backfill.build  # the steps, and what they import  # noqa: F401
 
-    sdk_worker_main.main(sys.argv)
+    numbers = [int(number) for number in sys.argv[1:]]
+    gc.collect()
+    gc.freeze()  # the pages stay shared
+    mine = numbers[0]
+    for number in numbers[1:]:
+        first = os.getpid()
+        if os.fork() == 0:
+            _end_with(first)
+            mine = number
+            break
+    for number in numbers:
+        if number != mine:
+            os.close(number)
+    with socket.socket(fileno=mine) as connection, connection.makefile("rw") as lines:
+        _serve(lines)
 
 
 def keep_memory() -> None:
@@ -48,11 +149,22 @@ def keep_memory() -> None:
             libc.mallopt(trim_threshold, 256 << 20)
 
 
-def _end_with_launcher() -> None:
+def _serve(lines: IO[str]) -> None:
+    from apache_beam.runners.worker.sdk_worker_main import create_harness
+
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the launcher raises what fails
+    for line in lines:
+        _, harness, _ = create_harness(json.loads(line))
+        harness.run()
+        lines.write("done\n")
+        lines.flush()
+
+
+def _end_with(parent: int) -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <sys/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != int(os.environ.get(LAUNCHER, os.getppid())):  # it is gone already
+    if os.getppid() != parent:  # it is gone already
         sys.exit("the launcher is gone")
 
 

@@ -59,7 +59,7 @@ class DemoRequest:
     config: str
     out: Path
     events: int
-    workers: int
+    workers: int | None
 
 
 def run_demo(request: DemoRequest, progress: Progress) -> list[str]:

@@ -48,7 +48,7 @@ class NightlyRequest:
     source: str
     out: Path
     as_of: dt.date
-    workers: int = 1
+    workers: int | None = None
     threads: int = 2
     since: dt.date | None = None
     promote: bool = True

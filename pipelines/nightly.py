@@ -229,7 +229,7 @@ class _Night:
             where.end_us,
             sample_limit(hashes, training.analyse_rows),
             graph,
-            Running(self._request.workers, self._request.flags),
+            Running(self._request.workers or 1, self._request.flags),
         )
 
     def _beside(self, fitted: Fitted, judged: Dataset, graph: Path, cut: Slices) -> Beside | None:

@@ -8,18 +8,25 @@ would run different code (DESIGN section 5). So are threads beside each other, w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
+    GrpcWorkerHandler,
+    WorkerHandler,
+)
+from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from configs.errors import InputError
-from pipelines import beam_worker
+from pipelines.beam_worker import WorkerPool, worker_pool
 from pipelines.failures import reported_failure
 from pipelines.signals import raise_if_stopped
 
@@ -49,12 +56,6 @@ class Running:
         if self.embedded and self.workers > 1:
             flags += [f"--direct_num_workers={self.workers}"]
         return PipelineOptions(flags)
-
-    def embedded_runner(self) -> FnApiRunner:
-        """In this process, or with processes that end with it."""
-        if self.workers == 1:
-            return FnApiRunner()
-        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(beam_worker.command()))
 
 
 def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
@@ -100,12 +101,30 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attemp
       LockstepError: what a step wrote down.
       SystemExit: a signal came meanwhile.
     """
-    if running.embedded:
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is raised says it
-        pipeline = beam.Pipeline(runner=running.embedded_runner(), options=running.options())
-    else:
-        pipeline = beam.Pipeline(options=running.options())
-    build(pipeline)
+    with contextlib.ExitStack() as stack:
+        runner = None
+        if running.embedded:
+            logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is raised says it
+            runner = FnApiRunner(stack.enter_context(workers_of(running)))
+        pipeline = beam.Pipeline(runner=runner, options=running.options())
+        build(pipeline)
+        return _run(pipeline, attempt)
+
+
+@contextlib.contextmanager
+def workers_of(running: Running) -> Iterator[Environment | None]:
+    """Holds the embedded runner's processes for the pipelines that are run within; None: no others.
+
+    They start at once, and import what they need while their first pipeline is built.
+    """
+    if running.workers == 1 or not running.embedded:
+        yield None
+        return
+    with worker_pool(running.workers) as pool:
+        yield _Pooled(pool, capabilities=python_sdk_capabilities())
+
+
+def _run(pipeline: beam.Pipeline, attempt: str) -> Metrics:
     try:
         result = pipeline.run()
         result.wait_until_finish()
@@ -158,3 +177,48 @@ def _parser() -> argparse.ArgumentParser:
         if hasattr(kind, "_add_argparse_args"):
             kind._add_argparse_args(parser)
     return parser
+
+
+class _Pooled(Environment):
+    """Beam's word for where the workers are: in a pool of ours."""
+
+    def __init__(self, pool: WorkerPool, **rest: Any) -> None:
+        super().__init__(**rest)
+        self._pool = pool
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        _pools[id(self._pool)] = self._pool
+        return _POOLED, str(id(self._pool)).encode()
+
+    @staticmethod
+    def from_runner_api_parameter(payload: bytes, *rest: Any) -> _Pooled:
+        return _Pooled(_pools[int(payload)])
+
+
+class _PooledHandler(GrpcWorkerHandler):
+    """One worker of a pool for one pipeline."""
+
+    def __init__(self, payload: bytes, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._pool = _pools[int(payload)]
+
+    def start_worker(self) -> None:
+        control = f'url: "{self.control_address}"'
+        worker = self._pool.begin(
+            {"CONTROL_API_SERVICE_DESCRIPTOR": control, "WORKER_ID": self.worker_id}
+        )
+        self._waiting = threading.Thread(target=self._wait, args=[worker], daemon=True)
+        self._waiting.start()
+
+    def stop_worker(self) -> None:
+        self._waiting.join()
+
+    def _wait(self, worker: int) -> None:
+        if not self._pool.wait(worker):
+            self.control_conn.abort(RuntimeError("a worker process has died"))
+
+
+_POOLED = "lockstep:env:pool:v1"
+_pools: weakref.WeakValueDictionary[int, WorkerPool] = weakref.WeakValueDictionary()
+Environment.register_urn(_POOLED, None)(_Pooled)
+WorkerHandler.register_environment(_POOLED, bytes)(_PooledHandler)

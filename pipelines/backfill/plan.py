@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,14 @@ from configs.schema import Spec
 from pipelines.backfill.origin import Origins, require_events
 from pipelines.backfill.publish import entity_marker
 from pipelines.layout import REMAKING, Days, Layout
+from pipelines.runners import Running
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
 from scoring.manifest import verify_files
 from transforms.inputs import numeric_names
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
+EVENTS_PER_WORKER = 500_000  # with fewer, the start of another process takes longer than it saves
 _MOST_READ_AGAIN = 1.25  # times the events, by reading splits of several chunks for each of them
 # Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
@@ -37,7 +41,7 @@ class BackfillRequest:
 
     Attributes:
       source: file, folder or glob (`pipelines.sources`).
-      workers: processes of the embedded runner.
+      workers: processes of the embedded runner; None: as many as pay for their start.
       flags: of Beam, such as `--runner=FlinkRunner`; see `pipelines.runners`.
       exchange: "files" or "engine", how batches travel between steps; "": files if embedded.
       only_new_features: compute only what the published days lack under this spec.
@@ -50,7 +54,7 @@ class BackfillRequest:
     source: str
     out: Path
     days: Days
-    workers: int = 1
+    workers: int | None = None
     only_new_features: bool = False
     bundle: Path | None = None
     keep_states: int = 14
@@ -84,6 +88,13 @@ class BackfillPlan:
     source: tuple[Split, ...]
     events: int
     bundle: str | None = None
+
+    @property
+    def running(self) -> Running:
+        """Where its pipelines run: a worker more for every `EVENTS_PER_WORKER`, up to the cores."""
+        request = self.request
+        workers = request.workers or min(_cores(), 1 + self.events // EVENTS_PER_WORKER)
+        return Running(workers, request.flags)
 
     @property
     def chunk_days(self) -> int:
@@ -120,7 +131,7 @@ class BackfillPlan:
         """Estimated wall time."""
         if not self.days:
             return 0.0
-        return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.request.workers)
+        return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.running.workers)
 
     @property
     def states(self) -> tuple[dt.date, ...]:
@@ -140,7 +151,7 @@ class BackfillPlan:
             "days": [str(day) for day in self.days],
             "already": [str(day) for day in self.done],
             "chunk_days": self.chunk_days,
-            "workers": request.workers,
+            "workers": self.running.workers,
             "computed": list(self.computed),
             "starts_from": self.before.name[5:] if self.before else None,
             "states": [str(day) for day in self.states],
@@ -163,7 +174,8 @@ class BackfillPlan:
             f"{spec.name}: {self.days[0]}..{self.days[-1]} ({len(self.days)} days, "
             f"{len(self.done)} already there) into {request.out}",
             f"reads {len(self.splits)} splits of {request.source}, about {self.events:,} events",
-            f"starts from {start}; {self.chunk_days} day(s) at a time, {request.workers} worker(s)",
+            f"starts from {start}; {self.chunk_days} day(s) at a time, "
+            f"{self.running.workers} worker(s)",
             f"computes features of {', '.join(self.computed) or 'no entity'} "
             f"({len(numeric_names(spec))} model inputs)",
             f"estimated: {self.seconds:,.0f} s, {self.events * BYTES_PER_EVENT / 1e6:,.0f} MB",
@@ -273,7 +285,7 @@ def _check_numbers(request: BackfillRequest) -> None:
     if request.exchange not in ("", "files", "engine"):
         raise InputError(f"--exchange {request.exchange}: expected files or engine")
     for name, value in (("--workers", request.workers), ("--keep-states", request.keep_states)):
-        if value < 1:
+        if value is not None and value < 1:
             raise InputError(
                 f"{name} {value}: expected at least 1; the last day's state is what the next day "
                 "starts from"
@@ -329,6 +341,11 @@ def _state_before(layout: Layout, day: dt.date, published: Sequence[dt.date]) ->
             "whose snapshot is there, choose another --out, or keep more with --keep-states"
         )
     return folder
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _overlaps(split: Split, days: Sequence[dt.date]) -> bool:

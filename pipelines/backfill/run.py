@@ -38,7 +38,7 @@ from pipelines.files import read_arrow_batch
 from pipelines.layout import Layout, locked, write_json
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
-from pipelines.runners import Running, run_pipeline
+from pipelines.runners import run_pipeline, workers_of
 from pipelines.sources.contents import count
 from pipelines.sources.listing import require_apart
 from pipelines.writers import FOLDERS
@@ -106,7 +106,10 @@ def backfill_locked(plan: BackfillPlan, progress: Progress) -> BackfillReport:
         progress.say(line)
     done = _Done(plan, progress)
     before = plan.before
-    with progress.step("features", plan.events, "events") as step:
+    with (
+        workers_of(plan.running),
+        progress.step("features", plan.events, "events") as step,
+    ):
         for days in plan.chunks:
             before = _make_chunk(done, days, before)
             step.advance(sum(done.of_day[day]["events"] for day in days))
@@ -119,7 +122,7 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     attempt = layout.work / f"attempt-{uuid.uuid4().hex}"
     for name in FOLDERS:
         (attempt / name).mkdir(parents=True)
-    running = Running(request.workers, request.flags)
+    running = plan.running
     splits = plan.splits_of(days)
     chunk = Chunk(
         spec=request.spec,

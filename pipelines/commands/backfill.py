@@ -23,7 +23,9 @@ def backfill(
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
     days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; as many as pay if not given.")
+    ] = None,
     only_new_features: Annotated[
         bool, typer.Option(help="Compute just the features that the published days lack.")
     ] = False,

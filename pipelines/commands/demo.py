@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")],
     events: Annotated[int, typer.Option(help="About how many events.")] = 150_000,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; as many as pay if not given.")
+    ] = None,
 ) -> None:
     """Simulate, backfill, train a night, evaluate, stream, prove parity; then say what is where."""
     from pipelines.commands._shared import config_path, load_config

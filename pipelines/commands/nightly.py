@@ -23,7 +23,9 @@ def nightly(
     out: Annotated[Path, typer.Option(help="Output folder.")],
     as_of: Annotated[str, typer.Option(help="The night: 2026-03-11 uses all before that day.")],
     since: Annotated[str | None, typer.Option(help="First day of a first run.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes of the backfill.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of the backfill; as many as pay if not given.")
+    ] = None,
     promote: Annotated[bool, typer.Option(help="Serve a bundle that passes the gate.")] = True,
     scorer: Annotated[
         Path | None, typer.Option(help="The --state of `lockstep stream`, for `gate: {parity: …}`.")

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import DirectOptions
 from configs.errors import InputError, StateError
 from pipelines import signals
 from pipelines.failures import reported
-from pipelines.runners import Running, check_flags, run_pipeline
+from pipelines.runners import Running, check_flags, run_pipeline, workers_of
 from pipelines.writers import _WriteParquet
 from transforms.steps.stamps import tag_batch
 
@@ -76,32 +76,75 @@ def test_a_signal_ends_the_pipeline_and_the_run(tmp_path, number, monkeypatch):
 
 
 LAUNCHER = """
-import subprocess, sys, time
-from pipelines import beam_worker
-command = beam_worker.command().replace("-m pipelines.beam_worker", "-c '" + sys.argv[1] + "'")
-worker = subprocess.Popen(command, shell=True)
-print(worker.pid, flush=True)
-time.sleep(60)
+import sys, time
+from pipelines.beam_worker import WorkerPool
+pool = WorkerPool(2)
+print(pool._first.pid, flush=True)
+time.sleep(120)
 """
-WORKER = (
-    "from pipelines import beam_worker as w; import time; w._end_with_launcher(); time.sleep(60)"
-)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
-def test_a_worker_ends_with_its_launcher():
+def test_workers_end_with_their_launcher():
     launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, WORKER], stdout=subprocess.PIPE, cwd=os.getcwd()
+        [sys.executable, "-c", LAUNCHER], stdout=subprocess.PIPE, cwd=os.getcwd()
     )
-    worker = int(launcher.stdout.readline())
-    time.sleep(3)
-    assert Path(f"/proc/{worker}").exists()
+    first = int(launcher.stdout.readline())
+    [second] = _wait(lambda: Path(f"/proc/{first}/task/{first}/children").read_text().split())
     launcher.kill()
     launcher.wait()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and _alive(worker):
+    launcher.stdout.close()
+    _wait(lambda: not _alive(first) and not _alive(second))
+
+
+@pytest.mark.slow
+def test_workers_are_started_once_and_lose_no_element(tmp_path):
+    numbers = range(20_000)
+    processes = []
+    with workers_of(Running(2)):
+        for attempt in ("one", "two"):
+            folder = tmp_path / attempt
+            folder.mkdir()
+            run_pipeline(lambda root: _spread(root, numbers, folder), Running(2), str(folder))  # noqa: B023
+            found = [
+                line.split() for one in folder.iterdir() for line in one.read_text().split(",")
+            ]
+            assert sorted(int(number) for _, number in found) == list(numbers)
+            processes.append({process for process, _ in found})
+    assert processes[0] == processes[1]
+    assert len(processes[0]) == 2
+    assert str(os.getpid()) not in processes[0]
+    assert not any(map(_alive, processes[0]))
+
+
+def _spread(root, numbers, folder):
+    _ = (
+        root
+        | beam.Create(list(numbers))
+        | beam.Reshuffle()
+        | beam.Map(lambda number: (number % 7, f"{os.getpid()} {number}"))
+        | beam.GroupByKey()
+        | beam.MapTuple(lambda key, lines: (folder / str(key)).write_text(",".join(lines)))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
+def test_a_worker_that_dies_fails_its_pipeline(tmp_path):
+    with pytest.raises(RuntimeError, match="a worker process has died"):
+        run_pipeline(
+            lambda root: root | beam.Create([9]) | beam.Map(os._exit), Running(2), str(tmp_path)
+        )
+
+
+def _wait(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
         time.sleep(0.1)
-    assert not _alive(worker)
+    raise TimeoutError(f"not within {seconds} s")
 
 
 def _alive(process):
