@@ -155,6 +155,7 @@ def _serve(lines: IO[str]) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the launcher raises what fails
     for line in lines:
         _, harness, _ = create_harness(json.loads(line))
+        logging.getLogger().setLevel(logging.WARNING)  # it asks for more
         harness.run()
         lines.write("done\n")
         lines.flush()

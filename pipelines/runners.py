@@ -18,11 +18,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
-    GrpcWorkerHandler,
-    WorkerHandler,
-)
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from configs.errors import InputError
@@ -195,12 +191,17 @@ class _Pooled(Environment):
         return _Pooled(_pools[int(payload)])
 
 
-class _PooledHandler(GrpcWorkerHandler):
+class _PooledHandler(worker_handlers.GrpcWorkerHandler):
     """One worker of a pool for one pipeline."""
 
     def __init__(self, payload: bytes, *rest: Any) -> None:
         super().__init__(*rest)
         self._pool = _pools[int(payload)]
+        self._streams = self.data_conn.output_stream
+        self.data_conn.output_stream = self._output_stream
+
+    def _output_stream(self, instruction: str, transform: str) -> _Sent:
+        return _Sent(self._streams(instruction, transform))
 
     def start_worker(self) -> None:
         control = f'url: "{self.control_address}"'
@@ -218,7 +219,24 @@ class _PooledHandler(GrpcWorkerHandler):
             self.control_conn.abort(RuntimeError("a worker process has died"))
 
 
+class _Sent:
+    """A stream to a worker that is sent in pieces of whole elements, by who writes it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.close = stream.close
+
+    def write(self, elements: bytes) -> None:
+        self._stream.write(elements)
+        self._stream.maybe_flush()
+
+
+# Beam 2.77 sends what was written every second from a thread of its own, and forgets what is
+# written while that thread waits (`TimeBasedBufferingClosableOutputStream.flush`): on a busy
+# machine a piece of 10 MB was lost. Without a time limit there is no such thread.
+worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
 _POOLED = "lockstep:env:pool:v1"
 _pools: weakref.WeakValueDictionary[int, WorkerPool] = weakref.WeakValueDictionary()
 Environment.register_urn(_POOLED, None)(_Pooled)
-WorkerHandler.register_environment(_POOLED, bytes)(_PooledHandler)
+worker_handlers.WorkerHandler.register_environment(_POOLED, bytes)(_PooledHandler)

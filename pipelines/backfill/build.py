@@ -108,7 +108,8 @@ def build(root: beam.Pipeline, chunk: Chunk) -> None:
     written = (
         rows | WriteDays(spec, attempt),
         made.verdicts | "WriteVerdicts" >> WriteDays(spec, attempt, VERDICTS),
-        made.states | WriteStates(attempt),
+        made.entity_states | "WriteEntityStates" >> WriteStates(attempt),
+        made.id_states | "WriteIdStates" >> WriteStates(attempt),
         dead | WriteDeadLetters(attempt),
         read[FACTS],
     )

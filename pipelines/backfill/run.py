@@ -139,6 +139,7 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     with done.meter.step("features"):
         metrics = run_pipeline(lambda root: build(root, chunk), running, str(attempt))
     made = read_attempt(str(attempt))
+    require_whole(made, chunk, metrics if running.embedded else {})
     done.add(made, metrics)
     publish_dead_letters(layout, made, [split.name for split in splits])
     done.check_dead()
@@ -154,6 +155,37 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
     last = layout.state(days[-1])
     return last if last.is_dir() else None
+
+
+def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
+    """Does nothing if a pipeline wrote all that it was to write.
+
+    Args:
+      made: what it wrote.
+      chunk: what it was to make.
+      metrics: of a runner that counts an event once; else {}.
+
+    Raises:
+      RuntimeError: a runner has lost something, which is worse than any failure.
+    """
+    shards = chunk.spec.shards * (len(chunk.computed) + 1)
+    for day in chunk.days:
+        states = len(made.states.get(day, [])) if day in chunk.kept else shards
+        if states != shards or day not in made.parts or day not in made.verdicts:
+            raise RuntimeError(
+                f"{day}: the pipeline gave {states} of {shards} states, "
+                f"{len(made.parts.get(day, []))} parts and "
+                f"{'its' if day in made.verdicts else 'no'} verdicts; nothing of it was published. "
+                "Its runner has lost elements: run it again, on another runner"
+            )
+    rows = sum(int(part["rows"]) for parts in made.parts.values() for part in parts)
+    scored, dropped = metrics.get("scored_events", rows), metrics.get("duplicate_events", 0)
+    if rows + dropped < scored:
+        raise RuntimeError(
+            f"{chunk.days[0]}..{chunk.days[-1]}: {scored:,} events were to be scored, {dropped:,} "
+            f"duplicates dropped, and {rows:,} rows were written; nothing of it was published. Its "
+            "runner has lost elements: run it again, on another runner"
+        )
 
 
 class _Done:

@@ -1,5 +1,6 @@
 """Which runner is used, and which flags go to it."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,11 +12,13 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import data_plane
 
 from configs.errors import InputError, StateError
 from pipelines import signals
 from pipelines.failures import reported
-from pipelines.runners import Running, check_flags, run_pipeline, workers_of
+from pipelines.runners import Running, _Sent, check_flags, run_pipeline, workers_of
 from pipelines.writers import _WriteParquet
 from transforms.steps.stamps import tag_batch
 
@@ -105,10 +108,9 @@ def test_workers_are_started_once_and_lose_no_element(tmp_path):
         for attempt in ("one", "two"):
             folder = tmp_path / attempt
             folder.mkdir()
-            run_pipeline(lambda root: _spread(root, numbers, folder), Running(2), str(folder))  # noqa: B023
-            found = [
-                line.split() for one in folder.iterdir() for line in one.read_text().split(",")
-            ]
+            run_pipeline(functools.partial(_spread, numbers, folder), Running(2), str(folder))
+            lines = ",".join(one.read_text() for one in folder.iterdir()).split(",")
+            found = [line.split() for line in lines]
             assert sorted(int(number) for _, number in found) == list(numbers)
             processes.append({process for process, _ in found})
     assert processes[0] == processes[1]
@@ -117,7 +119,7 @@ def test_workers_are_started_once_and_lose_no_element(tmp_path):
     assert not any(map(_alive, processes[0]))
 
 
-def _spread(root, numbers, folder):
+def _spread(numbers, folder, root):
     _ = (
         root
         | beam.Create(list(numbers))
@@ -126,6 +128,24 @@ def _spread(root, numbers, folder):
         | beam.GroupByKey()
         | beam.MapTuple(lambda key, lines: (folder / str(key)).write_text(",".join(lines)))
     )
+
+
+def test_what_is_written_to_a_worker_while_a_piece_is_sent_is_not_lost():
+    """As Beam does it, a thread sends every second, and what is written meanwhile is forgotten."""
+    sent = []
+
+    def send(elements):
+        time.sleep(0.3)
+        sent.append(elements)
+
+    limit = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
+    stream = _Sent(data_plane.ClosableOutputStream.create(send, send, limit))
+    written = [number.to_bytes(8, "big") for number in range(150)]
+    for element in written:
+        stream.write(element)
+        time.sleep(0.01)
+    stream.close()
+    assert b"".join(sent) == b"".join(written)
 
 
 @pytest.mark.slow

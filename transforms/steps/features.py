@@ -50,16 +50,22 @@ class Made(NamedTuple):
         tick and shard of ids), in total order.
       verdicts: a batch per day (or tick and shard).
       dead_letters: of dropped duplicates.
-      states: state of each shard, of entities and of ids, at each of the moments; None on unbounded
-        input, where it stays with the runner.
+      entity_states, id_states: state of each shard at each of the moments; None on unbounded input,
+        where it stays with the runner.
       others: accepted events that are not scored; on unbounded input only.
     """
 
     rows: Any
     verdicts: Any
     dead_letters: Any
-    states: Any = None
+    entity_states: Any = None
+    id_states: Any = None
     others: Any = None
+
+    @property
+    def states(self) -> Any:
+        """Both in one collection. It passes through the runner: apply what writes to each."""
+        return (self.entity_states, self.id_states) | "StatesOfFeatures" >> beam.Flatten()
 
 
 @dataclasses.dataclass(eq=False)
@@ -125,8 +131,13 @@ class Features(beam.PTransform):
             | "ByPart" >> beam.GroupByKey()
             | JoinFeatures(spec, entities, self.known, exchange)
         )
-        states = (folded[STATES], unique[STATES]) | "States" >> beam.Flatten()
-        return Made(joined["rows"], joined[VERDICTS], unique[DEAD_LETTERS], states)
+        return Made(
+            joined["rows"],
+            joined[VERDICTS],
+            unique[DEAD_LETTERS],
+            folded[STATES],
+            unique[STATES],
+        )
 
     def _seeds(self, pipeline: beam.Pipeline, entities: tuple[str, ...]) -> dict[str, Any]:
         """What every shard and every day holds even if it has no event."""

@@ -55,8 +55,13 @@ def batches_of(spec, records, size=1000, stamped=True):
 
 def run(spec, batches, **settings):
     settings = {"days": DAYS, "moments": ENDS, **settings}
-    found, _ = run_steps(batches, lambda given: (given | Features(spec, **settings))._asdict())
+    found, _ = run_steps(batches, lambda given: _outputs(given | Features(spec, **settings)))
     return found
+
+
+def _outputs(made):
+    names = ("rows", "verdicts", "dead_letters", "states")
+    return {name: getattr(made, name) for name in names}
 
 
 def content(found):
@@ -131,7 +136,7 @@ def test_state_carries_over_to_the_next_run(spec, events, whole):
                 )
             ).with_output_types(tuple[ShardKey, pa.RecordBatch])
         )
-        return (rest | Features(spec, before, moments=ENDS[2:], days=DAYS[2:]))._asdict()
+        return _outputs(rest | Features(spec, before, moments=ENDS[2:], days=DAYS[2:]))
 
     found, _ = run_steps([*[two for _, two in cut], *keyed], second)
     both = {name: [*first[name], *found[name]] for name in first}
@@ -163,7 +168,7 @@ def test_a_day_is_cut_at_full_minutes():
 
 def test_every_coder_is_explicit(spec, events):
     _, pipeline = run_steps(
-        batches_of(spec, events), lambda given: (given | Features(spec, moments=ENDS))._asdict()
+        batches_of(spec, events), lambda given: _outputs(given | Features(spec, moments=ENDS))
     )
     coders = pipeline.to_runner_api().components.coders
     assert any("RecordBatchCoder" in name for name in coders)
@@ -173,7 +178,7 @@ def test_every_coder_is_explicit(spec, events):
 
 def test_labels_are_stable(spec):
     """They are what a running job is upgraded by; `GOLDEN=write` writes them anew."""
-    _, pipeline = run_steps([], lambda given: (given | Features(spec, moments=ENDS))._asdict())
+    _, pipeline = run_steps([], lambda given: _outputs(given | Features(spec, moments=ENDS)))
     names = [
         one.unique_name
         for one in pipeline.to_runner_api().components.transforms.values()
