@@ -85,6 +85,11 @@ def evaluate(
     if any(one.metrics.at for one in found):
         console.print(_thresholds(found))
     for one in found:
+        for at in one.metrics.at:
+            kept = (
+                f"{at.promise}{' BROKEN' if at.broken else ''}" if at.promise else "flags nothing"
+            )
+            print(f"{one.bundle} {at.action}: {kept}")
         for action, reason in one.silent.items():
             print(f"{one.bundle} {action} never fires: {reason}")
     if scores is not None:
@@ -92,28 +97,27 @@ def evaluate(
 
 
 def _thresholds(found: Sequence[Evaluation]) -> Table:
-    """What each action did: the confusion at its threshold, and what it had promised."""
+    """What each action did, the confusion at its threshold: a column each, for narrow terminals."""
     from rich.table import Table
 
     table = Table(title="actions: labelled events at or above, and below, each threshold")
-    for name in ("bundle", "action"):
-        table.add_column(name, no_wrap=True)
-    for name in ("at", "abuse", "not", "missed", "passed", "recall", "accuracy", "MCC"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("precision", overflow="fold")
-    for one in found:
-        for at in one.metrics.at:
-            table.add_row(
-                one.bundle[:8],
-                at.action,
-                f"{at.value:.4f}",
-                f"{at.positives:,}",
-                f"{at.flagged - at.positives:,}",
-                f"{at.missed:,}",
-                f"{at.passed:,}",
-                *(_figure(value) for value in (at.recall, at.accuracy, at.mcc)),
-                f"{at.promise}{' BROKEN' if at.broken else ''}" if at.promise else "never fired",
-            )
+    table.add_column("", no_wrap=True)
+    fired = [(one.bundle, at) for one in found for at in one.metrics.at]
+    for bundle, at in fired:
+        table.add_column(f"{bundle[:8]}\n{at.action}", justify="right", overflow="fold")
+    lines = {
+        "at": [f"{at.value:.4f}" for _, at in fired],
+        "abuse": [f"{at.positives:,}" for _, at in fired],
+        "not": [f"{at.flagged - at.positives:,}" for _, at in fired],
+        "missed": [f"{at.missed:,}" for _, at in fired],
+        "passed": [f"{at.passed:,}" for _, at in fired],
+        "precision": [_figure(at.precision) for _, at in fired],
+        "recall": [_figure(at.recall) for _, at in fired],
+        "accuracy": [_figure(at.accuracy) for _, at in fired],
+        "MCC": [_figure(at.mcc) for _, at in fired],
+    }
+    for name, cells in lines.items():
+        table.add_row(name, *cells)
     return table
 
 

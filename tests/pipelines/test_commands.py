@@ -31,12 +31,12 @@ def house(tmp_path_factory):
     return folder
 
 
-def run(*words):
-    """The result; an error of ours comes through."""
+def run(*words, columns=140):
+    """The result, on a terminal of so many columns; an error of ours comes through."""
     app = typer.Typer()
     for verb in (backfill, bundle, evaluate, features, nightly, validate):
         verb.register(app)
-    done = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": "140"})
+    done = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": str(columns)})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -166,11 +166,12 @@ def test_evaluate_marks_what_the_bundle_was_trained_on(house):
     assert "was trained on 2026-03-06..2026-03-07" in done.stderr
     (found,) = json.loads(run(*words, "2026-03-06..2026-03-08", "--json").stdout)
     assert found["trained_on_days"] == "2026-03-06..2026-03-07"
-    fresh = run(*words, "2026-03-08")
+    fresh = run(*words, "2026-03-08", columns=80)  # as many as a terminal has at least
     assert "trained on" not in fresh.stdout + fresh.stderr
     assert "average precision (AP)" in fresh.stdout
     for word in ("AUC, 95 % interval", "missed", "passed", "accuracy", "MCC", "asked 0.3, kept"):
         assert word in fresh.stdout, word
+    assert "\N{HORIZONTAL ELLIPSIS}" not in fresh.stdout, "no figure is cut"
 
 
 def test_evaluate_writes_what_it_measured(house, tmp_path):
