@@ -17,6 +17,7 @@ from configs.schema import Spec
 from transforms.derive.address import EmailDomain, Lowercase
 from transforms.derive.arithmetic import Arithmetic
 from transforms.derive.clock import HourOfDay, IsNight, IsWeekend
+from transforms.derive.disguise import CountDisguises, CountMixedWords, RestoreText
 from transforms.derive.fingerprint import Fingerprint
 from transforms.derive.links import CountLinks, LinkDomain
 from transforms.derive.shape import DigitShare, TextLength, UppercaseShare
@@ -24,7 +25,9 @@ from transforms.derive.text import NormalizeText
 
 DERIVATIONS: tuple[type[Any], ...] = (
     Arithmetic,
+    CountDisguises,
     CountLinks,
+    CountMixedWords,
     DigitShare,
     EmailDomain,
     Fingerprint,
@@ -34,6 +37,7 @@ DERIVATIONS: tuple[type[Any], ...] = (
     LinkDomain,
     Lowercase,
     NormalizeText,
+    RestoreText,
     TextLength,
     UppercaseShare,
 )

@@ -1,0 +1,130 @@
+"""The chain: which steps there are, in which order, and what each undid.
+
+Plain ASCII, which most messages are, skips the steps that could find nothing in it. A text in which
+something was undone goes through once more, until nothing is: one disguise may hide another, and
+so the chain is idempotent. Each round leaves at most a third of an encoding's depth, so rounds are
+few (a logarithm of the length).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from transforms.text.characters import (
+    decode_percents,
+    fold_case,
+    name_emoji,
+    remove_invisible,
+    unify_forms,
+    unstack_marks,
+)
+from transforms.text.look_alikes import fold_look_alikes
+from transforms.text.points import Counts, Offsets, Points, Texts, map_strings
+from transforms.text.writing import (
+    find_plain,
+    join_letters,
+    lower_ascii,
+    read_leet,
+    refang_links,
+    shorten_echoes,
+    single_spaces,
+)
+
+Step = Callable[[Texts], tuple[Texts, Counts]]
+
+_CHARACTERS: Mapping[str, Step] = {
+    "invisible": functools.partial(map_strings, function=remove_invisible),
+    "marks": functools.partial(map_strings, function=unstack_marks),
+    "forms": functools.partial(map_strings, function=unify_forms),
+    "encoded": functools.partial(map_strings, function=decode_percents),
+    "look_alikes": fold_look_alikes,
+    "case": functools.partial(map_strings, function=fold_case),
+    "emoji": functools.partial(map_strings, function=name_emoji),
+}
+_WRITING: Mapping[str, Step] = {
+    "links": refang_links,
+    "apart": join_letters,
+    "leet": read_leet,
+    "echoes": shorten_echoes,
+    "spaces": single_spaces,
+}
+_ASCII: Mapping[str, Step] = {"case": lower_ascii}
+
+STEPS: Mapping[str, Step] = {**_CHARACTERS, **_WRITING}
+"""Every step by name, in their order."""
+
+NOT_DISGUISES = ("case", "emoji", "spaces")
+"""Steps that make texts comparable and count nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """Texts as their readers read them.
+
+    Attributes:
+      texts: `[n]`.
+      undone: characters that each step removed or replaced, by its name, int32 `[n]`.
+    """
+
+    texts: Texts
+    undone: Mapping[str, Counts]
+
+
+def restore(texts: Texts) -> Restored:
+    """Undoes every disguise.
+
+    >>> made = restore(Texts.of(["G\\u0435t FR\\u200bEE m.o.n.e.y a\\uff54 hxxp://v1agra[.]example"]))
+    >>> made.texts.strings()
+    ['get free money at http://v1agra.example']
+    >>> {step: int(count[0]) for step, count in made.undone.items() if count[0]}
+    {'invisible': 1, 'forms': 1, 'look_alikes': 1, 'links': 4, 'apart': 4}
+    """
+    undone = {name: np.zeros(len(texts), np.int32) for name in STEPS}
+    rows = np.arange(len(texts))
+    made = texts
+    while len(rows):
+        before = made.take(rows)
+        now, counts = _once(before)
+        changed = _differ(before.points, before.offsets, now.points, now.offsets)
+        changed &= ~find_plain(before.points, before.offsets)
+        for name, count in counts.items():
+            undone[name][rows] += count
+            changed |= count > 0
+        made = made.put(rows, now)
+        rows = rows[changed]
+    return Restored(made, undone)
+
+
+@numba.njit(cache=True, nogil=True)
+def _differ(
+    points: Points, offsets: Offsets, others: Points, ends: Offsets
+) -> npt.NDArray[np.bool_]:
+    """Whether each text is not what it was."""
+    differ = np.zeros(len(offsets) - 1, np.bool_)
+    for row in range(len(differ)):
+        size = offsets[row + 1] - offsets[row]
+        differ[row] = ends[row + 1] - ends[row] != size or np.any(
+            points[offsets[row] : offsets[row + 1]] != others[ends[row] : ends[row] + size]
+        )
+    return differ
+
+
+def _once(texts: Texts) -> tuple[Texts, dict[str, Counts]]:
+    plain = find_plain(texts.points, texts.offsets)
+    made, counts = texts, {}
+    for steps, rows in ((_ASCII, np.flatnonzero(plain)), (_CHARACTERS, np.flatnonzero(~plain))):
+        some = made.take(rows)
+        for name, step in steps.items():
+            some, count = step(some)
+            counts[name] = counts.get(name, np.zeros(len(texts), np.int32))
+            counts[name][rows] += count
+        made = made.put(rows, some)
+    for name, step in _WRITING.items():
+        made, counts[name] = step(made)
+    return made, counts
