@@ -35,8 +35,8 @@ def read(texts: list[str]) -> list[str]:
 def letters_alike() -> dict[str, list[str]]:
     """ASCII letter -> what looks like it: its compatibility forms, and by the tables.
 
-    What looks like a capital I stands for l, as UTS #39 has it. Likenesses to a careless eye are left
-    out; letters of other Latin alphabets, which the chain leaves as they are, are in.
+    What looks like a capital I stands for l, as UTS #39 has it. Likenesses to a careless eye are
+    left out; letters of other Latin alphabets, which the chain leaves as they are, are in.
     """
     look = tables()
     alike = defaultdict(list, {letter: list(others) for letter, others in _LATIN.items()})
@@ -115,15 +115,16 @@ def main() -> int:
     plain = [text for text in clean if text.isascii() and 20 < len(text) < 140]
     print("| what was done to messages | of | comes back |\n|---|---|---|")
     for letters in (1, 3, 8):
-        print(f"| {letters} look-alikes | {len(plain):,} messages | {look_alikes(plain, letters):.3f} |")
+        share = look_alikes(plain, letters)
+        print(f"| {letters} look-alikes | {len(plain):,} messages | {share:.3f} |")
     changed, restored, harmed, words = by_kind(clean, perturbed)
     for kind, count in changed.most_common():
         unit = "sentences" if "merged" in kind else "words"
         print(f"| {kind} | {count:,} {unit} | {restored[kind] / count:.3f} |")
     print(f"\nHonest words changed: {harmed} of {words:,}.")
     print(
-        f"Messages per CPU second: {speed(plain):,.0f} plain ASCII, {speed(perturbed):,.0f} as people "
-        "write and disguise them."
+        f"Messages per CPU second: {speed(plain):,.0f} plain ASCII, {speed(perturbed):,.0f} as "
+        "people write and disguise them."
     )
     return 0
 

@@ -168,5 +168,6 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "expression": ("the expression", "expression: links / characters"),
     "from_hour": ("hour at which it begins, UTC", "from_hour: 22"),
     "to_hour": ("last hour of it, UTC, itself included", "to_hour: 6"),
+    "tables": ("version of Unicode's tables", "tables: 1"),
 }  # fmt: skip
 """Settings of operations, by name: those of `derive` and of `aggregates`."""

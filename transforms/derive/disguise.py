@@ -31,7 +31,7 @@ class RestoreText:
     """
 
     op: ClassVar[str] = "restore_text"
-    about: ClassVar[str] = "text without look-alikes, invisible characters, leet and other disguises"
+    about: ClassVar[str] = "text without look-alikes, invisible characters and other disguises"
     returns: ClassVar[ColumnType] = ColumnType.STRING
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 

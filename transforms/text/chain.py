@@ -24,6 +24,7 @@ from transforms.text.characters import (
     unify_forms,
     unstack_marks,
 )
+from transforms.text.links import refang_links
 from transforms.text.look_alikes import fold_look_alikes
 from transforms.text.points import Counts, Offsets, Points, Texts, map_strings
 from transforms.text.writing import (
@@ -31,7 +32,6 @@ from transforms.text.writing import (
     join_letters,
     lower_ascii,
     read_leet,
-    refang_links,
     shorten_echoes,
     single_spaces,
 )
@@ -117,7 +117,8 @@ def _differ(
 
 def _once(texts: Texts) -> tuple[Texts, dict[str, Counts]]:
     plain = find_plain(texts.points, texts.offsets)
-    made, counts = texts, {}
+    made = texts
+    counts: dict[str, Counts] = {}
     for steps, rows in ((_ASCII, np.flatnonzero(plain)), (_CHARACTERS, np.flatnonzero(~plain))):
         some = made.take(rows)
         for name, step in steps.items():

@@ -38,7 +38,11 @@ _KEPT = re.compile("([\u0e33\u0eb3\u3131-\u318e]+)")
 # Forms that NFKC leaves, or makes something else of than a reader sees: letters on a black disc or
 # square, dotless mathematical letters, marks that would become a space, lunate sigma.
 _FORMS = str.maketrans(
-    {chr(first + place): chr(ord("a") + place) for first in (0x1F150, 0x1F170) for place in range(26)}
+    {
+        chr(first + place): chr(ord("a") + place)
+        for first in (0x1F150, 0x1F170)
+        for place in range(26)
+    }
     | {"\U0001d6a4": "i", "\U0001d6a5": "j", "\u037a": "i", "\u02db": "i"}
     | {"\u03f2": "c", "\u03f9": "C", "\uffe8": "\u2223"}
 )
@@ -55,7 +59,7 @@ _SKIN = re.compile("[\U0001f3fb-\U0001f3ff]")
 
 
 def decode_percents(text: str) -> tuple[str, int]:
-    """Percent-encoded and Punycode letters of links, which a browser shows decoded (RFC 3986, 3492).
+    """Percent-encoded and Punycode letters of links, as a browser shows them (RFC 3986, 3492).
 
     >>> decode_percents("see b%61nk.example/%2561 or xn--bcher-kva.example, 100%25")
     ('see bank.example/a or b\u00fccher.example, 100%25', 13)

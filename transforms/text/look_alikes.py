@@ -1,10 +1,14 @@
 """Letters of another script that look like those of a word's own (UTS #39).
 
-A word that mixes scripts is folded to the one among them in which all of it can be written: to Latin
-if all of its letters look Latin or all of the other words are, else with the fewest letters changed.
-Where there is none (a Russian ending on an English name) it is left. A word in one script is left alone, but for one or two letters
-that look Latin in an otherwise Latin text: so short a word gives no other evidence of its script.
+A word that mixes scripts is folded to the one among them in which all of it can be written: to
+Latin if all of its letters look Latin or all of the other words are, else with the fewest letters
+changed. Where there is none (a Russian ending on an English name) it is left. A word in one script
+is left alone, but for one or two letters that look Latin in an otherwise Latin text: so short a
+word gives no other evidence of its script.
 """
+
+# numba's results have no types that mypy knows.
+# mypy: disable-error-code="no-any-return"
 
 from __future__ import annotations
 
@@ -25,9 +29,10 @@ _LONGEST = 3  # code points that one letter may become
 def fold_look_alikes(texts: Texts) -> tuple[Texts, Counts]:
     """Each word in the letters of one script.
 
-    >>> made, undone = fold_look_alikes(Texts.of(["p\u0430ypal", "\u043f\u0440\u0438\u0432et", "\u043d\u0435\u0442"]))
+    >>> texts = Texts.of(["p\u0430ypal", "\u0436\u0435\u0440e", "\u043d\u0435\u0442"])
+    >>> made, undone = fold_look_alikes(texts)
     >>> made.strings(), undone.tolist()
-    (['paypal', '\u043f\u0440\u0438\u0432\u0435\u0442', '\u043d\u0435\u0442'], [1, 2, 0])
+    (['paypal', '\u0436\u0435\u0440\u0435', '\u043d\u0435\u0442'], [1, 1, 0])
     """
     look = tables()
     points, offsets, undone = _fold(
@@ -41,7 +46,8 @@ def count_mixed_words(texts: Texts) -> Counts:
 
     Scripts that are written without spaces do not count: there, neighbours share no word.
 
-    >>> count_mixed_words(Texts.of(["p\u0430ypal and \u043d\u0435\u0442", "iPhone\u3092\u8cb7\u3046"])).tolist()
+    >>> texts = Texts.of(["p\u0430ypal and \u043d\u0435\u0442", "iPhone\u3092\u8cb7\u3046"])
+    >>> count_mixed_words(texts).tolist()
     [1, 0]
     """
     look = tables()
@@ -75,8 +81,13 @@ def _word_end(
 
 @numba.njit(cache=True)
 def _foldable(
-    points: Points, begin: int, end: int, target: int,
-    script: npt.NDArray[np.uint8], row: npt.NDArray[np.int32], alike: npt.NDArray[np.uint64],
+    points: Points,
+    begin: int,
+    end: int,
+    target: int,
+    script: npt.NDArray[np.uint8],
+    row: npt.NDArray[np.int32],
+    alike: npt.NDArray[np.uint64],
 ) -> int:
     """What it takes to write a word in a script: letters changed; -1 where it cannot be.
 
@@ -94,8 +105,13 @@ def _foldable(
 
 @numba.njit(cache=True)
 def _target(
-    points: Points, begin: int, end: int, latin: int,
-    script: npt.NDArray[np.uint8], row: npt.NDArray[np.int32], alike: npt.NDArray[np.uint64],
+    points: Points,
+    begin: int,
+    end: int,
+    latin: int,
+    script: npt.NDArray[np.uint8],
+    row: npt.NDArray[np.int32],
+    alike: npt.NDArray[np.uint64],
 ) -> int:
     """The script that a word is to be written in; 0 to leave it."""
     first = mixed = 0
@@ -106,7 +122,9 @@ def _target(
         elif number and number != first:
             mixed = 1
     if not mixed:
-        return first if first and _foldable(points, begin, end, first, script, row, alike) > 0 else 0
+        return (
+            first if first and _foldable(points, begin, end, first, script, row, alike) > 0 else 0
+        )
     there = np.zeros(alike.shape[1], np.bool_)
     for at in range(begin, end):
         there[script[points[at]]] = True
@@ -140,7 +158,7 @@ def _fold(
             target = 0
             if stop > at:
                 target = _target(points, at, stop, latin, script, row, alike)
-                hidden = target and target != latin or (not target and stop - at <= _SHORT)
+                hidden = (target and target != latin) or (not target and stop - at <= _SHORT)
                 if hidden and in_latin:
                     changed = _foldable(points, at, stop, latin, script, row, alike)
                     target = latin if changed > 0 else target
@@ -195,8 +213,8 @@ def _is_latin(
 def _small_i_or_l(
     points: Points, begin: int, at: int, end: int,
     row: npt.NDArray[np.int32], alike: npt.NDArray[np.uint64], latin: int,
-) -> int:  # fmt: skip
-    """A capital I and a small l look the same. An l follows a small letter or begins "la", "le", …"""
+) -> np.uint64:  # fmt: skip
+    """A capital I and a small l look the same; an l follows a small letter or begins "la", "le"."""
     if at > begin and _is_small(points[at - 1]):
         return _SMALL_L
     if at + 1 < end:

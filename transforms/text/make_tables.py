@@ -7,6 +7,8 @@ Unicode, Inc., under the Unicode License v3; a new version changes features, and
 `tables.py`, which is part of a spec's fingerprint.
 """
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
 import re
@@ -84,10 +86,10 @@ def look_alikes(
                 if source in here or not here:
                     continue
                 same = scripts.get(ord(source)) == script
-                if source in letters and not (same and script != "Latin"):
-                    found[source][script] = _choose(source, here)
-                elif _is_sign(source) and _choose(source, here).isascii():
-                    found[source][script] = _choose(source, here)
+                chosen = _choose(source, here)
+                letter = source in letters and not (same and script != "Latin")
+                if letter or (_is_sign(source) and chosen.isascii()):
+                    found[source][script] = chosen
     for source, target in _ALSO_ALIKE.items():
         found[source].setdefault("Latin", target)
         if len(target) == 1 and target.isalpha():

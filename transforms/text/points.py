@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 
 import numba
@@ -57,7 +58,7 @@ class Texts:
         """
         whole = self.points.tobytes().decode("utf-32-le", "surrogatepass")
         bounds = self.offsets.tolist()
-        return [whole[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [whole[a:b] for a, b in itertools.pairwise(bounds)]
 
     def array(self) -> pa.Array:
         """As a string column `[n]` without nulls."""
@@ -86,9 +87,7 @@ def map_strings(texts: Texts, function: Callable[[str], tuple[str, int]]) -> tup
 
 
 @numba.njit(cache=True, nogil=True)
-def _decode(
-    offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]
-) -> tuple[Points, Offsets]:
+def _decode(offsets: npt.NDArray[np.int32], data: npt.NDArray[np.uint8]) -> tuple[Points, Offsets]:
     """UTF-8, which Arrow has checked, as code points."""
     points = np.empty(offsets[-1] - offsets[0], np.uint32)
     starts = np.zeros(len(offsets), np.int64)
@@ -114,7 +113,9 @@ def _decode(
 
 
 @numba.njit(cache=True, nogil=True)
-def _encode(points: Points, offsets: Offsets) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+def _encode(
+    points: Points, offsets: Offsets
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
     data = np.empty(4 * len(points), np.uint8)
     ends = np.zeros(len(offsets), np.int32)
     size = 0
