@@ -7,7 +7,6 @@ Texts need no analysis, so none is passed on.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -21,18 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.failures import reported
-from pipelines.files import open_parquet
+from configs.schema import EVENT_ID, Spec
+from pipelines.read_days import ReadDays, sample_hashes, sample_limit
 from pipelines.runners import Running, run_pipeline
 from pipelines.signals import held
-from transforms.hashing import hash_column
-from transforms.inputs import numeric_names
-from transforms.selection import input_columns
 from transforms.steps.graph import ANALYSIS_ROWS as BATCH
 from transforms.steps.graph import AnalyzeGraph, AnalyzeTensors, tensor_rows
-
-_SEED = 0x616E616C
 
 
 def analyze_days(
@@ -57,16 +50,9 @@ def analyze_days(
     Raises:
       InputError: the folder exists, or a file is not what it should be.
     """
-    given = [json.dumps([str(part), start_us, end_us, limit]) for part in parts]
 
     def build(pipeline: beam.Pipeline, scratch: Path) -> None:
-        rows = (
-            pipeline
-            | "Parts" >> beam.Create(given, reshuffle=False).with_output_types(str)
-            | "Spread" >> beam.Reshuffle()
-            | "ReadDays"
-            >> beam.ParDo(_ReadDays(spec, str(scratch))).with_output_types(pa.RecordBatch)
-        )
+        rows = pipeline | ReadDays(parts, spec, start_us, end_us, str(scratch), limit, BATCH)
         _ = rows | AnalyzeGraph(spec, str(scratch / "graph"), str(scratch / "tft"))
 
     _write(folder, build, running)
@@ -122,62 +108,8 @@ def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.in
     return np.flatnonzero(hashes <= sample_limit(hashes, most))
 
 
-def sample_hashes(ids: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.uint64]:
-    """By which a sample is chosen: uint64 `[n]`."""
-    return np.asarray(hash_column(ids, _SEED), np.uint64)
-
-
-def sample_limit(hashes: npt.NDArray[np.uint64], most: int) -> int:
-    """The largest hash among the `most` smallest ones; of none, 0."""
-    if not len(hashes):
-        return 0
-    most = min(most, len(hashes))
-    return int(np.partition(hashes, most - 1)[most - 1])
-
-
-def read_sample(
-    spec: Spec, part: Path | str, start_us: int, end_us: int, limit: int | None
-) -> pa.Table:
-    """What model inputs are made of, of the chosen events of a published file, in its order.
-
-    Args:
-      spec: the use; names the columns.
-      part: the file.
-      start_us, end_us: half-open range of event times.
-      limit: of the ids' hashes; None: all.
-    """
-    names = numeric_names(spec)
-    other = [name for name in input_columns(spec) if name not in names]
-    columns = [EVENT_ID, EVENT_TIME, *names, *other]
-    parquet = open_parquet(str(part))
-    missing = set(columns) - set(parquet.schema_arrow.names)
-    if missing:
-        raise InputError(
-            f"{part} has no column {sorted(missing)[0]!r}; it was made under another spec. "
-            "Run `lockstep backfill --only-new-features` for these days"
-        )
-    table = parquet.read(columns)
-    times = table.column(EVENT_TIME).to_numpy()
-    keep = (times >= start_us) & (times < end_us)
-    if limit is not None:
-        keep &= sample_hashes(table.column(EVENT_ID)) <= np.uint64(limit)
-    return table if keep.all() else table.filter(pa.array(keep))
-
-
-class _ReadDays(beam.DoFn):
-    def __init__(self, spec: Spec, attempt: str) -> None:
-        self._spec, self._attempt = spec, attempt
-        self._rows = beam.metrics.Metrics.counter("lockstep", "events_analysed")
-
-    def process(self, line: str) -> Iterator[pa.RecordBatch]:
-        with reported(self._attempt):
-            table = read_sample(self._spec, *json.loads(line)).combine_chunks()
-        self._rows.inc(table.num_rows)
-        yield from table.to_batches(max_chunksize=BATCH)
-
-
 def _write(folder: Path, build: Callable[[beam.Pipeline, Path], None], running: Running) -> None:
-    """Runs an analysis beside the folder, and renames what it has made."""
+    """Runs an analysis in a folder next to this one, and renames what it has made."""
     if folder.exists():
         raise InputError(f"{folder} is there already; remove it, or analyse into another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

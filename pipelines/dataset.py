@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,9 @@ import pyarrow.parquet as pq
 
 from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.analyze import read_sample, sample_hashes, sample_limit
 from pipelines.backfill import read_verdicts
 from pipelines.layout import Days, Layout, day_of
+from pipelines.read_days import read_part, sample_hashes, sample_limit
 from training.labels import is_judged, is_judged_early, resolve
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
@@ -86,25 +87,46 @@ def load_dataset(
       ConfigError: the spec has no labels.
       InputError: a day of the range is not there.
     """
-    if spec.labels is None:
-        raise ConfigError(f"the config {spec.name!r} has no labels section; add one to train")
     parts, count = _parts(layout, start_us, end_us)
     limit = None
     if most is not None and count > most:
         limit = sample_limit(_hashes(parts, start_us, end_us), most)
-    table = pa.concat_tables([read_sample(spec, part, start_us, end_us, limit) for part in parts])
+    table = pa.concat_tables([read_part(spec, part, start_us, end_us, limit) for part in parts])
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
     events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
     times = events.column(EVENT_TIME).to_numpy()
-    ids, verdicts = events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1))
-    return Dataset(
-        numeric=_stack(table, names),
-        events=events,
-        times=times,
-        labels=resolve(spec.labels, ids, times, verdicts, as_of_us),
-        judged=is_judged(ids, verdicts, as_of_us),
-        early=is_judged_early(ids, times, verdicts, as_of_us),
+    known = load_labels(spec, layout, events.column(EVENT_ID), times, as_of_us)
+    return Dataset(_stack(table, names), events, times, *known)
+
+
+class KnownLabels(NamedTuple):
+    """Labels of events as known at a moment, with what they come from: see `Dataset`."""
+
+    labels: npt.NDArray[np.int8]
+    judged: npt.NDArray[np.bool_]
+    early: npt.NDArray[np.bool_]
+
+
+def load_labels(
+    spec: Spec,
+    layout: Layout,
+    ids: pa.Array | pa.ChunkedArray,
+    times: npt.NDArray[np.int64],
+    as_of_us: int,
+) -> KnownLabels:
+    """Labels of events as known before a moment.
+
+    Raises:
+      ConfigError: the spec has no labels.
+    """
+    if spec.labels is None:
+        raise ConfigError(f"the config {spec.name!r} has no labels section; add one to train")
+    verdicts = read_verdicts(layout, day_of(as_of_us - 1))
+    return KnownLabels(
+        resolve(spec.labels, ids, times, verdicts, as_of_us),
+        is_judged(ids, verdicts, as_of_us),
+        is_judged_early(ids, times, verdicts, as_of_us),
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluates a bundle on published days, with labels as known at a later moment.
 
-What enters: a bundle, days, and a moment of knowing. What leaves: metrics of the bundle's model
-through `scoring`, exactly as it serves.
+The bundle scores the days in a Beam pipeline, through `scoring`, exactly as it serves
+(`pipelines.score_days`); what is measured comes to this machine.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from configs.errors import EvidenceError, InputError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.backfill import read_features, read_verdicts
-from pipelines.beside import measure, trained_on
-from pipelines.dataset import Dataset, load_dataset
+from pipelines.dataset import KnownLabels, load_labels, published_parts
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder, write_bytes
 from pipelines.progress import Progress, Quiet
+from pipelines.runners import Running
+from pipelines.score_days import GROUP, MADE, ScoreRequest, measure, score_days, trained_on
 from scoring.bundle import Bundle, load_bundle
-from scoring.scorer import Scored, Scorer
 from scoring.store import Store
 from training.dataset import count_labels
 from training.evaluate import Metrics
@@ -43,12 +43,16 @@ class EvaluateRequest:
       bundle: fingerprint (or a beginning of it), "serving", or a folder.
       days: of the scored events.
       as_of: labels are those known before this day; None: the day after the last published one.
+      workers: processes of the embedded runner.
+      flags: of Beam, such as `--runner=FlinkRunner`.
     """
 
     out: Path
     bundle: str
     days: Days
     as_of: dt.date | None = None
+    workers: int = 1
+    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,34 +116,41 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             f"--as-of {as_of}: {layout.root} ends at {published[-1]}, so verdicts up to {end} are "
             f"known; backfill later days, or give --as-of {end} or an earlier one"
         )
-    _require_same_meaning(bundle, layout, request.days)
-    say(f"reading {request.days}, labels as known before {as_of} …")
-    data = load_dataset(
-        bundle.spec, layout, request.days.start_us, request.days.end_us, day_us(as_of)
+    _require_same_inputs(bundle, layout, request.days)
+    say(f"scoring {request.days}, labels as known before {as_of} …")
+    span = request.days
+    scored = score_days(
+        ScoreRequest(
+            bundle.spec,
+            str(folder),
+            published_parts(layout, span.start_us, span.end_us),
+            span.start_us,
+            span.end_us,
+        ),
+        Running(request.workers, request.flags),
+        request.out,
     )
-    total = len(data)
-    keep = known_before(bundle, layout, data, request.days) if total else np.ones(0, np.bool_)
-    if not keep.all():
-        data = data.take(np.flatnonzero(keep))
-    counts = count_labels(data.labels)
+    total = scored.num_rows
+    if total:
+        scored = scored.filter(pa.array(known_before(bundle, layout, scored, span)))
+    times = scored.column(EVENT_TIME).to_numpy()
+    known = load_labels(bundle.spec, layout, scored.column(EVENT_ID), times, day_us(as_of))
+    counts = count_labels(known.labels)
     if counts.positives + counts.negatives == 0:
         raise EvidenceError(
-            f"none of the {total:,} scored events of {request.days} has a label before {as_of}; "
+            f"none of the {total:,} scored events of {span} has a label before {as_of}; "
             "wait for verdicts, or give a later --as-of"
         )
-    say(f"scoring {len(data):,} events …")
-    scored = Scorer(bundle).score(data.numeric, data.batch())
-    metrics = measure(bundle.spec, bundle, scored, data)
     return Evaluation(
         bundle=bundle.fingerprint,
-        days=str(request.days),
+        days=str(span),
         as_of=str(as_of),
-        left_out=total - len(data),
-        early=int(np.count_nonzero(data.early)),
-        trained_on_days=_seen(bundle, request.days),
-        metrics=metrics,
+        left_out=total - scored.num_rows,
+        early=int(np.count_nonzero(known.early)),
+        trained_on_days=_seen(bundle, span),
+        metrics=measure(bundle, scored, known.labels),
         silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},
-        scores=_scores(bundle, data, scored),
+        scores=_scores(bundle, scored, known),
     )
 
 
@@ -161,25 +172,22 @@ def write_scores(found: Sequence[Evaluation], path: Path) -> None:
         ) from error
 
 
-def _scores(bundle: Bundle, data: Dataset, scored: Scored) -> pa.Table:
-    trained = trained_on(bundle).mask(data.times)
-    known = data.labels != UNLABELLED
+def _scores(bundle: Bundle, scored: pa.Table, known: KnownLabels) -> pa.Table:
+    trained = trained_on(bundle).mask(scored.column(EVENT_TIME).to_numpy())
     return pa.table(
         {
-            "bundle": pa.array([bundle.fingerprint] * len(data), pa.string()),
-            EVENT_ID: data.events.column(EVENT_ID),
-            EVENT_TIME: pa.array(data.times),
-            "label": pa.array(data.labels, mask=~known),
-            "judged": pa.array(data.judged),
-            "raw": pa.array(scored.raw),
-            "score": pa.array(scored.score),
-            "action": scored.actions(),
+            "bundle": pa.array([bundle.fingerprint] * scored.num_rows, pa.string()),
+            EVENT_ID: scored.column(EVENT_ID),
+            EVENT_TIME: scored.column(EVENT_TIME),
+            "label": pa.array(known.labels, mask=known.labels == UNLABELLED),
+            "judged": pa.array(known.judged),
+            **{name: scored.column(name) for name in MADE},
             "split": pa.array(["new", "trained"], pa.string()).take(pa.array(trained.astype(int))),
         }
     )
 
 
-def _require_same_meaning(bundle: Bundle, layout: Layout, days: Days) -> None:
+def _require_same_inputs(bundle: Bundle, layout: Layout, days: Days) -> None:
     for day in days:
         unlike = marker_unlike(bundle.spec, layout.read_marker(day))
         if unlike:
@@ -198,16 +206,17 @@ def _seen(bundle: Bundle, days: Days) -> str:
 
 
 def known_before(
-    bundle: Bundle, layout: Layout, data: Dataset, days: Days
+    bundle: Bundle, layout: Layout, scored: pa.Table, days: Days
 ) -> npt.NDArray[np.bool_]:
     """Which events are left in: all, or those whose group was not known yet (`drop_known`)."""
     spec = bundle.spec
     if not spec.evaluation.drop_known or spec.evaluation.group is None:
-        return np.ones(len(data), np.bool_)
+        return np.ones(scored.num_rows, np.bool_)
     group = spec.evaluation.group
     first = day_of(int(bundle.provenance["trained_from_us"]))
     span = Days(first, days.last)
     history = read_features(layout, list(span), [EVENT_ID, group])
     history = pa.table({EVENT_ID: history.column(EVENT_ID), "group": history.column(group)})
     verdicts = read_verdicts(layout, days.last)
-    return not_yet_known(data.events.column(group), data.times, history, verdicts)
+    times = scored.column(EVENT_TIME).to_numpy()
+    return not_yet_known(scored.column(GROUP), times, history, verdicts)

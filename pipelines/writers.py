@@ -29,7 +29,9 @@ from transforms.steps.shards import Keyed, is_state
 from transforms.steps.stamps import TAGS, tags_of
 
 SPEC_KEY = b"lockstep.spec"
-PART, VERDICTS, STATE, DEAD_LETTERS, SPLIT = "part", "verdicts", "state", "dead_letters", "split"
+PART, VERDICTS, SCORES = "part", "verdicts", "scores"
+STATE, DEAD_LETTERS, SPLIT = "state", "dead_letters", "split"
+_FOLDER_OF = {PART: "features", VERDICTS: "verdicts", SCORES: "scores"}
 FOLDERS = ("scratch", "features", "verdicts", "state", "dead_letters", "failures")
 MANIFEST = "manifest.jsonl"
 
@@ -41,7 +43,7 @@ class WriteDays(beam.PTransform):
     Args:
       spec: the use; its dataset's fingerprint is in every file.
       attempt: the attempt's folder.
-      what: `PART` or `VERDICTS`.
+      what: `PART`, `VERDICTS` or `SCORES`.
     """
 
     spec: Spec
@@ -132,9 +134,8 @@ class _WriteParquet(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterator[str]:
         start = tags_of(batch)["start"]
         table = pa.Table.from_batches([batch]).replace_schema_metadata(self._metadata)
-        folder = "features" if self._what == PART else "verdicts"
         with reported(self._attempt):
-            path = unique_path(join(self._attempt, folder), f"{start}.parquet")
+            path = unique_path(join(self._attempt, _FOLDER_OF[self._what]), f"{start}.parquet")
             write_parquet(table, path)
         self._rows.inc(batch.num_rows)
         yield _line(what=self._what, start=start, path=path, rows=batch.num_rows)

@@ -51,7 +51,7 @@ from scoring.manifest import (
     verify_files,
 )
 from scoring.models import Models, input_names
-from scoring.scorer import Bundle
+from scoring.scorer import Bundle, BundleContents
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
@@ -68,27 +68,15 @@ __all__ = [
 _ASIDE = ".writing-"
 
 
-@dataclasses.dataclass(frozen=True)
-class BundleParts:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BundleParts(BundleContents):
     """What a bundle is made of.
 
     Attributes:
       config: the YAML text of the spec.
-      graph: folder of the analysed graph.
-      models: fitted.
-      model: which serves: "booster", "linear" or "text".
-      metrics, provenance: JSON-able; not part of the fingerprint.
     """
 
     config: str
-    spec: Spec
-    graph: Path
-    models: Models
-    model: str
-    calibration: Calibration
-    policy: DecisionPolicy
-    metrics: dict[str, Any]
-    provenance: dict[str, Any]
 
 
 def write_bundle(parts: BundleParts, store: Path) -> Path:

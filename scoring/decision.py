@@ -20,8 +20,13 @@ from scoring.arrays import load_json, save_json
 
 
 @dataclasses.dataclass(frozen=True)
-class ActionThreshold:
-    """An action fires at scores at or above `value`; None: never, for want of evidence."""
+class Threshold:
+    """An action fires at scores at or above `value`; None: never, for want of evidence.
+
+    Attributes:
+      min_precision: what the policy asks of it.
+      reason: why there is no value, in words.
+    """
 
     action: str
     value: float | None
@@ -33,7 +38,7 @@ class ActionThreshold:
 class DecisionPolicy:
     """Thresholds, strictest first, and what is done below all of them."""
 
-    thresholds: tuple[ActionThreshold, ...]
+    thresholds: tuple[Threshold, ...]
     default: str
 
     @property
@@ -44,7 +49,7 @@ class DecisionPolicy:
     def decide(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
         """The number of each event's action: int8 `[n]`.
 
-        >>> policy = DecisionPolicy((ActionThreshold("block", 0.9, 0.95),), "allow")
+        >>> policy = DecisionPolicy((Threshold("block", 0.9, 0.95),), "allow")
         >>> policy.decide(np.array([0.9, 0.2])).tolist()
         [1, 0]
         """
@@ -92,10 +97,10 @@ def decision_id(use: str, event_id: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16, person=b"lockstep").hexdigest()
 
 
-def _threshold(plain: dict[str, Any]) -> ActionThreshold:
+def _threshold(plain: dict[str, Any]) -> Threshold:
     value = None if plain["value"] is None else float(plain["value"])
     if value is not None and not math.isfinite(value):
         raise ValueError(f"the threshold {value} is no number")
-    return ActionThreshold(
+    return Threshold(
         str(plain["action"]), value, float(plain["min_precision"]), str(plain["reason"])
     )

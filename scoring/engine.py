@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import StateError
-from configs.fingerprint import fingerprint, state_fingerprint
+from configs.fingerprint import state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
@@ -334,8 +334,3 @@ def _spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
         if len(values)
         else pa.nulls(len(mask), values.type)
     )
-
-
-def spec_of(engine: Engine) -> str:
-    """Fingerprint of the spec that is folded by."""
-    return fingerprint(engine.spec)

@@ -28,17 +28,17 @@ from transforms.inputs import input_arrays
 Floats = npt.NDArray[np.float32]
 
 
-@dataclasses.dataclass(frozen=True)
-class Bundle:
-    """A verified bundle, loaded.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BundleContents:
+    """What is in a model bundle, fitted or loaded.
 
     Attributes:
-      state: entity -> fingerprint of the velocity state that its features need.
-      versions: library -> the major and minor version that made it.
+      graph: folder of the analysed graph.
+      models: fitted.
+      model: which serves: "booster", "linear" or "text".
+      metrics, provenance: JSON-able; not part of the fingerprint.
     """
 
-    path: Path
-    fingerprint: str
     spec: Spec
     graph: Path
     models: Models
@@ -47,6 +47,19 @@ class Bundle:
     policy: DecisionPolicy
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bundle(BundleContents):
+    """A verified model bundle, loaded.
+
+    Attributes:
+      state: entity -> fingerprint of the velocity state that its features need.
+      versions: library -> the major and minor version that made it.
+    """
+
+    path: Path
+    fingerprint: str
     state: Mapping[str, str]
     versions: Mapping[str, str]
 

@@ -6,7 +6,7 @@ For Beam's own `RunInference` see `scoring.handlers`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -19,53 +19,69 @@ from scoring.serving import POLL_SECONDS, Serving, shared_serving
 from transforms.batches import RecordBatchCoder
 from transforms.inputs import input_arrays
 
-__all__ = ["ACTION", "BUNDLE", "MODEL_INPUTS", "SCORE", "RecordBatchCoder", "Score", "score_batch"]
+__all__ = [
+    "ACTION",
+    "BUNDLE",
+    "MODEL_INPUTS",
+    "RAW",
+    "SCORE",
+    "RecordBatchCoder",
+    "Score",
+    "score_batch",
+]
 
-SCORE, ACTION, MODEL_INPUTS = "score", "action", "model_inputs"
+RAW, SCORE, ACTION, MODEL_INPUTS = "raw", "score", "action", "model_inputs"
+PUBLISHED = (SCORE, ACTION, MODEL_INPUTS)
 BUNDLE = b"lockstep.bundle"
 """In the schema's metadata of a scored batch: the fingerprint of the bundle that scored it."""
 
 
 @dataclasses.dataclass(eq=False)
 class Score(beam.PTransform):
-    """Batches of `Features` to the same with three more columns: score, action, model inputs.
+    """Batches of `Features` to the same with more columns: score, action, model inputs.
 
     Args:
       bundle: folder of a bundle, or of a store of bundles: then the bundle that serves, whichever
         that is from batch to batch. Every worker can read it.
       poll_seconds: how often a store's pointer is looked at.
+      columns: what is appended, in this order (`score_batch`).
     """
 
     bundle: str
     poll_seconds: float = POLL_SECONDS
+    columns: tuple[str, ...] = PUBLISHED
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[pa.RecordBatch]:
         """Applies it."""
         return rows | "Score" >> beam.ParDo(
-            _Score(self.bundle, self.poll_seconds)
+            _Score(self.bundle, self.poll_seconds, self.columns)
         ).with_output_types(pa.RecordBatch)
 
 
-def score_batch(scorer: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+def score_batch(
+    scorer: Scorer, batch: pa.RecordBatch, columns: Sequence[str] = PUBLISHED
+) -> pa.RecordBatch:
     """Appends score float64, action string and model inputs float32 `[inputs]`.
 
     Args:
       scorer: of a loaded bundle, whose fingerprint goes into the metadata (`BUNDLE`).
       batch: scored events `[n]` with the columns of `transforms.inputs.numeric_names`, and those
         of categories and text.
+      columns: which of these are appended, and in what order; there is `RAW`, float32, as well.
 
     Raises:
       InputError: a column is missing, or of a type that does not fit.
     """
     scored = scorer.score(*input_arrays(scorer.bundle.spec, pa.Table.from_batches([batch])))
-    made = {
-        SCORE: pa.array(scored.score, pa.float64()),
-        ACTION: scored.actions(),
-        MODEL_INPUTS: _vectors(scored.inputs),
+    made: dict[str, Callable[[], pa.Array]] = {
+        RAW: lambda: pa.array(scored.raw),
+        SCORE: lambda: pa.array(scored.score, pa.float64()),
+        ACTION: scored.actions,
+        MODEL_INPUTS: lambda: _vectors(scored.inputs),
     }
     metadata = {**(batch.schema.metadata or {}), BUNDLE: scorer.bundle.fingerprint}
-    for name, column in made.items():
-        batch = batch.append_column(name, column)
+    for name in columns:
+        batch = batch.append_column(name, made[name]())
     return batch.replace_schema_metadata(metadata)
 
 
@@ -78,8 +94,8 @@ def _vectors(block: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 
 class _Score(beam.DoFn):
-    def __init__(self, bundle: str, poll_seconds: float) -> None:
-        self._bundle, self._poll_seconds = bundle, poll_seconds
+    def __init__(self, bundle: str, poll_seconds: float, columns: tuple[str, ...]) -> None:
+        self._bundle, self._poll_seconds, self._columns = bundle, poll_seconds, columns
         self._scored = Metrics.counter("lockstep", "events_scored_by_model")
         self._swaps = Metrics.counter("lockstep", "bundle_swaps")
         self._serving: Serving | None = None
@@ -95,4 +111,4 @@ class _Score(beam.DoFn):
         scorer = serving.current()
         self._swaps.inc(serving.swaps - before)
         self._scored.inc(batch.num_rows)
-        yield score_batch(scorer, batch)
+        yield score_batch(scorer, batch, self._columns)

@@ -28,7 +28,7 @@ class BundleInfo:
     """A bundle in a list.
 
     Attributes:
-      made: the night that it was trained as of, "2026-03-04".
+      made: the day that it was trained as of, "2026-03-04".
       damaged: why its facts cannot be read; "" if they can. `verify` looks at every file.
     """
 

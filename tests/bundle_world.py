@@ -13,7 +13,7 @@ from pipelines.analyze import analyze
 from scoring.booster import BoosterModel
 from scoring.bundle import BundleParts, write_bundle
 from scoring.calibration import Calibration
-from scoring.decision import ActionThreshold, DecisionPolicy
+from scoring.decision import DecisionPolicy, Threshold
 from scoring.linear import LinearModel
 from scoring.models import Models, input_names, model_inputs
 from scoring.text_model import TextModel
@@ -55,7 +55,7 @@ def make_models():
 def make_parts(model="booster", **changes):
     """The parts of a bundle."""
     spec, folder = spec_and_graph()
-    policy = DecisionPolicy((ActionThreshold("block", 0.8, 0.8, "enough"),), "allow")
+    policy = DecisionPolicy((Threshold("block", 0.8, 0.8, "enough"),), "allow")
     parts = {
         "config": CONFIG,
         "spec": spec,

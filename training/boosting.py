@@ -54,7 +54,7 @@ def fit_booster(
     check: Sample | None = None,
     rounds: int | None = None,
     threads: int = 2,
-    tell: Callable[[float], None] = lambda share: None,
+    report: Callable[[float], None] = lambda share: None,
 ) -> Boosted:
     """A booster of `sample`, stopped early by `check` or after `rounds`.
 
@@ -67,7 +67,7 @@ def fit_booster(
         trees after the best round are dropped.
       rounds: exactly so many, when there is no `check`.
       threads: fixed, since the order of sums depends on it.
-      tell: called with the share of the work that each round was; 1 in all.
+      report: called with the share of the work that each round was; 1 in all.
 
     Returns:
       The booster, with `names` inside.
@@ -92,8 +92,8 @@ def fit_booster(
     bins = int(parameters.get("max_bin", 256))
     matrix = _matrix(sample, names, positive_weight, threads, bins)
     wanted = training.rounds if check is not None else rounds or training.rounds
-    told = _Told(tell, wanted)
-    evals, callbacks = [], [told]
+    progress = _Progress(report, wanted)
+    evals, callbacks = [], [progress]
     if check is not None:
         later = _matrix(check, names, positive_weight, threads, bins, matrix)
         evals.append((later, "check"))
@@ -114,22 +114,22 @@ def fit_booster(
     return Boosted(made, int(made.best_iteration) + 1, float(made.best_score))
 
 
-class _Told(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-    """Tells of each round, and at the end of those that were not needed."""
+class _Progress(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Reports each round, and at the end those that were not needed."""
 
-    def __init__(self, tell: Callable[[float], None], rounds: int) -> None:
+    def __init__(self, report: Callable[[float], None], rounds: int) -> None:
         super().__init__()
-        self._tell, self._rounds, self._left = tell, rounds, rounds
+        self._report, self._rounds, self._left = report, rounds, rounds
 
     def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
         """XGBoost's hook; false: go on."""
         self._left -= 1
-        self._tell(1 / self._rounds)
+        self._report(1 / self._rounds)
         return False
 
     def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
         """XGBoost's hook."""
-        self._tell(self._left / self._rounds)
+        self._report(self._left / self._rounds)
         return model
 
 

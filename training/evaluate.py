@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from scoring.decision import ActionThreshold
+from scoring.decision import Threshold
 from training.curve import (
     CurvePoint,
     area_under_roc,
@@ -38,7 +38,7 @@ from training.probability import (
     histogram,
     log_loss,
 )
-from training.thresholds import Threshold, interval
+from training.thresholds import interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,7 @@ def evaluate(
     event_times: npt.NDArray[np.int64],
     *,
     ranks: npt.ArrayLike | None = None,
-    thresholds: Sequence[Threshold | ActionThreshold] = (),
+    thresholds: Sequence[Threshold] = (),
     groups: pa.Array | pa.ChunkedArray | None = None,
     top: int = 100,
     replicates: int = 200,

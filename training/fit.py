@@ -26,7 +26,7 @@ from configs.errors import ConfigError
 from configs.schema import Spec, Training
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
-from scoring.decision import ActionThreshold, DecisionPolicy
+from scoring.decision import DecisionPolicy, Threshold
 from scoring.linear import LinearModel
 from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
@@ -38,12 +38,12 @@ from training.folds import chain_forward, time_blocks
 from training.labels import POSITIVE, UNLABELLED
 from training.logistic import Weights, fit_sparse
 from training.newton import MOST_COLUMNS, Design, fit_newton
-from training.thresholds import Threshold, choose_thresholds
+from training.thresholds import ChosenThreshold, choose_thresholds
 from transforms.executor import Transformed
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Tell = Callable[[float], None]
+Report = Callable[[float], None]
 
 
 def _ignore(parts: float) -> None:
@@ -89,7 +89,7 @@ class Fitted:
     judged: Models
     calibration: Calibration
     policy: DecisionPolicy
-    thresholds: tuple[Threshold, ...]
+    thresholds: tuple[ChosenThreshold, ...]
     metrics: Metrics
     gate_scores: npt.NDArray[np.float64]
     gate_ranks: Floats
@@ -107,7 +107,7 @@ def fit_parts(spec: Spec) -> int:
     return (text + 1 + booster) * (2 if training.refit else 1)
 
 
-def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2, tell: Tell = _ignore) -> Fitted:
+def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2, report: Report = _ignore) -> Fitted:
     """Trains on a span.
 
     Args:
@@ -115,7 +115,7 @@ def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2, tell: Tell = _ign
       span: scored events of `cut.span`, in total order.
       cut: the slices of time.
       threads: for XGBoost; fixed, since sums depend on it.
-      tell: called with how many parts (`fit_parts`) were done since it was called before.
+      report: called with how many parts (`fit_parts`) were done since it was called before.
 
     Raises:
       EvidenceError: a slice holds one class only.
@@ -123,10 +123,10 @@ def fit(spec: Spec, span: Span, cut: Slices, threads: int = 2, tell: Tell = _ign
     # One thread for linear algebra: its sums do not depend on the machine then, and on two shared
     # cores it is three times as fast as two threads that wait for each other.
     with threadpool_limits(1, user_api="blas"):
-        return _fit(spec, span, cut, threads, tell)
+        return _fit(spec, span, cut, threads, report)
 
 
-def _fit(spec: Spec, span: Span, cut: Slices, threads: int, tell: Tell) -> Fitted:
+def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> Fitted:
     training = _training(spec)
     times, labels = span.event_times, span.labels
     where = {
@@ -144,7 +144,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, tell: Tell) -> Fitte
     gate_rows = np.flatnonzero(where["gate"])
     weight = class_weight(training, labels[fit_rows])
     judged, rounds = fit_models(
-        spec, span, fit_rows, weight, check_rows, threads=threads, tell=tell
+        spec, span, fit_rows, weight, check_rows, threads=threads, report=report
     )
     made = {name: _raw_on(judged, name, span, check_rows) for name in _served(training)}
     calibrations = {name: fit_calibration(raw, labels[check_rows]) for name, raw in made.items()}
@@ -181,7 +181,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, tell: Tell) -> Fitte
     if training.refit:
         every = np.flatnonzero(known)
         models, _ = fit_models(
-            spec, span, every, weight, None, rounds, threads, judged.linear, tell
+            spec, span, every, weight, None, rounds, threads, judged.linear, report
         )
     return Fitted(
         models=models,
@@ -215,7 +215,7 @@ def fit_models(
     rounds: int | None = None,
     threads: int = 2,
     start: LinearModel | None = None,
-    tell: Tell = _ignore,
+    report: Report = _ignore,
 ) -> tuple[Models, int]:
     """Text model, baseline and booster of some labelled rows; and the booster's rounds.
 
@@ -224,16 +224,16 @@ def fit_models(
       positive_weight: of a positive against a negative.
       check_rows: later labelled rows that end the boosting; None: exactly `rounds`.
       start: the baseline of nearly the same rows, from which this one's solver starts.
-      tell: as in `fit`.
+      report: as in `fit`.
     """
     training = _training(spec)
     transformed, labels = span.transformed, span.labels
-    scores, last = _text_scores(training, span, rows, positive_weight, tell)
+    scores, last = _text_scores(training, span, rows, positive_weight, report)
     text = _fit_text(training, transformed, labels, rows, positive_weight, last)
     if text is not None:
-        tell(1)
+        report(1)
     linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight, start)
-    tell(1)
+    report(1)
     booster, used = None, 0
     if training.model == "booster":
         sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows])
@@ -250,7 +250,7 @@ def fit_models(
             check=check,
             rounds=rounds if rounds is not None else training.rounds,
             threads=threads,
-            tell=tell,
+            report=report,
         )
         booster, used = BoosterModel(boosted.booster), boosted.rounds
     return Models(spec, text, linear, booster), used
@@ -301,7 +301,7 @@ def _fit_text(
 
 
 def _text_scores(
-    training: Training, span: Span, rows: Rows, positive_weight: float, tell: Tell
+    training: Training, span: Span, rows: Rows, positive_weight: float, report: Report
 ) -> tuple[Floats | None, TextModel | None]:
     """Scores of the text model for its own training rows, out of fold by time; and the last model.
 
@@ -318,7 +318,7 @@ def _text_scores(
         model = _fit_text(
             training, span.transformed, span.labels, rows[known], positive_weight, start
         )
-        tell(1)
+        report(1)
         if model is None:
             return None
         made.append(model)
@@ -365,11 +365,10 @@ def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:
     return models.raw(which, part, models.text_scores(part))
 
 
-def _policy(spec: Spec, thresholds: tuple[Threshold, ...]) -> DecisionPolicy:
+def _policy(spec: Spec, thresholds: tuple[ChosenThreshold, ...]) -> DecisionPolicy:
     return DecisionPolicy(
         tuple(
-            ActionThreshold(one.action, one.value, one.min_precision, one.reason)
-            for one in thresholds
+            Threshold(one.action, one.value, one.min_precision, one.reason) for one in thresholds
         ),
         spec.policy.default,
     )

@@ -56,7 +56,7 @@ class GateResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class ServingComparison:
     """The candidate and the bundle that serves, on the events of the gate slice new to both.
 
     Attributes:
@@ -86,14 +86,14 @@ class Beside:
 
 
 def check_gate(
-    gate: Gate, candidate: Metrics, beside: Beside | None = None, to_serve: bool = True
+    gate: Gate, candidate: Metrics, compared: ServingComparison | None = None, to_serve: bool = True
 ) -> GateResult:
     """The gate's decision on a candidate.
 
     Args:
       gate: floors and the largest allowed drop.
       candidate: metrics on the gate slice of a model that did not see it.
-      beside: the candidate and the serving bundle on events new to both; None: nothing serves.
+      compared: the candidate and the serving bundle on events new to both; None: nothing serves.
       to_serve: it would serve at once. If not, one that cannot be compared with the serving bundle
         is let pass, so that it is kept and someone can judge it; a worse one is not.
 
@@ -112,7 +112,7 @@ def check_gate(
         ),
         _floor("average precision", candidate.average_precision, gate.min_average_precision),
         _floor("AUC", candidate.auc, gate.min_auc),
-        _beside_serving(gate, beside, to_serve),
+        _serving_rule(gate, compared, to_serve),
     ]
     return GateResult(all(rule.passed for rule in rules), tuple(rules))
 
@@ -124,19 +124,19 @@ def _floor(name: str, value: float | None, least: float) -> Rule:
     return Rule(name, value >= least, f"{name} {value:.4f} {sign} {least:.4f}, the least allowed")
 
 
-def _beside_serving(gate: Gate, beside: Beside | None, to_serve: bool) -> Rule:
+def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool) -> Rule:
     """A model that cannot be compared with the serving one is not let past it."""
-    name = "beside the serving model"
-    if beside is None:
+    name = "compared with the serving model"
+    if compared is None:
         return Rule(name, True, "nothing serves yet, so there is nothing to fall behind")
-    if beside.same:
+    if compared.same:
         return Rule(name, True, "it is the bundle that serves")
-    fault = _no_comparison(gate, beside)
+    fault = _no_comparison(gate, compared)
     if fault and not to_serve:
         return Rule(
             name, True, f"not compared, so look at both with `lockstep evaluate` first: {fault}"
         )
-    candidate, serving = beside.candidate, beside.serving
+    candidate, serving = compared.candidate, compared.serving
     if fault or candidate is None or serving is None:
         return Rule(
             name,
@@ -155,28 +155,28 @@ def _beside_serving(gate: Gate, beside: Beside | None, to_serve: bool) -> Rule:
     return Rule(
         name,
         passed,
-        f"average precision {candidate.average_precision or 0:.4f} beside the serving bundle's "
-        f"{serving.average_precision or 0:.4f} on the same events ({beside.where}): {change}",
+        f"average precision {candidate.average_precision or 0:.4f} against the serving bundle's "
+        f"{serving.average_precision or 0:.4f} on the same events ({compared.where}): {change}",
     )
 
 
-def _no_comparison(gate: Gate, beside: Beside) -> str:
+def _no_comparison(gate: Gate, compared: ServingComparison) -> str:
     """Why the two cannot be compared; "" if they can."""
-    if beside.fault:
-        return f"it cannot be compared with the serving bundle: {beside.fault}"
-    if beside.where.start_us >= beside.where.end_us:
+    if compared.fault:
+        return f"it cannot be compared with the serving bundle: {compared.fault}"
+    if compared.where.start_us >= compared.where.end_us:
         return (
             "the gate slice holds nothing later than what the serving bundle was trained on, so "
-            "the two cannot be compared; wait a night"
+            "the two cannot be compared; wait a day"
         )
-    serving = beside.serving
+    serving = compared.serving
     positives = 0 if serving is None else serving.positives
     if positives < gate.min_positives:
         return (
             f"{positives:,} positives among the events later than what the serving bundle was "
-            f"trained on ({beside.where}), and at least {gate.min_positives} are needed to compare "
-            "the two; wait a night"
+            f"trained on ({compared.where}), and at least {gate.min_positives} are needed to "
+            "compare the two; wait a day"
         )
     if serving is None or serving.average_precision is None:
-        return f"average precision has no value: {beside.where} has one class only; wait a night"
+        return f"average precision has no value: {compared.where} has one class only; wait a day"
     return ""

@@ -153,11 +153,11 @@ def not_yet_known(
     """
     known = first_positive_known(history["event_id"], verdicts)
     codes, names = _encode(history["group"])
-    told = np.flatnonzero((known < _NEVER) & (codes >= 0))
-    if len(told) == 0 or len(groups) == 0:
+    known_rows = np.flatnonzero((known < _NEVER) & (codes >= 0))
+    if len(known_rows) == 0 or len(groups) == 0:
         return np.ones(len(groups), np.bool_)
     earliest = np.full(len(names), _NEVER, np.int64)
-    np.minimum.at(earliest, codes[told], known[told])
+    np.minimum.at(earliest, codes[known_rows], known[known_rows])
     at = pc.index_in(_plain(groups), value_set=names)
     has = at.is_valid().to_numpy(zero_copy_only=False)
     since = np.full(len(groups), _NEVER, np.int64)

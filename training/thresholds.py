@@ -2,7 +2,7 @@
 
 What enters: calibrated scores and labels of the gate slice (at the population's prevalence: all of
 it, or beyond `train_rows` a sample by the hash of the id, never by label), and the policy's
-actions. What leaves: one :class:`Threshold` per action. Where the evidence is too thin, the
+actions. What leaves: one :class:`ChosenThreshold` per action. Where the evidence is too thin, the
 threshold is None, with the reason, and the action never fires; a number that someone would trust is
 not made up.
 
@@ -16,6 +16,7 @@ that score fall on one side.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,40 +24,34 @@ import numpy.typing as npt
 from scipy import stats
 
 from configs.schema import Action
+from scoring.decision import Threshold
 from training.curve import Curve, best_of_each_recall, make_curve
 
 
-@dataclasses.dataclass(frozen=True)
-class Threshold:
-    """What was found for one action.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChosenThreshold(Threshold):
+    """A policy's threshold with the evidence for it, or for none.
 
     Attributes:
-      action: its name in the policy.
-      min_precision, confidence: what was asked.
-      value: the action fires at scores >= this; None: never.
+      confidence: what was asked, with `min_precision`.
       flagged, positives: events at or above it on the slice, and how many of them are abuse.
       precision, precision_low: the share, and its lower bound at `confidence`; None if none fires.
       recall: share of the slice's positives at or above it; 0 when it never fires.
-      reason: why there is none, in words; empty if there is one.
     """
 
-    action: str
-    min_precision: float
     confidence: float
-    value: float | None
-    flagged: int
-    positives: int
-    precision: float | None
-    precision_low: float | None
-    recall: float
-    reason: str = ""
+    flagged: int = 0
+    positives: int = 0
+    precision: float | None = None
+    precision_low: float | None = None
+    recall: float = 0.0
 
 
 def choose_thresholds(
     scores: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int8],
     actions: Sequence[Action],
-) -> tuple[Threshold, ...]:
+) -> tuple[ChosenThreshold, ...]:
     """One threshold per action, in the order of the policy.
 
     Args:
@@ -123,18 +118,22 @@ def fewest_flagged(min_precision: float, confidence: float) -> int:
     return max(1, int(np.ceil(np.log(1.0 - confidence) / np.log(min_precision))))
 
 
-def _choose(curve: Curve, action: Action) -> Threshold:
+def _choose(curve: Curve, action: Action) -> ChosenThreshold:
     # Of equal recalls the fewest flagged have the best bound, so the others need no look.
     best = best_of_each_recall(curve)
     bounds = lower_bound(curve.positives[best], curve.flagged[best], action.confidence)
     passing = np.flatnonzero(bounds >= action.min_precision)
-    asked = (action.name, action.min_precision, action.confidence)
+    chosen = functools.partial(
+        ChosenThreshold,
+        action=action.name,
+        min_precision=action.min_precision,
+        confidence=action.confidence,
+    )
     if len(passing) == 0:
-        return Threshold(*asked, None, 0, 0, None, None, 0.0, _reason(curve, action, best, bounds))
+        return chosen(value=None, reason=_reason(curve, action, best, bounds))
     at = best[passing[-1]]
     flagged, positives = int(curve.flagged[at]), int(curve.positives[at])
-    return Threshold(
-        *asked,
+    return chosen(
         value=float(curve.values[at]),
         flagged=flagged,
         positives=positives,

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from configs.errors import InputError
 from pipelines.layout import Layout
+from pipelines.read_days import missing_column
 
 
 def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -> pa.Table:
@@ -24,10 +25,7 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
         for part in layout.parts(day):
             missing = set(columns) - set(pq.read_schema(part).names)
             if missing:
-                raise InputError(
-                    f"{part} has no column {sorted(missing)[0]!r}; it was made under another spec. "
-                    "Run `lockstep backfill --only-new-features` for these days"
-                )
+                raise missing_column(part, sorted(missing)[0])
             tables.append(pq.read_table(part, columns=columns, partitioning=None))
     if not tables:
         raise InputError(f"{layout.root}: no days given; name at least one")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipelines.commands._shared import PASSED_ON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,16 +22,18 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(evaluate)
+    app.command(context_settings=PASSED_ON)(evaluate)
 
 
 def evaluate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Output folder of backfill and nightly.")],
     days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
     bundle: Annotated[
         list[str] | None, typer.Option(help="Fingerprint, folder, or 'serving'; may repeat.")
     ] = None,
     as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     scores: Annotated[
         Path | None,
         typer.Option(help="Write ids, labels, scores and actions of all events as Parquet."),
@@ -36,11 +41,14 @@ def evaluate(
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Measure bundles on published days; several --bundle stand side by side."""
+    """Measure bundles on published days; several --bundle stand side by side.
+
+    Other options are Beam's: --runner=FlinkRunner …; without --runner it runs here.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.commands._shared import warn
+    from pipelines.commands._shared import beam_flags, warn
     from pipelines.dataset import early_verdicts
     from pipelines.evaluate import EvaluateRequest, evaluate_bundle, write_scores
     from pipelines.layout import Days, parse_day
@@ -48,11 +56,16 @@ def evaluate(
 
     progress = choose_progress(quiet or as_json)
     console = Console(markup=False, emoji=False)
+    request = EvaluateRequest(
+        out,
+        "serving",
+        Days.parse(days),
+        parse_day(as_of) if as_of else None,
+        workers,
+        beam_flags(context),
+    )
     found = [
-        evaluate_bundle(
-            EvaluateRequest(out, one, Days.parse(days), parse_day(as_of) if as_of else None),
-            progress,
-        )
+        evaluate_bundle(dataclasses.replace(request, bundle=one), progress)
         for one in bundle or ["serving"]
     ]
     warn(

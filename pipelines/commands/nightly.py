@@ -21,7 +21,7 @@ def nightly(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
     out: Annotated[Path, typer.Option(help="Output folder.")],
-    as_of: Annotated[str, typer.Option(help="The night: 2026-03-11 uses all before that day.")],
+    as_of: Annotated[str, typer.Option(help="2026-03-11 uses what was known before that day.")],
     since: Annotated[str | None, typer.Option(help="First day of a first run.")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes of the backfill; as many as pay if not given.")
@@ -36,20 +36,19 @@ def nightly(
     only_new_features: Annotated[
         bool, typer.Option(help="First bring the published days up to a changed config.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option(help="Print what the night would do; do nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print what the run would do; do nothing.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Bring features up to the night, train, judge, and serve the bundle if it is good.
+    """Bring features up to date, train, judge, and serve the bundle if it is good.
 
-    Other options are Beam's, for the features and the analysis: --runner=FlinkRunner …; without
-    --runner they run here. What trains does so on this machine.
+    Other options are Beam's, for the features, the analysis and the comparison with the model that
+    serves: --runner=FlinkRunner …; without --runner they run here. What trains does so on this
+    machine.
     """
     from pipelines.commands._shared import beam_flags, config_path, load_config, warn
     from pipelines.layout import parse_day
-    from pipelines.nightly import NightlyRequest, plan_night
+    from pipelines.nightly import NightlyRequest, plan_nightly
     from pipelines.nightly import nightly as run
     from pipelines.progress import choose_progress
 
@@ -69,7 +68,7 @@ def nightly(
         flags=beam_flags(context),
     )
     if dry_run:
-        plan = plan_night(request)
+        plan = plan_nightly(request)
         print(json.dumps(plan.to_builtins()) if as_json else "\n".join(plan.lines()))
         return
     outcome = run(request, choose_progress(quiet or as_json))

@@ -1,4 +1,4 @@
-"""What a nightly run has to tell, as plain frozen records.
+"""What a nightly run reports, as plain frozen records.
 
 What enters: counts and results that the run collected. What leaves: :class:`NightlyReport`, which
 `page.render` makes a page of and which goes to report.json as it is. No field holds payload text
@@ -15,10 +15,10 @@ import msgspec
 from training.by_slice import SliceMetrics
 from training.drift import InputDrift, InputSummary
 from training.evaluate import Metrics
-from training.gate import Beside, GateResult
+from training.gate import GateResult, ServingComparison
 from training.importance import Importance
 from training.labels import VerdictCounts
-from training.thresholds import Threshold
+from training.thresholds import ChosenThreshold
 
 __all__ = [
     "DeadCount",
@@ -186,9 +186,9 @@ class NightlyReport:
     metrics: Metrics | None = None
     baseline: Metrics | None = None
     serving: Metrics | None = None
-    beside: Beside | None = None
+    beside: ServingComparison | None = None
     gate: GateResult | None = None
-    thresholds: tuple[Threshold, ...] = ()
+    thresholds: tuple[ChosenThreshold, ...] = ()
     features: tuple[Importance, ...] = ()
     parts: tuple[Parts, ...] = ()
     stages: tuple[StageCost, ...] = ()
@@ -201,6 +201,20 @@ class NightlyReport:
     drifts: tuple[InputDrift, ...] = ()
     drift_since: int | None = None
     past: tuple[PastRun, ...] = ()
+
+    def as_past_run(self) -> PastRun:
+        """What later reports show of this run."""
+        metrics = self.metrics
+        return PastRun(
+            as_of_us=self.as_of_us,
+            outcome=self.outcome,
+            bundle=self.bundle_fingerprint,
+            average_precision=metrics.average_precision if metrics else None,
+            auc=metrics.auc if metrics else None,
+            prevalence=metrics.prevalence if metrics else None,
+            labelled=metrics.labelled if metrics else 0,
+            flagged={one.action: one.flagged for one in metrics.at} if metrics else {},
+        )
 
     def to_json(self) -> bytes:
         """The report as JSON, indented, UTF-8; equal reports give equal bytes."""

@@ -193,18 +193,7 @@ def _same_events(report: NightlyReport) -> tuple[Metrics | None, Metrics | None]
 
 def _past(report: NightlyReport) -> tuple[PastRun, ...]:
     """Earlier runs and this one, oldest first."""
-    metrics = report.metrics
-    now = PastRun(
-        as_of_us=report.as_of_us,
-        outcome=report.outcome,
-        bundle=report.bundle_fingerprint,
-        average_precision=metrics.average_precision if metrics else None,
-        auc=metrics.auc if metrics else None,
-        prevalence=metrics.prevalence if metrics else None,
-        labelled=metrics.labelled if metrics else 0,
-        flagged={one.action: one.flagged for one in metrics.at} if metrics else {},
-    )
-    return (*report.past, now)
+    return (*report.past, report.as_past_run())
 
 
 def _drifts(report: NightlyReport) -> tuple[InputDrift, ...]:
@@ -237,7 +226,7 @@ def _comparisons(report: NightlyReport) -> tuple[Comparison, ...]:
     if beside is not None and beside.candidate is not None and beside.serving is not None:
         where = f"{_moment_words(beside.where.start_us)} to {_moment_words(beside.where.end_us)}"
         note = (
-            f"The serving model was trained on some of these, so the two stand beside each other "
+            f"The serving model was trained on some of these, so the two are compared "
             f"on the {_count(beside.serving.labelled)} judged events of {where}."
         )
         both = [("new", beside.candidate), ("serving", beside.serving)]

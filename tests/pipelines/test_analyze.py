@@ -12,9 +12,10 @@ from nightly_world import request
 from configs.errors import InputError
 from configs.schema import Categorical, Inputs
 from pipelines import analyze as module
-from pipelines.analyze import analyze, analyze_days, sample_hashes, sample_limit, sample_rows
+from pipelines.analyze import analyze, analyze_days, sample_rows
 from pipelines.dataset import load_dataset, published_parts
 from pipelines.layout import Days, Layout
+from pipelines.read_days import sample_hashes, sample_limit
 from pipelines.runners import Running
 from scoring.identity import graph_constants
 from transforms.batches import RecordBatchCoder

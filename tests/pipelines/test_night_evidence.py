@@ -10,8 +10,8 @@ from nightly_world import LATER, NIGHT, copy_of, request, write_events
 
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
-from pipelines.night_evidence import past_runs
 from pipelines.nightly import nightly
+from pipelines.nightly.evidence import past_runs
 from pipelines.report import NightlyReport
 
 

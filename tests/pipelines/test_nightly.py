@@ -63,7 +63,7 @@ def test_with_a_full_disk_there_is_no_page_and_no_promotion(night_house, tmp_pat
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("pipelines.night_page.write_bytes", full)
+    monkeypatch.setattr("pipelines.nightly.page.write_bytes", full)
     with pytest.raises(InputError, match="the disk is full"):
         nightly(request(source, out, night=LATER))
     assert Store(out / "bundles").serving() == before

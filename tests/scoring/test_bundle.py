@@ -17,7 +17,7 @@ from configs.loader import loads
 from pipelines.analyze import analyze
 from scoring.bundle import load_bundle, write_bundle
 from scoring.calibration import Calibration
-from scoring.decision import ActionThreshold, DecisionPolicy
+from scoring.decision import DecisionPolicy, Threshold
 from scoring.files import files_below, sha256_of
 from scoring.linear import LinearModel
 from scoring.manifest import MANIFEST, verify_files
@@ -103,8 +103,8 @@ def other_models(**changes):
     [
         {"model": "linear"},
         {"calibration": Calibration(slope=1.5, offset=-0.24, reason="made up")},
-        {"policy": DecisionPolicy((ActionThreshold("block", 0.81, 0.8, "enough"),), "allow")},
-        {"policy": DecisionPolicy((ActionThreshold("block", None, 0.8, "thin"),), "allow")},
+        {"policy": DecisionPolicy((Threshold("block", 0.81, 0.8, "enough"),), "allow")},
+        {"policy": DecisionPolicy((Threshold("block", None, 0.8, "thin"),), "allow")},
         {"models": ("text", TextModel(np.zeros(256), 0.0))},
         {"config": CONFIG.replace("rounds: 20", "rounds: 21")},
     ],
@@ -198,8 +198,8 @@ def save_policy(folder, *thresholds):
 
 
 SEALED = {
-    "policy.json has the actions": lambda f: save_policy(f, ActionThreshold("ban", 0.5, 0.8)),
-    "its parts make": lambda f: save_policy(f, ActionThreshold("block", 0.5, 0.8)),
+    "policy.json has the actions": lambda f: save_policy(f, Threshold("ban", 0.5, 0.8)),
+    "its parts make": lambda f: save_policy(f, Threshold("block", 0.5, 0.8)),
     "policy.json is damaged": lambda f: (f / "policy.json").write_text('{"thresholds": [1]}'),
     "calibration curve does not rise": lambda f: Calibration(slope=-1).save(f / "calibration.json"),
     "calibration.json is damaged": lambda f: (f / "calibration.json").write_text("{}"),

@@ -11,7 +11,7 @@ from configs.errors import BundleError
 from scoring.arrays import load_arrays, save_arrays, save_json
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
-from scoring.decision import ActionThreshold, DecisionPolicy, decision_id
+from scoring.decision import DecisionPolicy, Threshold, decision_id
 from scoring.files import sha256_of
 from scoring.linear import LinearModel
 from scoring.models import input_names
@@ -151,9 +151,9 @@ def test_a_missing_array_is_named(tmp_path):
 def test_the_strictest_action_that_is_reached_is_taken():
     policy = DecisionPolicy(
         (
-            ActionThreshold("block", 0.9, 0.95),
-            ActionThreshold("limit", None, 0.9, "too few positives"),
-            ActionThreshold("review", 0.5, 0.6),
+            Threshold("block", 0.9, 0.95),
+            Threshold("limit", None, 0.9, "too few positives"),
+            Threshold("review", 0.5, 0.6),
         ),
         "allow",
     )
@@ -176,7 +176,7 @@ def test_a_damaged_policy_is_refused(thresholds, tmp_path):
 
 
 def test_a_threshold_that_is_no_number_is_refused(tmp_path):
-    DecisionPolicy((ActionThreshold("a", float("nan"), 0.5),), "allow").save(tmp_path / "p.json")
+    DecisionPolicy((Threshold("a", float("nan"), 0.5),), "allow").save(tmp_path / "p.json")
     with pytest.raises(BundleError, match="no number"):
         DecisionPolicy.load(tmp_path / "p.json")
 

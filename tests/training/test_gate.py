@@ -11,7 +11,7 @@ from configs.errors import GateError
 from configs.schema import Gate
 from training.dataset import TimeRange
 from training.evaluate import Metrics, evaluate
-from training.gate import Beside, check_gate
+from training.gate import ServingComparison, check_gate
 
 BASE = evaluate(np.linspace(0, 1, 100), (np.arange(100) > 69).astype(np.int8), np.arange(100))
 GATE = Gate(min_average_precision=0.4, min_auc=0.7, max_drop=0.02, min_positives=20)
@@ -29,7 +29,7 @@ def test_a_first_good_model_passes():
         "evidence",
         "average precision",
         "AUC",
-        "beside the serving model",
+        "compared with the serving model",
     ]
     result.require()
 
@@ -56,8 +56,11 @@ def test_each_rule_alone_refuses(candidate, words):
 FRESH = TimeRange(100, 200)
 
 
-def beside(average: float, serving: float, **changes: object) -> Beside:
-    return Beside(
+NOTHING_LATER = "nothing later than what the serving bundle was trained on"
+
+
+def beside(average: float, serving: float, **changes: object) -> ServingComparison:
+    return ServingComparison(
         FRESH,
         metrics(average_precision=average, **changes),
         metrics(average_precision=serving, **changes),
@@ -70,17 +73,26 @@ def beside(average: float, serving: float, **changes: object) -> Beside:
 def test_a_drop_beside_the_serving_model_refuses(average, passed):
     result = check_gate(GATE, BASE, beside(average, 0.8))
     assert result.passed is passed
-    assert f"{average:.4f} beside the serving bundle's 0.8000" in result.rules[-1].words
+    assert f"{average:.4f} against the serving bundle's 0.8000" in result.rules[-1].words
 
 
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (Beside(TimeRange(200, 200)), "nothing later than what the serving bundle was trained on"),
-        (Beside(TimeRange(300, 200)), "nothing later than what the serving bundle was trained on"),
-        (Beside(FRESH), "0 positives among the events later than what"),
+        (
+            ServingComparison(TimeRange(200, 200)),
+            "nothing later than what the serving bundle was trained on",
+        ),
+        (
+            ServingComparison(TimeRange(300, 200)),
+            "nothing later than what the serving bundle was trained on",
+        ),
+        (ServingComparison(FRESH), "0 positives among the events later than what"),
         (beside(0.9, 0.8, positives=19), "19 positives among the events"),
-        (Beside(FRESH, fault="that one reads 'x'"), "cannot be compared with the serving bundle"),
+        (
+            ServingComparison(FRESH, fault="that one reads 'x'"),
+            "cannot be compared with the serving bundle",
+        ),
     ],
 )
 def test_what_cannot_be_compared_does_not_serve(other, words):
@@ -98,11 +110,11 @@ def test_a_worse_model_is_not_even_kept():
 
 
 def test_the_bundle_that_serves_may_go_on():
-    result = check_gate(GATE, BASE, Beside(TimeRange(200, 200), same=True))
+    result = check_gate(GATE, BASE, ServingComparison(TimeRange(200, 200), same=True))
     assert result.passed
     assert result.rules[-1].words == "it is the bundle that serves"
 
 
 def test_other_events_are_no_comparison():
     with pytest.raises(ValueError, match="expected the same events"):
-        Beside(FRESH, BASE, metrics(labelled=99))
+        ServingComparison(FRESH, BASE, metrics(labelled=99))

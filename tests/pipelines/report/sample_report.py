@@ -23,7 +23,7 @@ from training.by_slice import evaluate_by_slice
 from training.dataset import TimeRange
 from training.drift import InputDrift, InputSummary
 from training.evaluate import Metrics, evaluate
-from training.gate import Beside, check_gate
+from training.gate import ServingComparison, check_gate
 from training.labels import SourceVerdicts, VerdictCounts
 from training.thresholds import choose_thresholds
 
@@ -96,7 +96,9 @@ def sample_report() -> NightlyReport:
         baseline=baseline,
         serving=serving,
         gate=check_gate(
-            Gate(min_average_precision=0.2, min_auc=0.7), metrics, Beside(WHERE, metrics, serving)
+            Gate(min_average_precision=0.2, min_auc=0.7),
+            metrics,
+            ServingComparison(WHERE, metrics, serving),
         ),
         thresholds=choose_thresholds(scores, labels, ACTIONS),
         features=(

@@ -12,7 +12,7 @@ import pytest
 from pipelines.report import Fact, KindCount, NightlyReport, SourceCount, StageCost, render
 from pipelines.report.page import _duration, _share, _size
 from training.dataset import TimeRange
-from training.gate import Beside
+from training.gate import ServingComparison
 
 SECTIONS = [
     "figures",
@@ -147,7 +147,7 @@ def test_new_and_serving_thresholds_are_told_on_the_same_events(sample_report, t
     assert sample_report.metrics.at != sample_report.serving.at
     # measured apart from the whole gate slice: both figures are of that comparison
     smaller = dataclasses.replace(sample_report.metrics, at=sample_report.baseline.at)
-    beside = Beside(TimeRange(0, 1), smaller, sample_report.serving)
+    beside = ServingComparison(TimeRange(0, 1), smaller, sample_report.serving)
     apart = dataclasses.replace(sample_report, serving=None, beside=beside)
     words = " ".join(" ".join(Page(render(apart)).words).split())
     (at,) = [one for one in smaller.at if one.action == "review"]

@@ -1,7 +1,6 @@
-"""What a night is asked for, and what it will do: its days, its slices, what serves now.
+"""What a nightly run is asked for, and what it will do: its days, its slices, what serves now.
 
-What enters: a request and what the output folder already holds. What leaves: a `NightPlan`, which
-`--dry-run` prints; and, one by one, the backfills that a night begins with.
+`--dry-run` prints the plan. The backfills that a run begins with come one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from configs.schema import Labels, Spec, Training
 from pipelines.backfill import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.plan import START_SECONDS
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
+from pipelines.runners import Running
 from pipelines.sources import open_source
 from scoring.store import Store
 from training.dataset import Slices, slices
@@ -33,14 +33,14 @@ class NightlyRequest:
 
     Attributes:
       config: the YAML text, which the bundle keeps.
-      source: events; must hold every day up to the night.
-      as_of: the night: nothing that became known on or after this day is used.
+      source: events; must hold every day before `as_of`.
+      as_of: nothing that became known on or after this day is used.
       since: the first day of a first run; None: as far back as training and windows reach.
       promote: whether a bundle that passes the gate serves at once.
       only_new_features: bring the published days up to a changed config first.
       allow_empty_days: go on though the source shows no event of the last days.
       scorer: the state folder of the scorer, whose log the gate's `parity` asks for.
-      flags: of Beam, such as `--runner=FlinkRunner`, for the backfill and the analysis.
+      flags: of Beam, such as `--runner=FlinkRunner`, for all of its pipelines.
     """
 
     spec: Spec
@@ -58,10 +58,20 @@ class NightlyRequest:
     only_new_features: bool = False
     flags: tuple[str, ...] = ()
 
+    @property
+    def as_of_us(self) -> int:
+        """Microseconds UTC."""
+        return day_us(self.as_of)
+
+    @property
+    def running(self) -> Running:
+        """Where its pipelines run."""
+        return Running(self.workers or 1, self.flags)
+
 
 @dataclasses.dataclass(frozen=True)
-class NightPlan:
-    """What a night would do.
+class NightlyPlan:
+    """What a nightly run would do.
 
     Attributes:
       cut: the slices of time.
@@ -86,7 +96,7 @@ class NightPlan:
     def lines(self) -> list[str]:
         """In words."""
         cut, request = self.cut, self.request
-        beside = (
+        compared = (
             f"is compared with {self.serving}" if self.serving else "has none to be compared to"
         )
         then = (
@@ -95,7 +105,7 @@ class NightPlan:
         return [
             *(line for plan in self.backfill for line in plan.lines()),
             f"trains on {cut.fit}, calibrates on {cut.validation}, judges on {cut.gate}",
-            f"with verdicts known before {request.as_of}; the bundle {beside}, and {then}",
+            f"with verdicts known before {request.as_of}; the bundle {compared}, and {then}",
             f"estimated: {self.seconds:,.0f} s in all; it trains on about {self.rows:,} events",
         ]
 
@@ -113,24 +123,24 @@ class NightPlan:
         }
 
 
-def plan_night(request: NightlyRequest) -> NightPlan:
-    """What a night would do; nothing is written.
+def plan_nightly(request: NightlyRequest) -> NightlyPlan:
+    """What a nightly run would do; nothing is written.
 
     Raises:
-      LockstepError: what does not fit, as in the night itself.
+      LockstepError: what does not fit, as in the run itself.
     """
     training, _ = sections(request.spec)
     layout = Layout(request.out)
-    cut = slices(training, day_us(request.as_of))
+    cut = slices(training, request.as_of_us)
     plans = tuple(backfill_plans(request, layout, cut, dry=True))
     rows = min(training.train_rows, _count_events(layout, cut, plans))
-    return NightPlan(request, cut, rows, plans, Store(layout.bundles).serving())
+    return NightlyPlan(request, cut, rows, plans, Store(layout.bundles).serving())
 
 
 def backfill_plans(
     request: NightlyRequest, layout: Layout, cut: Slices, dry: bool = False
 ) -> Iterator[BackfillPlan]:
-    """The backfills of a night; the second plan is made when the first is carried out.
+    """The backfills of a nightly run; the second plan is made when the first is carried out.
 
     Args:
       dry: it never is, so there is no second plan.
@@ -146,7 +156,7 @@ def backfill_plans(
 
 
 def sections(spec: Spec) -> tuple[Training, Labels]:
-    """What a night needs of a spec.
+    """What a nightly run needs of a spec.
 
     Raises:
       ConfigError: a section is missing, or labels ripen later than training ends.

@@ -1,4 +1,4 @@
-"""What a nightly run shows beside its metrics: labels, false positives, drift, trend, cold start.
+"""What a nightly run shows besides metrics: labels, false positives, drift, trend, cold start.
 
 What enters: the events of the training span, the judged model, and the reports of earlier runs.
 What leaves: :class:`Evidence`, plain records for the report. Ids of events are in it, since someone
@@ -33,7 +33,7 @@ MOST_PAST = 14
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is shown beside the metrics.
+    """What is shown besides metrics.
 
     Attributes:
       judged: slice -> labelled events that are not abuse by a verdict, not by age alone.
@@ -94,23 +94,8 @@ def gather_evidence(
 
 
 def past_runs(layout: Layout, as_of_us: int, most: int = MOST_PAST) -> tuple[PastRun, ...]:
-    """The runs before, oldest first, as their reports tell."""
-    made = []
-    for report in _reports(layout, as_of_us)[-most:]:
-        metrics = report.metrics
-        made.append(
-            PastRun(
-                as_of_us=report.as_of_us,
-                outcome=report.outcome,
-                bundle=report.bundle_fingerprint,
-                average_precision=metrics.average_precision if metrics else None,
-                auc=metrics.auc if metrics else None,
-                prevalence=metrics.prevalence if metrics else None,
-                labelled=metrics.labelled if metrics else 0,
-                flagged={one.action: one.flagged for one in metrics.at} if metrics else {},
-            )
-        )
-    return tuple(made)
+    """The runs before, oldest first, from their reports."""
+    return tuple(report.as_past_run() for report in _reports(layout, as_of_us)[-most:])
 
 
 def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:

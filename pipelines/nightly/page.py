@@ -1,7 +1,6 @@
-"""What a night has found out, and the page that tells it; at any stage, so also of a failed night.
+"""What a nightly run has found out, and its page: at any stage, so also of a run that failed.
 
-What enters: facts as they come to be known. What leaves: a `NightlyReport`, written as report.html
-and report.json, both whole or neither.
+The page (report.html) and the same facts (report.json) are written both or neither.
 """
 
 from __future__ import annotations
@@ -10,16 +9,21 @@ import contextlib
 import dataclasses
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from configs.errors import LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from pipelines.backfill import BackfillReport
 from pipelines.dataset import Dataset, early_verdicts
+from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, day_of, write_bytes
-from pipelines.meter import Usage
-from pipelines.night_evidence import Evidence, is_private, past_runs
+from pipelines.meter import Meter, Usage
+from pipelines.nightly.evidence import Evidence, is_private, past_runs
+from pipelines.nightly.plan import NightlyRequest
+from pipelines.progress import Progress
 from pipelines.report import (
     DeadCount,
     Fact,
@@ -37,19 +41,19 @@ from scoring.explanation import input_meanings
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
 from training.fit import Fitted
-from training.gate import Beside, GateResult
+from training.gate import GateResult, ServingComparison
 from training.importance import rank_importance
 
 
 @dataclasses.dataclass
-class NightFacts:
-    """Filled in as the night goes on; what is None was not reached.
+class NightlyFacts:
+    """Filled in as the run goes on; what is None was not reached.
 
     Attributes:
       cut: the slices of time.
       bundle, serving: fingerprints.
-      beside: the candidate and the serving bundle on the same events.
-      parts: the candidate by parts of the traffic.
+      comparison: the candidate and the serving bundle on the same events.
+      parts: the candidate by slices of the traffic.
       cold: whether windows were full yet, in words; "" if they were.
     """
 
@@ -60,26 +64,88 @@ class NightFacts:
     evidence: Evidence | None = None
     cold: str = ""
     serving: str | None = None
-    beside: Beside | None = None
+    comparison: ServingComparison | None = None
     gate: GateResult | None = None
     bundle: str | None = None
+    promoted: bool = False
+
+
+class RunReport:
+    """A run's facts, stages and page.
+
+    Args:
+      request: what is asked.
+      layout: of the output directory.
+      progress: hears of each stage.
+    """
+
+    def __init__(self, request: NightlyRequest, layout: Layout, progress: Progress) -> None:
+        self.progress, self.facts = progress, NightlyFacts()
+        self._request, self._layout, self._meter = request, layout, Meter()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures what happens within."""
+        self.progress.say(f"{name} …")
+        with self._meter.step(name):
+            yield
+
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """What fails within is raised, and a page says what it was."""
+        try:
+            yield
+        except (LockstepError, OSError) as error:
+            words = str(explain_os_error(error) if isinstance(error, OSError) else error)
+            refused = self.facts.gate is not None and not self.facts.gate.passed
+            self._write_failure("refused" if refused else "failed", words)
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            if not self.facts.promoted:
+                words = "the run was interrupted; what serves has not changed"
+                self._write_failure("failed", words)
+            raise
+
+    def write(self, outcome: str, summary: str) -> tuple[Path, NightlyReport]:
+        """Writes the page of what is known by now; returns it and its facts."""
+        report = make_report(
+            self._request, self._layout, outcome, summary, self.facts, self._meter.usage
+        )
+        return write_report(self._layout.report(self._request.as_of), report), report
+
+    def warnings(self) -> tuple[str, ...]:
+        """What someone should look at, in words."""
+        made = self.facts.backfill
+        if made is None:
+            return ()
+        early = self.facts.evidence.early if self.facts.evidence else 0
+        return (
+            *([f"of the training span, {early_verdicts(early)}"] if early else []),
+            *(f"{day}: the source has no event of this day" for day in made.empty),
+            *made.warnings,
+        )
+
+    def _write_failure(self, outcome: str, summary: str) -> None:
+        """A page of what went wrong; none at all rather than one that is no longer true."""
+        try:
+            self.write(outcome, summary)
+        except OSError:
+            remove_report(self._layout.report(self._request.as_of))
 
 
 def make_report(
-    spec: Spec,
-    source: str,
+    request: NightlyRequest,
     layout: Layout,
-    as_of_us: int,
     outcome: str,
     summary: str,
-    facts: NightFacts,
-    kinds: tuple[KindCount, ...],
+    facts: NightlyFacts,
     usage: tuple[Usage, ...],
 ) -> NightlyReport:
     """The facts as a report."""
-    made, fitted, beside, cut = facts.backfill, facts.fitted, facts.beside, facts.cut
-    evidence = facts.evidence
-    whole = beside is not None and cut is not None and beside.where == cut.gate
+    spec, as_of_us = request.spec, request.as_of_us
+    made, fitted, cut, evidence = facts.backfill, facts.fitted, facts.cut, facts.evidence
+    compared = facts.comparison
+    whole = compared is not None and cut is not None and compared.where == cut.gate
     return NightlyReport(
         name=spec.name,
         about=spec.about,
@@ -89,16 +155,16 @@ def make_report(
         spec_fingerprint=fingerprint(spec),
         bundle_fingerprint=facts.bundle,
         serving_fingerprint=facts.serving,
-        sources=(SourceCount(source, made.read),) if made else (),
+        sources=(SourceCount(request.source, made.read),) if made else (),
         rows=made.read if made else 0,
-        kinds=kinds,
+        kinds=count_kinds(spec, layout, cut, as_of_us) if cut else (),
         dead=_dead(made) if made else (),
         max_dead_share=spec.events.max_dead_share,
         slices=_slices(fitted, cut, evidence) if fitted and cut else (),
         metrics=fitted.metrics if fitted else None,
         baseline=fitted.baseline if fitted else None,
-        serving=beside.serving if beside is not None and whole else None,
-        beside=None if whole else beside,
+        serving=compared.serving if compared is not None and whole else None,
+        beside=None if whole else compared,
         gate=facts.gate,
         thresholds=fitted.thresholds if fitted else (),
         features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
@@ -116,7 +182,7 @@ def make_report(
     )
 
 
-def _notes(facts: NightFacts) -> tuple[str, ...]:
+def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     """What someone should know before they read the figures."""
     notes = [facts.cold] if facts.cold else []
     if facts.evidence and facts.evidence.early:
@@ -127,7 +193,7 @@ def _notes(facts: NightFacts) -> tuple[str, ...]:
     if silent:
         verb = "never fires" if len(silent) == 1 else "never fire"
         notes.append(f"With the new model {' and '.join(silent)} {verb}: see Thresholds.")
-    serving = facts.beside.serving if facts.beside else None
+    serving = facts.comparison.serving if facts.comparison else None
     for at in serving.at if serving else ():
         if at.broken:
             notes.append(
@@ -141,7 +207,7 @@ def _notes(facts: NightFacts) -> tuple[str, ...]:
     return (*notes, *(facts.backfill.warnings if facts.backfill else ()))
 
 
-def _commands(layout: Layout, facts: NightFacts, outcome: str) -> tuple[Fact, ...]:
+def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, ...]:
     """What can be done next."""
     out = shlex.quote(str(layout.root))
     made = []
@@ -177,7 +243,7 @@ def remove_report(folder: Path) -> None:
 
 
 def count_kinds(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> tuple[KindCount, ...]:
-    """Events of the days that the night may look at, duplicates included, by kind."""
+    """Events of the days that the run may look at, duplicates included, by kind."""
     counts: Counter[str] = Counter({kind: 0 for kind in spec.kinds})
     for day in layout.published():
         if day_of(cut.span.start_us) <= day < day_of(as_of_us):

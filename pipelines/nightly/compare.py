@@ -1,0 +1,93 @@
+"""The candidate compared with the model that serves, on events that neither has seen.
+
+The serving bundle may have been trained on part of the gate slice (a long slice, or a nightly run
+that is repeated): both are then measured on the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.schema import EVENT_ID
+from pipelines.dataset import Dataset, published_parts
+from pipelines.layout import Layout
+from pipelines.nightly.plan import NightlyRequest, sections
+from pipelines.read_days import sample_hashes, sample_limit
+from pipelines.score_days import ScoreRequest, measure, score_days, trained_on
+from scoring.bundle import load_bundle
+from scoring.store import Store
+from training.dataset import TimeRange
+from training.evaluate import evaluate
+from training.fit import Fitted
+from training.gate import ServingComparison
+from transforms.catalog import CATALOG
+from transforms.signature import find_unlike, input_fingerprints
+
+
+def compare_with_serving(
+    request: NightlyRequest,
+    layout: Layout,
+    where: TimeRange,
+    data: Dataset,
+    judged: Dataset,
+    fitted: Fitted,
+    name: str,
+) -> ServingComparison:
+    """Measures both; the serving bundle scores the published days in a pipeline.
+
+    Args:
+      request, layout: of the run; the published days are made under the request's spec.
+      where: the gate slice.
+      data: the whole sample; judged: its events of the gate slice.
+      fitted: the candidate, with its scores of `judged`.
+      name: the serving bundle's fingerprint.
+
+    Raises:
+      BundleError: the serving bundle is damaged, or does not say what it was trained on.
+    """
+    spec, serving = request.spec, load_bundle(Store(layout.bundles).path(name), CATALOG)
+    seed = sections(spec)[0].seed
+    fresh = TimeRange(max(where.start_us, trained_on(serving).end_us), where.end_us)
+    unlike = find_unlike(serving.spec, input_fingerprints(spec))
+    if unlike:
+        return ServingComparison(fresh, fault=f"that one reads {unlike}")
+    rows = np.flatnonzero(fresh.mask(judged.times))
+    if not len(rows):
+        return ServingComparison(fresh)
+    part = judged.take(rows)
+    hashes = sample_hashes(data.events.column(EVENT_ID))
+    scored = score_days(
+        ScoreRequest(
+            dataclasses.replace(serving.spec, evaluation=spec.evaluation),
+            str(serving.path),
+            published_parts(layout, fresh.start_us, fresh.end_us),
+            fresh.start_us,
+            fresh.end_us,
+            sample_limit(hashes, len(hashes)),
+        ),
+        request.running,
+        layout.root,
+    )
+    if scored.column(EVENT_ID).combine_chunks() != part.events.column(EVENT_ID).combine_chunks():
+        raise InputError(
+            f"the published days changed while they were measured: {scored.num_rows:,} events of "
+            f"{fresh} now, {len(part):,} before; run `lockstep nightly` again"
+        )
+    top = spec.evaluation.top
+    return ServingComparison(
+        fresh,
+        candidate=evaluate(
+            fitted.gate_scores[rows],
+            part.labels,
+            part.times,
+            ranks=fitted.gate_ranks[rows],
+            thresholds=fitted.thresholds,
+            groups=part.group(spec),
+            top=top,
+            seed=seed,
+        ),
+        serving=measure(serving, scored, part.labels, top, seed),
+    )

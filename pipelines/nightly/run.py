@@ -1,0 +1,193 @@
+"""The nightly run, stage by stage: features, sample, graph, model, comparison, gate, promotion.
+
+Whatever fails, at whatever stage, the serving pointer stays as it was and the command exits
+non-zero: it is moved by the last act of all, in one atomic step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import GateError
+from configs.fingerprint import fingerprint
+from pipelines.backfill import backfill_locked
+from pipelines.failures import explain_os_error
+from pipelines.layout import Layout, locked
+from pipelines.nightly.compare import compare_with_serving
+from pipelines.nightly.evidence import cold_start, gather_evidence
+from pipelines.nightly.page import RunReport, make_parts
+from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
+from pipelines.nightly.sample import analyse_sample, load_sample
+from pipelines.parity.gate import check_parity
+from pipelines.progress import Progress, Quiet
+from pipelines.report import NightlyReport
+from pipelines.signals import held, raise_if_stopped
+from pipelines.versions import library_versions
+from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
+from scoring.store import Store
+from training.dataset import Slices, slices
+from training.fit import Fitted, Span, fit, fit_parts
+from training.gate import GateResult, ServingComparison, check_gate
+from transforms.catalog import CATALOG
+from transforms.executor import Executor
+
+STAGES = (
+    "backfill", "read", "analyse", "transform", "train", "compare", "gate", "bundle", "promote",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class NightlyOutcome:
+    """What a nightly run has made.
+
+    Attributes:
+      bundle: fingerprint of the new bundle; folder: where it is.
+      page: the HTML page.
+      report: the same facts.
+      warnings: what someone should look at, in words.
+    """
+
+    bundle: str
+    folder: Path
+    page: Path
+    report: NightlyReport
+    warnings: tuple[str, ...] = ()
+
+
+def nightly(request: NightlyRequest, progress: Progress | None = None) -> NightlyOutcome:
+    """Trains on what was known, judges the model, and lets it serve if it passes the gate.
+
+    Raises:
+      LockstepError: what failed; what serves has not changed, and the page says why.
+    """
+    layout = Layout(request.out)
+    report = RunReport(request, layout, progress or Quiet())
+    try:
+        with locked(layout), report.failures():
+            folder, gate = _make_bundle(request, layout, report)
+            return _promote(request, layout, report, folder, gate)
+    except OSError as error:
+        raise explain_os_error(error) from error
+
+
+def _make_bundle(
+    request: NightlyRequest, layout: Layout, report: RunReport
+) -> tuple[Path, GateResult]:
+    """From events to a bundle that passed the gate, all but its parity rule."""
+    spec, facts, stage = request.spec, report.facts, report.stage
+    training, _ = sections(spec)
+    cut = facts.cut = slices(training, request.as_of_us)
+    with stage("backfill"):
+        for plan in backfill_plans(request, layout, cut):
+            facts.backfill = backfill_locked(plan, report.progress)
+    with stage("read"):
+        data = load_sample(spec, layout, cut, request.as_of_us)
+    graph = layout.work / "transform_graph"
+    with stage("analyse"):
+        analyse_sample(spec, layout, cut.fit, data, graph, request.running)
+    with stage("transform"):
+        transformed = Executor(graph, spec).transform(data.numeric, data.batch())
+    parts = report.progress.step("train", fit_parts(spec), "parts")
+    with stage("train"), parts as step:
+        span = Span(transformed, data.times, data.labels, data.group(spec))
+        fitted = facts.fitted = fit(spec, span, cut, request.threads, step.advance)
+        judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
+        facts.parts = make_parts(spec, fitted, judged)
+        facts.evidence = gather_evidence(spec, layout, cut, request.as_of_us, data, judged, fitted)
+        facts.cold = cold_start(spec, layout, cut)
+    with stage("compare"):
+        name = facts.serving = Store(layout.bundles).serving()
+        if name is not None:
+            candidate = _bundle_parts(request, fitted, graph, GateResult(False, ()), cut)
+            if fingerprint_parts(candidate, layout.work) == name:
+                facts.comparison = ServingComparison(cut.gate, same=True)
+            else:
+                facts.comparison = compare_with_serving(
+                    request, layout, cut.gate, data, judged, fitted, name
+                )
+    with stage("gate"):
+        gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
+        gate.require()
+    with stage("bundle"):
+        folder = write_bundle(_bundle_parts(request, fitted, graph, gate, cut), layout.bundles)
+        load_bundle(folder, CATALOG)
+        facts.bundle = folder.name
+    return folder, gate
+
+
+def _promote(
+    request: NightlyRequest, layout: Layout, report: RunReport, folder: Path, gate: GateResult
+) -> NightlyOutcome:
+    """Lets a bundle serve that passed the gate, if that is asked for."""
+    passed = f"bundle {folder.name} passed the gate"
+    if not request.promote:
+        words = "is kept; `lockstep bundle promote` makes it serve"
+        page, made = report.write("kept", f"{passed} and {words}")
+        return NightlyOutcome(folder.name, folder, page, made, report.warnings())
+    if request.spec.gate.parity_us:
+        with report.stage("parity"):
+            _require_parity(request, layout, report, folder.name, gate)
+    # All that can fail goes before: with a full disk there is no page, and then no promotion.
+    words = "is about to serve; `lockstep bundle list` tells whether it does"
+    page, made = report.write("kept", f"{passed} and {words}")
+    raise_if_stopped()
+    with held():
+        with report.stage("promote"):
+            Store(layout.bundles).promote(folder.name)
+            report.facts.promoted = True
+        try:
+            page, made = report.write("promoted", f"{passed} and serves")
+        except OSError as error:  # it serves; the page says where to look
+            report.progress.say(f"warning: the page is not up to date ({error.strerror})")
+    return NightlyOutcome(folder.name, folder, page, made, report.warnings())
+
+
+def _require_parity(
+    request: NightlyRequest, layout: Layout, report: RunReport, bundle: str, gate: GateResult
+) -> None:
+    """The last rule of the gate, asked of the scorer that would take the bundle over."""
+    rule = check_parity(
+        request.spec.gate.parity_us,
+        request.scorer,
+        layout.bundles,
+        request.source,
+        layout.report(request.as_of),
+    )
+    report.facts.gate = dataclasses.replace(
+        gate, passed=gate.passed and rule.passed, rules=(*gate.rules, rule)
+    )
+    if not rule.passed:
+        raise GateError(
+            f"bundle {bundle} is kept and not promoted: {rule.words} What serves now stays. "
+            "See docs/parity.md; once parity is clean, run `lockstep nightly` again, or promote "
+            "the bundle by hand with `lockstep bundle promote`"
+        )
+
+
+def _bundle_parts(
+    request: NightlyRequest, fitted: Fitted, graph: Path, gate: GateResult, cut: Slices
+) -> BundleParts:
+    training, _ = sections(request.spec)
+    return BundleParts(
+        config=request.config,
+        spec=request.spec,
+        graph=graph,
+        models=fitted.models,
+        model=training.model,
+        calibration=fitted.calibration,
+        policy=fitted.policy,
+        metrics={
+            "gate_slice": str(cut.gate),
+            "candidate": fitted.metrics.to_builtins(),
+            "gate": [dataclasses.asdict(rule) for rule in gate.rules],
+        },
+        provenance={
+            "as_of": str(request.as_of),
+            "config_fingerprint": fingerprint(request.spec),
+            "versions": library_versions(),
+            **fitted.notes,
+        },
+    )

@@ -1,0 +1,69 @@
+"""The sample that a nightly run trains on, and the graph that workers analyse from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from configs.errors import EvidenceError
+from configs.schema import EVENT_ID, Spec
+from pipelines.analyze import analyze_days
+from pipelines.dataset import Dataset, load_dataset, published_parts
+from pipelines.layout import Layout, day_of
+from pipelines.nightly.plan import sections
+from pipelines.read_days import sample_hashes, sample_limit
+from pipelines.runners import Running
+from training.dataset import Slices, TimeRange
+
+
+def load_sample(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> Dataset:
+    """At most `training.train_rows` scored events of the training span.
+
+    Raises:
+      EvidenceError: the published days begin too late, or hold no scored event.
+    """
+    training, _ = sections(spec)
+    first = layout.published()[0]
+    if first > day_of(cut.span.start_us):
+        raise EvidenceError(
+            f"{layout.root} begins at {first}, and this run trains on {cut.span}; "
+            "choose a later --as-of or a shorter training.span, or begin earlier with --since "
+            "in another --out"
+        )
+    data = load_dataset(
+        spec, layout, cut.span.start_us, cut.span.end_us, as_of_us, training.train_rows
+    )
+    if not len(data):
+        raise EvidenceError(
+            f"there is no scored event from {cut.span} under {layout.root}; is the "
+            "source complete, and is --as-of the day that is meant?"
+        )
+    return data
+
+
+def analyse_sample(
+    spec: Spec, layout: Layout, where: TimeRange, data: Dataset, graph: Path, running: Running
+) -> None:
+    """Writes the analysed graph: workers read the range's events of the sample from the days.
+
+    Raises:
+      EvidenceError: the range has none.
+    """
+    training, _ = sections(spec)
+    mask = pa.array(where.mask(data.times))
+    hashes = sample_hashes(data.events.column(EVENT_ID).filter(mask))
+    if not len(hashes):
+        raise EvidenceError(
+            f"no rows to analyse: there is no scored event from {where}; choose a later "
+            "--as-of or a longer training.span"
+        )
+    analyze_days(
+        spec,
+        published_parts(layout, where.start_us, where.end_us),
+        where.start_us,
+        where.end_us,
+        sample_limit(hashes, training.analyse_rows),
+        graph,
+        running,
+    )
