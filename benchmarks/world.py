@@ -33,22 +33,22 @@ def simulated(root: Path, events: int, days: int = DAYS) -> Path:
 
 def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
     """The store of a small night, whose bundle serves: a graph and a model of real size."""
-    house = root / "trained"
-    if not house.exists():
+    out = root / "trained"
+    if not out.exists():
         source = root / "training"
         simulate(SimulateSettings(source, events=events, days=14, start=START, seed=3))
         night = START + dt.timedelta(days=11)
         config = shipped("chat").read_text()
-        nightly(NightlyRequest(chat(), config, str(source), house, night, workers=workers))
-    return house / "bundles"
+        nightly(NightlyRequest(chat(), config, str(source), out, night, workers=workers))
+    return out / "bundles"
 
 
 def second_night(root: Path) -> str:
     """A bundle of the night after `trained`'s, in the same store; it does not serve yet."""
     night = START + dt.timedelta(days=12)
     config = shipped("chat").read_text()
-    source, house = str(root / "training"), root / "trained"
-    asked = NightlyRequest(chat(), config, source, house, night, workers=2, promote=False)
+    source, out = str(root / "training"), root / "trained"
+    asked = NightlyRequest(chat(), config, source, out, night, workers=2, promote=False)
     return nightly(asked).bundle
 
 

@@ -1,8 +1,8 @@
 """The section of a config about training: its times, its sizes, and XGBoost's parameters.
 
-What does not fit what the model sees (a constraint of three inputs beside four), and what means
-nothing beside the rest (rounds of a model that has none), are mistakes: a night would end with them
-after its whole backfill.
+What does not fit what the model sees (a constraint of three inputs where there are four), and what
+means nothing with the rest (rounds of a model that has none), are mistakes: a training run would
+end with them after its whole backfill.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def check_training(root: Section, spec: Spec, features: Mapping[str, str]) -> No
 
 
 def _check_booster(inner: Section, training: Training) -> None:
-    """Notes parameters that mean nothing beside the others."""
+    """Notes parameters that mean nothing with the others."""
     given = training.booster
     nothing: dict[str, str] = {}
     if given.get("booster", "gbtree") != "dart":

@@ -1,6 +1,6 @@
 """What only a verdict may say: columns of a label, refused wherever a scored event would show them.
 
-A label column on a scored event is the answer beside the question: a model that sees it, or an
+A label column on a scored event is the answer next to the question: a model that sees it, or an
 aggregate that counts by it, is perfect on past days and blind on the next. The loader refuses it
 in a config, and decode gives such columns to verdicts only (`later_columns`).
 """
@@ -32,12 +32,12 @@ def later_columns(spec: Spec) -> frozenset[str]:
         filled = {name for name, given in rule.columns.items() if given != name}
         filled |= {rule.subject[0]} if rule.subject is not None else set()
         found |= {name for name in filled if not _fills_any(others, name)}
-    told = told_columns(spec)  # of the row: an event without a rule for a column has the row's own
-    found |= {name for name in spec.columns if name in told and not _fills_any(others, name)}
+    in_row = row_columns(spec)  # of the row: an event without a rule for a column has the row's own
+    found |= {name for name in spec.columns if name in in_row and not _fills_any(others, name)}
     return frozenset(found)
 
 
-def told_columns(spec: Spec) -> frozenset[str]:
+def row_columns(spec: Spec) -> frozenset[str]:
     """The row's columns that say what a verdict says, under every name that a file may give them.
 
     They are what the ingest rules of verdicts make the columns of `labels.positive` of.
@@ -45,11 +45,11 @@ def told_columns(spec: Spec) -> frozenset[str]:
     labels = spec.labels
     if labels is None or not spec.ingest:
         return frozenset()
-    told = set()
+    given = set()
     for name in _roots(spec, labels.positive.columns):
         rules = [rule for rule in spec.ingest if rule.kind == labels.kind]
-        told |= {rule.columns.get(name, name) for rule in rules}
-    return frozenset(told | {new for old, new in spec.events.aliases.items() if old in told})
+        given |= {rule.columns.get(name, name) for rule in rules}
+    return frozenset(given | {new for old, new in spec.events.aliases.items() if old in given})
 
 
 def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bool:
@@ -121,9 +121,9 @@ class _Check:
 
     def _sources(self, section: Section, rule: Ingest, hint: str) -> None:
         """What a scored event's columns are made of."""
-        told = told_columns(self._spec)
+        in_row = row_columns(self._spec)
         for name, source in rule.columns.items():
-            if source in told and name not in self._later:
+            if source in in_row and name not in self._later:
                 section.mistakes.add(
                     section.at("columns"),
                     f"ingest: {rule.kind}: {name!r} is made of {source!r}, which is what a verdict "

@@ -1,8 +1,8 @@
 """The demo: every step of the main job, on a simulated chat stream, as it would run in earnest.
 
-Simulate, backfill, a night, evaluate; then a scorer, in a process of its own, starts from that
-night's state and reads the days after it from a Pub/Sub server on loopback, while a second night
-is trained and promotes another bundle, which the scorer takes over; last, parity proves that what
+Simulate, backfill, nightly, evaluate; then a scorer, in a process of its own, starts from that
+day's state and reads the days after it from a Pub/Sub server on loopback, while a second nightly
+run trains and promotes another bundle, which the scorer takes over; last, parity proves that what
 was served is what the offline path computes.
 """
 
@@ -68,8 +68,8 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     Raises:
       LockstepError: what failed.
     """
-    source, house = request.out / "input", request.out / "house"
-    night = START + dt.timedelta(days=DAYS - 3)
+    source, out = request.out / "input", request.out / "out"
+    as_of = START + dt.timedelta(days=DAYS - 3)
     progress.say("1/6 simulate a chat stream")
     counts = simulate(
         SimulateSettings(source, events=request.events, days=DAYS, start=START), progress
@@ -77,37 +77,37 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     progress.say("2/6 backfill all days: features, verdicts, state")
     days = Days(START, START + dt.timedelta(days=DAYS - 1))
     made = backfill(
-        BackfillRequest(request.spec, str(source), house, days, request.workers), progress
+        BackfillRequest(request.spec, str(source), out, days, request.workers), progress
     )
-    progress.say(f"3/6 the night of {night}: train, judge, promote")
+    progress.say(f"3/6 nightly as of {as_of}: train, judge, promote")
     outcome = nightly(
         NightlyRequest(
             spec=request.spec,
             config=request.config,
             source=str(source),
-            out=house,
-            as_of=night,
+            out=out,
+            as_of=as_of,
             workers=request.workers,
         ),
         progress,
     )
-    progress.say("4/6 evaluate on the days after that night")
-    after = Days(night, days.last)
-    found = evaluate_bundle(EvaluateRequest(house, outcome.bundle, after), progress)
-    progress.say(f"5/6 stream {after} from that night's state, while a second night is trained")
+    progress.say("4/6 evaluate on the days after that")
+    after = Days(as_of, days.last)
+    found = evaluate_bundle(EvaluateRequest(out, outcome.bundle, after), progress)
+    progress.say(f"5/6 stream {after} from that day's state, while a second nightly run trains")
     state = request.out / "scorer"
-    streamed, second = _stream(request, source, house, state, night, after, progress)
+    streamed, second = _stream(request, source, out, state, as_of, after, progress)
     progress.say("6/6 parity: as served, and ideal")
-    served = check_served(state, house / "bundles")
-    ideal = check_ideal(state, house / "bundles", str(source))
+    served = check_served(state, out / "bundles")
+    ideal = check_ideal(state, out / "bundles", str(source))
     for report in (served, ideal):
         report.require()
     metrics, lockstep = found.metrics, _command(sys.argv[0])
     return [
         "",
         f"read       {sum(counts.values()):,} events ({counts['message']:,} messages) in {source}",
-        f"features   {made.scored:,} scored events on {len(made.days)} days in {house}/features",
-        f"bundles    {outcome.bundle}, then {second}, which serves; in {house}/bundles"
+        f"features   {made.scored:,} scored events on {len(made.days)} days in {out}/features",
+        f"bundles    {outcome.bundle}, then {second}, which serves; in {out}/bundles"
         if second
         else f"bundle     {outcome.bundle} serves, in {outcome.folder}",
         f"evaluated  {after}: AUC {metrics.auc or 0:.3f}, average precision "
@@ -120,8 +120,8 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
         *_parity_lines(ideal),
         f"page       {outcome.page}",
         "look next  open the page in a browser, or run",
-        f"           {lockstep} bundle show serving --out {house}",
-        f"           {lockstep} parity --state {state} --bundles {house}/bundles",
+        f"           {lockstep} bundle show serving --out {out}",
+        f"           {lockstep} parity --state {state} --bundles {out}/bundles",
     ]
 
 
@@ -144,13 +144,13 @@ def _command(started: str) -> str:
 def _stream(
     request: DemoRequest,
     source: Path,
-    house: Path,
+    out: Path,
     state: Path,
-    night: dt.date,
+    as_of: dt.date,
     days: Days,
     progress: Progress,
 ) -> tuple[dict[str, int], str | None]:
-    """A scorer reads the days; the second night is trained meanwhile, promoted, and taken over.
+    """A scorer reads the days, and takes over what the second nightly run trains meanwhile.
 
     Returns:
       The scorer's counts, and the second bundle; None if the gate refused it.
@@ -165,14 +165,14 @@ def _stream(
             ensure_topic(topic, server.endpoint)
             ensure_subscription(subscription, topic, endpoint=server.endpoint)
         with (
-            _scorer(house, state, night - dt.timedelta(days=1), server.endpoint) as scorer,
+            _scorer(out, state, as_of - dt.timedelta(days=1), server.endpoint) as scorer,
             _Consumer(server.endpoint) as consumer,
             TopicPublisher(EVENTS, server.endpoint) as publisher,
         ):
             half = len(batches) // 2
             producer = threading.Thread(target=_send, args=(publisher, batches[:half]))
             producer.start()
-            second = _second_night(request, source, house, night, progress)
+            second = _second_nightly(request, source, out, as_of, progress)
             producer.join()
             rest = iter(batches[half:])
             while second is not None and second not in consumer.bundles:
@@ -191,21 +191,19 @@ def _stream(
                     )
                 time.sleep(_PAUSE_S)
             scorer.send_signal(signal.SIGTERM)
-            told, _ = scorer.communicate(timeout=_PATIENCE_S)
+            printed, _ = scorer.communicate(timeout=_PATIENCE_S)
             if scorer.returncode != 0:
                 raise InputError(f"the scorer ended with exit code {scorer.returncode}")
-    return json.loads(told), second
+    return json.loads(printed), second
 
 
 @contextlib.contextmanager
-def _scorer(
-    house: Path, state: Path, night: dt.date, endpoint: str
-) -> Iterator[subprocess.Popen[str]]:
+def _scorer(out: Path, state: Path, day: dt.date, endpoint: str) -> Iterator[subprocess.Popen[str]]:
     """`lockstep stream` in a process of its own."""
     command = [
         *(sys.executable, "-c", "from pipelines.commands import main; main()", "stream", "--json"),
-        *("--bundles", str(house / "bundles"), "--state", str(state), "--out", str(house)),
-        *("--from-night", str(night), "--subscription", SUBSCRIPTION, "--decisions", DECISIONS),
+        *("--bundles", str(out / "bundles"), "--state", str(state), "--out", str(out)),
+        *("--from-night", str(day), "--subscription", SUBSCRIPTION, "--decisions", DECISIONS),
         *("--endpoint", endpoint),
     ]
     root = str(Path(__file__).resolve().parents[1])
@@ -253,18 +251,18 @@ class _Consumer:
             self._puller.acknowledge([message.ack_id for message in heard])
 
 
-def _second_night(
-    request: DemoRequest, source: Path, house: Path, night: dt.date, progress: Progress
+def _second_nightly(
+    request: DemoRequest, source: Path, out: Path, as_of: dt.date, progress: Progress
 ) -> str | None:
-    """The next night, when one more day of verdicts is known; None if the gate refused it."""
+    """The next nightly run, when one more day of verdicts is known; None if the gate refused it."""
     try:
         made = nightly(
             NightlyRequest(
                 spec=request.spec,
                 config=request.config,
                 source=str(source),
-                out=house,
-                as_of=night + dt.timedelta(days=1),
+                out=out,
+                as_of=as_of + dt.timedelta(days=1),
             ),
             progress,
         )

@@ -14,7 +14,7 @@ tell which; a day that was being made anew says so in its marker, and the same r
     ├── sources/2026-03-01.json                       the files that the day was made from
     ├── sources/files.json                            what each file held when it was read last
     ├── bundles/                                      trained models (scoring.store)
-    ├── reports/2026-03-04/report.html                one page a night
+    ├── reports/2026-03-04/report.html                one page a run
     └── .work/                                        scratch of the run that holds the lock
 """
 
@@ -230,7 +230,7 @@ class Layout:
         return marker
 
     def read_sources(self, day: dt.date) -> dict[str, dict[str, Any]] | None:
-        """The files that a day was made from (`backfill.origin`); None if it does not tell."""
+        """The files that a day was made from (`backfill.input_manifest`); None: not recorded."""
         return _read_record(self.sources(day))
 
     def read_source_files(self) -> dict[str, dict[str, Any]] | None:

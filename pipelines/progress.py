@@ -38,7 +38,7 @@ class Step(Protocol):
 
 
 class Progress(Protocol):
-    """Where a driver tells what it does."""
+    """Where a launcher reports what it does."""
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -47,7 +47,7 @@ class Progress(Protocol):
         """A step with a known amount of work."""
 
     def live(self, line: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
-        """Shows a line that tells how things stand, asked anew while this lasts."""
+        """Shows a line of how things stand, made anew while this lasts."""
 
 
 class Quiet:

@@ -2,7 +2,7 @@
 
 Without `--runner` it is Beam's `FnApiRunner`, in memory, in this process or in several. Beam's own
 default is refused by name: it fetches another engine and falls back to a third, so a laptop and CI
-would run different code (DESIGN section 5). So are threads beside each other, which lose elements.
+would run different code (DESIGN section 5). So are threads as workers, which lose elements.
 """
 
 from __future__ import annotations

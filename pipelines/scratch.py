@@ -1,4 +1,4 @@
-"""An exchange beside the engine: batches in scratch files, tokens through the engine.
+"""An exchange outside the engine: batches in scratch files, tokens through the engine.
 
 The embedded runner keeps whole shuffles in memory, 2.4 KB an event; with this exchange it keeps
 tokens. On an engine with several machines the folder must be one that all of them see.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -73,13 +73,6 @@ def read_recent_ids(folder: Path, horizon_us: int) -> RecentIds:
         [read_arrow(str(path)).replace_schema_metadata(None) for path in paths]
     )
     return RecentIds.from_table(table, horizon_us)
-
-
-def split_recent_ids(table: pa.Table, shards: int) -> Iterable[tuple[int, pa.Table]]:
-    """Ids by shard."""
-    numbers = shard_of(table.column("hash_1").to_numpy(), shards)
-    for shard in range(shards):
-        yield shard, table.filter(pa.array(numbers == shard))
 
 
 class _ReadState(beam.DoFn):

@@ -1,4 +1,4 @@
-"""The house: who imports whom, how long files are, and what must never appear."""
+"""The layers: who imports whom, how long files are, and what must never appear."""
 
 import ast
 import re

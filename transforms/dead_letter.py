@@ -75,12 +75,12 @@ DEAD_LETTER_SCHEMA = pa.schema(
 )
 
 
-def dead_letter_table(letters: Iterable[DeadLetter]) -> pa.Table:
+def dead_letter_table(dead: Iterable[DeadLetter]) -> pa.Table:
     """Dead letters as a table, one row each.
 
     >>> letter = DeadLetter(Stage.DECODE, Reason.NOT_JSON, "a.jsonl", 7)
     >>> dead_letter_table([letter]).column("reason").to_pylist()
     ['not_json']
     """
-    rows = [dataclasses.asdict(letter) for letter in letters]
+    rows = [dataclasses.asdict(one) for one in dead]
     return pa.Table.from_pylist(rows, DEAD_LETTER_SCHEMA)

@@ -276,8 +276,8 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
             for name in kind.required:
                 missing = of_kind & true_mask(arrays[name].is_null())
                 reader.fault(missing, Reason.MISSING_COLUMN, name, f"{kind.name} needs it")
-    buried, dead = reader.bury(concerned)
-    keep, rows = chosen & ~buried, reader.rows
+    dead_rows, dead = reader.dead_letter(concerned)
+    keep, rows = chosen & ~dead_rows, reader.rows
     if not keep.all():
         batch, rows = batch.filter(pa.array(keep)), rows[keep]
     return Decoded(batch, rows, dead)
@@ -337,18 +337,18 @@ class _Reader:
                 mask |= rows
         return mask
 
-    def bury(self, concerned: Mask) -> tuple[Mask, tuple[DeadLetter, ...]]:
+    def dead_letter(self, concerned: Mask) -> tuple[Mask, tuple[DeadLetter, ...]]:
         """The faulty rows among some, and a dead letter for the first fault of each."""
-        buried = np.zeros(len(self), np.bool_)
+        dead_rows = np.zeros(len(self), np.bool_)
         dead: list[DeadLetter] = []
         for rows, reason, column, detail in self._faults:
-            fresh = rows & concerned & ~buried
-            buried |= fresh
+            fresh = rows & concerned & ~dead_rows
+            dead_rows |= fresh
             dead.extend(
                 DeadLetter(Stage.DECODE, reason, self._source, int(row), column, detail)
                 for row in self.rows[fresh]
             )
-        return buried, _in_order(dead)
+        return dead_rows, _in_order(dead)
 
     def typed(self, name: str, given: str, type_: ColumnType) -> pa.Array:
         """A column that every event has; an empty text counts as absent."""

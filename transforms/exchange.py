@@ -1,4 +1,4 @@
-"""How the batches of a shuffle travel: through the engine, or beside it.
+"""How the batches of a shuffle travel: through the engine, or outside it.
 
 What is shuffled is put down once (`put`), cut into slices by key (`cut`), grouped by the engine,
 and taken up where it is needed (`get`). `InEngine` lets the batches themselves travel. Another

@@ -59,7 +59,7 @@ class Executor:
     """The loaded graph.
 
     Args:
-      folder: as `pipelines.analyze.analyze` wrote it.
+      folder: as `transforms.steps.graph.AnalyzeGraph` wrote it.
       spec: the use that it was analysed for.
     """
 
@@ -204,7 +204,7 @@ def _sets(values, starts, ids, weights):  # type: ignore[no-untyped-def]
 def _load(folder: str) -> tuple[Any, int]:
     """The graph as one `tf.function`, and K: 0.9 ms per 1000 rows, where op by op takes 12.7.
 
-    Never kept by path: every night analyses anew into the same folder.
+    Never kept by path: every nightly run analyses anew into the same folder.
     """
     import_tensorflow()
     import tensorflow as tf

@@ -84,7 +84,7 @@ def scale(numeric: Any, how: str) -> Any:
             [numeric], _Moments(width), [tf.float32, tf.float32], [[width], [width]]
         )
         scaled = (numeric - mean) / deviation
-        # One value sent to overflow must not stop a night: XGBoost learns from no infinity.
+        # One value sent to overflow must not stop a training run: XGBoost learns from no infinity.
         return tf.where(tf.math.is_inf(scaled), tf.sign(scaled) * scaled.dtype.max, scaled)
     (bounds,) = tft.experimental.ptransform_analyzer(
         [numeric], _Quantiles(width), [tf.float32], [[width, QUANTILES - 1]]

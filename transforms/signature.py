@@ -36,7 +36,7 @@ def input_fingerprints(spec: Spec) -> dict[str, str]:
     }
     names = [*numeric_names(spec), *(one.column for one in spec.inputs.categorical)]
     names += [spec.inputs.text.column] if spec.inputs.text else []
-    return {name: _meaning(spec, name, features) for name in dict.fromkeys(names)}
+    return {name: _signature(spec, name, features) for name in dict.fromkeys(names)}
 
 
 def find_unlike(wanted: Spec, there: Mapping[str, str]) -> str:
@@ -59,7 +59,7 @@ def marker_unlike(wanted: Spec, marker: Mapping[str, Any]) -> str:
     if marker["spec"] == dataset_fingerprint(wanted):
         return ""
     if "inputs" not in marker:
-        return "inputs whose meaning the day does not tell (a build before they were written down)"
+        return "inputs whose signatures the day does not record (it was made by an earlier build)"
     return find_unlike(wanted, marker["inputs"])
 
 
@@ -74,18 +74,18 @@ def _one_window(recipe: Feature) -> Aggregate:
     return dataclasses.replace(recipe.aggregate, windows=windows)
 
 
-def _meaning(spec: Spec, name: str, features: Mapping[str, tuple[str, Aggregate]]) -> str:
+def _signature(spec: Spec, name: str, features: Mapping[str, tuple[str, Aggregate]]) -> str:
     if name in spec.inputs.computed:
         expression = spec.inputs.computed[name]
-        parts = [expression.text, *(_meaning(spec, c, features) for c in expression.columns)]
+        parts = [expression.text, *(_signature(spec, c, features) for c in expression.columns)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     if name in features:
         entity, aggregate = features[name]
-        return _feature_meaning(spec, spec.entities[entity], aggregate)
-    return _column_meaning(spec, name)
+        return _feature_signature(spec, spec.entities[entity], aggregate)
+    return _column_signature(spec, name)
 
 
-def _feature_meaning(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
+def _feature_signature(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
     """Of the entity's state, had it this aggregate only, and those that it refers to."""
     by_name = {one.name: one for one in entity.aggregates}
     used, waiting = [], [aggregate]
@@ -101,7 +101,7 @@ def _feature_meaning(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
     )
 
 
-def _column_meaning(spec: Spec, name: str) -> str:
+def _column_signature(spec: Spec, name: str) -> str:
     """Of a dataset that held this column only."""
     used = _closure(spec, [name])
     return dataset_fingerprint(

@@ -17,7 +17,7 @@ from typing import Any
 from configs.errors import InputError, StateError
 from configs.fingerprint import dataset_fingerprint
 from configs.schema import Spec
-from pipelines.backfill.origin import Origins, require_events
+from pipelines.backfill.input_manifest import InputManifest, require_events
 from pipelines.backfill.publish import entity_marker
 from pipelines.layout import REMAKING, Days, Layout
 from pipelines.runners import Running
@@ -266,7 +266,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     source = open_source(request.source, request.spec)
     splits = [s for s in source if _overlaps(s, todo)]
     if todo and not request.allow_empty_days and not request.only_new_features:
-        require_events(Origins(source), todo)
+        require_events(InputManifest(source), todo)
     return BackfillPlan(
         request=request,
         days=tuple(todo),

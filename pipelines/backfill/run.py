@@ -18,8 +18,8 @@ from pathlib import Path
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build, other_events
 from pipelines.backfill.dead import first_dead_letters
-from pipelines.backfill.origin import (
-    Origins,
+from pipelines.backfill.input_manifest import (
+    InputManifest,
     require_events,
     require_same_input,
     warn_of_changes,
@@ -144,13 +144,13 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
     publish_dead_letters(layout, made, [split.name for split in splits])
     done.check_dead()
     if not request.allow_empty_days and not request.only_new_features:
-        require_events(done.origins, plan.days)
+        require_events(done.manifest, plan.days)
     if request.only_new_features:
-        require_same_input(done.origins, layout, days)
+        require_same_input(done.manifest, layout, days)
     with done.meter.step("publish"):
         facts = {day: done.day_facts(day, made) for day in days}
-        write_json(layout.source_files, done.origins.files())  # known, wherever the run is killed
-        publish_days(layout, made, facts, done.origins.record)
+        write_json(layout.source_files, done.manifest.files())  # known, wherever the run is killed
+        publish_days(layout, made, facts, done.manifest.record)
     shutil.rmtree(attempt)
     read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
     last = layout.state(days[-1])
@@ -195,7 +195,7 @@ class _Done:
         self.plan, self.progress = plan, progress
         self.layout = Layout(plan.request.out)
         files = self.layout.read_source_files()
-        self.origins = Origins(plan.source, plan.request.source, files)
+        self.manifest = InputManifest(plan.source, plan.request.source, files)
         self.meter = Meter()
         self.of_day: dict[dt.date, dict[str, int]] = {}
         self._inputs = input_fingerprints(plan.request.spec)
@@ -216,7 +216,7 @@ class _Done:
                 continue
             self._read.add(split["number"])
             seen = split["seen"]
-            self.origins.add(self.plan.splits[split["number"]], seen, split["read"])
+            self.manifest.add(self.plan.splits[split["number"]], seen, split["read"])
             self._totals["read"] += split["read"]
             self._totals["outside"] += sum(count(seen[day]) for day in seen if day not in wanted)
             for stage, reason, rows in split["dead"]:
@@ -287,10 +287,10 @@ class _Done:
             for day in self.layout.published()[: -plan.request.keep_states]:
                 shutil.rmtree(self.layout.state(day), ignore_errors=True)
         warnings = (
-            *warn_of_changes(self.origins, plan.request.spec, self.layout, plan.published),
-            *warn_of_silent_files(self.origins),
+            *warn_of_changes(self.manifest, plan.request.spec, self.layout, plan.published),
+            *warn_of_silent_files(self.manifest),
         )
-        write_json(self.layout.source_files, self.origins.files())
+        write_json(self.layout.source_files, self.manifest.files())
         for line in warnings:
             self.progress.say(f"warning: {line}")
         return BackfillReport(

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def run_app(app: Callable[[], object], as_json: bool) -> int:
-    """Runs the command line, and tells what went wrong; returns the exit code.
+    """Runs the command line, and prints what went wrong; returns the exit code.
 
     With `as_json` whatever ends without a result prints an object on standard output: `error` (the
     class, or how it ended), `exit_code`, `message`, and `mistakes` of a config.

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_bundles(out: Out, as_json: Json = False) -> None:
-    """List bundles, oldest night first; * serves."""
+    """List bundles, oldest first; * serves."""
     from rich.console import Console
     from rich.table import Table
 

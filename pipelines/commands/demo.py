@@ -22,7 +22,7 @@ def demo(
         int | None, typer.Option(help="Processes; as many as pay if not given.")
     ] = None,
 ) -> None:
-    """Simulate, backfill, train a night, evaluate, stream, prove parity; then say what is where."""
+    """Simulate, backfill, run nightly, evaluate, stream, prove parity; then say what is where."""
     from pipelines.commands._shared import config_path, load_config
     from pipelines.demo import DemoRequest, run_demo
     from pipelines.progress import choose_progress

@@ -6,8 +6,8 @@ every difference is attributed to its cause.
 """
 
 from pipelines.parity.compare import Difference, ParityReport
-from pipelines.parity.ideal import check_ideal
 from pipelines.parity.log import TimeSpan
-from pipelines.parity.served import check_served
+from pipelines.parity.offline_check import check_ideal
+from pipelines.parity.replay_check import check_served
 
 __all__ = ["Difference", "ParityReport", "TimeSpan", "check_ideal", "check_served"]

@@ -2,8 +2,8 @@
 
 What enters: how much of the log is asked for, the scorer's folder, the store, and the archive that
 the nightly trains from. What leaves: the rule with its answer, for the nightly's page, and the
-findings as a page and as JSON beside it. It looks at the log anew each time: a verdict that lies in
-a file may be of another night, or of another installation than the one that is about to promote.
+findings as a page and as JSON. It looks at the log anew each time: a verdict that lies in
+a file may be of another run, or of another installation than the one that is about to promote.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from configs.errors import InputError
 from configs.units import format_duration
 from pipelines.layout import write_bytes
-from pipelines.parity.ideal import check_ideal
 from pipelines.parity.log import TimeSpan, newest_decision
+from pipelines.parity.offline_check import check_ideal
 from pipelines.parity.page import render
-from pipelines.parity.served import check_served
+from pipelines.parity.replay_check import check_served
 from scoring.store import Store
 from training.gate import Rule
 
@@ -58,8 +58,8 @@ def check_parity(
     except InputError as error:
         return Rule(NAME, False, f"parity cannot be shown: {error}.")
     write_bytes(report / "parity.html", render(found, str(state)).encode())
-    told = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
-    write_bytes(report / "parity.json", (told + "\n").encode())
+    text = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
+    write_bytes(report / "parity.json", (text + "\n").encode())
     passed = all(one.clean for one in found)
     words = " ".join(one.words() for one in found)
     return Rule(

@@ -69,7 +69,7 @@ class Base:
     Attributes:
       step: the last step that the state holds; -1: none.
       folder: of the snapshot; None: a cold start.
-      night_end_us: the end of the night that the state came from, so that every event from then
+      night_end_us: the end of the day that the state came from, so that every event from then
         on belongs to the log; None: the state is the scorer's own, or empty.
     """
 

@@ -134,7 +134,7 @@ def look_through(
 ) -> Archived:
     """Events of the archive that the log should have and has not.
 
-    That is from the night that the scorer started from, else from the log's first event that was
+    That is from the day that the scorer started after, else from the log's first event that was
     not late, to its last one; what lies outside was folded before, or may still come.
 
     Args:
@@ -142,7 +142,7 @@ def look_through(
       events: the log: decoded columns and `lockstep_late`.
       archive: file, folder or glob; None: nothing is known to be missing.
       recent: ids that were folded before the log begins.
-      begin_us: the end of the night, microseconds UTC.
+      begin_us: the end of that day, microseconds UTC.
     """
     empty = event_schema(spec).empty_table()
     nothing = Archived(empty, empty)

@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-    """A batch of the log beside what comes out now.
+    """A batch of the log, and what comes out now.
 
     Attributes:
       log: the batch; `scored` its scored rows.

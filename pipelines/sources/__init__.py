@@ -1,4 +1,4 @@
-"""Sources: files on any Beam filesystem, as splits that can be read beside each other.
+"""Sources: files on any Beam filesystem, as splits that can be read in parallel.
 
 `open_source` lists a file, folder or glob as splits, `read_split` decodes one, batch by batch.
 """

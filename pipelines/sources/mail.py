@@ -208,5 +208,5 @@ def _decoded(
         columns = [pa.array([row[name] for row in rows], pa.string()) for name in COLUMNS]
         table = pa.RecordBatch.from_arrays(columns, list(COLUMNS))
         made = decode_columns(spec, table, path, positions=np.array(numbers, np.int64))
-    letters = sorted([*dead, *made.dead], key=lambda letter: letter.position)
-    return Decoded(made.batch, made.positions, tuple(letters))
+    every = sorted([*dead, *made.dead], key=lambda one: one.position)
+    return Decoded(made.batch, made.positions, tuple(every))

@@ -191,8 +191,8 @@ def _typed(
 
 
 def _with(made: Decoded, dead: list[DeadLetter]) -> Decoded:
-    letters = sorted([*dead, *made.dead], key=lambda letter: letter.position)
-    return Decoded(made.batch, made.positions, tuple(letters))
+    every = sorted([*dead, *made.dead], key=lambda one: one.position)
+    return Decoded(made.batch, made.positions, tuple(every))
 
 
 def _no_columns(split: Split, spec: Spec) -> InputError:

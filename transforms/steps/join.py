@@ -154,7 +154,7 @@ def part_starts(minutes: Int64s, counts: Int64s, days: Iterable[int]) -> Int64s:
 def join_features(
     spec: Spec, events: pa.RecordBatch, codes: Int64s, made: Sequence[pa.RecordBatch]
 ) -> dict[str, Floats]:
-    """Features beside their events.
+    """Features joined to their events.
 
     Args:
       spec: the use.

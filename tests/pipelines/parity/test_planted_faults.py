@@ -12,7 +12,7 @@ from configs.errors import ParityError
 from configs.loader import loads
 from configs.schema import Window
 from pipelines.parity import check_ideal, check_served
-from pipelines.parity import ideal as ideal_module
+from pipelines.parity import offline_check as ideal_module
 from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base
 from pipelines.streaming import service

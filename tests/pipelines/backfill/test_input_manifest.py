@@ -9,7 +9,7 @@ from backfill_world import make_events, tree_bytes
 
 from configs.errors import InputError
 from configs.schema import Column, ColumnType
-from pipelines.backfill import origin
+from pipelines.backfill import input_manifest
 from pipelines.layout import Layout, parse_day
 from pipelines.sources import parquet as parquet_files
 
@@ -263,7 +263,7 @@ def test_what_did_not_change_is_not_read_again(write, run, tmp_path, monkeypatch
     def refuse(split, spec):
         raise AssertionError(split.path)
 
-    monkeypatch.setattr(origin, "read_split", refuse)
+    monkeypatch.setattr(input_manifest, "read_split", refuse)
     assert run(source, "2026-03-01..2026-03-02").warnings == ()
 
 

@@ -9,7 +9,7 @@ Three values of an event stand side by side: what was served, what folding the l
 gives now, and the ideal one. If the first two differ, the scorer's fold is at fault, and the
 sequence numbers say how (`replay`). If only the last differs, the order or the set of the events
 is the cause, and it must be one that reached this event (`order`); else it is unexplained. What a
-second fold in total order contradicts (`witness`) no cause excuses.
+second fold in total order contradicts (`cross_check`) no cause excuses.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from pipelines.parity.compare import (
     differing_columns,
     gather,
 )
+from pipelines.parity.cross_check import contradicted, distinct_in_order
 from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
 from pipelines.parity.log import (
     Base,
@@ -57,7 +58,6 @@ from pipelines.parity.log import (
 )
 from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
 from pipelines.parity.replay import replay
-from pipelines.parity.witness import contradicted, distinct_in_order
 from pipelines.states import WHOLE_RECENT_IDS, state_file
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.engine import INPUTS, SCORE, Resident
@@ -134,8 +134,8 @@ class _Absent:
         return DUPLICATE if self.known[row] else UNEXPLAINED
 
 
-class _Meanings:
-    """What the numeric inputs of the log's bundles mean, against those of the serving spec."""
+class _InputSignatures:
+    """Signatures of the numeric inputs of the log's bundles, against the serving spec's."""
 
     def __init__(self, store: Store, spec: Spec) -> None:
         self._store, self._spec = store, spec
@@ -144,7 +144,7 @@ class _Meanings:
     def names(self, bundle: str) -> tuple[str, ...] | None:
         """A bundle's numeric inputs, if they are not those of the serving spec; else None.
 
-        Of a bundle that is gone nobody can tell: it has none.
+        A bundle that is gone has none.
         """
         if bundle not in self._unlike:
             try:
@@ -199,7 +199,7 @@ def check_ideal(
     bundle = load_bundle(store.path("serving"), CATALOG)
     spec = bundle.spec
     base = find_base(state, span)
-    logged = _read_log(spec, state, base, span, _Meanings(store, spec))
+    logged = _read_log(spec, state, base, span, _InputSignatures(store, spec))
     start = base.state(spec)
     archived = look_through(spec, logged.events, archive, start.recent, base.night_end_us)
     reached = _within_reach(logged.events)
@@ -337,7 +337,7 @@ def _within_reach(events: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _read_log(
-    spec: Spec, state: Path, base: Base, span: TimeSpan | None, meanings: _Meanings
+    spec: Spec, state: Path, base: Base, span: TimeSpan | None, signatures: _InputSignatures
 ) -> _Logged:
     """The log from the base on, folded once more in its own order."""
     width, deep = len(numeric_names(spec)), len(input_names(spec))
@@ -351,13 +351,13 @@ def _read_log(
         ids.append(one.scored.column(EVENT_ID))
         times.append(one.scored.column(EVENT_TIME).to_numpy())
         inside.append(one.inside)
-        names = meanings.names(one.log.bundle)
+        names = signatures.names(one.log.bundle)
         if names is None:
             scored = len(one.numeric)  # where nothing was, the block has no width
             numeric.append(one.numeric if scored else _null(0, width))
             causes += one.causes
         else:
-            numeric.append(meanings.aligned(names, one.numeric))
+            numeric.append(signatures.aligned(names, one.numeric))
             causes += [VERSION] * len(one.causes)
         seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
         inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))

@@ -1,4 +1,4 @@
-"""A second witness of the ideal values: the scorer's fold, over the same events in total order.
+"""A cross-check of the ideal values: the scorer's fold, over the same events in total order.
 
 What enters: the distinct events and the state before them. What leaves: the numeric blocks that the
 engine makes of them. The backfill must give the same bits. Where it does not, one of the two is at

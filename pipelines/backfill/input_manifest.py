@@ -51,7 +51,7 @@ class Difference:
         return bool(self.late or self.changed or self.removed)
 
 
-class Origins:
+class InputManifest:
     """What is known of the source: what this run has read, and what earlier ones had.
 
     Args:
@@ -179,13 +179,13 @@ class Origins:
         )
 
 
-def require_events(origins: Origins, days: Sequence[dt.date]) -> None:
+def require_events(manifest: InputManifest, days: Sequence[dt.date]) -> None:
     """Does nothing if the source shows events of the last of these days.
 
     Raises:
       InputError: it ends before: published empty, the days would never be read again.
     """
-    newest = origins.newest(days[-1])
+    newest = manifest.newest(days[-1])
     if newest is not None and newest >= days[-1]:
         return
     shown = f"shows no event after {newest}" if newest else f"shows no event up to {days[-1]}"
@@ -196,7 +196,7 @@ def require_events(origins: Origins, days: Sequence[dt.date]) -> None:
     )
 
 
-def require_same_input(origins: Origins, layout: Layout, days: Iterable[dt.date]) -> None:
+def require_same_input(manifest: InputManifest, layout: Layout, days: Iterable[dt.date]) -> None:
     """Does nothing if the source holds of these days what they were made from.
 
     Raises:
@@ -204,7 +204,7 @@ def require_same_input(origins: Origins, layout: Layout, days: Iterable[dt.date]
     """
     for day in days:
         record = layout.read_sources(day)
-        found = Difference() if record is None else origins.difference(day, record, whole=True)
+        found = Difference() if record is None else manifest.difference(day, record, whole=True)
         if found:
             paths = _all_of([*found.changed, *found.late, *found.removed])
             raise InputError(
@@ -216,7 +216,7 @@ def require_same_input(origins: Origins, layout: Layout, days: Iterable[dt.date]
 
 
 def warn_of_changes(
-    origins: Origins, spec: Spec, layout: Layout, published: Sequence[dt.date]
+    manifest: InputManifest, spec: Spec, layout: Layout, published: Sequence[dt.date]
 ) -> tuple[str, ...]:
     """Lines about published days that the source holds otherwise by now; reads what it must.
 
@@ -224,8 +224,8 @@ def warn_of_changes(
       at most one line for each way in which it differs.
     """
     records = {day: record for day in published if (record := layout.read_sources(day)) is not None}
-    unread = read_unknown(origins, spec, records)
-    found = {day: origins.difference(day, record) for day, record in records.items()}
+    unread = read_unknown(manifest, spec, records)
+    found = {day: manifest.difference(day, record) for day, record in records.items()}
     anew = "To make {them} anew, remove {marker} and the markers of all later days, and run again"
     ways = {
         "late": f"published before {{files}} came; those events are in no feature. {anew}",
@@ -257,9 +257,9 @@ def warn_of_changes(
 _WORDS = {True: ("it", "it", "is"), False: ("them", "they", "are")}
 
 
-def warn_of_silent_files(origins: Origins) -> tuple[str, ...]:
+def warn_of_silent_files(manifest: InputManifest) -> tuple[str, ...]:
     """A line about files in which there was no record at all."""
-    paths = origins.silent()
+    paths = manifest.silent()
     if not paths:
         return ()
     return (
@@ -267,10 +267,10 @@ def warn_of_silent_files(origins: Origins) -> tuple[str, ...]:
     )
 
 
-def read_unknown(origins: Origins, spec: Spec, days: Iterable[dt.date]) -> list[str]:
+def read_unknown(manifest: InputManifest, spec: Spec, days: Iterable[dt.date]) -> list[str]:
     """Reads what may hold events of some days and is not known; the files that cannot be read."""
     unreadable = []
-    for split in origins.unknown(days):
+    for split in manifest.unknown(days):
         found: Contents = {}
         records = 0
         try:
@@ -280,7 +280,7 @@ def read_unknown(origins: Origins, spec: Spec, days: Iterable[dt.date]) -> list[
         except InputError:
             unreadable.append(path_of(split))
         else:
-            origins.add(split, found, records)
+            manifest.add(split, found, records)
     return sorted(set(unreadable))
 
 
