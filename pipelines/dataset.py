@@ -131,7 +131,7 @@ def load_labels(
 
 
 def early_verdicts(count: int) -> str:
-    """What is said of events that have a verdict with an earlier time than their own.
+    """The warning about events that have a verdict with an earlier time than their own.
 
     >>> early_verdicts(1)
     '1 event has a verdict with an earlier time than its own: nobody judges what has not happened, \

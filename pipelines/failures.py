@@ -40,11 +40,11 @@ def reported(attempt: str) -> Iterator[None]:
         yield
     except (OSError, errors.LockstepError) as error:
         ours = explain_os_error(error) if isinstance(error, OSError) else error
-        said = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
+        text = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
         path = FileSystems.join(attempt, _FOLDER, f"{uuid.uuid4().hex}.json")
         _here[attempt] = ours
         with contextlib.suppress(OSError):  # a full disk: it is known in this process only
-            write_text(path, said)
+            write_text(path, text)
         raise
 
 

@@ -1,4 +1,4 @@
-"""Model handlers for Beam's `RunInference`: they serve a bundle, vectorised, and really swap it.
+"""Model handlers for Beam's `RunInference`: they serve a model bundle, and really swap it.
 
     batches  | RunInference(BatchHandler("out/bundles"))    -> batches with score, action, inputs
     examples | RunInference(ExampleHandler("out/bundles"))  -> PredictionResult for each example
@@ -30,7 +30,7 @@ class _Handler(ModelHandler):
     """What both have in common.
 
     Args:
-      bundle: folder of a bundle, or of a store, whose serving bundle is followed.
+      bundle: folder of a model bundle, or of a store, whose serving one is followed.
       poll_seconds: how often a store's pointer is looked at.
       max_batch_size: elements that are scored at once.
     """
@@ -52,7 +52,7 @@ class BatchHandler(_Handler):
     """Arrow batches of events with features in, the same with `Score`'s columns out.
 
     Args:
-      bundle: folder of a bundle, or of a store, whose serving bundle is followed.
+      bundle: folder of a model bundle, or of a store, whose serving one is followed.
       poll_seconds: how often a store's pointer is looked at.
     """
 
@@ -65,7 +65,7 @@ class BatchHandler(_Handler):
         model: Serving,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[pa.RecordBatch]:
-        """Scores batches by one bundle; its fingerprint is in their schema's metadata."""
+        """Scores batches by one model bundle; its fingerprint is in their schema's metadata."""
         scorer = model.current()
         return [score_batch(scorer, one) for one in batch]
 
@@ -81,7 +81,7 @@ class ExampleHandler(_Handler):
     fingerprint. None is null; values of other columns than the model's inputs do no harm.
 
     Args:
-      bundle: folder of a bundle, or of a store, whose serving bundle is followed.
+      bundle: folder of a model bundle, or of a store, whose serving one is followed.
       poll_seconds: how often a store's pointer is looked at.
       max_batch_size: examples that are scored at once.
     """
@@ -97,7 +97,7 @@ class ExampleHandler(_Handler):
         model: Serving,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
-        """Scores examples together, by one bundle.
+        """Scores examples together, by one model bundle.
 
         Raises:
           InputError: an example lacks a column, or has a value of another type.

@@ -41,7 +41,7 @@ class Score(beam.PTransform):
     """Batches of `Features` to the same with more columns: score, action, model inputs.
 
     Args:
-      bundle: folder of a bundle, or of a store of bundles: then the bundle that serves, whichever
+      bundle: folder of a model bundle, or of a store of them: then the one that serves, whichever
         that is from batch to batch. Every worker can read it.
       poll_seconds: how often a store's pointer is looked at.
       columns: what is appended, in this order (`score_batch`).
@@ -101,11 +101,11 @@ class _Score(beam.DoFn):
         self._serving: Serving | None = None
 
     def setup(self) -> None:
-        """Loads the bundle, once per process."""
+        """Loads the model bundle, once per process."""
         self._serving = shared_serving(self._bundle, self._poll_seconds)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Scores a batch by one bundle."""
+        """Scores a batch by one model bundle."""
         serving = self._serving or shared_serving(self._bundle, self._poll_seconds)
         before = serving.swaps
         scorer = serving.current()

@@ -44,7 +44,7 @@ def read_verdicts(layout: Layout, last: dt.date) -> pa.Table:
         raise InputError(
             f"{layout.root} holds no day up to {last}; run `lockstep backfill` for earlier days"
         )
-    # Days that were made before `labels.source` was said do not tell it.
+    # Days that were made before `labels.source` was set lack the column.
     return pa.concat_tables(
         [table.replace_schema_metadata(None) for table in tables], promote_options="default"
     )

@@ -30,7 +30,7 @@ def backfill(
         bool, typer.Option(help="Compute just the features that the published days lack.")
     ] = False,
     bundle: Annotated[
-        Path | None, typer.Option(help="Add model inputs and scores of this bundle.")
+        Path | None, typer.Option(help="Add inputs and scores of this model bundle.")
     ] = None,
     keep_states: Annotated[int, typer.Option(help="State snapshots of so many last days.")] = 14,
     allow_empty_days: Annotated[

@@ -121,19 +121,19 @@ class ParityReport:
 
     def words(self) -> str:
         """The finding in a few sentences."""
-        said = [f"{self.mode}: {self.events:,} decisions, none differs in any bit."]
+        lines = [f"{self.mode}: {self.events:,} decisions, none differs in any bit."]
         if self.differing:
             features = ", ".join(sorted(self.by_feature, key=lambda n: -self.by_feature[n])[:5])
             counts = ", ".join(f"{cause} {n:,}" for cause, n in self.by_cause.items())
-            said = [
+            lines = [
                 f"{self.mode}: {self.differing:,} of {self.events:,} events differ ({counts}), in "
                 f"{features or 'what comes after the numeric block'}.",
                 *self.hints,
             ]
-        said += self.faults
+        lines += self.faults
         if self.missing:
-            said.append(f"{self.missing:,} events of the archive are not in the log.")
-        return " ".join(said)
+            lines.append(f"{self.missing:,} events of the archive are not in the log.")
+        return " ".join(lines)
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -127,15 +127,15 @@ def diagnose(
         for feature, words in _try_all(spec, start, entity, some, suspects).items():
             named.setdefault(words, []).append(feature)
             del rest[feature]
-    said = [
+    lines = [
         f"{side} of {', '.join(features)} are exactly those of {' or of '.join(words)}."
         for words, features in named.items()
     ]
     explained = {feature for features in named.values() for feature in features}
     left = [name for name in rest if not _follows(spec, name, explained)]
     if left:
-        said += pattern(Counter({name: rest[name] for name in left}), numeric_names(spec))
-    return said
+        lines += pattern(Counter({name: rest[name] for name in left}), numeric_names(spec))
+    return lines
 
 
 def pattern(features: Counter[str], names: Sequence[str]) -> list[str]:
@@ -165,24 +165,24 @@ def unlike_after_the_fold(inputs: Counter[str], categories: Sequence[str], text:
     >>> unlike_after_the_fold(Counter({"client": 3}), ["client"], False)
     ['Equal before the TFT graph, other indices of client after it: another vocabulary.']
     """
-    said = []
+    lines = []
     stale = [name for name in inputs if name in categories]
     scaled = [name for name in inputs if name and name not in categories and name != "text_score"]
     if stale:
-        said.append(
+        lines.append(
             f"Equal before the TFT graph, other indices of {', '.join(stale)} after it: another "
             "vocabulary."
         )
     if scaled:
-        said.append(
+        lines.append(
             f"Equal before the TFT graph, other values of {', '.join(scaled[:5])} after it: "
             "another scaling."
         )
     if text and "text_score" in inputs:
-        said.append("Another text score of the same text: another text model.")
-    if inputs.get("") and not said:
-        said.append("Equal model inputs, other scores: another model, calibration or policy.")
-    return said
+        lines.append("Another text score of the same text: another text model.")
+    if inputs.get("") and not lines:
+        lines.append("Equal model inputs, other scores: another model, calibration or policy.")
+    return lines
 
 
 def _follows(spec: Spec, name: str, explained: set[str]) -> bool:

@@ -130,12 +130,12 @@ def calibration_svg(metrics: Metrics) -> str:
         bars.set_xlabel("mean score of a bin")
         bars.set_ylabel("events")
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, dashes=(2, 3), label="perfect")
-        said = [one.mean_score for one in metrics.calibration]
+        means = [one.mean_score for one in metrics.calibration]
         share = [one.share for one in metrics.calibration]
         below = [one.share - one.share_low for one in metrics.calibration]
         above = [one.share_high - one.share for one in metrics.calibration]
         axes.errorbar(
-            said,
+            means,
             share,
             yerr=[[max(0.0, one) for one in below], [max(0.0, one) for one in above]],
             fmt="o-",

@@ -54,7 +54,7 @@ def react(world: World, rng: np.random.Generator, messages: Rows, seed: int, uni
     truth = abuse[row]
     misled = ~truth & (reports[row] > 0)
     wrong = np.where(misled, _WRONG_AFTER_REPORT, _WRONG[act[row]])
-    said = truth ^ (rng.random(len(row)) < wrong)
+    judged_bad = truth ^ (rng.random(len(row)) < wrong)
     automatic = rng.random(len(row)) < _AUTOMATIC[act[row]]
     delay = np.where(
         automatic,
@@ -63,7 +63,7 @@ def react(world: World, rng: np.random.Generator, messages: Rows, seed: int, uni
     )
     known = messages.time[row] + delay
 
-    appeals = np.flatnonzero(said & (rng.random(len(row)) < np.where(truth, 0.03, 0.5)))
+    appeals = np.flatnonzero(judged_bad & (rng.random(len(row)) < np.where(truth, 0.03, 0.5)))
     upheld = truth[appeals] ^ (rng.random(len(appeals)) < 0.05)
     heard = known[appeals] + _minutes(rng, len(appeals), 1200, 0.8, 10 * DAY_US)
     return concat(
@@ -76,7 +76,7 @@ def react(world: World, rng: np.random.Generator, messages: Rows, seed: int, uni
                 target=messages.author[about],
                 subject=messages.id[about],
             ),
-            _verdicts(known, messages, row, said, np.where(automatic, 1, 0), seed, 2, unit),
+            _verdicts(known, messages, row, judged_bad, np.where(automatic, 1, 0), seed, 2, unit),
             _verdicts(heard, messages, row[appeals], upheld, int(Source.APPEAL), seed, 3, unit),
         ]
     )
@@ -86,7 +86,7 @@ def _verdicts(
     known: Integers,
     messages: Rows,
     row: Integers,
-    said: npt.NDArray[np.bool_],
+    judged_bad: npt.NDArray[np.bool_],
     source: npt.ArrayLike,
     seed: int,
     series: int,
@@ -98,7 +98,7 @@ def _verdicts(
         kind=Kind.VERDICT,
         target=messages.author[row],
         subject=messages.id[row],
-        verdict=said,
+        verdict=judged_bad,
         source=source,
     )
 
