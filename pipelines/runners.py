@@ -28,6 +28,11 @@ from pipelines.signals import raise_if_stopped
 
 Metrics = dict[str, int]
 
+WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
+"""For Prism, which else splits a slow bundle of any step, also of one with state: a key with elements
+on both sides is then in two bundles at once, and what one of them writes is lost (2.77.0). Other
+runners pass over it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Running:
@@ -49,6 +54,8 @@ class Running:
     def options(self) -> PipelineOptions:
         """For Beam."""
         flags = list(self.flags)
+        if any(name in _runner(self.flags).lower() for name in ("prism", "portable")):
+            flags.append(WHOLE_BUNDLES)
         if self.embedded and self.workers > 1:
             flags += [f"--direct_num_workers={self.workers}"]
         return PipelineOptions(flags)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.runners import WHOLE_BUNDLES
+
 ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("LOCKSTEP_ENGINES", ROOT / ".engines"))
 PRISM_VERSION = "v2.77.0"
@@ -69,6 +71,7 @@ def running_prism(log):
             f"--job_endpoint=127.0.0.1:{port}",
             "--environment_type=LOOPBACK",
             "--job_server_timeout=120",
+            WHOLE_BUNDLES,
         )
 
 

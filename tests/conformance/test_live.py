@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, make_events
 from bundle_world import copy_bundle
-from live_source import FOUND, SCRIPTS, read_script, run_until
 from live_world import assert_as_expected, expected_rows, in_fold_order
 from serving_world import make_store
 from steps_world import run_steps
 
+from benchmarks.scripted import FOUND, SCRIPTS, read_script, run_until
 from configs.loader import loads
 from scoring.bundle import load_bundle
 from scoring.scorer import Scorer

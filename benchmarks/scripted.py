@@ -1,7 +1,8 @@
 """A source of scripted batches for unbounded pipelines, and the end of such a pipeline.
 
-Batches are in this process, where tests run the workers too. A batch goes out with the watermark of
-the script as its timestamp; the source ends when all of them have.
+Batches are in this process, so workers are its threads (`--environment_type=LOOPBACK`). A batch has
+the watermark of the script as its timestamp (`transforms.ticks`); the source ends when all of them
+have gone out. For benchmarks and for tests.
 """
 
 import threading
