@@ -29,9 +29,9 @@ from pipelines.signals import raise_if_stopped
 Metrics = dict[str, int]
 
 WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
-"""For Prism, which else splits a slow bundle of any step, also of one with state: a key with elements
-on both sides is then in two bundles at once, and what one of them writes is lost (2.77.0). Other
-runners pass over it."""
+"""For Prism 2.77.0, which else splits a slow bundle of any step, also of one with state: a key with
+elements on both sides is in two bundles at once, and what one of them writes is lost. Other runners
+pass over it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -225,3 +225,14 @@ def test_a_bug_stays_a_bug(tmp_path):
         run_pipeline(
             lambda root: root | beam.Create([1]) | beam.Map(_fail), Running(), str(tmp_path)
         )
+
+
+@pytest.mark.parametrize(
+    ("runner", "expected"),
+    [("PrismRunner", True), ("PortableRunner", True), ("FlinkRunner", False)],
+)
+def test_prism_splits_no_bundle(runner, expected):
+    options = Running(flags=(f"--runner={runner}", "--experiments=other")).options()
+    experiments = options.get_all_options()["experiments"]
+    assert "other" in experiments
+    assert ("prism_disable_sdf_split" in experiments) is expected
