@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+_MOST = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
@@ -19,16 +21,16 @@ class Importance:
     share: float
 
 
-def rank_importance(
-    gains: Mapping[str, float], words: Mapping[str, str], most: int = 20
-) -> tuple[Importance, ...]:
+def rank_importance(gains: Mapping[str, float], words: Mapping[str, str]) -> tuple[Importance, ...]:
     """The inputs with most gain, by falling share; equal shares by name.
 
     Args:
       gains: input -> total gain (XGBoost: loss saved by all its splits) or |weight| for a linear
         model of scaled inputs; negative or NaN gains are no gain.
       words: input -> what it is; an input that is not named gets its name with spaces.
-      most: at most so many; inputs without gain are left out.
+
+    Returns:
+      At most `_MOST`; inputs without gain are left out.
 
     >>> ranked = rank_importance({"a_b": 3.0, "c": 1.0, "d": 0.0}, {"c": "about c"})
     >>> [(one.words, one.share) for one in ranked]
@@ -36,7 +38,7 @@ def rank_importance(
     """
     gained = {name: gain for name, gain in gains.items() if gain > 0}
     total = sum(gained.values())
-    ranked = sorted(gained, key=lambda name: (-gained[name], name))[:most]
+    ranked = sorted(gained, key=lambda name: (-gained[name], name))[:_MOST]
     return tuple(
         Importance(name, words.get(name) or name.replace("_", " "), gained[name] / total)
         for name in ranked

@@ -6,7 +6,6 @@ What enters: calibrated scores in [0, 1] and 0/1 labels. What leaves: numbers an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,7 @@ def brier(scores: Floats, hits: Hits) -> float:
     return float(np.mean((scores - hits) ** 2))
 
 
-def expected_calibration_error(scores: Floats, hits: Hits, bins: int = _ECE_BINS) -> float:
+def expected_calibration_error(scores: Floats, hits: Hits) -> float:
     """Mean distance of score and share over bins of equal counts; equal scores share a bin.
 
     Bins of equal width would put nearly all events of a rare class into the first one.
@@ -75,24 +74,23 @@ def expected_calibration_error(scores: Floats, hits: Hits, bins: int = _ECE_BINS
     order = np.argsort(scores, kind="stable")
     ordered, outcome = scores[order], hits[order].astype(np.float64)
     first = np.searchsorted(ordered, ordered, side="left")
-    which = first * bins // len(ordered)
-    gap = np.bincount(which, ordered - outcome, minlength=bins)
+    which = first * _ECE_BINS // len(ordered)
+    gap = np.bincount(which, ordered - outcome, minlength=_ECE_BINS)
     return float(np.abs(gap).sum() / len(ordered))
 
 
-def calibration_bins(
-    scores: Floats, hits: Hits, edges: Sequence[float] = CALIBRATION_EDGES
-) -> tuple[CalibrationBin, ...]:
-    """What was said and what happened, per bin that holds events; the last bin includes 1.
+def calibration_bins(scores: Floats, hits: Hits) -> tuple[CalibrationBin, ...]:
+    """What was predicted and what happened, per bin that holds events; the last bin includes 1.
 
     >>> bin, = calibration_bins(np.array([0.99, 1.0]), np.array([True, True]))
     >>> bin.low, bin.events, bin.share
     (0.99, 2, 1.0)
     """
+    edges = CALIBRATION_EDGES
     which = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2)
     events = np.bincount(which, minlength=len(edges) - 1)
     positives = np.bincount(which, hits, minlength=len(edges) - 1).astype(np.int64)
-    said = np.bincount(which, scores, minlength=len(edges) - 1)
+    sums = np.bincount(which, scores, minlength=len(edges) - 1)
     made = []
     for at in np.flatnonzero(events).tolist():
         count, found = int(events[at]), int(positives[at])
@@ -103,7 +101,7 @@ def calibration_bins(
                 high=float(edges[at + 1]),
                 events=count,
                 positives=found,
-                mean_score=float(said[at]) / count,
+                mean_score=float(sums[at]) / count,
                 share=found / count,
                 share_low=low,
                 share_high=high,

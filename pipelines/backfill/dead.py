@@ -9,25 +9,24 @@ import pyarrow.parquet as pq
 
 from transforms.dead_letter import Reason
 
-MOST = 5
+_MOST = 5
 
 
-def first_dead_letters(files: Iterable[Path], most: int = MOST) -> list[str]:
+def first_dead_letters(files: Iterable[Path]) -> list[str]:
     """One line for the first dead letter of each reason and column, in the order of the files.
 
-    Duplicates are left out: a repeated record is not a bad one. A line tells where the record is
+    Duplicates are left out: a repeated record is not a bad one. A line says where the record is
     and what was expected; nothing of the record itself.
 
     Args:
       files: tables of `DEAD_LETTER_SCHEMA` as Parquet; those not there are passed over.
-      most: lines.
 
     >>> first_dead_letters([])
     []
     """
     seen: dict[tuple[str, str | None], str] = {}
     for path in files:
-        if len(seen) >= most:
+        if len(seen) >= _MOST:
             break
         if not path.exists():
             continue
@@ -40,4 +39,4 @@ def first_dead_letters(files: Iterable[Path], most: int = MOST) -> list[str]:
             seen[key] = (
                 f"{one['source']}, record {one['position']}: {one['reason']}{column}{detail}"
             )
-    return list(seen.values())[:most]
+    return list(seen.values())[:_MOST]

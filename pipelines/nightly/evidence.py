@@ -28,7 +28,7 @@ from transforms.inputs import numeric_names
 from transforms.signature import source_columns
 
 MOST_WRONG = 10
-MOST_PAST = 14
+_MOST_PAST = 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +93,9 @@ def gather_evidence(
     )
 
 
-def past_runs(layout: Layout, as_of_us: int, most: int = MOST_PAST) -> tuple[PastRun, ...]:
+def past_runs(layout: Layout, as_of_us: int) -> tuple[PastRun, ...]:
     """The runs before, oldest first, from their reports."""
-    return tuple(report.as_past_run() for report in _reports(layout, as_of_us)[-most:])
+    return tuple(report.as_past_run() for report in _reports(layout, as_of_us)[-_MOST_PAST:])
 
 
 def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:

@@ -131,10 +131,8 @@ def find_base(state: Path, span: TimeSpan | None = None) -> Base:
     return usable[0]
 
 
-def logged_batches(
-    state: Path, base: Base, span: TimeSpan | None = None, most: int = BATCH_EVENTS
-) -> Iterator[LogBatch]:
-    """The log from a base on, steps of one bundle together up to `most` events.
+def logged_batches(state: Path, base: Base, span: TimeSpan | None = None) -> Iterator[LogBatch]:
+    """The log from a base on, steps of one bundle together up to `BATCH_EVENTS`.
 
     Raises:
       StateError: a step is missing between two that are there.
@@ -158,7 +156,7 @@ def logged_batches(
         name = step.batch.column(BUNDLE)[0].as_py()
         expired = expired_before(step.batch) is not None
         other = name != bundle or expired or step.batch.schema != held[0].schema if held else False
-        if held and (other or rows >= most):
+        if held and (other or rows >= BATCH_EVENTS):
             yield LogBatch(_one(held), bundle, np.concatenate(inside))
             held, inside, rows = [], [], 0
         bundle = name
