@@ -1,8 +1,4 @@
-"""Arguments of derivations and aggregates, and expressions: what operations are given in YAML.
-
-What enters: a section, and the operation's class. What leaves: arguments by name, checked against
-the fields of that class (`configs.catalog`).
-"""
+"""Arguments of derivations and aggregates, and expressions: what operations are given in YAML."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """The language of `where`, `positive` and `computed`: a small subset of Python's expressions.
 
-What enters: text. What leaves: a tree of frozen nodes; `configs.expression_types` checks it
-against the types of columns, `transforms.expression` evaluates it. Numbers, 'text', column names,
-+ - * /, comparisons, in [..], and, or, not, and the functions in `FUNCTIONS`; nothing else parses,
-so nothing else can run.
+Numbers, 'text', column names, + - * /, comparisons, in [..], and, or, not, and the functions in
+`FUNCTIONS`; nothing else parses, so nothing else can run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Lengths of time as people write them: "90s", "15m", "1h", "7d".
-
-What enters: text from YAML. What leaves: microseconds, and the same back as text.
-"""
+"""Lengths of time as people write them: "90s", "15m", "1h", "7d"."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Published days as training and evaluation read them: numeric block, events, labels.
-
-What enters: an output folder and ranges of time. What leaves: scored events in memory, in total
-order, with what was known about them at a given moment.
-"""
+"""Published days as training and evaluation read them: numeric block, events, labels."""
 
 from __future__ import annotations
 

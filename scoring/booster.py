@@ -1,8 +1,7 @@
 """The booster: XGBoost, loaded from UBJSON, asked in place.
 
-What enters: model inputs float32 `[n, D]`, NaN for missing. What leaves: log odds, and for rows
-that need a reason the part of each input in them. `inplace_predict` walks each row's trees by
-itself, so a row's bits do not depend on the batch (DESIGN section 4).
+`inplace_predict` walks each row's trees by itself, so a row's bits do not depend on the batch
+(DESIGN section 4).
 """
 
 from __future__ import annotations

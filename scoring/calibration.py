@@ -1,8 +1,7 @@
 """From log odds to the share of abuse among events with such a score.
 
-What enters: raw scores float32. What leaves: float64 in [0, 1]. Two curves: Platt's sigmoid, and
-straight lines between knots (isotonic). `scipy.special.expit` computes one value at a time, so a
-row's bits do not depend on the batch.
+Two curves: Platt's sigmoid, and straight lines between knots (isotonic). `scipy.special.expit`
+computes one value at a time, so a row's bits do not depend on the batch.
 """
 
 from __future__ import annotations

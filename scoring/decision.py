@@ -1,8 +1,4 @@
-"""From a calibrated score to an action: the first threshold that is reached, strictest first.
-
-What enters: scores, and the policy as it was found (`training.thresholds`). What leaves: an action
-per event, and the id under which a consumer knows the decision again.
-"""
+"""From a calibrated score to an action: the first threshold that is reached, strictest first."""
 
 from __future__ import annotations
 

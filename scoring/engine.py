@@ -1,10 +1,7 @@
 """The embedded scorer's logic: ordered micro-batches in, decisions and log rows out.
 
-What enters: decoded events in the order in which they are to be folded, each marked late or not.
-What leaves: an `Outcome` with one row per accepted event (all that replay and parity need) and a
-decision for each scored one; and the resident state, moved on. The steps are those of a backfill,
-called with other batch sizes: drop duplicates, derive, fold per entity, assemble the numeric
-block, score. No Beam, no clock, no I/O here.
+The steps are those of a backfill, called with other batch sizes: drop duplicates, derive, fold per
+entity, assemble the numeric block, score. No Beam, no clock, no I/O here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Why an event scored as it did, in words an analyst can use.
 
-What enters: contributions of a model to one event's log odds, what each input means, and the
-values before scaling. What leaves: the largest ones, as names, short sentences and values. Values
-of private columns stay out.
+Values of private columns stay out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Files that are seen whole or not at all, and one writer at a time.
-
-What enters: paths and bytes. What leaves: files on disk, flushed; digests of files.
-"""
+"""Files that are seen whole or not at all, and one writer at a time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The baseline: a linear rule over scaled numbers, categories and the text score.
 
-What enters: model inputs, NaN for null. What leaves: log odds. Columns are added one after the
-other, elementwise: a matrix product would give a row other last bits in another batch (DESIGN
-section 4).
+Columns are added one after the other, elementwise: a matrix product would give a row other last
+bits in another batch (DESIGN section 4).
 """
 
 from __future__ import annotations

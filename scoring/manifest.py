@@ -1,7 +1,4 @@
-"""A bundle's table of contents: which files it has, how large they are, and their sha256.
-
-What enters: a folder. What leaves: its manifest, if every file is what the manifest says.
-"""
+"""A bundle's table of contents: which files it has, how large they are, and their sha256."""
 
 from __future__ import annotations
 

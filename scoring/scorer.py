@@ -1,8 +1,6 @@
 """The scorer: numeric block and events in, decisions out; what trains, serves and replays.
 
-What enters: a numeric block and its events. What leaves: `Scored`: the exact model inputs, the raw
-and the calibrated score, and the action. Training evaluates through `Models.score`, so what is
-measured is what serves.
+Training evaluates through `Models.score`, so what is measured is what serves.
 """
 
 from __future__ import annotations

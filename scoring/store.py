@@ -1,7 +1,7 @@
 """Where bundles live, and which one serves: an atomic pointer, with its history.
 
-What enters: a folder. What leaves: bundles by fingerprint, and the one that serves. The pointer is
-one small file, replaced whole; a reader sees the old or the new bundle, never neither.
+The pointer is one small file, replaced whole; a reader sees the old or the new bundle, never
+neither.
 
     STORE/<fingerprint>/    bundles, immutable
     STORE/serving.json      {"serving": ..., "history": [..., oldest first]}

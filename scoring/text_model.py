@@ -1,7 +1,6 @@
 """The text model: a linear rule over hashed n-grams.
 
-What enters: CSR rows of the TFT graph. What leaves: log odds as float32. A sparse row is summed in
-the order of its own entries, whatever batch it is in.
+A sparse row is summed in the order of its own entries, whatever batch it is in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """XGBoost, fitted so that equal rows give equal trees.
 
-What enters: inputs, labels, weights. What leaves: a booster and how many rounds it took. The
-histogram method sums gradients in the order of rows and threads, so the number of threads is
+The histogram method sums gradients in the order of rows and threads, so the number of threads is
 fixed and the rows come in total order; nothing else is left to chance but `seed`.
 """
 

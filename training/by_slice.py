@@ -1,7 +1,7 @@
 """The same metrics for parts of the traffic: a client, a language, a new account.
 
-What enters: scores, labels, and a value per event. What leaves: a row per value. A model that is
-good on the whole can be useless for a part; the rows say where, and how thin the evidence is.
+A model that is good on the whole can be useless for a part; the rows say where, and how thin the
+evidence is.
 """
 
 from __future__ import annotations

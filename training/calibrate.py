@@ -1,12 +1,11 @@
 """Raw scores become shares of abuse: Platt's sigmoid or isotonic steps, whichever is shown better.
 
-What enters: raw scores and labels of the validation slice, in order of time. What leaves: the
-parameters of one of two curves. Isotonic regression bends to any shape, but needs evidence and
-merges neighbouring scores into ties, which costs average precision; the sigmoid keeps every
-distinction (over five weeks of card payments with 80 to 100 positives to calibrate on, the
-sigmoid's log loss was lower in each, and isotonic ties cost 0.03 of average precision). So the
-sigmoid is taken unless there are positives enough and isotonic is better on rows that it was not
-fitted on. Sources: Platt 1999; Niculescu-Mizil and Caruana 2005 (isotonic from about 1,000 on).
+Isotonic regression bends to any shape, but needs evidence and merges neighbouring scores into ties,
+which costs average precision; the sigmoid keeps every distinction (over five weeks of card payments
+with 80 to 100 positives to calibrate on, the sigmoid's log loss was lower in each, and isotonic
+ties cost 0.03 of average precision). So the sigmoid is taken unless there are positives enough and
+isotonic is better on rows that it was not fitted on. Sources: Platt 1999; Niculescu-Mizil and
+Caruana 2005 (isotonic from about 1,000 on).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Counts at each distinct score, highest first: what every ranking metric is read from.
 
-What enters: scores and labels. What leaves: :class:`Curve`, sorted once, and the metrics of
-ranking that follow from it. Events with one score stay together at every point, so no metric
-depends on the order of tied events.
+Events with one score stay together at every point, so no metric depends on the order of tied
+events.
 """
 
 from __future__ import annotations

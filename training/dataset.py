@@ -1,9 +1,7 @@
 """The slices of a training run: which stretch of time fits, which checks, which judges.
 
-What enters: the `training` section of a spec and the midnight as of which is trained. What
-leaves: half-open ranges of event time, and a refusal in words where a range cannot teach
-anything. Slices are stretches of time, never random draws: a random draw puts two messages of
-one campaign on both sides, and reports a model that has seen its own exam.
+Slices are stretches of time, never random draws: a random draw puts two messages of one campaign on
+both sides, and reports a model that has seen its own exam.
 
     |<-------------------- span -------------------->|<- delay ->| as of
     |<---------- fit ---------->|<- valid. ->|< gate >|  verdicts still come in

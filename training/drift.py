@@ -1,12 +1,11 @@
 """How the model's inputs have moved since the run before: null shares and distributions.
 
-What enters: the inputs of a slice, and what the run before kept of its own. What leaves: a summary
-to keep for the next run, and the inputs that moved, most first. The measure is the population
-stability index (Siddiqi, Credit Risk Scorecards, 2006, chapter 8): over the bins of the earlier
-slice, the sum of (now - before) * ln(now / before). By its rule of thumb below 0.1 nothing has
-happened, and above 0.25 much has. Of few events chance alone makes as much: without drift, the
-index of n and m events over B bins is about (1/n + 1/m) times a chi-squared of B - 1 degrees
-(Yurdakul, Statistical Properties of Population Stability Index, 2018); what that explains is none.
+The measure is the population stability index (Siddiqi, Credit Risk Scorecards, 2006, chapter 8):
+over the bins of the earlier slice, the sum of (now - before) * ln(now / before). By its rule of
+thumb below 0.1 nothing has happened, and above 0.25 much has. Of few events chance alone makes as
+much: without drift, the index of n and m events over B bins is about (1/n + 1/m) times a
+chi-squared of B - 1 degrees (Yurdakul, Statistical Properties of Population Stability Index, 2018);
+what that explains is none.
 """
 
 from __future__ import annotations

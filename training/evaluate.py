@@ -1,9 +1,7 @@
 """What a model does on a slice of events: ranking, calibration, and the policy's thresholds.
 
-What enters: scores that the scorer made (so what is measured is what serves), labels, times.
-What leaves: :class:`Metrics`, which goes into the bundle as metrics.json and on the nightly page.
-Only labelled events count; how many were not is reported. A metric that means nothing on the
-slice (one class) is None, never a guess.
+Only labelled events count; how many were not is reported. A metric that means nothing on the slice
+(one class) is None, never a guess.
 """
 
 from __future__ import annotations

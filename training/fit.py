@@ -1,8 +1,7 @@
 """One training: text model, booster, baseline, calibration, thresholds, and how good they are.
 
-What enters: the transformed span in total order, its labels, and the slices of time. What leaves:
-the models that serve, and the metrics of the models that were judged. Evaluation goes through
-`scoring`, so what is measured is what serves. No files, no Beam, no randomness but `training.seed`.
+Evaluation goes through `scoring`, so what is measured is what serves. No files, no Beam, no
+randomness but `training.seed`.
 
     fit slice      -> text model (out of fold for the booster), booster, baseline
     validation     -> where boosting stops, calibration

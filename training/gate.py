@@ -1,8 +1,6 @@
 """Whether a trained model may serve: floors, evidence, and the model that serves now.
 
-What enters: the gate of the spec, the candidate's metrics on the gate slice, and both models' on
-the part of it that neither has seen. What leaves: every rule with its answer, in words, for the
-page and for the message of the refusal. The gate only judges; it moves nothing.
+The gate only judges; it moves nothing.
 """
 
 from __future__ import annotations

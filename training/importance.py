@@ -1,8 +1,4 @@
-"""What the model looks at most, in words.
-
-What enters: a gain per model input, and what the spec says about each. What leaves: the inputs
-by their share of the gain, with a sentence for people who did not write the spec.
-"""
+"""What the model looks at most, in words."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """The leak ladder: what a model would score if its labels arrived earlier than they do.
 
-What enters: label delays, and a callback that trains and measures with one of them. What leaves:
-a rung per delay. Inputs that are built from verdicts (the fraud rate of a terminal) may use a
-verdict only from the moment when it is known. If the path cheated, the true delay's row would
-look like that of a shorter one; so the ladder is run with delays shifted on purpose, and the
-shape is the proof: metrics rise as the delay shrinks, and the path's own row is the lowest.
+Inputs that are built from verdicts (the fraud rate of a terminal) may use a verdict only from the
+moment when it is known. If the path cheated, the true delay's row would look like that of a shorter
+one; so the ladder is run with delays shifted on purpose, and the shape is the proof: metrics rise
+as the delay shrinks, and the path's own row is the lowest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Logistic regression, dense or sparse: the text model's solver and the baseline's.
 
-What enters: inputs without nulls, labels, weights. What leaves: weights and an intercept. The
-solver is scikit-learn's L-BFGS: no randomness, so equal rows give equal weights.
+The solver is scikit-learn's L-BFGS: no randomness, so equal rows give equal weights.
 """
 
 from __future__ import annotations

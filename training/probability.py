@@ -1,7 +1,4 @@
-"""How far calibrated scores are from shares of abuse: log loss, Brier, ECE, bins for the page.
-
-What enters: calibrated scores in [0, 1] and 0/1 labels. What leaves: numbers and bins.
-"""
+"""How far calibrated scores are from shares of abuse: log loss, Brier, ECE, bins for the page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Records that cannot be used: where they were lost, why, and where to find them again.
 
-What enters: nothing; this is a record. What leaves: `DeadLetter`s, gathered record by record and
-written as a table. None holds the payload: position and source lead to it.
+None holds the payload: position and source lead to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Holds events until no earlier one is expected, and gives them out in total order.
 
-What enters: event batches in order of arrival, and the time. What leaves: batches in the order
-in which they are to be folded, with a mark on events that came too late for their place. The
-streaming scorer puts it between Pub/Sub, which has no order, and the fold, which needs one; it
+The streaming scorer puts it between Pub/Sub, which has no order, and the fold, which needs one; it
 has no clock, thread or I/O, so the same calls give the same batches.
 
 Events with a time below the watermark (`transforms.watermark`) are given out. A message whose

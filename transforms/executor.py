@@ -1,9 +1,8 @@
 """Runs the analysed TFT graph, so that a row's bits do not depend on the batch that it is in.
 
-What enters: the saved graph's folder; then numeric blocks and events of any batch size. What
-leaves: `Transformed` arrays. Kernels of TensorFlow take rows eight at a time and the rest one by
-one, and a few give other last bits in the rest (DESIGN section 4): batches are padded to a multiple
-of eight, and cut at `CHUNK` rows, so the rest is always empty.
+Kernels of TensorFlow take rows eight at a time and the rest one by one, and a few give other last
+bits in the rest (DESIGN section 4): batches are padded to a multiple of eight, and cut at `CHUNK`
+rows, so the rest is always empty.
 
 N-grams of texts are hashed by compiled code of ours, as long as it gives the loaded graph's own ids
 for a set of texts (`transforms.ngrams.PROBES`): words and letters in a fifth of TensorFlow's time.

@@ -1,7 +1,6 @@
 """Evaluates expressions of the config over columns, whole batches at a time.
 
-What enters: an `Expression` and a batch (or arrays). What leaves: float64 values with NaN for null,
-or a mask. Whole numbers stay int64 as far as the language keeps them (`transforms.numbers`).
+Whole numbers stay int64 as far as the language keeps them (`transforms.numbers`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The numeric block: event columns, velocity features and computed values, side by side.
 
-What enters: scored derived events and the features of each entity. What leaves: float32 `[n, K]`,
-NaN for null, in the order of `numeric_names`. It is the one place where features become inputs.
+It is the one place where features become inputs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Imports TensorFlow without its start-up lines, which come from C++ and heed no setting.
 
-What enters: nothing. What leaves: TensorFlow, imported; errors still raise. `TF_CPP_MIN_LOG_LEVEL`
-silences what comes later, but lines that are written before its logging is set up go straight to
-standard error; so that is turned away for as long as the import takes.
+`TF_CPP_MIN_LOG_LEVEL` silences what comes later, but lines that are written before its logging is
+set up go straight to standard error; so that is turned away for as long as the import takes.
 """
 
 from __future__ import annotations

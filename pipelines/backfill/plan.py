@@ -1,8 +1,4 @@
-"""What a backfill will do, before it does it: days, splits, state to start from, estimated cost.
-
-What enters: the request and what the output folder already holds. What leaves: a `BackfillPlan`,
-which `--dry-run` prints and `run` carries out; or an error that says what does not fit.
-"""
+"""What a backfill will do, before it does it: days, splits, state to start from, estimated cost."""
 
 from __future__ import annotations
 

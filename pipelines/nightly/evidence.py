@@ -1,8 +1,7 @@
 """What a nightly run shows besides metrics: labels, false positives, drift, trend, cold start.
 
-What enters: the events of the training span, the judged model, and the reports of earlier runs.
-What leaves: :class:`Evidence`, plain records for the report. Ids of events are in it, since someone
-has to look them up; texts, values of private columns and account ids are not.
+Ids of events are in it, since someone has to look them up; texts, values of private columns and
+account ids are not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Compares two sides bit for bit, and counts what differs by cause.
-
-What enters: numeric blocks, model inputs and scores of the same events from two paths. What leaves:
-`Difference`s, gathered into a `ParityReport`.
-"""
+"""Compares two sides bit for bit, and counts what differs by cause."""
 
 from __future__ import annotations
 

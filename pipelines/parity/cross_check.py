@@ -1,8 +1,7 @@
 """A cross-check of the ideal values: the scorer's fold, over the same events in total order.
 
-What enters: the distinct events and the state before them. What leaves: the numeric blocks that the
-engine makes of them. The backfill must give the same bits. Where it does not, one of the two is at
-fault, and no late, missing or twice folded event is an excuse, because this fold has none.
+The backfill must give the same bits. Where it does not, one of the two is at fault, and no late,
+missing or twice folded event is an excuse, because this fold has none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Ideal: the logged events in total order through the real backfill; differences by cause.
 
-What enters: a scorer's state folder, its bundles, and optionally an archive of all that was sent.
-What leaves: a `ParityReport` in which each difference has a cause. The offline side is
-`pipelines.backfill`, run over the distinct events of the log, from a state that the scorer kept,
-with the bundle that serves.
+The offline side is `pipelines.backfill`, run over the distinct events of the log, from a state that
+the scorer kept, with the bundle that serves.
 
 Three values of an event stand side by side: what was served, what folding the log in its own order
 gives now, and the ideal one. If the first two differ, the scorer's fold is at fault, and the

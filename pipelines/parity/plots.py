@@ -1,7 +1,4 @@
-"""The parity page's plot: when decisions differed, and by what cause.
-
-What enters: a report. What leaves: `<svg>` text in the page's colours (`pipelines.report.plots`).
-"""
+"""The parity page's plot: when decisions differed, and by what cause."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Folds a scorer's log again, in the order in which it was folded, and sets both sides together.
 
-What enters: a base, the log from there on, and a way to get scorers. What leaves: per batch, what
-was logged and what comes out now. Where the fold itself differs, the per-key sequence numbers say
-how: they count the events that a key had before, so a doubled or a lost event shows in them.
+Where the fold itself differs, the per-key sequence numbers say how: they count the events that a
+key had before, so a doubled or a lost event shows in them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """As served: the scorer's log, replayed in the order in which it was folded, in large batches.
 
-What enters: a scorer's state folder and the bundles that it used. What leaves: a `ParityReport`
-that must have no difference. The replay starts from a state that the scorer kept, and runs derive,
-fold, graph and model of this installation over other cuts of the same events.
+The replay starts from a state that the scorer kept, and runs derive, fold, graph and model of this
+installation over other cuts of the same events.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What one subscription owes its subscribers: waiting, leased and retained messages.
 
-What enters: published messages, pulls, acks, deadlines, the time. What leaves: deliveries, and
-dead letters through a callback. No clock, thread or gRPC: the caller hands the time in, so every
-rule here is tested without waiting.
+No clock, thread or gRPC: the caller hands the time in, so every rule here is tested without
+waiting.
 
 An entry is *waiting* (can be pulled), *leased* (a subscriber has it until a tick), *delayed* (comes
 back at a tick, by the retry policy) or *done*. Leases and delays live in a wheel of ticks: one

@@ -1,8 +1,6 @@
 """The whole of Pub/Sub that the server offers, in memory: topics and subscriptions.
 
-What enters: calls, and the time through an injected clock. What leaves: plain values, or a
-`RefusedError` with the status that the caller gets. It knows no gRPC and no thread; one thread
-at a time may use it.
+It knows no gRPC and no thread; one thread at a time may use it.
 """
 
 from __future__ import annotations

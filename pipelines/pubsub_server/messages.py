@@ -1,7 +1,4 @@
-"""The plain values that the broker handles, and its one error.
-
-What enters and leaves the broker is made of these; gRPC and protocol buffers stay in `service`.
-"""
+"""The plain values that the broker handles, and its one error."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The broker behind gRPC: `google.pubsub.v1.Publisher` and `Subscriber`.
 
-What enters: requests. What leaves: responses, or the broker's refusals as gRPC statuses. All of it
-runs on one event loop, so the broker needs no lock; waiting pulls and streams sleep on an event
-that the broker's `on_waiting` sets.
+All of it runs on one event loop, so the broker needs no lock; waiting pulls and streams sleep on an
+event that the broker's `on_waiting` sets.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """What a nightly run reports, as plain frozen records.
 
-What enters: counts and results that the run collected. What leaves: :class:`NightlyReport`, which
-`page.render` makes a page of and which goes to report.json as it is. No field holds payload text
-or an account id; an event's id may be there, for who has to look
-it up. A run that failed early leaves out what it did not reach.
+No field holds payload text or an account id; an event's id may be there, for who has to look it up.
+A run that failed early leaves out what it did not reach.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A nightly run's facts as one HTML page that needs no network.
 
-What enters: :class:`NightlyReport`. What leaves: the page's text. The page has no script and no
-address in it: style and plots are inline, so it can be mailed, archived, or opened from a bucket.
+The page has no script and no address in it: style and plots are inline, so it can be mailed,
+archived, or opened from a bucket.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Rows of CSV (RFC 4180), where a broken row costs that row alone.
 
-What enters: an open binary file. What leaves: `Row`s with the number of the line where each
-begins. A quote that is opened and never closed would swallow the rows after it up to the next
-quote, or the end; so when a record of several lines turns out to be broken, only its first line is
-given up, and reading goes on with the second.
+A quote that is opened and never closed would swallow the rows after it up to the next quote, or the
+end; so when a record of several lines turns out to be broken, only its first line is given up, and
+reading goes on with the second.
 """
 
 from __future__ import annotations

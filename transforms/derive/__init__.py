@@ -1,7 +1,6 @@
 """Row-level columns: one idea per file, each a frozen dataclass whose fields are its arguments.
 
-What enters: a decoded batch. What leaves: the same batch with the derived columns appended. A
-derivation sees one row at a time: the result for a row is the same in any batch. To add a kind:
+A derivation sees one row at a time: the result for a row is the same in any batch. To add a kind:
 one class in one file here, and its name in `DERIVATIONS` (docs/extending.md).
 """
 

@@ -1,8 +1,7 @@
 """Whether packed state is what `kernels` writes, before the kernel trusts it.
 
-What enters: the packed bytes of many keys, as they were read. What leaves: the first key that is
-not right, and why. The fold decodes without looking at bounds, because it does so for every row of
-every batch; here each byte is looked at once, when a table is loaded.
+The fold decodes without looking at bounds, because it does so for every row of every batch; here
+each byte is looked at once, when a table is loaded.
 """
 
 # numba compiles these; annotations would be lost on it.

@@ -1,7 +1,6 @@
 """Varints and the clock of packed state, for the kernel.
 
-What enters: a byte buffer and a place in it. What leaves: a value, and the place after it. LEB128
-varints (DWARF 5, section 7.6), signed ones as zigzag (Protocol Buffers' encoding).
+LEB128 varints (DWARF 5, section 7.6), signed ones as zigzag (Protocol Buffers' encoding).
 """
 
 # numba compiles these; annotations would be lost on it.

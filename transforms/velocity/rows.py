@@ -1,7 +1,6 @@
 """Narrow rows: what one entity's fold needs of an event, and nothing else.
 
-What enters: a derived batch. What leaves: `Rows` of arrays: time, key, which slots count, values
-in fixed point, hashes. Wide columns (text) stay out of every shuffle.
+Wide columns (text) stay out of every shuffle.
 """
 
 from __future__ import annotations
