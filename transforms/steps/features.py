@@ -65,6 +65,8 @@ class Made(NamedTuple):
     @property
     def states(self) -> Any:
         """Both in one collection. It passes through the runner: apply what writes to each."""
+        if self.entity_states is None:
+            return None
         return (self.entity_states, self.id_states) | "StatesOfFeatures" >> beam.Flatten()
 
 
