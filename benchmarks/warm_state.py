@@ -12,7 +12,6 @@ from benchmarks.world import stamp
 from configs.schema import Spec
 from pipelines.streaming.journal import save_snapshot
 from pipelines.streaming.restore import snapshot_files
-from pipelines.streaming.start import mark_given_back
 from scoring.engine import Engine, Resident
 from transforms.decode import decode_json
 
@@ -43,5 +42,4 @@ def write_snapshot(spec: Spec, state: Path, keys: int, from_us: int) -> int:
         number += _ROWS
     state.mkdir(parents=True)
     save_snapshot(state, -1, snapshot_files(spec, engine.resident, -1))
-    mark_given_back(state)  # as after a scorer that ended well
     return sum(map(len, engine.resident.states.values()))

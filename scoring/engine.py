@@ -7,7 +7,7 @@ entity, assemble the numeric block, score. No Beam, no clock, no I/O here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, mak
 LATE, SCORED = "lockstep_late", "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
-EXPIRED = "expired"
+EXPIRED, ARRIVALS = "expired", "arrivals"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +245,11 @@ def _unlike(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 
 
 def log_batch(
-    outcome: Outcome, step: int, decisions: list[bytes], expired: int | None = None
+    outcome: Outcome,
+    step: int,
+    decisions: list[bytes],
+    expired: int | None = None,
+    arrivals: Sequence[int] = (),
 ) -> pa.RecordBatch:
     """An outcome as one Arrow batch for the journal: all that replay and parity need.
 
@@ -258,6 +262,8 @@ def log_batch(
       step: the number of the micro-batch; the same in every row.
       decisions: one message per scored event (`decisions.encode_decisions`).
       expired: `Engine.expire` was called with this since the step before; None: it was not.
+      arrivals: numbers of messages that need nothing more once this step is logged; in the first
+        row.
     """
     events = outcome.events
     mask = events.column(SCORED).to_numpy(zero_copy_only=False)
@@ -265,6 +271,7 @@ def log_batch(
     columns: dict[str, Any] = {name: events.column(i) for i, name in enumerate(events.schema.names)}
     columns[STEP] = pa.array(np.full(count, step, np.int64))
     columns[EXPIRED] = pa.array([expired] * count, pa.int64())
+    columns[ARRIVALS] = pa.array([list(arrivals)] + [None] * (count - 1), pa.list_(pa.int64()))
     columns[BUNDLE] = pa.array([outcome.bundle] * count, pa.string())
     columns[NUMERIC] = spread(outcome.numeric, mask)
     columns[SEQUENCE] = spread(outcome.sequences, mask)
@@ -310,6 +317,14 @@ def expired_before(batch: pa.RecordBatch) -> int | None:
         return None  # of a log from before there was expiry
     expired: int | None = batch.column(EXPIRED)[0].as_py()
     return expired
+
+
+def arrivals_done(batch: pa.RecordBatch) -> list[int]:
+    """Numbers of the messages that a logged step completed."""
+    if ARRIVALS not in batch.schema.names:
+        return []  # of a log from before there was one of arrivals, or of another runner
+    done: list[int] | None = batch.column(ARRIVALS)[0].as_py()
+    return done or []
 
 
 def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArray:

@@ -1,25 +1,36 @@
 """A scorer over a folder without Beam, and a subscription and a topic that are lists.
 
-Disorder buffer, engine, journal, snapshots and service are the real ones; the subscription
-redelivers what was not acknowledged, the topic keeps every message that was sent, and a crash drops
-the process's memory at a chosen moment of a step.
+Intake, arrival log, disorder buffer, engine, journal, snapshots and service are the real ones; the
+subscription redelivers what was not acknowledged, the topic keeps every message that was sent, and
+a crash drops the process's memory at a chosen moment of an arrival or a step.
 """
 
+import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 from fold_world import SPEC, S, batch
 
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.client import RawMessage
+from pipelines.pubsub.intake import Clocks, Intake
+from pipelines.pubsub.settings import SourceSettings
+from pipelines.streaming.arrivals import ArrivalLog
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
 from scoring.engine import Engine, Resident
 from scoring.scorer import Scored
-from transforms.disorder import DisorderBuffer, OrderSettings
+from transforms.decode import Decoded
 
 BOUND_US = 5 * S
-ORDER = OrderSettings(bound_us=BOUND_US, idle_after_us=S, ahead_us=None, capacity=60)
+SOURCE = SourceSettings(
+    "projects/p/subscriptions/s",
+    disorder_us=BOUND_US,
+    idle_after_us=S,
+    ahead_us=None,
+    buffer_events=60,
+)
 SETTINGS = ServiceSettings(snapshot_steps=4, keep_log_days=1000)
 POLICY = SimpleNamespace(threshold_of=lambda number: None)
 
@@ -58,59 +69,135 @@ class Topic:
         return []
 
 
-class World:
-    """A scorer over a folder, and the subscription that feeds it."""
+class Subscription:
+    """A client that gives what was sent to it, in order, and again what was not acknowledged."""
 
-    def __init__(self, root, rows):
-        self.root, self.rows = root, rows
-        self.unacked, self.waiting = [], []  # deliveries: places in `rows`
+    connected, throttled, unsettled, closed = True, False, False, False
+
+    def __init__(self):
+        self.waiting, self.leased = [], {}
+        self._numbers, self._leases = itertools.count(), itertools.count()
+
+    def send(self, places):
+        for place in places:
+            self.waiting.append((f"m{next(self._numbers)}", place))
+
+    def redeliver(self):
+        """The reader is gone: what it had comes again, the last first."""
+        self.waiting = list(self.leased.values())[::-1] + self.waiting
+        self.leased = {}
+
+    def take(self, most, timeout_s):
+        some, self.waiting = self.waiting[:most], self.waiting[most:]
+        given = {f"a{next(self._leases)}": one for one in some}
+        self.leased |= given
+        return [RawMessage(ack, name, 0, b"%d" % place) for ack, (name, place) in given.items()]
+
+    def acknowledge(self, ack_ids):
+        for ack_id in ack_ids:
+            self.leased.pop(ack_id, None)
+
+    def forget(self, ack_ids):
+        pass
+
+    def close(self):
+        pass
+
+
+class Log(ArrivalLog):
+    """An arrival log that ends the process before or after it writes, if told so."""
+
+    kill = None
+
+    def append(self, messages, clock_us):
+        if self.kill == "before arrival log":
+            raise Killed
+        first = super().append(messages, clock_us)
+        if self.kill == "after arrival log":
+            raise Killed
+        return first
+
+
+class World:
+    """A scorer over a folder, and the subscription that feeds it.
+
+    Args:
+      root: the state folder.
+      rows: facts (`fold_world.batch`); places in it are what arrives.
+      logs: messages are acknowledged from an arrival log; else after their decision.
+    """
+
+    def __init__(self, root, rows, logs=True):
+        self.root, self.rows, self.logs = root, rows, logs
+        self.subscription = Subscription()
         self.topic, self.now_us, self.crashes = Topic(), 0, 0
         self.start()
 
     def start(self):
-        self.journal = Journal(self.root)
+        self.journal, self.log = Journal(self.root), Log(self.root, segment_bytes=200)
         self.topic.kill = None
         restored = restore(SPEC, self.journal)
         if restored is None:
             save_snapshot(self.root, -1, snapshot_files(SPEC, Resident.empty(SPEC), -1))
             restored = restore(SPEC, self.journal)
+        undone = self.log.recover(restored.done)
         engine = Engine(SPEC, restored.resident, WholeBlock())
-        self.buffer = DisorderBuffer(SPEC, ORDER, restored.resident.frontier)
         self.service = Service(
-            engine, self.journal, restored.next_step, self.topic, settings=SETTINGS
-        )
+            engine, self.journal, restored.next_step, self.topic, settings=SETTINGS,
+            arrivals=self.log, done=restored.done,
+        )  # fmt: skip
         self.service.republish(restored.unpublished)
-        self.sequence = 0
+        self.intake = Intake(
+            SPEC, SOURCE, self.decode, self.subscription,
+            Clocks(lambda: self.now_us, lambda: 0.0), restored.resident.frontier,
+            self.log if self.logs else None,
+        )  # fmt: skip
+        self.intake.recover(undone)
+        self.subscription.redeliver()
+        self.pull()
 
-    def arrive(self, places):
-        self.unacked += places
-        refs = np.array(places, np.int64)
-        self.buffer.add(batch(self.rows).take(refs), refs, self.now_us)
+    def decode(self, payloads):
+        places = np.array([int(one) for one in payloads], np.int64)
+        return Decoded(batch(self.rows).take(places), np.arange(len(places)), ())
+
+    def arrive(self, places, kill=None):
+        self.subscription.send(places)
+        self.log.kill = kill
+        try:
+            self.pull()
+        except Killed:
+            self.crash()
+        self.log.kill = None
+
+    def pull(self):
+        while self.subscription.waiting:
+            self.intake._pull(0.0)
 
     def tick(self, seconds):
         self.now_us += seconds * S
-        self.buffer.idle(self.now_us)
+        self.intake._pull(0.0)
+
+    def next(self, limit):
+        """The next micro-batch of at most so many events, without waiting for the watermark."""
+        self.intake.settings = dataclasses.replace(SOURCE, batch_events=limit)
+        micro = self.intake._hand_out(force=False)
+        self.intake.settings = SOURCE
+        return micro
 
     def take(self, limit, kill=None):
-        released = self.buffer.take(limit)
-        if released is None:
+        micro = self.next(limit)
+        if micro is None:
             return False
         self.topic.kill, append = kill, self.journal.append
         if kill in ("before log", "after log"):
             self.journal.append = lambda *given: self.die(append, given, kill)
-        micro = MicroBatch(
-            self.sequence, released.batch, released.late, (), np.empty(0, np.int64), (),
-            released.watermark_us,
-        )  # fmt: skip
         try:
             self.service.process(micro)
         except Killed:
             self.crash()
             return True
         self.topic.kill, self.journal.append = None, append
-        self.sequence += 1
-        for place in released.refs.tolist():
-            self.unacked.remove(place)
+        self.intake.finish(micro.sequence)
         return True
 
     @staticmethod
@@ -125,21 +212,18 @@ class World:
         if thread is not None:
             thread.join()
         self.journal.close()
-        again, self.unacked = self.unacked[::-1], []
+        self.log.close()
         self.start()
-        if again:
-            self.arrive(again)
 
     def stop(self):
-        """As after SIGTERM: all that may go is decided, the rest goes back to the subscription."""
+        """As after SIGTERM: all that may go is decided, the rest is the next process's."""
         self.service.close()
-        again, self.unacked = self.unacked, []
+        self.log.close()
         self.start()
-        if again:
-            self.arrive(again)
 
     def finish(self):
-        self.buffer.flush()
+        self.intake._buffer.flush()
         while self.take(1000):
             pass
         self.service.close()
+        self.log.close()

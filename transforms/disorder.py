@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from configs.schema import EVENT_TIME, Spec
 from transforms.order import Position, order_events, places, position_of
-from transforms.watermark import Settling, WaitSettings, Watermark
+from transforms.watermark import WaitSettings, Watermark
 
 _MOST_CHUNKS = 256  # held pieces; more are merged, so that a take looks at few
 
@@ -97,7 +97,6 @@ class DisorderBuffer:
       spec: of the events.
       settings: how long to wait.
       frontier: the last event that an earlier buffer gave out in order; those before it are late.
-      settling: see there; None: nothing is expected again.
     """
 
     def __init__(
@@ -105,7 +104,6 @@ class DisorderBuffer:
         spec: Spec,
         settings: OrderSettings,
         frontier: Position | None = None,
-        settling: Settling | None = None,
     ) -> None:
         self._spec = spec
         self._settings = settings
@@ -114,7 +112,7 @@ class DisorderBuffer:
         self._ready: _Chunk | None = None
         self._ready_forced = False
         self._events = 0
-        self._watermark = Watermark(settings, settling)
+        self._watermark = Watermark(settings)
         self._frontier = frontier  # last one given out
 
     def __len__(self) -> int:
@@ -174,6 +172,10 @@ class DisorderBuffer:
     def awake(self, now_us: int) -> None:
         """Silence up to now says nothing: the connection was lost, or the caller did not look."""
         self._watermark.awake(now_us)
+
+    def wait_until(self, until_us: int) -> None:
+        """Older messages may come behind newer ones until the clock is there."""
+        self._watermark.wait_until(until_us)
 
     def take(self, limit: int, force: bool = False) -> Released | None:
         """The next events to fold, at most `limit`; None if all are to wait.

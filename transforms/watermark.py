@@ -8,9 +8,8 @@
   wait for the next one.
 - *Ahead*: an event time beyond the clock counts as the clock: one sender whose clock is fast would
   else make everybody's events late. Its events wait until the clock gets there.
-- *Settling*: what an earlier process held and did not acknowledge comes again, some of it only when
-  its lease ends, behind newer events. Until then the watermark stays: so a restart makes no event
-  late that was not.
+- *Settling*: what an earlier reader held and did not acknowledge comes again when its lease ends,
+  behind newer events. Until then the watermark stays: so a restart makes no event late that was not.
 """
 
 from __future__ import annotations
@@ -39,15 +38,13 @@ class WaitSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settling:
-    """How long the watermark waits at the start for what an earlier process held.
+    """How long the watermark waits at the start for what an earlier reader held.
 
     Attributes:
       until_us: the clock at which it is over, microseconds UTC.
-      idle_us: over as well when no event came for so long; None: not before `until_us`.
     """
 
     until_us: int
-    idle_us: int | None = None
 
 
 class Watermark:
@@ -72,7 +69,7 @@ class Watermark:
     ) -> None:
         self.value_us = value_us
         self._settings = settings
-        self._settling = settling
+        self._until_us = None if settling is None else settling.until_us
         self._latest: int | None = None  # event time
         self._arrived_us: int | None = None  # clock
 
@@ -97,9 +94,8 @@ class Watermark:
         """Nothing waits to be read now; the watermark may follow the clock."""
         if self._latest is None or self._arrived_us is None:
             return
-        silence = now_us - self._arrived_us
-        quiet = max(0, silence - self._settings.idle_after_us)
-        if self._settled(now_us, silence):
+        quiet = max(0, now_us - self._arrived_us - self._settings.idle_after_us)
+        if self._settled(now_us):
             self.raise_to(self._latest + quiet - self._settings.bound_us)
 
     def drained(self, now_us: int) -> None:
@@ -117,11 +113,9 @@ class Watermark:
         if self.value_us is None or time_us > self.value_us:
             self.value_us = time_us
 
-    def _settled(self, now_us: int, silence_us: int = 0) -> bool:
-        settling = self._settling
-        if settling is not None and (
-            now_us >= settling.until_us
-            or (settling.idle_us is not None and silence_us >= settling.idle_us)
-        ):
-            settling = self._settling = None
-        return settling is None
+    def wait_until(self, until_us: int) -> None:
+        """Older messages may come behind newer ones until the clock is there."""
+        self._until_us = until_us if self._until_us is None else max(self._until_us, until_us)
+
+    def _settled(self, now_us: int) -> bool:
+        return self._until_us is None or now_us >= self._until_us

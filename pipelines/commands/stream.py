@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,15 +51,18 @@ def stream(
         float, typer.Option(help="Events further than this beyond the clock are dead letters.")
     ] = 10.0,
     lease_seconds: Annotated[
-        int, typer.Option(min=10, max=600, help="Ack deadline; extended while events are held.")
-    ] = 30,
-    settle_seconds: Annotated[
-        float | None,
+        int,
         typer.Option(
-            min=0,
-            help="How long order waits at a restart for what was held before; default: a lease.",
+            min=10, max=600, help="Ack deadline with --ack decided; extended while events are held."
         ),
-    ] = None,
+    ] = 30,
+    ack: Annotated[
+        Literal["arrived", "decided"],
+        typer.Option(
+            help="When a message is acknowledged: on disk in --state, or decided (slower restarts; "
+            "for a --state whose disk may be lost).",
+        ),
+    ] = "arrived",
     idle_exit: Annotated[
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
@@ -76,7 +79,7 @@ def stream(
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
         from pipelines.pubsub.admin import ensure_topic
-        from pipelines.pubsub.settings import SourceSettings
+        from pipelines.pubsub.settings import Ack, SourceSettings
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
@@ -95,7 +98,7 @@ def stream(
                 buffer_events=buffer_events,
                 ahead_us=round(ahead_seconds * 1e6),
                 lease_s=lease_seconds,
-                settle_s=settle_seconds,
+                ack=Ack(ack),
                 end_after_idle_s=idle_exit,
             ),
             decisions=decisions,

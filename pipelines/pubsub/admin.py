@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,11 @@ from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
+_LONGEST_LEASE_S = 600.0
+_LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 _DEFAULT_RETENTION_S = 7 * 86_400  # of a subscription that names none
 _DENIED = grpc.StatusCode.PERMISSION_DENIED
+_REFUSED = connect.FATAL - {grpc.StatusCode.NOT_FOUND} | {grpc.StatusCode.RESOURCE_EXHAUSTED}
 _ALREADY = grpc.StatusCode.ALREADY_EXISTS
 
 
@@ -117,6 +121,72 @@ def check_seekable(subscription: str, time_us: int, endpoint: str | None = None)
             subscription,
             kept_s / 86_400,
         )
+
+
+def reclaim(transport: Any, subscription: str) -> float:
+    """Makes all that is not acknowledged come at once, in order of its publish.
+
+    What was leased to a reader that is gone would else come when its lease ends, behind newer
+    messages. A snapshot keeps what is not acknowledged; a seek to it ends all leases.
+
+    Args:
+      transport: of the subscriber service (`connect.subscriber_transport`).
+      subscription: full name.
+
+    Returns:
+      0; where it is not allowed, the seconds after which all leases of now have ended.
+
+    Raises:
+      grpc.RpcError: the server is away; or there is no such subscription.
+    """
+    project, name = subscription.split("/")[1], subscription.rpartition("/")[2]
+    snapshot = f"projects/{project}/snapshots/lockstep-{name[:200]}-{uuid.uuid4().hex}"
+    made = raw("CreateSnapshotRequest")(name=snapshot, subscription=subscription)
+    seek = raw("SeekRequest")(subscription=subscription, snapshot=snapshot)
+    try:
+        transport.create_snapshot(
+            made, timeout=_TIMEOUT_S, metadata=connect.routing("name", snapshot)
+        )
+        try:
+            where = connect.routing("subscription", subscription)
+            transport.seek(seek, timeout=_TIMEOUT_S, metadata=where)
+        finally:
+            _delete_snapshot(transport, snapshot)
+    except grpc.RpcError as error:
+        if error.code() not in _REFUSED:
+            raise
+        wait_s = _lease_s(transport, subscription) + _LEASE_MARGIN_S
+        _LOGGER.warning(
+            "Pub/Sub: the leases of an earlier connection to %s cannot be ended (%s: %s), so order "
+            "waits %.0f s for what was leased; give the service account pubsub.snapshots.create, "
+            ".seek and .delete",
+            subscription,
+            error.code().name,
+            error.details(),
+            wait_s,
+        )
+        return wait_s
+    return 0.0
+
+
+def _delete_snapshot(transport: Any, snapshot: str) -> None:
+    """One that cannot be deleted goes by itself after a week."""
+    request = raw("DeleteSnapshotRequest")(snapshot=snapshot)
+    with contextlib.suppress(grpc.RpcError):
+        transport.delete_snapshot(
+            request, timeout=_TIMEOUT_S, metadata=connect.routing("snapshot", snapshot)
+        )
+
+
+def _lease_s(transport: Any, subscription: str) -> float:
+    """A subscription's ack deadline; the longest one where it may not be asked."""
+    request = raw("GetSubscriptionRequest")(subscription=subscription)
+    where = connect.routing("subscription", subscription)
+    try:
+        found = transport.get_subscription(request, timeout=_TIMEOUT_S, metadata=where)
+    except grpc.RpcError:
+        return _LONGEST_LEASE_S
+    return float(wrapped.Subscription.pb(found).ack_deadline_seconds)
 
 
 def _topic_keeps_s(topic: str, endpoint: str | None) -> int:

@@ -1,20 +1,26 @@
-"""Pulls a subscription: flow control, leases, acks, and a stream that is opened again.
+"""Pulls a subscription: flow control, leases, acks, and a connection that is opened again.
 
 What enters: a subscription's name. What leaves: messages, whose leases are extended until they are
-acknowledged or given back. Two threads: one reads the stream, one extends leases and sends acks.
-At the limits of messages or bytes nothing more is read, and the server stops sending.
+acknowledged or given back. Two threads: one pulls, one extends leases and sends acks. At the limits
+of messages or bytes nothing is pulled.
+
+Pulls are single requests, each for what there is room for, not a stream: a server goes on filling a
+stream whose reader was killed (Google's emulator for more than half a minute), and what it puts
+there comes again when its lease ends, behind newer messages. A request leaves at most one answer
+behind. With `PullSettings.reclaim` even that comes again at once and in order: a connection begins
+by ending the leases of those before it (`admin.reclaim`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import queue
+import math
 import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -22,20 +28,21 @@ from google.pubsub_v1.types import pubsub as wrapped
 
 from configs.errors import InputError
 from pipelines.pubsub import connect
+from pipelines.pubsub.admin import reclaim
 from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
 
 _IDS_PER_CALL = 1000  # Google takes 512 KiB a call; its ack ids have some 200 bytes
-_HEARTBEAT_S = 30.0
+_PULL_MESSAGES = 1000
+_PULL_S = 3.0  # how long a pull waits at the server: what a killed process leaves behind ends then
+_ANSWER_S = 5.0  # for a pull that is to be answered at once
+_FIRST_LEASE_S = 0.5  # a pull leases for as long as the subscription says; then we do
 _KEEP_S = 0.25  # the keeper looks at the leases this often
 _AGAIN_S = 1.0  # after an extension that failed
 _CALL_S = 30.0
 _BACKOFF_S = (0.1, 30.0)
-_STEADY_S = 10.0  # a stream that lived so long breaks off for the first time
-_SERVER_MARGIN = 1.1  # the server's limits lie above ours, so that ours are the ones that hold
 _CLOSE_S = 10.0
-_GRACE_S = 2.0  # for the server to end a stream
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class PullSettings:
       lease_s: ack deadline, 10 to 600; extended at half of it.
       unread_s: a client from which nobody takes for so long closes itself, so that messages do not
         stay with a reader that was forgotten; None: never.
+      reclaim: a connection ends the leases of those before it, of this process or another one, so
+        that their messages come at once; for the only reader of a subscription.
     """
 
     subscription: str
@@ -78,6 +87,7 @@ class PullSettings:
     max_bytes: int = 256 << 20
     lease_s: int = 60
     unread_s: float | None = None
+    reclaim: bool = False
 
 
 class Puller:
@@ -98,23 +108,27 @@ class Puller:
         self._bytes = 0
         self._acks: list[str] = []
         self._call: Any = None
-        self._outbox: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False ends the stream
-        self._ready = False  # the channel
-        self._closed = self._given_back = False
+        self._connected = False
+        self._settled_s = math.inf if settings.reclaim else 0.0  # on the steady clock
+        self._closed = False
         self._fatal: InputError | None = None
         self._taken_s = time.monotonic()
         self._threads = [
             threading.Thread(target=self._read, name="pubsub-read", daemon=True),
             threading.Thread(target=self._keep, name="pubsub-keep", daemon=True),
         ]
-        self._transport.grpc_channel.subscribe(self._on_channel)
         for thread in self._threads:
             thread.start()
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is open, as far as is known."""
-        return self._ready and self._call is not None
+        """Whether the last pull was answered, and the next one is under way."""
+        return self._connected
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether messages of an earlier connection may still come behind newer ones."""
+        return time.monotonic() < self._settled_s
 
     @property
     def closed(self) -> bool:
@@ -159,31 +173,19 @@ class Puller:
             self._forget(ack_ids)
             self._changed.notify_all()
 
-    def close(self) -> bool:
-        """Sends what acks there are, gives everything else back, and ends the threads.
-
-        Returns:
-          Whether the server knows that everything was given back; else some of it comes again only
-          when its lease ends.
-
-        The stream is ended from our side, and the server's end awaited: into one that is only
-        cancelled, Google's emulator goes on delivering, and what it puts there waits for the lease.
-        """
+    def close(self) -> None:
+        """Sends what acks there are, gives everything else back, and ends the threads."""
         with self._changed:
             if self._closed:
-                return self._given_back
+                return
             self._closed = True
             call = self._call
             self._changed.notify_all()
-        self._outbox.put(False)
-        self._threads[0].join(_GRACE_S)
         if call is not None:
             call.cancel()
         for thread in self._threads:
             thread.join(_CLOSE_S)
-        self._transport.grpc_channel.unsubscribe(self._on_channel)
         self._transport.close()
-        return self._given_back
 
     def _forget(self, ack_ids: Iterable[str]) -> None:
         for ack_id in ack_ids:
@@ -191,55 +193,76 @@ class Puller:
             if lease is not None:
                 self._bytes -= lease[1]
 
-    def _on_channel(self, connectivity: grpc.ChannelConnectivity) -> None:
-        self._ready = connectivity is grpc.ChannelConnectivity.READY
-
     # The reading thread
 
     def _read(self) -> None:
+        try:
+            self._pull_on()
+        except BaseException as fault:  # a thread that is gone would look like silence
+            self._end_by(fault, "reading")
+            raise
+
+    def _pull_on(self) -> None:
         failures = 0
         while not self._closed:
-            opened = time.monotonic()
             try:
-                self._stream()
-                error: grpc.RpcError | None = None
-            except grpc.RpcError as broken:
-                error = broken
-            except BaseException as fault:  # a thread that is gone would look like silence
-                self._end_by(fault, "reading")
-                raise
-            with self._changed:
-                self._call = None
-            if self._closed:
-                return
-            if error is not None and error.code() in connect.FATAL:
-                self._fail(error)
-                return
-            failures = 1 if time.monotonic() - opened > _STEADY_S else failures + 1
-            self._back_off(error, failures)
+                if not self._connected and self.settings.reclaim:
+                    self._reclaim()
+                received = self._pull(_PULL_S if self._connected else 0.0)
+            except grpc.FutureCancelledError:
+                return  # closed
+            except grpc.RpcError as error:
+                if self._closed:
+                    return
+                if error.code() in connect.FATAL:
+                    self._fail(error)
+                    return
+                if self._connected and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    received = self._pull_at_once()  # nothing came, or the server is away
+                    if received is not None:
+                        self._take_in(received)
+                        continue
+                failures += 1
+                self._connected = False
+                self._back_off(error, failures)
+                continue
+            failures, self._connected = 0, True
+            self._take_in(received)
 
-    def _stream(self) -> None:
-        outbox = self._outbox = queue.SimpleQueue()
+    def _pull_at_once(self) -> Any:
+        try:
+            return self._pull(0.0)
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            return None
+
+    def _pull(self, wait_s: float) -> Any:
+        """What a pull brings; without a wait, what is there."""
         settings = self.settings
-        call = self._transport.streaming_pull(
-            _requests(settings, outbox),
+        room = settings.max_messages - len(self._leases)
+        request = raw("PullRequest")(
+            subscription=settings.subscription,
+            max_messages=max(1, min(_PULL_MESSAGES, room)),
+            return_immediately=wait_s == 0,
+        )
+        call = self._transport.pull.future(
+            request,
+            timeout=wait_s or _ANSWER_S,
             metadata=connect.routing("subscription", settings.subscription),
         )
         with self._changed:
             self._call = call
             if self._closed:
                 call.cancel()
-        try:
-            for response in call:
-                received = wrapped.StreamingPullResponse.pb(response).received_messages
-                if received:
-                    self._take_in(received)
-        finally:
-            outbox.put(False)
-            call.cancel()
+        return wrapped.PullResponse.pb(call.result()).received_messages
+
+    def _reclaim(self) -> None:
+        settings = self.settings
+        self._settled_s = math.inf
+        wait_s = reclaim(self._transport, settings.subscription)
+        self._settled_s = time.monotonic() + wait_s if wait_s else 0.0
 
     def _take_in(self, received: Any) -> None:
-        extend_at = time.monotonic() + self.settings.lease_s / 2
+        extend_at = time.monotonic() + _FIRST_LEASE_S
         messages = [
             RawMessage(
                 one.ack_id,
@@ -274,16 +297,16 @@ class Puller:
             self._fatal = connect.failure(error, self.settings.subscription, self.settings.endpoint)
             self._changed.notify_all()
 
-    def _back_off(self, error: grpc.RpcError | None, failures: int) -> None:
+    def _back_off(self, error: grpc.RpcError, failures: int) -> None:
         least, most = _BACKOFF_S
         wait = min(most, least * 2.0 ** (failures - 1)) * self._jitter.uniform(0.5, 1.0)
-        why = "the server ended it" if error is None else f"{error.code().name}: {error.details()}"
         _LOGGER.warning(
-            "Pub/Sub: the stream of %s at %s broke off (%s); opening it again in %.1f s "
-            "(attempt %d); nothing is lost",
+            "Pub/Sub: pulling %s at %s failed (%s: %s); again in %.1f s (attempt %d); nothing is "
+            "lost",
             self.settings.subscription,
             connect.server_of(self.settings.endpoint) or "Google Cloud",
-            why,
+            error.code().name,
+            error.details(),
             wait,
             failures,
         )
@@ -361,9 +384,9 @@ class Puller:
             ack_ids = list(self._leases)
             self._forget(ack_ids)
             self._arrived.clear()
-        self._given_back = self._modify(ack_ids, 0, refused_is_sent=False)
+        self._modify(ack_ids, 0)
 
-    def _modify(self, ack_ids: list[str], seconds: int, refused_is_sent: bool = True) -> bool:
+    def _modify(self, ack_ids: list[str], seconds: int) -> bool:
         sent, method = True, self._transport.modify_ack_deadline
         for start in range(0, len(ack_ids), _IDS_PER_CALL):
             request = raw("ModifyAckDeadlineRequest")(
@@ -371,11 +394,11 @@ class Puller:
                 ack_ids=ack_ids[start : start + _IDS_PER_CALL],
                 ack_deadline_seconds=seconds,
             )
-            sent = self._send(method, request, "extend", refused_is_sent) and sent
+            sent = self._send(method, request, "extend") and sent
         return sent
 
-    def _send(self, method: Any, request: Any, what: str, refused_is_sent: bool = True) -> bool:
-        """Whether it need not be sent again; of a refusal the caller says which."""
+    def _send(self, method: Any, request: Any, what: str) -> bool:
+        """Whether it need not be sent again: the server has it, or refuses it."""
         metadata = connect.routing("subscription", self.settings.subscription)
         try:
             method(request, timeout=_CALL_S, metadata=metadata)
@@ -387,7 +410,7 @@ class Puller:
                     error.code().name,
                     error.details(),
                 )
-                return refused_is_sent
+                return True
             return False
         return True
 
@@ -400,19 +423,3 @@ def _size(message: RawMessage) -> int:
     """
     texts = (text for pair in message.attributes.items() for text in pair)
     return len(message.data) + sum(len(text.encode()) for text in texts)
-
-
-def _requests(settings: PullSettings, outbox: queue.SimpleQueue[bool]) -> Iterator[Any]:
-    """What is said on a stream: its terms, then a sign of life until the outbox gives False."""
-    yield wrapped.StreamingPullRequest(
-        subscription=settings.subscription,
-        stream_ack_deadline_seconds=settings.lease_s,
-        max_outstanding_messages=int(settings.max_messages * _SERVER_MARGIN) + 1,
-        max_outstanding_bytes=int(settings.max_bytes * _SERVER_MARGIN) + 1,
-    )
-    while True:
-        try:
-            outbox.get(timeout=_HEARTBEAT_S)
-            return
-        except queue.Empty:
-            yield wrapped.StreamingPullRequest()

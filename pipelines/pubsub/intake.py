@@ -4,10 +4,11 @@ What enters: messages of a subscription (`client.Puller`), a decoder. What leave
 in the order in which they are to be folded; and, once these are finished, acks. An `Intake` is used
 by one thread at a time, except `stop`, which a signal handler may call.
 
-A message is acknowledged when every event that it made, and its dead letter if it made one, is in
-a finished micro-batch. What was handed out and not finished (its processing failed) is handed out
-again, the same micro-batches in the same order; what this process never finishes, the server
-delivers again.
+With an arrival log a message is acknowledged once it is there, before it is decoded; what a process
+never finishes, the next one takes in again from the log (`Intake.recover`). Without one it is
+acknowledged when every event that it made, and its dead letter if it made one, is in a finished
+micro-batch, and the server delivers again what is not. What was handed out and not finished (its
+processing failed) is handed out again, the same micro-batches in the same order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 import itertools
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ import pyarrow as pa
 
 from configs.schema import Spec
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.settings import Before, SourceSettings
+from pipelines.pubsub.settings import SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
 from transforms.disorder import DisorderBuffer, Released
@@ -61,6 +62,7 @@ class MicroBatch:
       forced: how many events were given out before their time, because the buffer was full.
       redelivered: how many messages came again while they were held; they are not in the batch
         twice.
+      arrivals: numbers in the arrival log of the messages that this micro-batch completes.
     """
 
     sequence: int
@@ -72,6 +74,7 @@ class MicroBatch:
     watermark_us: int | None
     forced: int = 0
     redelivered: int = 0
+    arrivals: tuple[int, ...] = ()
 
 
 class Messages(Protocol):
@@ -80,6 +83,10 @@ class Messages(Protocol):
     @property
     def connected(self) -> bool:
         """Whether silence means that there is nothing."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether messages of an earlier connection may still come behind newer ones."""
 
     @property
     def throttled(self) -> bool:
@@ -98,18 +105,44 @@ class Messages(Protocol):
     def forget(self, ack_ids: Sequence[str]) -> None:
         """These ids are void; a later delivery took their place."""
 
-    def close(self) -> bool:
-        """Ends; whether what is not acknowledged was given back, and comes again at once."""
+    def close(self) -> None:
+        """Ends, and gives back what is not acknowledged."""
+
+
+class Arrivals(Protocol):
+    """Where messages are safe (`pipelines.streaming.arrivals.ArrivalLog`)."""
+
+    def append(self, messages: Sequence[RawMessage], clock_us: int) -> int:
+        """Returns once they are on disk; the number of the first one, the others follow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Logged:
+    """Messages of the arrival log that came together.
+
+    Attributes:
+      first: the first one's number.
+      clock_us: when they came, microseconds UTC.
+      messages: without ack ids: they are acknowledged.
+    """
+
+    first: int
+    clock_us: int
+    messages: Sequence[RawMessage]
 
 
 @dataclasses.dataclass(slots=True)
 class _Held:
-    """A message between its arrival and its ack; `events` are not yet handed out."""
+    """A message between its arrival and its end; `events` are not yet handed out.
+
+    `ack_id` is "" once it is acknowledged, `number` None where it is in no arrival log.
+    """
 
     ack_id: str
     message_id: str
     publish_us: int
     events: int
+    number: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +163,8 @@ class Intake:
       messages: the client.
       clocks: for tests.
       frontier: as `DisorderBuffer`.
-      before: how the process before this one ended, on the same subscription.
+      arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
+        acknowledged when they are finished.
     """
 
     def __init__(
@@ -141,14 +175,14 @@ class Intake:
         messages: Messages,
         clocks: Clocks | None = None,
         frontier: Position | None = None,
-        before: Before = Before.NONE,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.settings = settings
         self._decode = decode
         self._messages = messages
         self._clocks = clocks or Clocks()
-        settling = settings.settling(before, self._clocks.wall_us())
-        self._buffer = DisorderBuffer(spec, settings.order(), frontier, settling)
+        self._arrivals = arrivals
+        self._buffer = DisorderBuffer(spec, settings.order(), frontier)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged
@@ -174,7 +208,7 @@ class Intake:
 
     @property
     def unfinished(self) -> int:
-        """Messages that are not acknowledged."""
+        """Messages that are not finished."""
         return len(self._by_message)
 
     @property
@@ -193,8 +227,8 @@ class Intake:
         """Pulls no more. Safe in a signal handler.
 
         Args:
-          flush: first give out what is held, whatever the watermark. Otherwise it is given back
-            when the intake is closed: after a restart it comes again, and its order is kept.
+          flush: first give out what is held, whatever the watermark. Otherwise the next process
+            has it, in order: from the arrival log, or from the server again.
         """
         if flush:
             self._flushing = True
@@ -226,26 +260,33 @@ class Intake:
             stuck = stuck and not came
         return None if self._stopping else self._hand_out(force=stuck)
 
+    def recover(self, logged: Iterable[Logged]) -> None:
+        """Takes in what an earlier process had logged and not finished, as it came then."""
+        for one in logged:
+            self._accept(one.messages, one.first, one.clock_us)
+        self._buffer.awake(self._clocks.wall_us())
+
     def rewind(self) -> None:
         """What was handed out and not finished is handed out again, the same, before all else."""
         self._again = deque(batch for batch, _ in self._out.values())
 
     def finish(self, through: int) -> None:
-        """Acknowledges what micro-batches up to this sequence number completed."""
+        """Micro-batches up to this sequence number are done: what they complete is acknowledged."""
         ack_ids: list[str] = []
         while self._out and next(iter(self._out)) <= through:
             _, (_, done) = self._out.popitem(last=False)
             for held in done:
-                ack_ids.append(held.ack_id)
+                if held.ack_id:
+                    ack_ids.append(held.ack_id)
                 del self._by_message[held.message_id]
         while self._again and self._again[0].sequence <= through:
             self._again.popleft()
         if ack_ids:
             self._messages.acknowledge(ack_ids)
 
-    def close(self) -> bool:
-        """Ends the client; whether what is not acknowledged was given back, and comes at once."""
-        return self._messages.close()
+    def close(self) -> None:
+        """Ends the client."""
+        self._messages.close()
 
     def _news(self) -> bool:
         return bool(self._dead or self._done)
@@ -261,6 +302,8 @@ class Intake:
         arrived = self._messages.take(most, max(wait_s, 0.0))
         self._looked_s = self._clocks.steady_s()
         now_us = self._clocks.wall_us()
+        if self._messages.unsettled:
+            self._buffer.wait_until(now_us + 1)
         silent = self._messages.connected and not self._messages.throttled
         if arrived or not silent:
             self._arrived_s = self._looked_s
@@ -276,7 +319,7 @@ class Intake:
         return bool(arrived)
 
     def _take_in(self, arrived: Sequence[RawMessage], now_us: int) -> int:
-        """Decodes messages and puts their events in order; how many events they made."""
+        """Logs messages, decodes them and puts their events in order; how many events they made."""
         newest: dict[str, RawMessage] = {}
         for message in arrived:
             if self._came_again(message):
@@ -289,6 +332,14 @@ class Intake:
         fresh = list(newest.values())
         if not fresh:
             return 0
+        if self._arrivals is None:
+            return self._accept(fresh, None, now_us)
+        first = self._arrivals.append(fresh, now_us)
+        self._messages.acknowledge([message.ack_id for message in fresh])
+        return self._accept(fresh, first, now_us)
+
+    def _accept(self, fresh: Sequence[RawMessage], first: int | None, now_us: int) -> int:
+        """Decodes messages; those that are numbered in the arrival log are acknowledged."""
         decoded = self._decode([message.data for message in fresh])
         refs = np.fromiter(itertools.islice(self._refs, len(fresh)), np.int64, len(fresh))
         event_refs = refs[decoded.positions]
@@ -298,7 +349,9 @@ class Intake:
         for index, message in enumerate(fresh):
             ref = int(refs[index])
             events = 0 if ref in ahead else counts[index]
-            held = _Held(message.ack_id, message.message_id, message.publish_us, events)
+            number = None if first is None else first + index
+            ack_id = message.ack_id if first is None else ""
+            held = _Held(ack_id, message.message_id, message.publish_us, events, number)
             self._by_message[message.message_id] = held
             made += events
             if events:
@@ -314,11 +367,13 @@ class Intake:
         return made
 
     def _came_again(self, message: RawMessage) -> bool:
-        """A message that is here already goes by its newest ack id."""
+        """A message that is here already goes by its newest ack id; a logged one needs none."""
         held = self._by_message.get(message.message_id)
         if held is None:
             return False
-        if held.ack_id != message.ack_id:
+        if held.number is not None:
+            self._messages.acknowledge([message.ack_id])
+        elif held.ack_id != message.ack_id:
             self._messages.forget([held.ack_id])
             held.ack_id = message.ack_id
         self._redelivered += 1
@@ -365,6 +420,7 @@ class Intake:
             self._buffer.watermark_us,
             released.forced,
             redelivered,
+            tuple(held.number for held in done if held.number is not None),
         )
         self._out[self._sequence] = (batch, done)
         self._sequence += 1

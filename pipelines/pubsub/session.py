@@ -204,11 +204,11 @@ class Session:
         if ack_ids:
             self._messages.acknowledge(ack_ids)
 
-    def close(self) -> bool:
-        """Gives back what is not acknowledged; whether the server knows of it."""
+    def close(self) -> None:
+        """Gives back what is not acknowledged."""
         self._held.clear()
         self._cuts.clear()
-        return self._messages.close()
+        self._messages.close()
 
     def _fresh(self, arrived: Sequence[RawMessage]) -> dict[str, RawMessage]:
         """Those that are not held already; of the others the newest delivery counts."""

@@ -11,24 +11,19 @@ import enum
 
 from pipelines.pubsub.client import PullSettings
 from transforms.disorder import OrderSettings
-from transforms.watermark import Settling
 
-_IDLE_AGAIN_US = 1_000_000  # what was given back comes at once, and is all there after such a pause
-_CLEAN_S = 5.0  # where more comes all the time, there is no such pause
-_LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
+_PREFETCHED = 10_000  # messages that wait to be logged; what is pulled and not logged comes again
 
 
-class Before(enum.Enum):
-    """How the process before this one ended, which read the same subscription.
+class Ack(enum.Enum):
+    """When a message is acknowledged.
 
-    NONE: there was none, or it held nothing that is to be put in order with what comes.
-    CLEAN: it gave back what it held, which comes again at once.
-    SUDDEN: what it held comes again when its leases end.
+    ARRIVED: once it is in the arrival log, on this machine's disk.
+    DECIDED: once its decision is logged and published; for machines whose disk may be lost.
     """
 
-    NONE = "none"
-    CLEAN = "clean"
-    SUDDEN = "sudden"
+    ARRIVED = "arrived"
+    DECIDED = "decided"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +38,10 @@ class SourceSettings:
       batch_events: most events of a micro-batch.
       latency_s: how long a micro-batch waits for more, once one event may be folded.
       idle_s: how long a read waits when nothing comes, before the loop looks up.
-      buffer_events: not yet acknowledged, at which pulling stops.
-      buffer_bytes: the same, in payload bytes.
+      buffer_events: not yet decided, at which pulling stops.
+      buffer_bytes: not yet acknowledged, in payload bytes, at which pulling stops.
       lease_s: ack deadline, 10 to 600; extended at half of it.
-      settle_s: how long order waits at a start for what an earlier process held; None: a little
-        longer than a lease.
+      ack: when a message is acknowledged.
       end_after_idle_s: everything is given out, and the stream ends, when nothing came for so
         long; None: never.
     """
@@ -63,7 +57,7 @@ class SourceSettings:
     buffer_events: int = 200_000
     buffer_bytes: int = 256 << 20
     lease_s: int = 30
-    settle_s: float | None = None
+    ack: Ack = Ack.ARRIVED
     end_after_idle_s: float | None = None
 
     def order(self) -> OrderSettings:
@@ -72,18 +66,11 @@ class SourceSettings:
             self.disorder_us, self.idle_after_us, self.ahead_us, self.buffer_events
         )
 
-    def settling(self, before: Before, now_us: int) -> Settling | None:
-        """How long order waits for what came before, from now on."""
-        wait_s = self.lease_s + _LEASE_MARGIN_S if self.settle_s is None else self.settle_s
-        if before is Before.CLEAN:
-            wait_s = min(wait_s, _CLEAN_S)
-        if before is Before.NONE or wait_s <= 0:
-            return None
-        idle_us = _IDLE_AGAIN_US if before is Before.CLEAN else None
-        return Settling(now_us + int(wait_s * 1e6), idle_us)
-
     def pull(self) -> PullSettings:
         """The client's part."""
+        most = self.buffer_events
+        if self.ack is Ack.ARRIVED:
+            most = min(most, _PREFETCHED)
         return PullSettings(
-            self.subscription, self.endpoint, self.buffer_events, self.buffer_bytes, self.lease_s
+            self.subscription, self.endpoint, most, self.buffer_bytes, self.lease_s, reclaim=True
         )

@@ -1,4 +1,4 @@
-"""Writing that waits: while the disk is full or gone nothing goes on, and nothing is acknowledged.
+"""Writing that waits: while the disk is full or gone nothing goes on.
 
 What enters: something to write, that leaves nothing behind where it fails. What leaves: the disk
 has it, or the scorer was asked to end.
@@ -37,11 +37,11 @@ def insist(root: Path, what: str, write: Callable[[], None], stopping: Stopping)
         except OSError as error:
             if stopping.asked:
                 raise StateError(
-                    f"{what} in {root} cannot be written ({error.strerror}); what was not logged "
-                    "was not acknowledged, and comes again"
+                    f"{what} in {root} cannot be written ({error.strerror}); what is not "
+                    "decided goes on after the next start"
                 ) from error
             _LOGGER.warning(
-                "%s in %s cannot be written (%s); free space. Nothing is acknowledged; again "
+                "%s in %s cannot be written (%s); free space. Nothing goes on until then; again "
                 "in %.1f s",
                 what,
                 root,

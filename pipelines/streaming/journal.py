@@ -3,13 +3,15 @@
 What enters: one Arrow batch per micro-batch ("step"), and now and then the resident state. What
 leaves: after a restart, the newest snapshot and the steps since. The order that loses nothing:
 
-1. a step's batch is appended and flushed to disk (the decisions are in it),
+1. a step's batch is appended and flushed to disk (the decisions are in it, and which messages of
+   the arrival log it completes),
 2. its decisions are published,
 3. the cursor moves past it,
-4. its messages are acknowledged.
+4. where there is no arrival log, its messages are acknowledged.
 
 Killed after 1: the restart publishes the step's decisions again from the log, the same bytes.
-Killed before: the messages come again and are decided then. A decision is never made twice.
+Killed before: the arrival log, or the server, still has the messages, and they are decided then. A
+decision is never made twice.
 
     STATE/
     ├── log/date=2026-03-08/segment-000000000017.arrows   Arrow IPC stream, one batch per step

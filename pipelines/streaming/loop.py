@@ -1,6 +1,6 @@
-"""The embedded scorer's loop: next micro-batch, process it, acknowledge it, until there is no more.
+"""The embedded scorer's loop: next micro-batch, process it, finish it, until there is no more.
 
-One thread does all three, so a message is acknowledged after everything that it leads to is safe,
+One thread does all three, so a micro-batch is finished after everything that it leads to is safe,
 and nothing else has to prove it. There is no Beam here: an in-process Beam pipeline adds nothing to
 a loop over one reader, and keeps every bundle's metrics for ever (docs/decisions/0006).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from configs.errors import InputError
+from configs.errors import InputError, LockstepError
 from pipelines.pubsub.intake import Intake, MicroBatch
 
 
@@ -20,18 +20,18 @@ def run_loop(
 ) -> None:
     """Processes micro-batches until the intake has ended.
 
-    A micro-batch whose processing raises is not acknowledged. It is handed out again, the same, if
+    A micro-batch whose processing raises is not finished. It is handed out again, the same, if
     `recover` says so.
 
     Args:
       intake: what is read.
-      process: returns once the micro-batch may be acknowledged.
-      recover: gets what `process` raised; true: go on; false: end, and what is not acknowledged is
+      process: returns once the micro-batch is done.
+      recover: gets what `process` raised; true: go on; false: end, and what is not finished is
         given back when the intake is closed. It may raise. None: the failure is raised.
 
     Raises:
-      InputError: the subscription cannot be read, or decoding failed; `recover` is not asked, since
-        trying again would not help.
+      LockstepError: the subscription cannot be read, what arrived cannot be logged, or decoding
+        failed; `recover` is not asked, since trying again would not help.
       Exception: what `process` raised, where there is no `recover`, or what `recover` raises.
     """
     intake.rewind()
@@ -54,10 +54,10 @@ def run_loop(
 def _next(intake: Intake) -> MicroBatch | None:
     try:
         return intake.next()
-    except InputError:
+    except LockstepError:
         raise
     except Exception as failure:  # its text may hold a payload
         raise InputError(
             f"{intake.settings.subscription}: decoding failed ({type(failure).__name__}); "
-            "unacknowledged messages will be redelivered: start the scorer again"
+            "what arrived is kept: start the scorer again"
         ) from None

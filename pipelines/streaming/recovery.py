@@ -57,7 +57,7 @@ class Recovery:
         self._failures, self._step = 0, -1
 
     def __call__(self, failure: Exception) -> bool:
-        """Recovers; false: the scorer was asked to end, and what it held comes again.
+        """Recovers; false: the scorer was asked to end, and the next one goes on.
 
         Raises:
           LockstepError: trying again would not help (the error itself), or has not helped.
@@ -68,8 +68,8 @@ class Recovery:
                 raise broken  # an interrupt
             if self._stopping.asked:
                 _LOGGER.warning(
-                    "ended before the micro-batch at hand was done (%s); nothing of it was "
-                    "acknowledged: it comes again after the next start",
+                    "ended before the micro-batch at hand was done (%s); nothing of it is "
+                    "lost: it is decided after the next start",
                     describe_failure(broken),
                 )
                 return False
@@ -91,13 +91,13 @@ class Recovery:
         if self._failures >= patience.attempts:
             raise LockstepError(
                 f"step {self._step} failed {self._failures} times in a row, the last time with "
-                f"{what}; nothing of it was acknowledged. If memory or disk is short, give more; "
+                f"{what}; nothing of it is lost. If memory or disk is short, give more; "
                 "else this is a bug of Lockstep: keep --state, and go back to the version or "
                 "bundle before"
             ) from failure
         pause = min(patience.longest_s, patience.pause_s * 2 ** (self._failures - 1))
         _LOGGER.error(
-            "step %d failed (%s), attempt %d of %d; nothing of it was acknowledged. The state is "
+            "step %d failed (%s), attempt %d of %d; nothing of it is lost. The state is "
             "read from disk again in %.1f s",
             self._step,
             what,

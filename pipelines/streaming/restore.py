@@ -21,8 +21,16 @@ from configs.schema import Spec
 from pipelines.files import read_arrow
 from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.states import WHOLE_RECENT_IDS, read_recent_ids, state_file
+from pipelines.streaming.arrivals import Done
 from pipelines.streaming.journal import Journal, list_snapshots
-from scoring.engine import LATE, Engine, Resident, expired_before, logged_events
+from scoring.engine import (
+    LATE,
+    Engine,
+    Resident,
+    arrivals_done,
+    expired_before,
+    logged_events,
+)
 from transforms.order import Position
 from transforms.velocity import ShardState, make_plan
 
@@ -40,6 +48,7 @@ class Restored:
       resident: the state after the last logged step.
       next_step: the number of the next one.
       unpublished: (step, decisions) that were logged after the cursor, read as they are asked for.
+      done: messages of the arrival log that need nothing more.
       origin: in words, for the log.
     """
 
@@ -47,6 +56,7 @@ class Restored:
     next_step: int
     unpublished: Iterator[tuple[int, list[bytes]]]
     origin: str
+    done: Done = dataclasses.field(default_factory=Done)
 
 
 def restore(spec: Spec, journal: Journal) -> Restored | None:
@@ -61,7 +71,7 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
         return None
     step, folder = snapshots[-1]
     engine = Engine(spec, read_snapshot(spec, folder), None)
-    cursor, last = journal.published, step
+    cursor, last, done = journal.published, step, read_done(folder)
     for logged in journal.steps(step):
         if logged.number != last + 1:
             raise StateError(
@@ -73,6 +83,7 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
             engine.expire(expired)
         late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
         engine.step(logged_events(spec, logged.batch), late, accepted=True)
+        done.add(arrivals_done(logged.batch))
         last = logged.number
     if last < cursor:
         raise StateError(
@@ -84,6 +95,7 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
         last + 1,
         journal.unpublished(),
         f"snapshot before step {step + 1}, {last - step} logged steps since",
+        done,
     )
 
 
@@ -116,10 +128,17 @@ def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
     return Resident(states, recent, Position(day_us(day) + DAY_US, b""))
 
 
-def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes]:
+def snapshot_files(
+    spec: Spec, resident: Resident, step: int, done: Done | None = None
+) -> dict[str, bytes]:
     """A snapshot as files; takes copies, so it may run beside the scorer.
 
     Of the spec's entities only: what another bundle left behind is folded no longer.
+
+    Args:
+      spec, resident: the state.
+      step: the last one that it holds.
+      done: messages of the arrival log that need nothing more after that step.
     """
     files = {
         f"{entity}.arrow": _arrow_bytes(resident.states[entity].to_table())
@@ -131,6 +150,8 @@ def snapshot_files(spec: Spec, resident: Resident, step: int) -> dict[str, bytes
     if resident.frontier is not None:
         frontier = resident.frontier
         manifest["position"] = [frontier.time_us, frontier.place.hex()]
+    done = done or Done()
+    manifest["arrivals"] = [done.below, sorted(done.beyond)]
     files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
     return files
 
@@ -156,6 +177,12 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
         states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
     recent = read_recent_ids(folder, spec.events.dedup_us)
     return Resident(states, recent, _position(manifest))
+
+
+def read_done(folder: Path) -> Done:
+    """The messages that a snapshot says are done; none where an earlier build wrote it."""
+    below, beyond = json.loads((folder / MANIFEST).read_text()).get("arrivals", (0, ()))
+    return Done(below, set(beyond))
 
 
 def _position(manifest: Mapping[str, Any]) -> Position | None:

@@ -18,9 +18,10 @@ from pipelines.layout import Layout, locked
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.client import Puller
-from pipelines.pubsub.intake import Intake
+from pipelines.pubsub.intake import Intake, Logged
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Before, SourceSettings
+from pipelines.pubsub.settings import Ack, SourceSettings
+from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.journal import Journal
@@ -32,10 +33,8 @@ from pipelines.streaming.service import Service, ServiceSettings
 from pipelines.streaming.start import (
     Decoder,
     begin,
-    mark_given_back,
     night_end_us,
     refuse_delays,
-    take_ending,
 )
 from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
@@ -107,12 +106,14 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         refuse_delays(scorer.bundle.spec)
         opened.enter_context(locked(Layout(request.state), "--state"))
         journal = Journal(request.state)
-        before = take_ending(request.state)
         restored = _begin(request, scorer.bundle.spec, journal)
         progress.say(f"bundle {scorer.bundle.fingerprint}; state: {restored.origin}")
-        service = _service(request, scorer, journal, restored, stopping, opened)
+        arrivals = KeptArrivals(request.state, stopping)
+        opened.callback(arrivals.log.close)
+        undone = arrivals.log.recover(restored.done)
+        service = _service(request, scorer, journal, restored, stopping, arrivals.log, opened)
         service.republish(restored.unpublished)
-        _run(request, service, journal, before, stopping, metrics, progress)
+        _run(request, service, journal, arrivals, undone, stopping, metrics, progress)
         service.close()
     return StreamReport(service.counts, service.next_step, restored.origin)
 
@@ -132,6 +133,7 @@ def _service(
     journal: Journal,
     restored: Restored,
     stopping: Stopping,
+    arrivals: ArrivalLog,
     opened: contextlib.ExitStack,
 ) -> Service:
     def topic(name: str) -> TopicPublisher:
@@ -151,6 +153,8 @@ def _service(
         Store(request.bundles),
         request.settings,
         stopping,
+        arrivals,
+        restored.done,
     )
 
 
@@ -158,7 +162,8 @@ def _run(
     request: StreamRequest,
     service: Service,
     journal: Journal,
-    before: Before,
+    arrivals: KeptArrivals,
+    undone: list[Logged],
     stopping: Stopping,
     metrics: MetricsServer | None,
     progress: Progress,
@@ -170,7 +175,10 @@ def _run(
     )
     frontier = service.engine.resident.frontier
     puller = Puller(settings.pull())
-    intake = Intake(spec, settings, decoder, puller, frontier=frontier, before=before)
+    kept = arrivals if settings.ack is Ack.ARRIVED else None
+    intake = Intake(spec, settings, decoder, puller, frontier=frontier, arrivals=kept)
+    intake.recover(undone)
+    progress.say(f"ready; {intake.unfinished:,} messages of the arrival log go on")
     stopping.draining(intake.stop)
     if metrics is not None:
         metrics.show(ScorerMetrics(service, intake))
@@ -190,5 +198,4 @@ def _run(
     finally:
         if service.watch is not None:
             service.watch.stop()
-        if intake.close():
-            mark_given_back(request.state)
+        intake.close()

@@ -23,6 +23,7 @@ from configs.errors import StateError
 from configs.schema import EVENT_TIME
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
+from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
@@ -38,6 +39,7 @@ from scoring.store import Store
 _LOGGER = logging.getLogger(__name__)
 
 _REMEMBER_S = 90.0
+_MOST_UNLOGGED = 100_000  # messages that made no step, such as duplicates, between two snapshots
 
 
 class Publishes(Protocol):
@@ -93,6 +95,8 @@ class Service:
       dead: where dead messages go; None: the folder only.
       store: asked for the serving bundle; None: never swaps.
       stopping: asked while a full disk is waited for.
+      arrivals: the arrival log, of which decided segments are deleted; None: there is none.
+      done: its messages that need nothing more.
 
     Attributes:
       counts: of what was done.
@@ -111,6 +115,8 @@ class Service:
         store: Store | None = None,
         settings: ServiceSettings | None = None,
         stopping: Stopping | None = None,
+        arrivals: ArrivalLog | None = None,
+        done: Done | None = None,
     ) -> None:
         self.engine = engine
         self.counts = Counts()
@@ -126,6 +132,9 @@ class Service:
             if store is not None
             else None
         )
+        self._arrivals, self._done = arrivals, done or Done()
+        self._unlogged: list[int] = []  # messages that are done, for the next step to say so
+        self._saved: Done | None = None  # those that a snapshot says are
         self._folded: deque[tuple[float, int]] = deque()  # (clock, event time that was reached)
         self._expire_us: int | None = None  # to be done before the next step
         self._expired_us: int | None = None  # done, and to be logged with the next step
@@ -143,7 +152,7 @@ class Service:
             self._publish(step, messages)
 
     def process(self, micro: MicroBatch) -> None:
-        """Folds, scores, logs and publishes one micro-batch; then it may be acknowledged.
+        """Folds, scores, logs and publishes one micro-batch; then it is done.
 
         Raises:
           InputError: the topic refuses, or stays away and the process is stopping.
@@ -154,12 +163,13 @@ class Service:
                 "a micro-batch came after one that failed; resume the service from disk first"
             )
         try:
+            self._take_saved()
             self._swap_if_ready()
-            if micro.batch.num_rows:
-                self._take(micro)
-            if micro.dead:
+            if micro.dead:  # before the step says that they are done
                 self._bury(micro.dead)
-            if self._step >= self._snapshot_at:
+            if not (micro.batch.num_rows and self._take(micro)):
+                self._unlogged += micro.arrivals
+            if self._step >= self._snapshot_at or len(self._unlogged) >= _MOST_UNLOGGED:
                 self.begin_snapshot()
         except BaseException as failure:
             self.failure = failure
@@ -173,7 +183,7 @@ class Service:
             self._snapshot.join()
         self._journal.close()
         restored = restore()
-        self.engine.resident = restored.resident
+        self.engine.resident, self._done = restored.resident, restored.done
         self._step = restored.next_step
         self._folded.clear()
         self._expire_us = self._expired_us = None
@@ -186,11 +196,14 @@ class Service:
         if self._snapshot is not None and self._snapshot.is_alive():
             return
         self._snapshot_at = self._step + self._settings.snapshot_steps
-        copied = self.engine.resident.copy()
+        copied, done = self.engine.resident.copy(), self._done.copy()
+        done.add(self._unlogged)
         if copied.frontier is not None:
             self._expire_us = copied.frontier.time_us
         self._snapshot = threading.Thread(
-            target=self._write_snapshot, args=(copied, self._step - 1), daemon=True
+            target=self._write_snapshot,
+            args=(copied, self._step - 1, done),
+            daemon=True,
         )
         self._snapshot.start()
 
@@ -202,10 +215,12 @@ class Service:
         if self._snapshot is not None:
             self._snapshot.join()
         if self.failure is None:
-            self._write_snapshot(self.engine.resident, self._step - 1)
+            self._done.add(self._unlogged)
+            self._write_snapshot(self.engine.resident, self._step - 1, self._done)
         self._journal.close()
 
-    def _take(self, micro: MicroBatch) -> None:
+    def _take(self, micro: MicroBatch) -> bool:
+        """Folds, scores, logs and publishes; false where all were duplicates: there is no step."""
         if self._expire_us is not None:
             self.engine.expire(self._expire_us)
             self._expire_us, self._expired_us = None, self._expire_us
@@ -214,9 +229,10 @@ class Service:
         self.timings.stages["score"].add(time.perf_counter() - started)
         self.counts.duplicates += outcome.duplicates
         if outcome.events.num_rows == 0:
-            return
+            return False
         messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
-        batch = log_batch(outcome, self._step, messages, self._expired_us)
+        done = [*self._unlogged, *micro.arrivals]
+        batch = log_batch(outcome, self._step, messages, self._expired_us, done)
         times = batch.column(EVENT_TIME)
         frontier = self.engine.resident.frontier  # of folded time: late events come and go
         day = day_of(frontier.time_us if frontier else int(times[-1].as_py()))
@@ -225,6 +241,10 @@ class Service:
         self.timings.stages["log"].add(time.perf_counter() - started)
         self._expired_us = None
         self._step += 1
+        self._unlogged = []
+        self._done.add(done)
+        if self._arrivals is not None:
+            self._arrivals.forget(self._done.below)
         self.counts.events += batch.num_rows
         self.counts.late += pc.sum(outcome.events.column(LATE)).as_py() or 0
         self.counts.decisions += len(messages)
@@ -233,6 +253,14 @@ class Service:
         self._forget_ids()
         self._publish(self._step - 1, messages)
         self._tell_delay(outcome)
+        return True
+
+    def _take_saved(self) -> None:
+        """A snapshot has come to disk, and what it says is done need not be logged any more."""
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            self._unlogged = [one for one in self._unlogged if one not in saved]
+            self._done.merge(saved)
 
     def _tell_delay(self, outcome: Outcome) -> None:
         """How long after its event each decision had been published."""
@@ -269,11 +297,11 @@ class Service:
     def _insist(self, what: str, write: Callable[[], None]) -> None:
         insist(self._journal.root, what, write, self._stopping)
 
-    def _write_snapshot(self, resident: Resident, step: int) -> None:
+    def _write_snapshot(self, resident: Resident, step: int, done: Done) -> None:
         try:
-            save_snapshot(
-                self._journal.root, step, snapshot_files(self.engine.spec, resident, step)
-            )
+            files = snapshot_files(self.engine.spec, resident, step, done)
+            save_snapshot(self._journal.root, step, files)
+            self._saved = done
             kept_s = self._settings.keep_log_days * 86_400
             self._journal.forget(step, time.time() - kept_s)
         except OSError as error:

@@ -11,7 +11,6 @@ has folded, so it is taken for folded, left out and counted. Later ones are know
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import logging
@@ -24,7 +23,6 @@ import numpy as np
 from configs.errors import ConfigError, InputError, StateError
 from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, day_us, parse_day, write_bytes
-from pipelines.pubsub.settings import Before
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
@@ -34,7 +32,6 @@ from transforms.decode import Decoded, decode_json
 
 _LOGGER = logging.getLogger(__name__)
 _START = "start"
-_GIVEN_BACK = "given-back"
 """The count of events that were left out as the night's."""
 
 
@@ -94,23 +91,6 @@ def night_end_us(root: Path) -> int | None:
             '{"night": "2026-03-08"}, or {"night": null}: write it anew'
         ) from error
     return None if night is None else day_us(parse_day(night)) + DAY_US
-
-
-def take_ending(root: Path) -> Before:
-    """How the last scorer of a state folder ended; asked once, by the next one."""
-    if not list_snapshots(root):
-        return Before.NONE
-    mark = root / _GIVEN_BACK
-    if not mark.exists():
-        return Before.SUDDEN
-    mark.unlink()
-    return Before.CLEAN
-
-
-def mark_given_back(root: Path) -> None:
-    """Notes that a scorer gave back what it held. Where that fails, the next one waits longer."""
-    with contextlib.suppress(OSError):
-        (root / _GIVEN_BACK).touch()
 
 
 class Decoder:

@@ -64,7 +64,9 @@ class Stopping:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.asked or self._drain is None:
-            os.write(2, b"lockstep: stopped at once; what is not acknowledged comes again\n")
+            os.write(
+                2, b"lockstep: stopped at once; what is not decided goes on after the next start\n"
+            )
             os._exit(128 + signum)
         self.asked = True
         self._drain()

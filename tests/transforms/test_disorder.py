@@ -14,7 +14,6 @@ from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.disorder import DisorderBuffer, OrderSettings, Released
 from transforms.order import Position, position_of
-from transforms.watermark import Settling
 
 BOUND = 5
 SETTINGS = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=None)
@@ -278,10 +277,11 @@ LEASE = 20
     st.booleans(),
     st.integers(1, 9),
 )
-def test_a_restart_makes_nothing_late(
-    drawn: list[tuple[int, int]], crash: int, clean: bool, limit: int
+def test_a_restart_without_an_arrival_log_makes_nothing_late(
+    drawn: list[tuple[int, int]], crash: int, reclaimed: bool, limit: int
 ) -> None:
-    """Events in disorder within the bound; what was held at the crash comes again, when it may."""
+    """Events in disorder within the bound; what was held at the crash comes again, when it may:
+    at once where its leases could be ended, else order waits for them."""
     rows = [(time, f"{time:03d}{n}") for n, (time, _) in enumerate(drawn)]
     arrivals = [(time + delay, place) for place, (time, delay) in enumerate(drawn)]
     settings = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=1000)
@@ -290,11 +290,12 @@ def test_a_restart_makes_nothing_late(
     frontier = None
     for now in range(200):
         if now == crash:
-            again = now + (0 if clean else LEASE)
+            again = now + (0 if reclaimed else LEASE)
             arrivals = [one for one in arrivals if one[1] not in held]
             arrivals += [(again, place) for place in held]
-            settling = Settling(now + LEASE + 1, 4 if clean else None)
-            buffer, held = DisorderBuffer(SPEC, settings, frontier, settling), set()
+            buffer, held = DisorderBuffer(SPEC, settings, frontier), set()
+            if not reclaimed:
+                buffer.wait_until(now + LEASE + 1)
         came = [place for at, place in arrivals if at == now]
         if came:
             held |= {*came}

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -21,7 +22,7 @@ from pipelines.pubsub.client import Puller, PullSettings, RawMessage
 
 
 @contextlib.contextmanager
-def pulling(subscription: str, endpoint: str, **limits: int) -> Iterator[Puller]:
+def pulling(subscription: str, endpoint: str, **limits: Any) -> Iterator[Puller]:
     settings = PullSettings(subscription, endpoint, lease_s=ACK_DEADLINE_S)
     puller = Puller(dataclasses.replace(settings, **limits), random.Random(1))
     try:
@@ -142,7 +143,6 @@ class Relay:
 def test_a_broken_connection_is_opened_again_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, lockstep_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The emulator (0.8.20) goes on delivering into a broken stream for more than half a minute."""
     desk = Desk(monkeypatch, lockstep_server)
     topic = desk.topic()
     subscription = desk.subscription(topic)
@@ -165,9 +165,59 @@ def test_a_broken_connection_is_opened_again_and_nothing_is_lost(
     finally:
         relay.close()
         desk.close()
-    told = [record.message for record in caplog.records if "opening it again" in record.message]
+    told = [record.message for record in caplog.records if "pulling" in record.message]
     assert any("(attempt 2)" in one for one in told)
     assert subscription in told[0]
+
+
+def test_a_connection_gets_at_once_what_an_earlier_one_was_given_and_in_order(
+    desk: Desk, endpoint: str
+) -> None:
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    first = desk.publish(topic, [b"%d" % n for n in range(30)])
+    gone = Puller(PullSettings(subscription, endpoint, lease_s=600))
+    got = take(gone, 30)
+    gone.acknowledge([one.ack_id for one in got[:10]])
+    time.sleep(1.0)  # the acks are there; its process is killed now, and gives nothing back
+    desk.publish(topic, [b"%d" % n for n in range(30, 40)])
+    with pulling(subscription, endpoint, reclaim=True) as puller:
+        began = time.monotonic()
+        again = take(puller, 30)
+        assert time.monotonic() - began < ACK_DEADLINE_S / 2
+        assert [int(one.data) for one in again] == list(range(10, 40))
+        assert {one.message_id for one in again[:20]} == {*first[10:]}
+        assert not puller.unsettled
+        puller.acknowledge([one.ack_id for one in again])
+    gone.close()
+
+
+def test_where_leases_may_not_be_ended_order_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch, lockstep_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(monkeypatch, lockstep_server)
+
+    class Denied(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.PERMISSION_DENIED
+
+        def details(self) -> str:
+            return "no"
+
+    def denies(request: object, **given: object) -> None:
+        raise Denied
+
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    desk.publish(topic, [b"a"])
+    with monkeypatch.context() as patched:
+        transport = "google.pubsub_v1.services.subscriber.transports.SubscriberGrpcTransport"
+        patched.setattr(f"{transport}.create_snapshot", property(lambda self: denies))
+        with pulling(subscription, lockstep_server, reclaim=True) as puller:
+            assert take(puller, 1)
+            assert puller.unsettled
+    assert f"order waits {ACK_DEADLINE_S + 5} s" in caplog.text
+    assert "pubsub.snapshots.create" in caplog.text
 
 
 def test_what_cannot_be_helped_is_raised(desk: Desk, endpoint: str) -> None:
@@ -226,29 +276,7 @@ def test_a_fault_of_the_keeping_thread_is_not_taken_for_silence(
             puller.take(1, WAIT_S)
         assert "secret" not in str(raised.value)
     finally:
-        assert not puller.close()
-
-
-@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE])
-def test_what_the_server_refuses_to_take_back_is_not_given_back(
-    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode
-) -> None:
-    class Refused(grpc.RpcError):
-        def code(self) -> grpc.StatusCode:
-            return code
-
-        def details(self) -> str:
-            return "no"
-
-    def refuses(request: object, **given: object) -> None:
-        raise Refused
-
-    puller = Puller(NOBODY)
-    puller._leases["held"] = (time.monotonic() + 600, 1)
-    monkeypatch.setattr(
-        type(puller._transport), "modify_ack_deadline", property(lambda self: refuses)
-    )
-    assert not puller.close()
+        puller.close()
 
 
 def test_attributes_count_towards_the_limit_of_bytes() -> None:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.loader import loads
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import Clocks, Intake, MicroBatch
-from pipelines.pubsub.settings import Before, SourceSettings
+from pipelines.pubsub.intake import Clocks, Intake, Logged, MicroBatch
+from pipelines.pubsub.settings import SourceSettings
 from transforms.catalog import CATALOG
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
@@ -65,6 +66,7 @@ class Script:
     now_us: int = 1_000 * S
     connected: bool = True
     throttled: bool = False
+    unsettled: bool = False
     waiting: list[RawMessage] = dataclasses.field(default_factory=list)
     acked: list[str] = dataclasses.field(default_factory=list)
     forgotten: list[str] = dataclasses.field(default_factory=list)
@@ -86,9 +88,8 @@ class Script:
     def forget(self, ack_ids: Sequence[str]) -> None:
         self.forgotten += ack_ids
 
-    def close(self) -> bool:
+    def close(self) -> None:
         self.closed = True
-        return True
 
 
 def intake(script: Script, settings: SourceSettings = SETTINGS) -> Intake:
@@ -331,16 +332,15 @@ def test_a_reader_that_was_away_does_not_take_its_own_silence_for_the_subscripti
     assert [one for batch in batches for one in ids(batch)] == ["b", "a"]
 
 
-def test_after_a_sudden_end_order_waits_for_the_leases() -> None:
-    script = Script()
-    clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
-    settings = dataclasses.replace(SETTINGS, lease_s=10)
-    reader = Intake(SPEC, settings, decode, script, clocks, before=Before.SUDDEN)
+def test_order_waits_while_what_was_leased_may_still_come() -> None:
+    script = Script(unsettled=True)
+    reader = intake(script)
     begin, got = script.now_us, []
     while len(got) < 2:
         seconds = (script.now_us - begin) // S
+        script.unsettled = seconds < 11
         script.send(f"m{seconds}", [[f"n{seconds:02d}", 100 + seconds]])
-        if 8 <= seconds < 10:  # the lease of the process before ends
+        if 8 <= seconds < 10:  # the lease of an earlier connection ends
             script.send(f"held{seconds}", [[f"held{seconds}", 90 + seconds]])
         script.now_us += S // 2
         batch = reader.next()
@@ -350,21 +350,97 @@ def test_after_a_sudden_end_order_waits_for_the_leases() -> None:
     assert got[0].startswith("held") and "n00" in got
 
 
-def test_after_a_clean_end_order_waits_until_all_is_here_again() -> None:
-    script = Script()
+@dataclasses.dataclass
+class Log:
+    """An arrival log that is a list; or a disk that fails."""
+
+    script: Script
+    logged: list[Logged] = dataclasses.field(default_factory=list)
+    fails: bool = False
+
+    def append(self, messages: Sequence[RawMessage], clock_us: int) -> int:
+        if self.fails:
+            raise OSError(5, "Input/output error")
+        first = sum(len(one.messages) for one in self.logged)
+        assert not {one.ack_id for one in messages} & {*self.script.acked}, "acknowledged before"
+        kept = [dataclasses.replace(one, ack_id="") for one in messages]
+        self.logged.append(Logged(first, clock_us, kept))
+        return first
+
+
+def logging_intake(script: Script, log: Log) -> Intake:
     clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
-    reader = Intake(SPEC, SETTINGS, decode, script, clocks, before=Before.CLEAN)
-    script.send("new", [["new", 120]])
-    assert reader.next() is None
-    script.send("held", [["held", 100]])
-    script.send("newer", [["newer", 130]])
-    started, got = script.now_us, []
-    while not got:
+    return Intake(SPEC, SETTINGS, decode, script, clocks, arrivals=log)
+
+
+def test_with_an_arrival_log_a_message_is_acknowledged_when_it_is_there() -> None:
+    script = Script()
+    log = Log(script)
+    reader = logging_intake(script, log)
+    script.send("m1", [["a", 1]])
+    script.send("m2", [["b", 2], ["c", 90]])
+    script.send("bad", b"not json")
+    batch = reader.next()
+    assert batch is not None and batch.arrivals == (2,), "the dead one, nothing else is complete"
+    assert script.acked == ["ack-m1", "ack-m2", "ack-bad"]
+    script.send("m1", [["a", 1]], ack="again")
+    script.send("m3", [["d", 50]])
+    batch = reader.next()
+    assert batch is not None and (ids(batch), batch.arrivals) == (["a", "b"], (0,))
+    assert script.acked[3:] == ["again", "ack-m3"], "what came again is logged already"
+    assert [len(one.messages) for one in log.logged] == [3, 1]
+    reader.finish(batch.sequence)
+    assert reader.unfinished == 2
+
+
+def test_what_cannot_be_logged_is_not_acknowledged() -> None:
+    script = Script()
+    reader = logging_intake(script, Log(script, fails=True))
+    script.send("m1", [["a", 1]])
+    with pytest.raises(OSError, match="Input/output error"):
+        reader.next()
+    assert script.acked == []
+
+
+def test_a_restart_takes_in_what_was_logged_and_the_pause_moves_nothing() -> None:
+    """What is held stays held until later events come, however long the scorer was away."""
+    script = Script()
+    log = Log(script)
+    reader = logging_intake(script, log)
+    for name, second in (("m1", 100), ("m2", 101), ("m3", 107)):
+        script.send(name, [[name, second]])
+    before = reader.next()
+    assert ids(before) == ["m1", "m2"]
+    script.now_us += 3600 * S
+    again = logging_intake(script, Log(script))
+    again.recover([Logged(2, log.logged[0].clock_us, log.logged[0].messages[2:])])
+    assert again.watermark_us == 102 * S, "as it was"
+    script.send("m4", [["m4", 106]])
+    script.send("m5", [["m5", 120]])
+    batch = again.next()
+    assert ids(batch) == ["m4", "m3"]
+    assert batch is not None and not batch.late.any()
+    assert script.acked[3:] == ["ack-m4", "ack-m5"]
+
+
+def test_after_ten_minutes_of_silence_a_burst_is_decided_in_order() -> None:
+    """Live event times; what is published later arrives up to four seconds before its turn."""
+    script = Script(now_us=1_000 * S)
+    reader = logging_intake(script, Log(script))
+    script.send("m0", [["before", 1_000]])
+    for _ in range(700):
+        reader.next()
+    assert script.now_us >= 1_600 * S
+    now, late, got = script.now_us // S, [], []
+    order = sorted(range(200), key=lambda n: n + 37 * (n % 100) % 100)
+    for n in order:
+        script.send(f"b{n}", [[f"b{n:03d}", now - 4 + n // 50]])
+    for _ in range(30):
         batch = reader.next()
-        assert batch is None or not batch.late.any()
         got += ids(batch)
-    assert got == ["held", "new"]
-    assert (script.now_us - started) / S < 3
+        late += [] if batch is None else batch.late.tolist()
+    assert got == [f"b{n:03d}" for n in range(200)]
+    assert not any(late)
 
 
 @given(st.data())

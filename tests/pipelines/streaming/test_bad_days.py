@@ -226,7 +226,7 @@ def test_a_folder_that_stops_being_writable_holds_it_up(stream_house, running, t
     told = said_until("cannot be written", process)
     before = cursor(state)
     time.sleep(2)
-    assert cursor(state) == before, "nothing is acknowledged that is not noted as published"
+    assert cursor(state) == before, "nothing goes on that is not noted as published"
     assert process.poll() is None
     (state / ".cursor").rmdir()
     until(lambda: cursor(state) > before, process)
@@ -234,7 +234,7 @@ def test_a_folder_that_stops_being_writable_holds_it_up(stream_house, running, t
     assert process.wait(60) == 0
     said = told + process.stderr.read()
     assert f"the cursor in {state} cannot be written" in said
-    assert "Nothing is acknowledged" in said
+    assert "Nothing goes on" in said
     check(folder, live, running.endpoint, state, tiny_spec)
 
 

@@ -17,7 +17,9 @@ from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from pipelines.streaming import journal as journal_module
+from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.journal import Journal
+from pipelines.streaming.restore import restore
 from pipelines.streaming.service import Service
 from scoring.decision import decision_id
 from scoring.engine import LATE, NUMERIC, SCORED, Engine
@@ -27,7 +29,11 @@ from transforms.velocity import ShardState
 
 
 def check(world):
-    """Nothing lost, nothing folded or decided twice, every bit as the whole history says."""
+    """Nothing lost, nothing folded or decided twice, every bit as the whole history says.
+
+    Returns:
+      The rows that were late.
+    """
     steps = [step.batch for step in Journal(world.root).steps()]
     order = [int(one[1:]) for step in steps for one in step.column("event_id").to_pylist()]
     late = [flag for step in steps for flag in step.column(LATE).to_pylist()]
@@ -48,6 +54,9 @@ def check(world):
         assert decided.setdefault(one["decision_id"], message) == message
     posts = [place for place, row in enumerate(world.rows) if row[2] == "a"]
     assert decided.keys() == {decision_id(SPEC.name, f"e{place:05d}") for place in posts}
+    done = restore(SPEC, Journal(world.root)).done
+    assert not (world.logs and ArrivalLog(world.root).recover(done)), "not all that came is done"
+    return {place for place, was_late in zip(order, late, strict=True) if was_late}
 
 
 def position(rows, place):
@@ -86,6 +95,9 @@ moments = st.sampled_from(
 )
 
 
+arrivals = st.sampled_from([None, None, None, "before arrival log", "after arrival log"])
+
+
 @st.composite
 def schedules(draw):
     """Facts, and what happens to them: every fact arrives at least once, some of them again."""
@@ -102,7 +114,7 @@ def schedules(draw):
     actions = []
     while order:
         size = draw(st.integers(1, 6))
-        actions.append(("arrive", order[:size]))
+        actions.append(("arrive", order[:size], draw(arrivals)))
         order = order[size:]
         actions += draw(
             st.lists(
@@ -114,18 +126,26 @@ def schedules(draw):
             )
         )
     actions += [("arrive", [place]) for place in twice]
-    return rows, actions
+    return rows, actions, draw(st.booleans())
 
 
-def explore(rows, actions):
+def explore(rows, actions, logs):
+    late = run(rows, actions, logs)
+    if logs:
+        calm = [one[:2] for one in actions if one[0] not in ("stop", "crash")]
+        assert late <= run(rows, calm, logs), "late by a kill"
+
+
+def run(rows, actions, logs):
+    """Does what a schedule says, and checks it; which rows were late."""
     root = Path(tempfile.mkdtemp(prefix="lockstep-explorer-"))
     try:
-        world = World(root, rows)
+        world = World(root, rows, logs)
         for name, *given_values in actions:
             getattr(world, name)(*given_values)
         world.finish()
         event(f"crashes: {min(world.crashes, 3)}")
-        check(world)
+        return check(world)
     finally:
         shutil.rmtree(root)
 
@@ -134,6 +154,7 @@ def explore(rows, actions):
 def no_flush_to_disk(monkeypatch):
     """The machine does not lose power here, and a thousand flushes take a minute."""
     monkeypatch.setattr(journal_module.os, "fsync", lambda handle: None)
+    monkeypatch.setattr(journal_module.os, "fdatasync", lambda handle: None)
 
 
 @pytest.mark.slow
@@ -163,11 +184,11 @@ def found_by_the_explorer():
         report_multiple_bugs=False,
     )
     @given(schedules())
-    def run(schedule):
+    def search(schedule):
         explore(*schedule)
 
     try:
-        run()
+        search()
     except Exception:
         return True
     return False
@@ -204,6 +225,15 @@ def a_restart_forgets_state(monkeypatch):
     )
 
 
+def a_restart_reads_no_arrival_log(monkeypatch):
+    recover = ArrivalLog.recover
+    monkeypatch.setattr(ArrivalLog, "recover", lambda self, done: recover(self, done) and [])
+
+
+def decided_arrivals_are_not_noted(monkeypatch):
+    monkeypatch.setattr(Done, "add", lambda self, numbers: None)
+
+
 def acknowledges_before_the_log(monkeypatch):
     def process(self, micro):
         self._step += 1
@@ -215,7 +245,7 @@ def acknowledges_before_the_log(monkeypatch):
 @pytest.mark.parametrize(
     "plant",
     [forgets_the_frontier, folds_duplicates, ties_in_order_of_arrival, a_restart_forgets_state,
-     acknowledges_before_the_log],
+     a_restart_reads_no_arrival_log, decided_arrivals_are_not_noted, acknowledges_before_the_log],
 )  # fmt: skip
 def test_the_explorer_finds_planted_faults(plant, monkeypatch):
     plant(monkeypatch)

@@ -129,7 +129,7 @@ def test_a_torn_segment_of_the_same_step_and_another_day_is_replaced(tmp_path):
     torn.write_bytes(b"\xff\xff\xff\xff\x10")
     world.rows.append(("x", 500, "a", 1.0, "p"))
     world.arrive([14])
-    world.buffer.flush()
+    world.intake._buffer.flush()
     assert world.take(5)
     assert not torn.exists()
     assert numbers(tmp_path)[-1] == step

@@ -28,7 +28,7 @@ SETTINGS = SourceSettings(
 class Client:
     """A subscription that is a list."""
 
-    connected, throttled = True, False
+    connected, throttled, unsettled, closed = True, False, False, False
 
     def __init__(self, count):
         self.waiting = [

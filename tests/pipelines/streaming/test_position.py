@@ -5,7 +5,8 @@ import json
 import pytest
 from fold_world import SPEC, batch
 
-from pipelines.streaming.restore import MANIFEST, read_snapshot, snapshot_files
+from pipelines.streaming.arrivals import ArrivalLog, Done
+from pipelines.streaming.restore import MANIFEST, read_done, read_snapshot, snapshot_files
 from scoring.engine import Engine, Resident
 from transforms.disorder import DisorderBuffer, OrderSettings
 from transforms.order import position_of
@@ -41,3 +42,20 @@ def test_of_an_earlier_builds_snapshot_all_of_its_microsecond_went(snapshot):
     buffer.add(events, events.column("event_time").to_numpy(), 0)
     buffer.flush()
     assert buffer.take(9).late.tolist() == [True, True, False]
+
+
+def test_a_snapshot_tells_which_arrivals_are_done(snapshot):
+    assert read_done(snapshot) == Done()
+    engine = Engine(SPEC, read_snapshot(SPEC, snapshot), None)
+    files = snapshot_files(SPEC, engine.resident, 3, Done(7, {9, 12}))
+    (snapshot / MANIFEST).write_bytes(files[MANIFEST])
+    assert read_done(snapshot) == Done(7, {9, 12})
+
+
+def test_an_earlier_builds_state_goes_on_with_an_empty_arrival_log(snapshot):
+    """What it held was not acknowledged: the server has it."""
+    manifest = json.loads((snapshot / MANIFEST).read_text())
+    del manifest["arrivals"]
+    (snapshot / MANIFEST).write_text(json.dumps(manifest))
+    assert read_snapshot(SPEC, snapshot).frontier is not None
+    assert ArrivalLog(snapshot).recover(read_done(snapshot)) == []

@@ -154,10 +154,7 @@ def test_nothing_is_processed_after_a_failure_and_no_snapshot_is_left(tmp_path):
     world.arrive(list(range(20)))
     service, before = world.service, sorted((tmp_path / "snapshots").iterdir())
     world.topic.kill = "before publish"
-    released = world.buffer.take(5)
-    micro = service_module.MicroBatch(
-        0, released.batch, released.late, (), released.refs, (), released.watermark_us
-    )
+    micro = world.next(5)
     with contextlib.suppress(Killed):
         service.process(micro)
     with pytest.raises(StateError, match="resume the service from disk"):
