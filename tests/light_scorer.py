@@ -26,7 +26,7 @@ from transforms.decode import Decoded
 
 BOUND_S = 5
 READY = "ready-at"
-"""In the state folder: when a scorer was ready, seconds since 1970."""
+"""In the state folder: when a scorer was ready, seconds since 1970, and its next step."""
 
 
 def fact(number, times):
@@ -73,7 +73,7 @@ def serve(root, endpoint, ack=Ack.ARRIVED, idle_exit_s=None, ahead_us=None, batc
         )  # fmt: skip
         intake.recover(undone)
         stopping.draining(intake.stop)
-        (root / READY).write_text(str(time.time()))
+        (root / READY).write_text(f"{time.time()} {restored.next_step}")
         run_loop(intake, service.process)
         intake.close()
         service.close()

@@ -9,7 +9,7 @@
 - *Ahead*: an event time beyond the clock counts as the clock: one sender whose clock is fast would
   else make everybody's events late. Its events wait until the clock gets there.
 - *Settling*: what an earlier reader held and did not acknowledge comes again when its lease ends,
-  behind newer events. Until then the watermark stays: so a restart makes no event late that was not.
+  behind newer events. Until then the watermark stays, so that a restart makes no event late.
 """
 
 from __future__ import annotations
