@@ -219,6 +219,10 @@ class Backlog:
                 _drop_done(key.waiting)
         _drop_done(self._waiting)
 
+    def unacknowledged(self) -> tuple[Message, ...]:
+        """Messages that a snapshot keeps, oldest first."""
+        return tuple(e.message for e in self._entries.values() if e.place is not _Place.DONE)
+
     def seek(self, messages: Iterable[Message], unacked: Callable[[Message], bool]) -> None:
         """Starts anew from what is here and `messages`: those for which `unacked` holds wait.
 

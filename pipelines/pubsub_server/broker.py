@@ -1,4 +1,4 @@
-"""The whole of Pub/Sub that the server offers, in memory: topics and subscriptions.
+"""The whole of Pub/Sub that the server offers, in memory: topics, subscriptions, snapshots.
 
 It knows no gRPC and no thread; one thread at a time may use it.
 """
@@ -23,17 +23,21 @@ from pipelines.pubsub_server.messages import (
     Message,
     Outgoing,
     RefusedError,
+    Snapshot,
     SubscriptionConfig,
     TopicConfig,
 )
 from pipelines.pubsub_server.names import DELETED_TOPIC, check_name, project_of
 from pipelines.pubsub_server.topic import Topic
 
+_SNAPSHOT_US = 7 * 86_400_000_000  # a snapshot's life
 _SOURCE = "CloudPubSubDeadLetterSource"
+
+_Named = TypeVar("_Named", TopicConfig, Backlog, Snapshot)
 
 
 class Broker:
-    """Topics and subscriptions, with Pub/Sub's rules.
+    """Topics, subscriptions and snapshots, with Pub/Sub's rules.
 
     Args:
       clock: gives microseconds UTC.
@@ -53,6 +57,7 @@ class Broker:
         self._max_bytes = max_bytes
         self._topics: dict[str, Topic] = {}
         self._backlogs: dict[str, Backlog] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._first = clock()
         self._serial = self._created = 0
 
@@ -142,7 +147,7 @@ class Broker:
         self._created += 1
         stamp = f"{self._first + self._created:x}"
         name = config.name
-        backlog = Backlog(config, lambda message, n: self._dead_letter(name, message, n), stamp)
+        backlog = Backlog(config, lambda message, n: self._bury(name, message, n), stamp)
         self._backlogs[name] = topic.backlogs[name] = backlog
         return config
 
@@ -223,8 +228,64 @@ class Broker:
             backlog.trim(now)
             if backlog.expire(now):
                 self._on_waiting(name)
-        for topic in self._topics.values():
-            topic.trim(now)
+        for snapshot in list(self._snapshots.values()):
+            if snapshot.expire_us <= now:
+                del self._snapshots[snapshot.name]
+        for topic_name, topic in self._topics.items():
+            topic.trim(now, self._needed(topic_name))
+
+    # Snapshots and seek
+
+    def create_snapshot(self, name: str, subscription: str) -> Snapshot:
+        """Keeps what the subscription has not acknowledged now, and all that comes after.
+
+        Raises:
+          RefusedError: INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, or FAILED_PRECONDITION when
+            the topic is deleted.
+        """
+        check_name(name, "snapshots")
+        backlog = self._backlog(subscription)
+        if name in self._snapshots:
+            raise RefusedError(Code.ALREADY_EXISTS, f"snapshot {name} exists already")
+        topic = backlog.config.topic
+        if topic == DELETED_TOPIC:
+            raise RefusedError(
+                Code.FAILED_PRECONDITION, f"the topic of {subscription} is deleted; nothing to keep"
+            )
+        expire = self._clock() + _SNAPSHOT_US
+        unacked = backlog.unacknowledged()
+        snapshot = Snapshot(name, topic, self._serial, unacked, expire)
+        self._snapshots[name] = snapshot
+        return snapshot
+
+    def snapshot(self, name: str) -> Snapshot:
+        """A snapshot.
+
+        Raises:
+          RefusedError: NOT_FOUND.
+        """
+        return _named(self._snapshots, name, "snapshots")
+
+    def snapshots(self, project: str) -> list[Snapshot]:
+        """All snapshots of a project, by name."""
+        return _of_project(project, self._snapshots)
+
+    def topic_snapshots(self, name: str) -> list[str]:
+        """Names of a topic's snapshots.
+
+        Raises:
+          RefusedError: NOT_FOUND.
+        """
+        self._topic(name)
+        return sorted(s.name for s in self._snapshots.values() if s.topic == name)
+
+    def delete_snapshot(self, name: str) -> None:
+        """What only it kept is dropped.
+
+        Raises:
+          RefusedError: NOT_FOUND.
+        """
+        del self._snapshots[self.snapshot(name).name]
 
     def seek_time(self, subscription: str, time_us: int) -> None:
         """Messages published before count as acknowledged; later ones, if retained, come again.
@@ -236,6 +297,26 @@ class Broker:
         topic = self._topics.get(backlog.config.topic)
         log = topic.log if topic is not None and topic.config.retention_us else ()
         backlog.seek(log, lambda message: message.publish_us >= time_us)
+        self._on_waiting(subscription)
+
+    def seek_snapshot(self, subscription: str, name: str) -> None:
+        """What the snapshot had unacknowledged, and all that came after it, comes again.
+
+        Raises:
+          RefusedError: NOT_FOUND, or FAILED_PRECONDITION for a snapshot of another topic.
+        """
+        backlog, snapshot = self._backlog(subscription), self.snapshot(name)
+        if snapshot.topic != backlog.config.topic:
+            raise RefusedError(
+                Code.FAILED_PRECONDITION,
+                f"{name} is of topic {snapshot.topic}, the subscription of "
+                f"{backlog.config.topic}; seek to a snapshot of its own topic",
+            )
+        kept = {message.serial for message in snapshot.unacked}
+        log = [*snapshot.unacked, *self._topics[snapshot.topic].log]
+        backlog.seek(
+            log, lambda message: message.serial > snapshot.serial or message.serial in kept
+        )
         self._on_waiting(subscription)
 
     def held_bytes(self) -> int:
@@ -252,13 +333,7 @@ class Broker:
         return topic
 
     def _backlog(self, name: str) -> Backlog:
-        backlog = self._backlogs.get(name)
-        if backlog is None:
-            check_name(name, "subscriptions")
-            raise RefusedError(
-                Code.NOT_FOUND, f"subscription {name} does not exist; create it first"
-            )
-        return backlog
+        return _named(self._backlogs, name, "subscriptions")
 
     def _message(self, outgoing: Outgoing, now_us: int) -> Message:
         self._serial += 1
@@ -271,15 +346,19 @@ class Broker:
             outgoing.ordering_key,
         )
 
+    def _needed(self, topic: str) -> int | None:
+        """The serial after which snapshots need a topic's messages; None without any."""
+        return min((s.serial for s in self._snapshots.values() if s.topic == topic), default=None)
+
     def _spread(self, topic_name: str, messages: Sequence[Message]) -> None:
         topic = self._topics[topic_name]
-        topic.keep(messages)
+        topic.keep(messages, self._needed(topic_name))
         for name, backlog in topic.backlogs.items():
             for message in messages:
                 backlog.add(message)
             self._on_waiting(name)
 
-    def _dead_letter(self, subscription: str, message: Message, attempts: int) -> bool:
+    def _bury(self, subscription: str, message: Message, attempts: int) -> bool:
         policy = self._backlogs[subscription].config.dead_letter
         if policy is None or policy.topic not in self._topics:
             return False
@@ -292,6 +371,16 @@ class Broker:
         outgoing = Outgoing(message.data, attributes, message.ordering_key)
         self._spread(policy.topic, [self._message(outgoing, self._clock())])
         return True
+
+
+def _named(store: dict[str, _Named], name: str, collection: str) -> _Named:
+    found = store.get(name)
+    if found is None:
+        check_name(name, collection)
+        raise RefusedError(
+            Code.NOT_FOUND, f"{collection[:-1]} {name} does not exist; create it first"
+        )
+    return found
 
 
 _Listed = TypeVar("_Listed")

@@ -113,3 +113,21 @@ class TopicConfig:
     name: str
     retention_us: int = 0
     labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What a subscription had not acknowledged at a moment, and where its topic stood.
+
+    Attributes:
+      unacked: kept alive by the snapshot.
+      serial: messages after this one count as unacknowledged too.
+      expire_us: microseconds UTC.
+    """
+
+    name: str
+    topic: str
+    serial: int
+    unacked: tuple[Message, ...]
+    expire_us: int
+    labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)

@@ -10,7 +10,7 @@ DELETED_TOPIC = "_deleted-topic_"
 
 _ID = r"(?!goog)[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}"
 _PROJECT = r"[a-z0-9:.\-]{1,63}"
-_COLLECTIONS = {"topics": "topic", "subscriptions": "subscription"}
+_COLLECTIONS = {"topics": "topic", "subscriptions": "subscription", "snapshots": "snapshot"}
 _PATTERNS = {
     collection: re.compile(rf"projects/{_PROJECT}/{collection}/{_ID}")
     for collection in _COLLECTIONS
@@ -18,7 +18,7 @@ _PATTERNS = {
 
 
 def check_name(name: str, collection: str) -> str:
-    """The name itself, if it is one of "topics" or "subscriptions".
+    """The name itself, if it is one of "topics", "subscriptions" or "snapshots".
 
     >>> check_name("projects/demo/topics/events", "topics")
     'projects/demo/topics/events'

@@ -72,6 +72,7 @@ class PubSubService:
             "ListTopics": ("ListTopicsRequest", self._list_topics),
             "DeleteTopic": ("DeleteTopicRequest", self._delete_topic),
             "ListTopicSubscriptions": ("ListTopicSubscriptionsRequest", self._list_of_topic),
+            "ListTopicSnapshots": ("ListTopicSnapshotsRequest", self._list_topic_snapshots),
             "Publish": ("PublishRequest", self._publish),
         }
         subscriber = {
@@ -81,6 +82,10 @@ class PubSubService:
             "DeleteSubscription": ("DeleteSubscriptionRequest", self._delete_subscription),
             "Acknowledge": ("AcknowledgeRequest", self._acknowledge),
             "ModifyAckDeadline": ("ModifyAckDeadlineRequest", self._modify_deadline),
+            "CreateSnapshot": ("CreateSnapshotRequest", self._create_snapshot),
+            "GetSnapshot": ("GetSnapshotRequest", self._get_snapshot),
+            "ListSnapshots": ("ListSnapshotsRequest", self._list_snapshots),
+            "DeleteSnapshot": ("DeleteSnapshotRequest", self._delete_snapshot),
             "Seek": ("SeekRequest", self._seek),
         }
         subscriber_methods = {name: _unary(*one) for name, one in subscriber.items()}
@@ -118,6 +123,11 @@ class PubSubService:
         response = raw("ListTopicSubscriptionsResponse")
         return response(subscriptions=names, next_page_token=following)
 
+    def _list_topic_snapshots(self, request: Proto) -> Proto:
+        names, following = _page(self.broker.topic_snapshots(request.topic), request)
+        response = raw("ListTopicSnapshotsResponse")
+        return response(snapshots=names, next_page_token=following)
+
     def _publish(self, request: Proto) -> Proto:
         ids = self.broker.publish(request.topic, wire.outgoing(request.messages))
         return raw("PublishResponse")(message_ids=ids)
@@ -150,14 +160,30 @@ class PubSubService:
         )
         return _EMPTY
 
+    def _create_snapshot(self, request: Proto) -> Proto:
+        return wire.snapshot(self.broker.create_snapshot(request.name, request.subscription))
+
+    def _get_snapshot(self, request: Proto) -> Proto:
+        return wire.snapshot(self.broker.snapshot(request.snapshot))
+
+    def _list_snapshots(self, request: Proto) -> Proto:
+        kept, following = _page(self.broker.snapshots(request.project), request)
+        shown = [wire.snapshot(one) for one in kept]
+        return raw("ListSnapshotsResponse")(snapshots=shown, next_page_token=following)
+
+    def _delete_snapshot(self, request: Proto) -> Proto:
+        self.broker.delete_snapshot(request.snapshot)
+        return _EMPTY
+
     def _seek(self, request: Proto) -> Proto:
         target = request.WhichOneof("target")
         if target == "time":
             self.broker.seek_time(request.subscription, request.time.ToMicroseconds())
+        elif target == "snapshot":
+            self.broker.seek_snapshot(request.subscription, request.snapshot)
         else:
             raise RefusedError(
-                Code.INVALID_ARGUMENT,
-                f"a seek to {target or 'no target'}; this server has no snapshots: give a time",
+                Code.INVALID_ARGUMENT, "a seek without a target; expected a time or a snapshot"
             )
         return raw("SeekResponse")()
 

@@ -1,4 +1,4 @@
-"""A topic: its subscriptions, and the messages that a seek of any of them may need."""
+"""A topic: its subscriptions, and the messages that seeks of any of them may need."""
 
 from __future__ import annotations
 
@@ -12,21 +12,29 @@ from pipelines.pubsub_server.messages import Message, TopicConfig
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Topic:
-    """What a topic is, who reads it, and its log where it has a retention."""
+    """What a topic is, who reads it, and its log where retention or a snapshot asks for one.
+
+    `needed` in the methods is the serial after which snapshots need messages; None without any.
+    """
 
     config: TopicConfig
     backlogs: dict[str, Backlog] = dataclasses.field(default_factory=dict)
     log: deque[Message] = dataclasses.field(default_factory=deque)
     bytes: int = 0
 
-    def keep(self, messages: Sequence[Message]) -> None:
+    def keep(self, messages: Sequence[Message], needed: int | None) -> None:
         """Logs messages that a seek may ask for."""
-        if self.config.retention_us:
+        if self.config.retention_us or needed is not None:
             self.log.extend(messages)
             self.bytes += sum(message.size for message in messages)
 
-    def trim(self, now_us: int) -> None:
-        """Drops what is beyond the retention."""
+    def trim(self, now_us: int, needed: int | None) -> None:
+        """Drops what neither retention nor a snapshot needs."""
         oldest = now_us - self.config.retention_us
-        while self.log and self.log[0].publish_us < oldest:
+        while self.log:
+            first = self.log[0]
+            if self.config.retention_us and first.publish_us >= oldest:
+                break
+            if needed is not None and first.serial > needed:
+                break
             self.bytes -= self.log.popleft().size

@@ -13,6 +13,7 @@ from pipelines.pubsub_server.messages import (
     Outgoing,
     RefusedError,
     RetryPolicy,
+    Snapshot,
     SubscriptionConfig,
     TopicConfig,
 )
@@ -20,7 +21,7 @@ from pipelines.pubsub_server.messages import (
 _DAY_US = 86_400_000_000
 _DEFAULT_RETRY = (10_000_000, 600_000_000)  # microseconds; Pub/Sub's defaults
 
-_Topic, _Subscription = raw("Topic"), raw("Subscription")
+_Topic, _Subscription, _Snapshot = raw("Topic"), raw("Subscription"), raw("Snapshot")
 _PullResponse, _StreamingPullResponse = raw("PullResponse"), raw("StreamingPullResponse")
 
 
@@ -114,6 +115,13 @@ def subscription(config: SubscriptionConfig) -> Proto:
     return shown
 
 
+def snapshot(kept: Snapshot) -> Proto:
+    """A snapshot as shown."""
+    shown = _Snapshot(name=kept.name, topic=kept.topic, labels=kept.labels)
+    shown.expire_time.FromMicroseconds(kept.expire_us)
+    return shown
+
+
 def pull_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
     """The answer to a pull; `attempts` as in `fill`."""
     response = _PullResponse()
@@ -129,7 +137,7 @@ def streaming_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
 
 
 def fill(received: Proto, deliveries: Iterable[Delivery], attempts: bool) -> None:
-    """Appends deliveries; `attempts`: the attempt is in it, as it is under a dead-letter policy."""
+    """Appends deliveries; `attempts`: the attempt is told, as it is under a dead-letter policy."""
     for delivery in deliveries:
         message = delivery.message
         one = received.add(

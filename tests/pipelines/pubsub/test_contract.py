@@ -8,7 +8,7 @@ import time
 import pytest
 from google.api_core import exceptions
 from google.protobuf import duration_pb2
-from pubsub_world import PROJECT, Desk, payloads
+from pubsub_world import PROJECT, WAIT_S, Desk, payloads
 
 
 def test_topics_are_created_shown_listed_and_deleted(desk: Desk) -> None:
@@ -78,6 +78,8 @@ def test_refusals_have_their_codes(desk: Desk) -> None:
     with pytest.raises(exceptions.InvalidArgument):
         desk.subscription(topic, ack_deadline_seconds=601)
     with pytest.raises(exceptions.NotFound):
+        desk.subscriber.delete_snapshot(snapshot=desk.name("snapshots"))
+    with pytest.raises(exceptions.NotFound):
         desk.subscriber.acknowledge(subscription=desk.name("subscriptions"), ack_ids=["x"])
 
 
@@ -99,6 +101,35 @@ def test_seek_to_a_time_plays_again_and_skips(desk: Desk) -> None:
     desk.subscriber.seek(request={"subscription": subscription, "time": later})
     desk.modify(subscription, again, 0)
     assert desk.is_empty(subscription)
+
+
+def test_seek_to_a_snapshot_brings_back_what_was_unacknowledged_then(desk: Desk) -> None:
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    desk.publish(topic, [b"before"])
+    desk.acknowledge(subscription, desk.pull(subscription, 1))
+    desk.publish(topic, [b"open"])
+    snapshot = desk.name("snapshots")
+    desk.subscriber.create_snapshot(name=snapshot, subscription=subscription)
+    with pytest.raises(exceptions.AlreadyExists):
+        desk.subscriber.create_snapshot(name=snapshot, subscription=subscription)
+    desk.publish(topic, [b"after"])
+    seen: list[bytes] = []
+    while len(seen) < 2:
+        received = desk.pull(subscription, 1)
+        assert received
+        desk.acknowledge(subscription, received)
+        seen += payloads(received)
+    assert desk.is_empty(subscription)
+    desk.subscriber.seek(request={"subscription": subscription, "snapshot": snapshot})
+    again: set[bytes] = set()
+    ends = time.monotonic() + WAIT_S
+    while len(again) < 2 and time.monotonic() < ends:
+        again |= set(payloads(desk.pull_once(subscription, 2.0)))
+    assert again == {b"open", b"after"}
+    desk.subscriber.delete_snapshot(snapshot=snapshot)
+    with pytest.raises(exceptions.NotFound):
+        desk.subscriber.seek(request={"subscription": subscription, "snapshot": snapshot})
 
 
 def test_settings_of_retention_are_kept(desk: Desk) -> None:

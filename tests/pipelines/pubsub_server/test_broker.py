@@ -1,4 +1,4 @@
-"""Topics and subscriptions together, on a clock that the test moves."""
+"""Topics, subscriptions and snapshots together, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ S = 1_000_000
 MANY = 1 << 30
 TOPIC, DEAD = "projects/p/topics/events", "projects/p/topics/dead"
 SUB, OTHER = "projects/p/subscriptions/scorer", "projects/p/subscriptions/other"
+SNAPSHOT = "projects/p/snapshots/night"
 
 
 @dataclasses.dataclass
@@ -106,6 +107,31 @@ def test_a_topic_s_retention_serves_a_seek_of_any_subscription(clock: Clock) -> 
     clock.now += 600 * S
     broker.tick()
     assert broker.held_bytes() == 0
+
+
+def test_a_snapshot_keeps_what_is_acknowledged_after_it(clock: Clock, broker: Broker) -> None:
+    publish(broker, b"done")
+    drain(broker)
+    publish(broker, b"open")
+    broker.create_snapshot(SNAPSHOT, SUB)
+    publish(broker, b"after")
+    assert drain(broker) == [b"open", b"after"]
+    broker.seek_snapshot(SUB, SNAPSHOT)
+    assert drain(broker) == [b"open", b"after"]
+    clock.now += 8 * 86_400 * S
+    broker.tick()
+    with pytest.raises(RefusedError, match="does not exist"):
+        broker.seek_snapshot(SUB, SNAPSHOT)
+    assert broker.held_bytes() == 0
+
+
+def test_a_snapshot_of_another_topic_is_refused(broker: Broker) -> None:
+    broker.create_topic(TopicConfig(DEAD))
+    broker.create_subscription(SubscriptionConfig(OTHER, DEAD))
+    broker.create_snapshot(SNAPSHOT, SUB)
+    with pytest.raises(RefusedError) as refused:
+        broker.seek_snapshot(OTHER, SNAPSHOT)
+    assert refused.value.code is Code.FAILED_PRECONDITION
 
 
 def test_memory_has_a_limit_that_pulling_relieves(clock: Clock) -> None:
