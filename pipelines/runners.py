@@ -22,7 +22,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from configs.errors import InputError
-from pipelines.beam_worker import WorkerPool, worker_pool
+from pipelines.beam_worker import WorkerPool, keep_memory, worker_pool
 from pipelines.failures import reported_failure
 from pipelines.signals import raise_if_stopped
 
@@ -121,6 +121,8 @@ def workers_of(running: Running) -> Iterator[Environment | None]:
     They start at once, and import what they need while their first pipeline is built.
     """
     if running.workers == 1 or not running.embedded:
+        if running.embedded:
+            keep_memory()
         yield None
         return
     with worker_pool(running.workers) as pool:

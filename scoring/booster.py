@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from configs.errors import BundleError
+
+if TYPE_CHECKING:  # it imports scikit-learn, which takes as long as Beam: who has a bundle does
+    import xgboost
 
 Floats = npt.NDArray[np.float32]
 
@@ -42,6 +45,8 @@ class BoosterModel:
 
         The last column is the rest. 0.6 ms a row: for events that are acted on.
         """
+        import xgboost
+
         names = self.booster.feature_names
         matrix = xgboost.DMatrix(inputs, feature_names=names, missing=np.nan)
         made: Floats = self.booster.predict(matrix, pred_contribs=True)
@@ -58,6 +63,8 @@ class BoosterModel:
         Raises:
           BundleError: the file is damaged, or has other inputs than `names`.
         """
+        import xgboost
+
         booster = xgboost.Booster()
         try:
             booster.load_model(bytearray(path.read_bytes()))

@@ -8,11 +8,13 @@ bytes as an undisturbed run.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import shutil
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from configs.errors import InputError
@@ -107,6 +109,7 @@ def backfill_locked(plan: BackfillPlan, progress: Progress) -> BackfillReport:
     done = _Done(plan, progress)
     before = plan.before
     with (
+        done,
         workers_of(plan.running),
         progress.step("features", plan.events, "events") as step,
     ):
@@ -151,8 +154,8 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> 
         facts = {day: done.day_facts(day, made) for day in days}
         write_json(layout.source_files, done.manifest.files())  # known, wherever the run is killed
         publish_days(layout, made, facts, done.manifest.record)
-    shutil.rmtree(attempt)
     read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
+    done.remove(attempt)
     last = layout.state(days[-1])
     return last if last.is_dir() else None
 
@@ -188,8 +191,8 @@ def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
         )
 
 
-class _Done:
-    """What a run has done so far, for its report."""
+class _Done(contextlib.AbstractContextManager["_Done"]):
+    """What a run has done so far, for its report; attempts are removed beside the next chunk."""
 
     def __init__(self, plan: BackfillPlan, progress: Progress) -> None:
         self.plan, self.progress = plan, progress
@@ -206,6 +209,14 @@ class _Done:
         self._keys: Counter[str] = Counter()
         self._state_bytes = 0
         self._empty: list[str] = []
+        self._remover = ThreadPoolExecutor(1)
+
+    def remove(self, folder: Path) -> None:
+        """Removes a folder, which for scratch files takes 3 % of a backfill."""
+        self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
+
+    def __exit__(self, *raised: object) -> None:
+        self._remover.shutdown()
 
     def add(self, made: Attempt, metrics: dict[str, int]) -> None:
         """What an attempt read and what state it left; a split counts when it is read first."""

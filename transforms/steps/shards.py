@@ -31,7 +31,15 @@ from transforms.selection import (
     verdict_mask,
     verdict_rows,
 )
-from transforms.steps.stamps import CODE, positions_of, row_codes, source_of, tag_batch, tags_of
+from transforms.steps.stamps import (
+    CODE,
+    batch_numbers,
+    positions_of,
+    row_codes,
+    source_of,
+    tag_batch,
+    tags_of,
+)
 from transforms.velocity import (
     Plan,
     ShardState,
@@ -186,12 +194,19 @@ def rows_to_keep(codes: Int64s, dropped: Int64s) -> Int64s | None:
     keep = np.ones(len(codes), np.bool_)
     if len(dropped):
         keep &= ~np.isin(codes, dropped)
-    unique, first = np.unique(codes, return_index=True)
-    if len(unique) < len(codes):  # one batch was given twice
+    if not _each_once(codes):  # one batch was given twice
         once = np.zeros(len(codes), np.bool_)
-        once[first] = True
+        once[np.unique(codes, return_index=True)[1]] = True
         keep &= once
     return None if keep.all() else np.flatnonzero(keep)
+
+
+def _each_once(codes: Int64s) -> bool:
+    """Whether codes are seen at a glance to differ: runs of batches, each once and ascending."""
+    batches = batch_numbers(codes)
+    same = batches[1:] == batches[:-1]
+    begins = np.concatenate([batches[:1], batches[1:][~same]])
+    return len(np.unique(begins)) == len(begins) and bool((codes[1:] > codes[:-1])[same].all())
 
 
 def fold_shard(

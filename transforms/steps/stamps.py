@@ -73,6 +73,11 @@ def row_codes(batch: pa.RecordBatch) -> Int64s:
     return (int(number) << _ROW_BITS) + np.arange(batch.num_rows, dtype=np.int64)
 
 
+def batch_numbers(codes: Int64s) -> Int64s:
+    """The number of the batch that each row is of: int64 `[n]`."""
+    return codes >> _ROW_BITS
+
+
 def tag_batch(batch: pa.RecordBatch, **tags: str | int) -> pa.RecordBatch:
     """Adds facts about a batch, which travel with it."""
     metadata = dict(batch.schema.metadata or {})
