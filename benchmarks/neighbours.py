@@ -1,6 +1,6 @@
-"""What others take for parts of the same work: polars, DuckDB, TFT alone.
+"""What others take for parts of the same work: polars, DuckDB, Temporian (`temporian_windows`).
 
-Polars and DuckDB compute the windowed features of the same config that are no distinct counts: the
+They compute the windowed features of the same config that are no distinct counts: the
 same entities, kinds, filters and windows, strictly before the event; exact windows where ours are
 tiled, and events of the same microsecond left out where ours go by id. What they read is prepared
 for them, and not measured: decoded and derived events, with a column per key and per measure.
@@ -9,6 +9,7 @@ for them, and not measured: decoded and derived events, with a column per key an
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import duckdb
@@ -19,15 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.schema import EVENT_TIME, KIND, Aggregate, Entity, Spec
-from pipelines.meter import Meter
 from pipelines.sources import open_source, read_split
-from scoring.bundle import load_bundle
-from scoring.scorer import Scorer
-from transforms.catalog import CATALOG
 from transforms.derive import derive
-from transforms.executor import Executor
 from transforms.expression import evaluate_mask
-from transforms.inputs import numeric_names
 
 _OPS = ("count", "sum", "mean", "min", "max", "rate")
 AT = "sent"
@@ -140,7 +135,7 @@ _POLARS = {
 def duckdb_windows(spec: Spec, prepared: Path) -> int:
     """The same by DuckDB's range windows, one query per entity."""
     connection = duckdb.connect()
-    connection.execute("set threads to 2")
+    connection.execute(f"set threads to {len(os.sched_getaffinity(0))}")
     rows = 0
     for entity, features in comparable(spec).items():
         asked = [one for one in features if one.op != "ratio"]
@@ -162,34 +157,3 @@ def duckdb_windows(spec: Spec, prepared: Path) -> int:
         [(found,)] = connection.sql("select count(*) from made").fetchall()
         rows = max(rows, int(found))
     return rows
-
-
-def graph_alone(bundle: Path, out: Path, meter: Meter) -> int:
-    """TFT apply over a published dataset: reading is not measured."""
-    loaded = load_bundle(bundle, CATALOG)
-    numeric, batch = _dataset(loaded.spec, out)
-    executor = Executor(loaded.graph, loaded.spec)
-    executor.transform(numeric[:64], batch.slice(0, 64))
-    with meter.step("graph"):
-        executor.transform(numeric, batch)
-    return len(numeric)
-
-
-def score_alone(bundle: Path, out: Path, meter: Meter) -> int:
-    """TFT apply, text model, XGBoost and calibration over a published dataset."""
-    loaded = load_bundle(bundle, CATALOG)
-    numeric, batch = _dataset(loaded.spec, out)
-    scorer = Scorer(loaded)
-    scorer.score(numeric[:64], batch.slice(0, 64))
-    with meter.step("score"):
-        scorer.score(numeric, batch)
-    return len(numeric)
-
-
-def _dataset(spec: Spec, out: Path) -> tuple[np.ndarray, pa.RecordBatch]:  # type: ignore[type-arg]
-    parts = sorted((out / "features").rglob("*.parquet"))
-    table = pa.concat_tables([pq.read_table(part, partitioning=None) for part in parts])
-    table = table.slice(0, 500_000).combine_chunks()
-    names = numeric_names(spec)
-    numeric = np.stack([table.column(name).to_numpy() for name in names], 1)
-    return np.ascontiguousarray(numeric, np.float32), table.to_batches()[0]

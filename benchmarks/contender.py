@@ -1,0 +1,95 @@
+"""One contender of a comparison (`benchmarks.paired`), in its own process.
+
+python -m benchmarks.contender backfill SOURCE OUT DAYS WORKERS [BUNDLE]
+python -m benchmarks.contender polars|duckdb PREPARED
+python -m benchmarks.contender flink SOURCE OUT DAYS
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import json
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.world import START, chat
+from pipelines.backfill import BackfillReport, BackfillRequest, backfill
+from pipelines.layout import Days
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Runs what the arguments say; the last line is JSON."""
+    what, *arguments = sys.argv[1:]
+    print(json.dumps(_KINDS[what](*arguments)))
+
+
+def _backfill(
+    source: str, out: str, days: str, workers: str, bundle: str | None = None
+) -> dict[str, Any]:
+    report = _run(source, out, days, workers=int(workers) or None, bundle=bundle)
+    return {
+        "events": report.events,
+        "peak": max(one.peak_bytes for one in report.usage),
+        **{f"{one.step}_s": one.seconds for one in report.usage},
+    }
+
+
+def _flink(source: str, out: str, days: str) -> dict[str, Any]:
+    """On a Flink in one Java process; its workers are threads of this one."""
+    engines = _engines()
+    with tempfile.TemporaryDirectory() as folder, engines.running_flink(Path(folder)) as flags:
+        # Batches go through files, as embedded; Flink is on this machine.
+        report = _run(source, out, days, flags=tuple(flags), exchange="files")
+    ours, java = (
+        sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return {"events": report.events, "python_s": ours, "java_s": java}
+
+
+def _run(source: str, out: str, days: str, **rest: Any) -> BackfillReport:
+    shutil.rmtree(out, ignore_errors=True)
+    last = START + dt.timedelta(days=int(days) - 1)
+    if rest.get("bundle"):
+        rest["bundle"] = Path(rest["bundle"])
+    return backfill(BackfillRequest(chat(), source, Path(out), Days(START, last), **rest))
+
+
+def _engines() -> Any:
+    """The tests' module that starts engines; `tests` is no package that is installed."""
+    found = importlib.util.spec_from_file_location("engines", ROOT / "tests" / "engines.py")
+    if found is None or found.loader is None:
+        raise FileNotFoundError("tests/engines.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def _polars(prepared: str) -> dict[str, Any]:
+    from benchmarks.neighbours import polars_rolling
+
+    return {"events": polars_rolling(chat(), Path(prepared))}
+
+
+def _duckdb(prepared: str) -> dict[str, Any]:
+    from benchmarks.neighbours import duckdb_windows
+
+    return {"events": duckdb_windows(chat(), Path(prepared))}
+
+
+_KINDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "backfill": _backfill,
+    "flink": _flink,
+    "polars": _polars,
+    "duckdb": _duckdb,
+}
+
+if __name__ == "__main__":
+    main()
