@@ -170,16 +170,9 @@ class World:
         return min([reached, *own])
 
     def _arrive(self, stage, key, block, cells):
-        if stage == JOIN:
-            blocks = self.join.blocks
-        elif stage == RECENT_IDS:
-            blocks = self.routes.ids.blocks
-        else:
-            blocks = self.routes.entities[key.group].blocks
         delay = STAGES.index(stage)
         return [
-            (self.settings.end_us(tick) + delay, key, tick)
-            for tick in put_arrived(blocks, cells, block)
+            (self.settings.end_us(tick) + delay, key, tick) for tick in put_arrived(cells, block)
         ]
 
     def _fire(self, key, tick, cells, keep):

@@ -1,8 +1,9 @@
-"""Blocks: the rows of one or several ticks as bytes, as they travel and wait in a runner's state.
+"""Blocks: the rows of a tick as bytes, as they travel and wait in a runner's state.
 
-A block is a header (what it holds, of which ticks, under which schema) and an Arrow message without
+A block is a header (what it holds, of which tick, under which schema) and an Arrow message without
 its schema, which both sides know: with hundreds of small blocks in a Beam bundle, the schema would
-be most of the bytes and of the time. Whoever only keeps a block reads its header.
+be most of the bytes and of the time. Whoever only keeps a block reads its header. Blocks of several
+ticks travel to a shard as one element (`pack_blocks`), which is cut there without reading the rows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import xxhash
 from configs.errors import StateError
 
 _MAGIC = b"LSB\x01"
-_HEADER = struct.Struct("<4sBxHQ")  # 16 bytes: what follows stays aligned, and is not copied
+_PACK_MAGIC = b"LSK\x01"
+_HEADER = struct.Struct("<4sB3xqQ")  # 24 bytes: what follows stays aligned, and is not copied
+_PACK = struct.Struct("<4sI")
 
 Int64s = npt.NDArray[np.int64]
 
@@ -29,15 +32,13 @@ class Header(NamedTuple):
 
     Attributes:
       kind: a number of the stage that reads it.
-      ticks: in which its rows are folded; ascending.
+      tick: in which its rows are folded.
       schema: hash of the schema.
-      start: where its rows begin.
     """
 
     kind: int
-    ticks: tuple[int, ...]
+    tick: int
     schema: int
-    start: int
 
 
 class Blocks:
@@ -45,12 +46,12 @@ class Blocks:
 
     Args:
       name: of the stage, for errors.
-      schemas: by kind. Rows of several ticks have a column `tick`, which is last.
+      schemas: by kind.
 
     >>> blocks = Blocks("ids", [pa.schema({"a": pa.int64()})])
-    >>> block = blocks.write(0, pa.RecordBatch.from_pydict({"a": [1, 2]}), [7])
-    >>> read_header(block).ticks, blocks.read(block).to_pydict()
-    ((7,), {'a': [1, 2]})
+    >>> block = blocks.write(0, pa.RecordBatch.from_pydict({"a": [1, 2]}), 7)
+    >>> read_header(block).tick, blocks.read(block).to_pydict()
+    (7, {'a': [1, 2]})
     """
 
     def __init__(self, name: str, schemas: Sequence[pa.Schema]) -> None:
@@ -60,7 +61,7 @@ class Blocks:
             xxhash.xxh64_intdigest(schema.serialize().to_pybytes()) for schema in self.schemas
         )
 
-    def write(self, kind: int, rows: pa.RecordBatch, ticks: Sequence[int]) -> bytes:
+    def write(self, kind: int, rows: pa.RecordBatch, tick: int) -> bytes:
         """Rows of a kind as a block.
 
         Raises:
@@ -72,9 +73,7 @@ class Blocks:
                 f"rows for the {self._name} have columns {rows.schema.names}, expected "
                 f"{schema.names}"
             )
-        header = _HEADER.pack(_MAGIC, kind, len(ticks), self._hashes[kind])
-        numbers = struct.pack(f"<{len(ticks)}q", *ticks)
-        return header + numbers + bytes(rows.serialize())
+        return _HEADER.pack(_MAGIC, kind, tick, self._hashes[kind]) + bytes(rows.serialize())
 
     def read(self, block: bytes) -> pa.RecordBatch:
         """The rows of a block, not copied.
@@ -89,7 +88,7 @@ class Blocks:
                 "columns are not those that this one needs. Start a job of its own for this spec, "
                 "from a night's state and a subscription sought back to its end"
             )
-        data = pa.py_buffer(block).slice(header.start)
+        data = pa.py_buffer(block).slice(_HEADER.size)
         return pa.ipc.read_record_batch(data, self.schemas[header.kind])
 
 
@@ -104,9 +103,32 @@ def read_header(block: bytes) -> Header:
             f"a block of rows begins with {block[:4]!r}, expected {_MAGIC!r}; run launcher and "
             "workers from the same release, and go on from state that it wrote"
         )
-    _, kind, count, schema = _HEADER.unpack_from(block)
-    start = _HEADER.size + 8 * count
-    return Header(kind, struct.unpack_from(f"<{count}q", block, _HEADER.size), schema, start)
+    _, kind, tick, schema = _HEADER.unpack_from(block)
+    return Header(kind, tick, schema)
+
+
+def pack_blocks(blocks: Sequence[bytes]) -> bytes:
+    """Blocks as one element; one block is its own.
+
+    >>> unpack_blocks(pack_blocks([b"one", b"two"]))
+    [b'one', b'two']
+    """
+    if len(blocks) == 1:
+        return blocks[0]
+    lengths = struct.pack(f"<{len(blocks)}I", *map(len, blocks))
+    return _PACK.pack(_PACK_MAGIC, len(blocks)) + lengths + b"".join(blocks)
+
+
+def unpack_blocks(element: bytes) -> list[bytes]:
+    """The reverse."""
+    if element[:4] != _PACK_MAGIC:
+        return [element]
+    _, count = _PACK.unpack_from(element)
+    at, found = _PACK.size + 4 * count, []
+    for length in struct.unpack_from(f"<{count}I", element, _PACK.size):
+        found.append(element[at : at + length])
+        at += length
+    return found
 
 
 def cut_by(numbers: npt.NDArray[np.integer]) -> list[tuple[int, Int64s]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from configs.schema import Spec
 from transforms.batches import RecordBatchCoder, one_batch
 from transforms.live.blocks import Blocks
-from transforms.live.shard_log import TICK_COLUMN, Tick, pack_arrays, rows_of, unpack_arrays
+from transforms.live.shard_log import Tick, pack_arrays, rows_of, unpack_arrays
 from transforms.order import PLACE, total_order
 from transforms.steps.shards import FEATURES, TOMBSTONE, narrow_schema, rows_to_keep
 from transforms.steps.stamps import CODE
@@ -41,13 +41,12 @@ class Folded:
 
 def row_schema(plan: Plan) -> pa.Schema:
     """What an entity's shard reads of an event."""
-    narrow = narrow_schema(plan)
-    return narrow.append(pa.field(HOME, pa.int32())).append(pa.field(TICK_COLUMN, pa.int64()))
+    return narrow_schema(plan).append(pa.field(HOME, pa.int32()))
 
 
 def tombstone_schema() -> pa.Schema:
     """Codes of rows that are left out."""
-    return pa.schema({TOMBSTONE: pa.int64(), TICK_COLUMN: pa.int64()})
+    return pa.schema({TOMBSTONE: pa.int64()})
 
 
 def feature_schema(plan: Plan) -> pa.Schema:

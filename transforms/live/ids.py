@@ -15,7 +15,7 @@ from configs.schema import Spec
 from transforms.batches import RecordBatchCoder, one_batch
 from transforms.duplicates import RecentIds
 from transforms.live.blocks import Blocks
-from transforms.live.shard_log import TICK_COLUMN, Tick, pack_arrays, rows_of, unpack_arrays
+from transforms.live.shard_log import Tick, pack_arrays, rows_of, unpack_arrays
 from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.steps.stamps import CODE
 from transforms.ticks import DAY_US, Int64s, TickSettings
@@ -57,7 +57,7 @@ def id_schema(spec: Spec) -> pa.Schema:
         "source": pa.string(),
     }
     columns |= {f"shard_{entity}": pa.int32() for entity in spec.entities}
-    return pa.schema(columns | {TICK_COLUMN: pa.int64()})
+    return pa.schema(columns)
 
 
 class Ids:

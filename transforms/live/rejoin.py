@@ -19,7 +19,7 @@ from transforms.decode import event_schema
 from transforms.inputs import numeric_block
 from transforms.live.blocks import Blocks, Header
 from transforms.live.entity import feature_schema
-from transforms.live.shard_log import SLOTS, TICK_COLUMN, Cells, rows_of, take_due
+from transforms.live.shard_log import SLOTS, Cells, rows_of, take_due
 from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.selection import input_columns, scored_mask, scored_schema
 from transforms.steps.join import dataset_columns
@@ -72,7 +72,6 @@ def wide_schema(spec: Spec) -> pa.Schema:
         PLACE: PLACE_TYPE,
         LATE: pa.bool_(),
         PARTS: pa.int64(),
-        TICK_COLUMN: pa.int64(),
     }
     return pa.schema(fields + [pa.field(name, type_) for name, type_ in ours.items()])
 
@@ -226,7 +225,7 @@ class Rejoin:
         found: list[tuple[Header, bytes]],
         codes: Int64s,
     ) -> None:
-        cells.put(tick % SLOTS, self.blocks.write(EVENTS, wide.filter(pa.array(waiting)), [tick]))
+        cells.put(tick % SLOTS, self.blocks.write(EVENTS, wide.filter(pa.array(waiting)), tick))
         wanted = pa.array(codes[waiting])
         for header, block in found:
             if header.kind == EVENTS:
@@ -234,7 +233,7 @@ class Rejoin:
             rows = self.blocks.read(block)
             rows = rows.filter(pc.is_in(rows.column(CODE), value_set=wanted))
             if rows.num_rows:
-                cells.put(tick % SLOTS, self.blocks.write(header.kind, rows, [tick]))
+                cells.put(tick % SLOTS, self.blocks.write(header.kind, rows, tick))
 
     @staticmethod
     def _put_back(cells: Cells, tick: int, found: list[tuple[Header, bytes]]) -> None:

@@ -7,6 +7,7 @@ event batch ── split_events ─┬─ id row ────── shard of the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -18,11 +19,11 @@ from transforms.batches import RecordBatchCoder, ShardKey, one_batch
 from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
-from transforms.live.blocks import Blocks, cut_by
+from transforms.live.blocks import Blocks, cut_by, pack_blocks
 from transforms.live.entity import HOME, ROWS, TOMBSTONES, EntityKeys, Folded
 from transforms.live.ids import IDS, Ids, Ruled
 from transforms.live.rejoin import EVENTS, FIRST_ENTITY, PARTS, RULINGS, ruling_schema
-from transforms.live.shard_log import TICK_COLUMN, seed_block
+from transforms.live.shard_log import seed_block
 from transforms.order import places
 from transforms.selection import verdict_mask, verdict_rows
 from transforms.steps.shards import RECENT_IDS, TOMBSTONE, narrow_rows
@@ -91,7 +92,7 @@ class Routes:
         ids = pa.RecordBatch.from_pydict(columns)
         yield from _cut(RECENT_IDS, self.ids.blocks, IDS, ids, home, ticks)
         ours = {CODE: pa.array(codes), "place": place, LATE: late, PARTS: parts}
-        kept = [f.name for f in self.parts.schemas[EVENTS] if f.name not in (*ours, TICK_COLUMN)]
+        kept = [f.name for f in self.parts.schemas[EVENTS] if f.name not in ours]
         wide = batch.select(kept).replace_schema_metadata(None)
         for name, values in ours.items():
             wide = wide.append_column(name, pa.array(values))
@@ -110,7 +111,7 @@ class Routes:
             ],
             schema=ruling_schema(),
         )
-        yield ShardKey(JOIN, home), self.parts.write(RULINGS, rulings, [ruled.tick])
+        yield ShardKey(JOIN, home), self.parts.write(RULINGS, rulings, ruled.tick)
         if not len(codes):
             return
         for entity, machine in self.entities.items():
@@ -119,11 +120,8 @@ class Routes:
                 if shard < 0:
                     continue
                 schema = machine.blocks.schemas[TOMBSTONES]
-                numbers = np.full(len(where), ruled.tick, np.int64)
-                tombstones = pa.RecordBatch.from_pydict(
-                    {TOMBSTONE: codes[where], TICK_COLUMN: numbers}, schema
-                )
-                block = machine.blocks.write(TOMBSTONES, tombstones, [ruled.tick])
+                tombstones = pa.RecordBatch.from_pydict({TOMBSTONE: codes[where]}, schema)
+                block = machine.blocks.write(TOMBSTONES, tombstones, ruled.tick)
                 yield ShardKey(entity, shard), block
 
     def of_folded(self, entity: str, found: Iterable[Folded]) -> Iterator[Routed]:
@@ -135,11 +133,12 @@ class Routes:
                 by_tick.setdefault(one.tick, []).append(one)
         for tick, folded in by_tick.items():
             features = one_batch([one.features for one in folded])
-            for home, where in cut_by(np.concatenate([one.homes for one in folded])):
-                part = (
-                    features if len(where) == features.num_rows else features.take(pa.array(where))
-                )
-                yield ShardKey(JOIN, home), self.parts.write(kind, part, [tick])
+            homes = np.concatenate([one.homes for one in folded])
+            order = np.argsort(homes, kind="stable")
+            features = features.take(pa.array(order))
+            for home, first, last in _runs(homes[order]):
+                part = features.slice(first, last - first)
+                yield ShardKey(JOIN, home), self.parts.write(kind, part, tick)
 
 
 def duplicate_letters(dropped: pa.RecordBatch) -> pa.RecordBatch:
@@ -190,11 +189,27 @@ def _cut(
     shards: npt.NDArray[np.int32],
     ticks: Int64s,
 ) -> Iterator[Routed]:
-    """Rows as a block for each shard."""
-    rows = rows.append_column(TICK_COLUMN, pa.array(ticks))
-    for shard, where in cut_by(shards):
-        numbers = np.unique(ticks[where]).tolist()
-        yield ShardKey(group, shard), blocks.write(kind, rows.take(pa.array(where)), numbers)
+    """Rows as an element for each shard, with a block for each of its ticks.
+
+    They are put in order once; the pieces are slices of them.
+    """
+    order = np.lexsort((ticks, shards))
+    rows, shards, ticks = rows.take(pa.array(order)), shards[order], ticks[order]
+    for shard, begin, end in _runs(shards):
+        made = [
+            blocks.write(kind, rows.slice(begin + first, last - first), tick)
+            for tick, first, last in _runs(ticks[begin:end])
+        ]
+        yield ShardKey(group, shard), pack_blocks(made)
+
+
+def _runs(numbers: npt.NDArray[np.integer]) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal numbers: (number, first place, place after the last)."""
+    if not len(numbers):
+        return
+    cuts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
+    for first, last in itertools.pairwise(cuts):
+        yield int(numbers[first]), first, last
 
 
 __all__ = [

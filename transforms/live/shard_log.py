@@ -23,12 +23,11 @@ import numpy as np
 import pyarrow as pa
 
 from configs.errors import StateError
-from transforms.live.blocks import Blocks, Header, cut_by, read_header
+from transforms.live.blocks import Blocks, Header, read_header, unpack_blocks
 from transforms.ticks import TickSettings, expiry_before
 
 SLOTS = 4
 """Cells of a buffer; a tick's rows wait in the cell of its number: a fold reads few others."""
-TICK_COLUMN = "tick"
 _FORMAT = 1
 _VERSION = struct.Struct("<B16s?qIQQ")
 _DELTA = struct.Struct("<I")
@@ -360,20 +359,14 @@ def _read_seed(block: bytes) -> tuple[bytes, int | None]:
     return block[_SEED.size :], moment_us if known else None
 
 
-def put_arrived(blocks: Blocks, cells: Cells, block: bytes) -> tuple[int, ...]:
-    """Appends a block to the buffer; the ticks for whose ends timers are to be set.
-
-    A block of several ticks, which has a column `tick`, is cut.
-    """
-    header = read_header(block)
-    if len(header.ticks) == 1:
-        cells.put(header.ticks[0] % SLOTS, block)
-        return header.ticks
-    rows = blocks.read(block)
-    for tick, where in cut_by(rows.column(TICK_COLUMN).to_numpy()):
-        piece = rows.take(pa.array(where))
-        cells.put(tick % SLOTS, blocks.write(header.kind, piece, [tick]))
-    return header.ticks
+def put_arrived(cells: Cells, element: bytes) -> tuple[int, ...]:
+    """Appends blocks to the buffer, unread; the ticks for whose ends timers are to be set."""
+    ticks = []
+    for block in unpack_blocks(element):
+        tick = read_header(block).tick
+        cells.put(tick % SLOTS, block)
+        ticks.append(tick)
+    return tuple(ticks)
 
 
 def take_due(
@@ -390,10 +383,10 @@ def take_due(
     for slot in [tick % SLOTS] if in_order else range(SLOTS):
         for block in cells.take(slot):
             header = read_header(block)
-            if header.ticks[0] > tick:
+            if header.tick > tick:
                 cells.put(slot, block)
             else:
-                found.setdefault(header.ticks[0], []).append((header, block))
+                found.setdefault(header.tick, []).append((header, block))
     return sorted(found.items())
 
 

@@ -287,7 +287,6 @@ class _Logged(_Sharded):
         """Compiles the spec's plans."""
         self._routes = Routes(self._spec, self._settings, part_blocks(self._spec))
         machines: dict[str, Any] = {RECENT_IDS: self._routes.ids, **self._routes.entities}
-        self._blocks = {group: machine.blocks for group, machine in machines.items()}
         self._logs = {
             group: ShardLog(machine, self._settings, lambda: secrets.token_bytes(16))
             for group, machine in machines.items()
@@ -297,7 +296,7 @@ class _Logged(_Sharded):
         if is_seed(block):
             self._logs[key.group].seed(cells, block)
             return ()
-        return put_arrived(self._blocks[key.group], cells, block)
+        return put_arrived(cells, block)
 
     def _fold(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> list[Any]:
         log, name = self._logs[key.group], (self._step, key)
@@ -370,7 +369,7 @@ class _Join(_Sharded):
         self._rejoin = Rejoin(self._spec, self._settings)
 
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
-        return put_arrived(self._rejoin.blocks, cells, block)
+        return put_arrived(cells, block)
 
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
         for joined in self._rejoin.fire(cells, key.shard, tick, self._in_order):
