@@ -39,8 +39,6 @@ EVENTS, SUBSCRIPTION = "projects/bench/topics/events", "projects/bench/subscript
 BARE = "projects/bench/subscriptions/bare"
 DECISIONS, HEARD = "projects/bench/topics/decisions", "projects/bench/subscriptions/heard"
 
-_SETTLING_S = 6.0  # a restarted scorer waits for what was held before; that is no latency
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -108,7 +106,6 @@ def _latency(
         process = _scorer(bundles, endpoint, state, "--idle-exit", "15")
         _publish(endpoint, [payloads[0]])  # it is up when it has decided something
         _until(lambda: bool((state / "cursor").exists()), process)
-        time.sleep(_SETTLING_S)
         swap = threading.Timer(arguments.seconds / 2, store.promote, [second])
         swap.start()
         _publish_live(spec, endpoint, payloads, arguments.rate, arguments.seconds)

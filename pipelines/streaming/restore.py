@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,9 @@ def snapshot_files(
         manifest["position"] = [frontier.time_us, frontier.place.hex()]
     done = done or Done()
     manifest["arrivals"] = [done.below, sorted(done.beyond)]
-    files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    manifest["crc32"] = {name: zlib.crc32(data) for name, data in files.items()}
+    manifest["crc32"][MANIFEST] = zlib.crc32(_json(manifest))  # without this line of it
+    files[MANIFEST] = _json(manifest)
     return files
 
 
@@ -162,7 +165,7 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
     Raises:
       StateError: it is of another spec, or incomplete.
     """
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = _checked_manifest(folder)
     # A state file that the manifest does not name is an earlier build's, and stale.
     kept = manifest.get("state", spec.entities)
     states = {}
@@ -177,6 +180,34 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
         states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
     recent = read_recent_ids(folder, spec.events.dedup_us)
     return Resident(states, recent, _position(manifest))
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    """A snapshot's manifest, once its files are what it says; an earlier build's says nothing."""
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StateError(f"{path} is damaged ({error}). {_REMEDY}") from None
+    checks = manifest.get("crc32", {})
+    own = checks.pop(MANIFEST, 0)
+    written_here = "crc32" in manifest or "arrivals" in manifest
+    found = {MANIFEST: zlib.crc32(_json(manifest))} if written_here else {}
+    for name in checks:
+        if (folder / name).exists():
+            found[name] = zlib.crc32((folder / name).read_bytes())
+    for name, check in found.items():
+        expected = own if name == MANIFEST else checks[name]
+        if check != expected:
+            raise StateError(
+                f"{folder / name} is damaged: its checksum is {expected:08x}, what is there has "
+                f"{check:08x}. {_REMEDY}"
+            )
+    return manifest
+
+
+def _json(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, indent=1, sort_keys=True).encode()
 
 
 def read_done(folder: Path) -> Done:

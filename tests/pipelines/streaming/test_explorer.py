@@ -158,7 +158,7 @@ def no_flush_to_disk(monkeypatch):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(schedules())
 def test_no_schedule_loses_doubles_or_changes_anything(schedule):
     explore(*schedule)
@@ -166,7 +166,7 @@ def test_no_schedule_loses_doubles_or_changes_anything(schedule):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(max_examples=30_000, deadline=None)
+@settings(max_examples=15_000, deadline=None)
 @given(schedules())
 def test_no_schedule_of_many_does(schedule):
     explore(*schedule)

@@ -5,6 +5,8 @@ import json
 import pytest
 from fold_world import SPEC, batch
 
+from configs.errors import StateError
+from pipelines.states import WHOLE_RECENT_IDS
 from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.restore import MANIFEST, read_done, read_snapshot, snapshot_files
 from scoring.engine import Engine, Resident
@@ -34,6 +36,7 @@ def test_a_snapshot_tells_the_position_of_the_last_event(snapshot):
 def test_of_an_earlier_builds_snapshot_all_of_its_microsecond_went(snapshot):
     manifest = json.loads((snapshot / MANIFEST).read_text())
     time, _ = manifest.pop("position")
+    del manifest["arrivals"], manifest["crc32"]
     (snapshot / MANIFEST).write_text(json.dumps({**manifest, "frontier": [time, "e00001"]}))
     frontier = read_snapshot(SPEC, snapshot).frontier
     assert frontier.time_us == time
@@ -55,7 +58,21 @@ def test_a_snapshot_tells_which_arrivals_are_done(snapshot):
 def test_an_earlier_builds_state_goes_on_with_an_empty_arrival_log(snapshot):
     """What it held was not acknowledged: the server has it."""
     manifest = json.loads((snapshot / MANIFEST).read_text())
-    del manifest["arrivals"]
+    del manifest["arrivals"], manifest["crc32"]
     (snapshot / MANIFEST).write_text(json.dumps(manifest))
     assert read_snapshot(SPEC, snapshot).frontier is not None
     assert ArrivalLog(snapshot).recover(read_done(snapshot)) == []
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("name", ["k.arrow", WHOLE_RECENT_IDS, MANIFEST])
+def test_a_snapshot_with_a_changed_byte_is_refused_by_name(snapshot, name, place):
+    assert {one.name for one in snapshot.iterdir()} == {"k.arrow", WHOLE_RECENT_IDS, MANIFEST}
+    data = bytearray((snapshot / name).read_bytes())
+    at = int(place * len(data))
+    while name == MANIFEST and place and data[at : at + 1].isspace():
+        at += 1  # spaces of the JSON mean nothing
+    data[at] ^= 1
+    (snapshot / name).write_bytes(data)
+    with pytest.raises(StateError, match=rf"{name} is damaged.*--from-night"):
+        read_snapshot(SPEC, snapshot)
