@@ -30,7 +30,7 @@ from transforms.steps.graph import AnalyzeGraph, AnalyzeTensors, tensor_rows
 
 def analyze_days(
     spec: Spec,
-    parts: Sequence[Path],
+    parts: Sequence[str],
     start_us: int,
     end_us: int,
     limit: int,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_verdicts
-from pipelines.layout import Days, Layout, day_of
+from pipelines.files import open_parquet
+from pipelines.layout import FEATURES, Days, Layout, day_of
 from pipelines.read_days import read_part, sample_hashes, sample_limit
 from training.labels import is_judged, is_judged_early, resolve
 from transforms.inputs import numeric_names
@@ -142,7 +141,7 @@ so it has no label, teaches nothing and is in no figure. Look where verdicts get
     )
 
 
-def published_parts(layout: Layout, start_us: int, end_us: int) -> list[Path]:
+def published_parts(layout: Layout, start_us: int, end_us: int) -> list[str]:
     """Files of the published days that hold scored events of a range of time, in total order.
 
     Raises:
@@ -151,18 +150,19 @@ def published_parts(layout: Layout, start_us: int, end_us: int) -> list[Path]:
     return _parts(layout, start_us, end_us)[0]
 
 
-def _parts(layout: Layout, start_us: int, end_us: int) -> tuple[list[Path], int]:
+def _parts(layout: Layout, start_us: int, end_us: int) -> tuple[list[str], int]:
     """The files, and how many scored events their days have."""
-    days = list(Days(day_of(start_us), day_of(end_us - 1)))
-    count = sum(int(layout.read_marker(day)["scored"]) for day in days)
-    return [part for day in days for part in layout.parts(day)], count
+    days = Days(day_of(start_us), day_of(end_us - 1))
+    markers = [layout.read_marker(day) for day in days]
+    parts = [part for one in markers for part in layout.named(one, FEATURES).values()]
+    return parts, sum(int(marker["scored"]) for marker in markers)
 
 
-def _hashes(parts: Sequence[Path], start_us: int, end_us: int) -> npt.NDArray[np.uint64]:
+def _hashes(parts: Sequence[str], start_us: int, end_us: int) -> npt.NDArray[np.uint64]:
     """Of the ids of the range's events: two columns are read, so a sample costs no wide rows."""
     made = []
     for part in parts:
-        table = pq.read_table(part, columns=[EVENT_ID, EVENT_TIME], partitioning=None)
+        table = open_parquet(part).read([EVENT_ID, EVENT_TIME])
         times = table.column(EVENT_TIME).to_numpy()
         inside = (times >= start_us) & (times < end_us)
         made.append(sample_hashes(table.column(EVENT_ID))[inside])

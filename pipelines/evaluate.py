@@ -21,11 +21,13 @@ from configs.errors import EvidenceError, InputError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.dataset import KnownLabels, load_labels, published_parts
-from pipelines.layout import Days, Layout, day_of, day_us, require_folder, write_bytes
+from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
 from pipelines.score_days import GROUP, MADE, ScoreRequest, measure, score_days, trained_on
 from scoring.bundle import Bundle, load_bundle
+from scoring.files import Place, exists, join, replace_file
+from scoring.manifest import MANIFEST
 from scoring.store import Store
 from training.dataset import count_labels
 from training.evaluate import Metrics
@@ -47,7 +49,7 @@ class EvaluateRequest:
       flags: of Beam, such as `--runner=FlinkRunner`.
     """
 
-    out: Path
+    out: Place
     bundle: str
     days: Days
     as_of: dt.date | None = None
@@ -99,10 +101,11 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     say = (progress or Quiet()).say
     layout = Layout(request.out)
     require_folder(request.out)
-    folder = Path(request.bundle)
-    if not (folder / "manifest.json").is_file():
-        folder = Store(layout.bundles).path(request.bundle)
-    bundle = load_bundle(folder, CATALOG)
+    place = request.bundle
+    if not exists(join(place, MANIFEST)):
+        store = Store(layout.bundles)
+        place = store.place(store.path(request.bundle).name)
+    bundle = load_bundle(place, CATALOG)
     published = layout.published()
     if not published:
         raise InputError(
@@ -122,7 +125,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     scored = score_days(
         ScoreRequest(
             bundle.spec,
-            str(folder),
+            place,
             published_parts(layout, span.start_us, span.end_us),
             span.start_us,
             span.end_us,
@@ -164,7 +167,7 @@ def write_scores(found: Sequence[Evaluation], path: Path) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     try:
-        write_bytes(path, sink.getvalue().to_pybytes())
+        replace_file(path, sink.getvalue().to_pybytes())
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror}); give --scores a file in a folder that can "

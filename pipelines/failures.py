@@ -13,13 +13,11 @@ import json
 import uuid
 from collections.abc import Iterator
 
-from apache_beam.io.filesystems import FileSystems
-
 from configs import errors
-from pipelines.files import read_text, write_text
 from pipelines.signals import raise_if_stopped
+from scoring.files import join, list_files, read_file, replace_file
 
-_FOLDER = "failures"
+FAILURES = "failures"
 _KINDS: dict[str, type[errors.LockstepError]] = {
     kind.__name__: kind
     for kind in (errors.InputError, errors.BundleError, errors.StateError, errors.EvidenceError)
@@ -41,19 +39,17 @@ def reported(attempt: str) -> Iterator[None]:
     except (OSError, errors.LockstepError) as error:
         ours = explain_os_error(error) if isinstance(error, OSError) else error
         text = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
-        path = FileSystems.join(attempt, _FOLDER, f"{uuid.uuid4().hex}.json")
+        path = join(attempt, FAILURES, f"{uuid.uuid4().hex}.json")
         _here[attempt] = ours
         with contextlib.suppress(OSError):  # a full disk: it is known in this process only
-            write_text(path, text)
+            replace_file(path, text.encode(), flush=False, shared=True)
         raise
 
 
 def reported_failure(attempt: str) -> errors.LockstepError | None:
     """The first failure that a step wrote down; None if none did."""
-    pattern = FileSystems.join(attempt, _FOLDER, "*.json")
-    [match] = FileSystems.match([pattern])
-    for path in sorted(found.path for found in match.metadata_list):
-        failure = json.loads(read_text(path))
+    for path in list_files(join(attempt, FAILURES)):
+        failure = json.loads(read_file(path))
         return _KINDS.get(failure["kind"], errors.InputError)(failure["message"])
     return _here.get(attempt)
 

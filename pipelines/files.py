@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import os
 import uuid
@@ -10,24 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from configs.errors import InputError
+from scoring.files import is_local, join, replace_file
 from transforms.batches import one_batch
-
-
-def is_local(path: str) -> bool:
-    """Whether a path is of this machine's own filesystem.
-
-    >>> is_local("/out"), is_local("gs://bucket/out")
-    (True, False)
-    """
-    return "://" not in path
-
-
-def join(folder: str, *names: str) -> str:
-    """A path below a folder of any filesystem."""
-    return str(FileSystems.join(folder, *names))
 
 
 def unique_path(folder: str, name: str) -> str:
@@ -40,8 +29,29 @@ def unique_path(folder: str, name: str) -> str:
     return join(folder, f"{stem}-{uuid.uuid4().hex}{suffix}")
 
 
-def write_parquet(table: pa.Table, path: str) -> None:
-    """Writes one Parquet file, the same bytes for the same table.
+def write_by_content(root: str, folder: str, name: str, data: pa.Buffer) -> dict[str, Any]:
+    """Writes a file under a name that its contents decide, which is never written otherwise.
+
+    So two attempts that make the same write the same file, and what another made is another file:
+    nobody overwrites what someone reads.
+
+    Args:
+      root: of all.
+      folder: below it.
+      name: with a suffix, "part.parquet".
+
+    Returns:
+      name; path below `root`; bytes; sha256.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    stem, suffix = os.path.splitext(name)
+    path = f"{folder}/{stem}-{digest[:16]}{suffix}"
+    replace_file(join(root, *path.split("/")), memoryview(data), flush=False, shared=True)
+    return {"name": name, "path": path, "bytes": data.size, "sha256": digest}
+
+
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
+    """One Parquet file, the same bytes for the same table.
 
     Strings are dictionary-encoded where that helps; floats are not (it costs time and saves none),
     nor do they have least and largest values, which nobody filters by. LZ4, since writing is the
@@ -49,25 +59,52 @@ def write_parquet(table: pa.Table, path: str) -> None:
     """
     strings = [f.name for f in table.schema if pa.types.is_string(f.type)]
     ordered = [f.name for f in table.schema if not _is_float(f.type)]
-    with _sink(path) as sink:
-        pq.write_table(
-            table, sink, compression="lz4", use_dictionary=strings, write_statistics=ordered
-        )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="lz4", use_dictionary=strings, write_statistics=ordered)
+    return sink.getvalue()
+
+
+def arrow_bytes(table: pa.Table | pa.RecordBatch) -> pa.Buffer:
+    """An uncompressed Arrow file, which `read_arrow` maps without copying."""
+    sink = pa.BufferOutputStream()
+    _write_ipc(table, sink)
+    return sink.getvalue()
 
 
 def write_arrow(table: pa.Table | pa.RecordBatch, path: str) -> None:
-    """Writes an uncompressed Arrow file, which `read_arrow` maps without copying."""
-    with _sink(path) as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        if table.num_rows:  # so that a batch and a table without rows give the same bytes
-            writer.write(table)
-
-
-def open_parquet(path: str) -> pq.ParquetFile:
-    """Opens a Parquet file for random access; one of a local disk is mapped into memory."""
+    """The same, written straight to a path that nobody else knows."""
     if is_local(path):
-        return pq.ParquetFile(path, memory_map=True)
-    file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    return pq.ParquetFile(file)
+        with pa.OSFile(path, "wb") as sink:
+            _write_ipc(table, sink)
+    else:
+        replace_file(path, memoryview(arrow_bytes(table)))
+
+
+def open_parquet(path: str, unit: str = "us") -> pq.ParquetFile:
+    """A Parquet file of any Beam filesystem; local ones are mapped into memory.
+
+    Args:
+      path: the file.
+      unit: of the timestamps that INT96 values become.
+
+    Raises:
+      InputError: it is no whole Parquet file, or its footer is encrypted.
+    """
+    try:
+        return pq.ParquetFile(
+            open_file(path), page_checksum_verification=True, coerce_int96_timestamp_unit=unit
+        )
+    except (FileNotFoundError, BeamIOError) as error:
+        raise InputError(f"{path} is out of reach ({type(error).__name__})") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is not a whole Parquet file: {error}") from error
+
+
+def open_file(path: str) -> Any:
+    """A file for random access; a local one is mapped into memory."""
+    if is_local(path) or os.path.exists(path):
+        return pa.memory_map(path)
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def read_arrow(path: str) -> pa.Table:
@@ -75,7 +112,7 @@ def read_arrow(path: str) -> pa.Table:
     if is_local(path):
         with pa.memory_map(path) as source:
             return pa.ipc.open_file(source).read_all()
-    with FileSystems.open(path) as file:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return pa.ipc.open_file(io.BytesIO(file.read())).read_all()
 
 
@@ -86,28 +123,10 @@ def read_arrow_batch(path: str) -> pa.RecordBatch:
     return one_batch(table.to_batches(), table.schema)
 
 
-def write_text(path: str, text: str) -> None:
-    """Writes a text file; on a local disk it is seen whole or not at all."""
-    if not is_local(path):
-        with FileSystems.create(path) as file:
-            file.write(text.encode())
-        return
-    aside = f"{path}-{uuid.uuid4().hex}"
-    with open(aside, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(aside, path)
-
-
-def read_text(path: str) -> str:
-    """Reads a text file."""
-    with FileSystems.open(path) as file:
-        return str(file.read().decode())
-
-
-def _sink(path: str) -> Any:
-    if is_local(path):
-        return pa.OSFile(path, "wb")
-    return FileSystems.create(path)
+def _write_ipc(table: pa.Table | pa.RecordBatch, sink: Any) -> None:
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        if table.num_rows:  # so that a batch and a table without rows give the same bytes
+            writer.write(table)
 
 
 def _is_float(kind: pa.DataType) -> bool:

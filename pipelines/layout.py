@@ -1,21 +1,22 @@
-"""Where things are in an output folder, and how they appear there: whole, or not at all.
+"""Where things are in an output folder, on a disk or any filesystem of Beam's, and what is there.
 
-What enters: days, names, tables. What leaves: files that are complete whenever they can be seen.
-Everything is written aside, flushed to disk, and renamed; a day exists when its marker exists,
-and the marker comes last. So a killed run leaves either a day or no day, and a second run can
-tell which; a day that was being made anew says so in its marker, and the same run goes on there.
+A day exists when its marker does. The marker names the day's files, each with its size and SHA-256,
+and readers read what markers name and nothing else: neither a disk's rename nor a listing decides.
+A file's name ends with the beginning of its SHA-256, so what a marker names is never overwritten,
+and a day that is made anew is the old one until its marker is replaced, and the new one from then
+on. What no marker names is a dead attempt's; the next run removes it (`backfill.publish`).
 
     OUT/
-    ├── features/date=2026-03-01/part-00000.parquet   scored events, one float32 column per input
-    ├── verdicts/date=2026-03-01/part-00000.parquet   what became known on that day
-    ├── state/date=2026-03-01/author-003.arrow        velocity state at the end of that day
-    ├── dead_letters/                                 what could not be read, and why
-    ├── days/2026-03-01.json                          the marker: counts, fingerprints
-    ├── sources/2026-03-01.json                       the files that the day was made from
-    ├── sources/files.json                            what each file held when it was read last
-    ├── bundles/                                      trained models (scoring.store)
-    ├── reports/2026-03-04/report.html                one page a run
-    └── .work/                                        scratch of the run that holds the lock
+    ├── features/date=2026-03-01/part-0000-4c7d….parquet   scored events, a column per model input
+    ├── verdicts/date=2026-03-01/part-0000-91b0….parquet   what became known on that day
+    ├── state/date=2026-03-01/author-003-b8e2….arrow      velocity state at the end of that day
+    ├── dead_letters/                                     what could not be read, and why
+    ├── days/2026-03-01.json                              the marker: files, counts, fingerprints
+    ├── sources/2026-03-01.json                           the files that the day was made from
+    ├── sources/files.json                                what each file held when it was read last
+    ├── bundles/                                          trained models (scoring.store)
+    ├── reports/2026-03-04/report.html                    one page a run
+    └── .work/                                            scratch of the run that holds the lock
 """
 
 from __future__ import annotations
@@ -25,17 +26,32 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.errors import InputError
-from scoring.files import exclusive, publish, replace_file
+from configs.errors import BusyError, InputError
+from scoring.files import (
+    Place,
+    delete_files,
+    exists,
+    is_local,
+    join,
+    list_files,
+    name_of,
+    read_file,
+    replace_file,
+    require_known,
+)
+from scoring.locks import Require, exclusive
 
 DAY_US = 86_400_000_000
-REMAKING = "remaking"
-"""In the marker of a day whose folders are being replaced; it says what the day was before."""
+FEATURES, VERDICTS, STATE, DEAD_LETTERS = "features", "verdicts", "state", "dead_letters"
+FILES = "files"
+"""In a marker: kind -> the day's files of that kind, `FEATURES` in total order."""
 _EPOCH = dt.date(1970, 1, 1)
 
 
@@ -83,13 +99,13 @@ class Days:
         return day_us(self.last) + DAY_US
 
 
-def require_folder(out: Path) -> None:
+def require_folder(out: Place) -> None:
     """Refuses an output folder that is not there.
 
     Raises:
-      InputError: it is no folder.
+      InputError: it is no folder of this machine; in an object store there are none to look for.
     """
-    if not out.is_dir():
+    if is_local(out) and not os.path.isdir(out):
         raise InputError(
             f"--out {out} is no folder; give the one that `lockstep nightly` or `lockstep "
             "backfill` wrote"
@@ -129,89 +145,75 @@ def day_of(time_us: int) -> dt.date:
     return _EPOCH + dt.timedelta(days=int(time_us // DAY_US))
 
 
-@dataclasses.dataclass(frozen=True)
 class Layout:
-    """The paths of an output folder."""
+    """The paths of an output folder, and what its markers name.
 
-    root: Path
+    Args:
+      root: a folder of this machine, or of a filesystem that Beam knows ("gs://bucket/out").
 
-    def features(self, day: dt.date) -> Path:
-        """Folder of the day's scored events."""
-        return self.root / "features" / f"date={day}"
+    Raises:
+      InputError: Beam knows no filesystem of this scheme.
+    """
 
-    def parts(self, day: dt.date) -> list[Path]:
-        """The files of the day's scored events, in total order."""
-        return sorted(self.features(day).glob("part-*.parquet"))
+    def __init__(self, root: Place) -> None:
+        self.root = str(Path(root)) if is_local(root) else str(root).rstrip("/")
+        require_known(self.root)
 
-    def verdicts(self, day: dt.date) -> Path:
-        """Folder of the verdicts that became known on the day."""
-        return self.root / "verdicts" / f"date={day}"
+    def folder(self, kind: str, day: dt.date) -> str:
+        """Where a day's files of a kind are (`FEATURES`, `VERDICTS`, `STATE`)."""
+        return join(self.root, kind, f"date={day}")
 
-    def state(self, day: dt.date) -> Path:
-        """Folder of the state snapshot at the end of the day."""
-        return self.root / "state" / f"date={day}"
+    def marker(self, day: dt.date) -> str:
+        """The file that says that the day is there, and of which files it is made."""
+        return join(self.root, "days", f"{day}.json")
 
-    def marker(self, day: dt.date) -> Path:
-        """The file that says that the day is there, whole."""
-        return self.root / "days" / f"{day}.json"
-
-    def sources(self, day: dt.date) -> Path:
+    def sources(self, day: dt.date) -> str:
         """The file that says from which files the day was made."""
-        return self.root / "sources" / f"{day}.json"
+        return join(self.root, "sources", f"{day}.json")
 
     @property
-    def source_files(self) -> Path:
+    def source_files(self) -> str:
         """The file that says what each source file held when it was read last."""
-        return self.root / "sources" / "files.json"
+        return join(self.root, "sources", "files.json")
 
-    def report(self, day: dt.date) -> Path:
+    def report(self, day: dt.date) -> str:
         """Folder of the page of the nightly as of the day."""
-        return self.reports / str(day)
+        return join(self.reports, str(day))
 
     @property
-    def reports(self) -> Path:
+    def reports(self) -> str:
         """Pages of nightly runs, one folder for each day."""
-        return self.root / "reports"
+        return join(self.root, "reports")
 
     @property
-    def dead_letters(self) -> Path:
-        """Folder of dead letters, one file per source file."""
-        return self.root / "dead_letters"
+    def dead_letters(self) -> str:
+        """Folder of dead letters: files by source file, and by day for duplicates."""
+        return join(self.root, DEAD_LETTERS)
 
     @property
-    def bundles(self) -> Path:
+    def bundles(self) -> str:
         """The bundle store."""
-        return self.root / "bundles"
+        return join(self.root, "bundles")
 
     @property
-    def replaced(self) -> Path:
-        """Folders that are being replaced; gone at the end of a run."""
-        return self.root / ".replaced"
-
-    @property
-    def work(self) -> Path:
+    def work(self) -> str:
         """Scratch of the run that holds the lock; removed at its end and before the next."""
-        return self.root / ".work"
+        return join(self.root, ".work")
 
     def published(self) -> list[dt.date]:
         """Days that are there, ascending."""
-        folder = self.root / "days"
-        if not folder.is_dir():
-            return []
-        return sorted(dt.date.fromisoformat(path.stem) for path in folder.glob("????-??-??.json"))
+        names = (name_of(path) for path in list_files(join(self.root, "days")))
+        return sorted(dt.date.fromisoformat(name[:10]) for name in names if _DAY.fullmatch(name))
 
-    def read_marker(self, day: dt.date, unfinished: bool = False) -> dict[str, Any]:
+    def read_marker(self, day: dt.date) -> dict[str, Any]:
         """What the day's marker says.
 
-        Args:
-          unfinished: also of a day that a run was making anew when it was killed.
-
         Raises:
-          InputError: there is no such day, its marker is damaged, or it is being made anew.
+          InputError: there is no such day, or its marker is damaged.
         """
         path = self.marker(day)
         try:
-            marker: dict[str, Any] = json.loads(path.read_text())
+            marker: dict[str, Any] = json.loads(read_file(path))
         except FileNotFoundError as error:
             there = self.published()
             held = f"{there[0]} to {there[-1]}" if there else "no day"
@@ -222,12 +224,33 @@ class Layout:
             raise InputError(
                 f"{path} is damaged ({error}); run a backfill of {day} anew"
             ) from error
-        if marker.get(REMAKING) and not unfinished:
-            raise InputError(
-                f"{self.root}: the day {day} is being made anew; wait for the run that does, or if "
-                "it was killed run the same backfill again"
-            )
+        if FILES not in marker:
+            marker[FILES] = self._listed(day, path, marker)
         return marker
+
+    def files(self, day: dt.date, kind: str) -> list[str]:
+        """Paths of the files of a kind that the day's marker names; `FEATURES` in total order.
+
+        Raises:
+          InputError: see `read_marker`.
+        """
+        return list(self.named(self.read_marker(day), kind).values())
+
+    def named(self, marker: Mapping[str, Any], kind: str) -> dict[str, str]:
+        """Name without its digest -> path of the files of a kind that a marker names."""
+        files = marker[FILES].get(kind, [])
+        return {one["name"]: join(self.root, *one["path"].split("/")) for one in files}
+
+    def state(self, day: dt.date) -> dict[str, str]:
+        """Name -> path of the state at the day's end; {} where it is kept no longer.
+
+        Raises:
+          InputError: the marker is damaged.
+        """
+        if not exists(self.marker(day)):
+            return {}
+        named = self.named(self.read_marker(day), STATE)
+        return named if set(named.values()) <= set(list_files(self.folder(STATE, day))) else {}
 
     def read_sources(self, day: dt.date) -> dict[str, dict[str, Any]] | None:
         """The files that a day was made from (`backfill.input_manifest`); None: not recorded."""
@@ -237,24 +260,51 @@ class Layout:
         """What each source file held when it was read last; None if that was never written."""
         return _read_record(self.source_files)
 
+    def _listed(
+        self, day: dt.date, path: str, marker: Mapping[str, Any]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """The files of a day that an earlier build published: what is in its folders."""
+        if marker.get("remaking"):
+            raise InputError(
+                f"{path}: an earlier release was killed while it made the day anew; remove the "
+                "markers of this and all later days, and run the backfill again"
+            )
+        kinds = {kind: self.folder(kind, day) for kind in (FEATURES, VERDICTS, STATE)}
+        found = {
+            kind: [one for one in list_files(folder) if one.endswith(_ENDINGS)]
+            for kind, folder in kinds.items()
+        }
+        dead = join(self.dead_letters, f"duplicates-{day}.parquet")
+        found[DEAD_LETTERS] = [dead] if exists(dead) else []
+        below = len(self.root) + 1
+        return {
+            kind: [{"name": name_of(one), "path": one[below:]} for one in paths]
+            for kind, paths in found.items()
+        }
 
-def _read_record(path: Path) -> dict[str, dict[str, Any]] | None:
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
+_ENDINGS = (".parquet", ".arrow")
+
+
+def _read_record(path: str) -> dict[str, dict[str, Any]] | None:
     try:
-        record: dict[str, dict[str, Any]] = json.loads(path.read_text())
+        record: dict[str, dict[str, Any]] = json.loads(read_file(path))
     except (FileNotFoundError, ValueError):
         return None
     return record
 
 
 @contextlib.contextmanager
-def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
+def locked(layout: Layout, option: str = "--out") -> Iterator[Require]:
     """Holds the output folder for one run; its scratch is empty at the start and gone at the end.
-
-    What a killed run was replacing is put back first (`publish_folder`).
 
     Args:
       layout: the folder.
       option: that named it on the command line, for messages.
+
+    Returns:
+      what checks that it is still held (`scoring.locks`).
 
     Raises:
       BusyError: another run holds it.
@@ -262,57 +312,52 @@ def locked(layout: Layout, option: str = "--out") -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(layout.root, wait=False, option=option))
+            require = stack.enter_context(exclusive(layout.root, wait=False, option=option))
+            remove_folder(layout.work)
+            make_folders([layout.work])
         except OSError as error:
             raise InputError(
-                f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
-            ) from error
-        _put_back(layout)
-        shutil.rmtree(layout.work, ignore_errors=True)
-        try:
-            layout.work.mkdir()
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {layout.root} ({error.strerror}); choose another {option}"
+                f"cannot write to {layout.root} ({error.strerror or error}); choose another "
+                f"{option}"
             ) from error
         try:
-            yield
+            yield require
         finally:
-            shutil.rmtree(layout.work, ignore_errors=True)
+            with contextlib.suppress(BusyError):  # it is the next holder's by now
+                require()
+                remove_folder(layout.work)
 
 
-def write_json(path: Path, value: object, flush: bool = True) -> None:
+@contextlib.contextmanager
+def local_scratch(layout: Layout) -> Iterator[Path]:
+    """A folder of this machine for the run that holds the lock; gone at its end."""
+    if is_local(layout.work):
+        yield Path(layout.work)
+        return
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        yield Path(folder)
+
+
+def make_folders(paths: Iterable[str]) -> None:
+    """Makes folders of this machine; an object store needs none."""
+    for path in paths:
+        if is_local(path):
+            os.makedirs(path, exist_ok=True)
+
+
+def remove_folder(path: str) -> None:
+    """Removes all below a folder, if it is there."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        delete_files(list_files(path))
+
+
+def json_bytes(value: object) -> bytes:
+    """As JSON for people: indented, keys sorted."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def write_json(path: str, value: object) -> None:
     """Writes JSON so that the file is seen whole or not at all."""
-    data = (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
-    replace_file(path, data, flush)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file so that it is seen whole or not at all."""
-    replace_file(path, data)
-
-
-def publish_folder(layout: Layout, aside: Path, target: Path, flush: bool = True) -> None:
-    """Puts a finished folder in place of `target`, which need not exist.
-
-    A reader sees the old folder, for an instant none, then the new one, never a mixture of files.
-    A run that is killed in between leaves the old one in `OUT/.replaced`, and the next one puts it
-    back. Of a day's several folders the marker tells whether they belong together.
-    """
-    old = layout.replaced / target.relative_to(layout.root)
-    if target.exists():
-        old.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(target, old)
-    publish(aside, target, flush)
-    if old.exists():
-        shutil.rmtree(old)
-        shutil.rmtree(layout.replaced, ignore_errors=True)
-
-
-def _put_back(layout: Layout) -> None:
-    for old in layout.replaced.glob("*/*"):
-        target = layout.root / old.relative_to(layout.replaced)
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(old, target)
-    shutil.rmtree(layout.replaced, ignore_errors=True)
+    replace_file(path, json_bytes(value))

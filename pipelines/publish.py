@@ -23,10 +23,11 @@ import pyarrow.compute as pc
 
 from configs.errors import InputError
 from configs.schema import Spec
+from pipelines.files import open_parquet
 from pipelines.progress import Progress
 from pipelines.simulate import SimulateSettings, simulate
 from pipelines.sources import Split, open_source
-from pipelines.sources.parquet import open_parquet, parquet_batches
+from pipelines.sources.parquet import parquet_batches
 from pipelines.sources.read import open_text
 from transforms.decode import decode_json
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -43,7 +42,7 @@ class ReadDays(beam.PTransform):
       batch_rows: rows of a batch at most; None: a file is one batch, as it was written.
     """
 
-    parts: Sequence[Path]
+    parts: Sequence[str]
     spec: Spec
     start_us: int
     end_us: int
@@ -53,7 +52,7 @@ class ReadDays(beam.PTransform):
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[pa.RecordBatch]:
         """Applies it."""
-        given = [json.dumps([number, str(part)]) for number, part in enumerate(self.parts)]
+        given = [json.dumps([number, part]) for number, part in enumerate(self.parts)]
         return (
             root
             | "Parts" >> beam.Create(given, reshuffle=False).with_output_types(str)
@@ -63,7 +62,7 @@ class ReadDays(beam.PTransform):
 
 
 def read_part(
-    spec: Spec, part: Path | str, start_us: int, end_us: int, limit: int | None = None
+    spec: Spec, part: str, start_us: int, end_us: int, limit: int | None = None
 ) -> pa.Table:
     """What model inputs are made of, of the chosen events of a published file, in its order.
 
@@ -79,7 +78,7 @@ def read_part(
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
     columns = [EVENT_ID, EVENT_TIME, *names, *other]
-    parquet = open_parquet(str(part))
+    parquet = open_parquet(part)
     missing = set(columns) - set(parquet.schema_arrow.names)
     if missing:
         raise missing_column(part, sorted(missing)[0])
@@ -91,7 +90,7 @@ def read_part(
     return table if keep.all() else table.filter(pa.array(keep))
 
 
-def missing_column(part: Path | str, name: str) -> InputError:
+def missing_column(part: str, name: str) -> InputError:
     """A published file lacks a column that is asked for."""
     return InputError(
         f"{part} has no column {name!r}; it was made under another spec. "

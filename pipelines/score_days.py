@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import tempfile
+import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -21,10 +20,13 @@ import pyarrow as pa
 
 from configs.errors import BundleError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.files import join, open_parquet, read_text
+from pipelines.failures import FAILURES
+from pipelines.files import open_parquet
+from pipelines.layout import make_folders, remove_folder
 from pipelines.read_days import ReadDays
 from pipelines.runners import Running, run_pipeline
 from pipelines.writers import MANIFEST, SCORES, WriteDays, WriteManifest
+from scoring.files import Place, join, read_file
 from scoring.scorer import Bundle
 from scoring.steps import ACTION, RAW, SCORE, Score
 from training.dataset import TimeRange
@@ -48,7 +50,7 @@ class ScoreRequest:
 
     spec: Spec
     bundle: str
-    parts: Sequence[Path]
+    parts: Sequence[str]
     start_us: int
     end_us: int
     limit: int | None = None
@@ -62,7 +64,7 @@ def build(root: beam.Pipeline, request: ScoreRequest, attempt: str) -> None:
         | ReadDays(request.parts, spec, request.start_us, request.end_us, attempt, request.limit)
         | Score(request.bundle, columns=MADE)
         | "Narrow" >> beam.Map(narrow, group).with_output_types(pa.RecordBatch)
-        | WriteDays(spec, attempt, SCORES)
+        | WriteDays(spec, attempt, attempt, SCORES)
         | WriteManifest(attempt)
     )
 
@@ -88,7 +90,7 @@ def narrow(batch: pa.RecordBatch, group: str | None) -> pa.RecordBatch:
     return made.replace_schema_metadata(batch.schema.metadata)
 
 
-def score_days(request: ScoreRequest, running: Running, shared: Path) -> pa.Table:
+def score_days(request: ScoreRequest, running: Running, shared: Place) -> pa.Table:
     """Scored events in total order: event_id, event_time, `group` if any, raw, score, action.
 
     Args:
@@ -100,17 +102,16 @@ def score_days(request: ScoreRequest, running: Running, shared: Path) -> pa.Tabl
       InputError: a file is not what it should be.
       BundleError: the bundle is damaged.
     """
-    attempt = tempfile.mkdtemp(prefix=".score-", dir=None if running.embedded else shared)
+    attempt = join(tempfile.gettempdir() if running.embedded else shared, f".score-{uuid.uuid4()}")
     try:
-        for folder in ("failures", SCORES):
-            (Path(attempt) / folder).mkdir()
+        make_folders(join(attempt, folder) for folder in (FAILURES, SCORES))
         run_pipeline(lambda root: build(root, request, attempt), running, attempt)
-        lines = [json.loads(line) for line in read_text(join(attempt, MANIFEST)).splitlines()]
+        lines = [json.loads(line) for line in read_file(join(attempt, MANIFEST)).splitlines()]
         lines.sort(key=lambda line: int(line["start"]))
-        tables = [open_parquet(line["path"]).read() for line in lines]
+        tables = [open_parquet(join(attempt, line["path"])).read() for line in lines]
         return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     finally:
-        shutil.rmtree(attempt, ignore_errors=True)
+        remove_folder(attempt)
 
 
 def measure(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -30,13 +28,13 @@ class ReadStates(beam.PTransform):
     """The state at the end of a day, by shard.
 
     Args:
-      folder: of the day.
+      files: name -> path of the day's state (`Layout.state`).
       spec: the use.
       entities: whose state is read.
       attempt: where failures are written down.
     """
 
-    folder: str
+    files: Mapping[str, str]
     spec: Spec
     entities: tuple[str, ...]
     attempt: str
@@ -50,12 +48,12 @@ class ReadStates(beam.PTransform):
             | "Shards" >> beam.Create(keys, reshuffle=False).with_output_types(ShardKey)
             | "Spread" >> beam.Reshuffle()
             | "Read"
-            >> beam.ParDo(_ReadState(self.folder, self.spec, self.attempt)).with_output_types(Keyed)
+            >> beam.ParDo(_ReadState(self.files, self.spec, self.attempt)).with_output_types(Keyed)
         )
 
 
 def state_file(group: str, shard: int) -> str:
-    """The name of a shard's state in a day's folder.
+    """The name of a shard's state of a day, without the digest.
 
     >>> state_file("author", 3)
     'author-003.arrow'
@@ -63,21 +61,33 @@ def state_file(group: str, shard: int) -> str:
     return f"{group}-{shard:03d}.arrow"
 
 
-def read_recent_ids(folder: Path, horizon_us: int) -> RecentIds:
-    """The ids of a day's folder, all shards together."""
-    whole = folder / WHOLE_RECENT_IDS
-    paths = [whole] if whole.exists() else sorted(folder.glob(f"{RECENT_IDS}-*.arrow"))
+def group_of(name: str) -> str:
+    """The entity, or `RECENT_IDS`, of a shard's state, by its name.
+
+    >>> group_of("author-003.arrow")
+    'author'
+    """
+    return RECENT_IDS if name == WHOLE_RECENT_IDS else name.rpartition("-")[0]
+
+
+def read_recent_ids(files: Mapping[str, str], horizon_us: int, of: str) -> RecentIds:
+    """The ids of a day or a snapshot, all shards together.
+
+    Args:
+      files: name -> path.
+      horizon_us: how long ids are known.
+      of: whose they are, for messages.
+    """
+    paths = [path for name, path in sorted(files.items()) if group_of(name) == RECENT_IDS]
     if not paths:
-        raise StateError(f"{folder} has no event ids; run the backfill of that day anew")
-    table = pa.concat_tables(
-        [read_arrow(str(path)).replace_schema_metadata(None) for path in paths]
-    )
+        raise StateError(f"{of} has no event ids; run the backfill of that day anew")
+    table = pa.concat_tables([read_arrow(path).replace_schema_metadata(None) for path in paths])
     return RecentIds.from_table(table, horizon_us)
 
 
 class _ReadState(beam.DoFn):
-    def __init__(self, folder: str, spec: Spec, attempt: str) -> None:
-        self._folder, self._spec, self._attempt = folder, spec, attempt
+    def __init__(self, files: Mapping[str, str], spec: Spec, attempt: str) -> None:
+        self._files, self._spec, self._attempt = dict(files), spec, attempt
 
     def process(self, key: ShardKey) -> Iterator[Keyed]:
         with reported(self._attempt):
@@ -85,12 +95,11 @@ class _ReadState(beam.DoFn):
         yield key, one_batch(table.combine_chunks().to_batches(), table.schema)
 
     def _read(self, key: ShardKey) -> pa.Table:
-        whole = os.path.join(self._folder, WHOLE_RECENT_IDS)
-        if key.group == RECENT_IDS and os.path.exists(whole):
-            table = read_arrow(whole)
+        if key.group == RECENT_IDS and WHOLE_RECENT_IDS in self._files:
+            table = read_arrow(self._files[WHOLE_RECENT_IDS])
             numbers = shard_of(table.column("hash_1").to_numpy(), self._spec.shards)
             return table.filter(pa.array(np.asarray(numbers == key.shard)))
-        path = os.path.join(self._folder, state_file(*key))
-        if not os.path.exists(path):
-            raise StateError(f"{path} is missing; run the backfill of that day anew")
-        return read_arrow(path)
+        name = state_file(*key)
+        if name not in self._files:
+            raise StateError(f"the day before has no {name}; run the backfill of that day anew")
+        return read_arrow(self._files[name])

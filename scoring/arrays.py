@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BundleError
+from scoring.files import Place, name_of, read_file
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's zero: the time of writing is no part of a model
 
@@ -48,16 +49,16 @@ def save_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+def load_json(path: Place) -> dict[str, Any]:
+    """Reads a JSON object, of any filesystem that Beam knows.
 
     Raises:
       BundleError: it is damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_file(path).decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path.name} is damaged: {error}") from error
+        raise BundleError(f"{name_of(path)} is damaged: {error}") from error
     if not isinstance(value, dict):
-        raise BundleError(f"{path.name} is damaged: it holds no JSON object")
+        raise BundleError(f"{name_of(path)} is damaged: it holds no JSON object")
     return value

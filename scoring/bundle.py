@@ -33,9 +33,10 @@ from scoring.arrays import load_json, save_json
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
 from scoring.decision import DecisionPolicy
-from scoring.files import exclusive, files_below, publish, sha256_of
+from scoring.files import Place, exists, files_below, is_local, join, publish, sha256_of
 from scoring.identity import library_versions, semantic_fingerprint
 from scoring.linear import LinearModel
+from scoring.locks import exclusive
 from scoring.manifest import (
     BOOSTER,
     CALIBRATION,
@@ -52,6 +53,7 @@ from scoring.manifest import (
 )
 from scoring.models import Models, input_names
 from scoring.scorer import Bundle, BundleContents
+from scoring.store import fetch_bundle, send_bundle
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
@@ -79,33 +81,48 @@ class BundleParts(BundleContents):
     config: str
 
 
-def write_bundle(parts: BundleParts, store: Path) -> Path:
-    """Writes a bundle aside, loads it as a check, and renames it to ``store/<fingerprint>``.
+def write_bundle(parts: BundleParts, store: Place) -> Place:
+    """Writes a bundle aside, loads it as a check, and puts it whole at ``store/<fingerprint>``.
 
     A bundle of that name that is there already is the same bundle, and stays; if it is damaged, it
     is replaced.
 
+    Args:
+      parts: of the bundle.
+      store: a folder of this machine, or of any filesystem that Beam knows.
+
     Returns:
-      Its folder.
+      Where it is.
 
     Raises:
       BundleError: the parts do not fit each other; the store is as it was.
     """
     with exclusive(store):
-        for left in store.glob(f"{_ASIDE}*"):  # by a writer that was killed
+        if is_local(store):
+            return _write_local(parts, Path(store))
+        with tempfile.TemporaryDirectory(prefix="lockstep-bundle-") as scratch:
+            made = _write_local(parts, Path(scratch))
+            place = join(store, made.name)
+            if not exists(join(place, MANIFEST)) or not _is_whole(fetch_bundle(place)):
+                send_bundle(made, place)
+        return place
+
+
+def _write_local(parts: BundleParts, store: Path) -> Path:
+    for left in store.glob(f"{_ASIDE}*"):  # by a writer that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store))
+    try:
+        name = _write_files(parts, aside)
+        load_bundle(aside, CATALOG)
+        target = store / name
+        if target.exists() and not _is_whole(target):
+            target.rename(Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store)) / name)
+        if not target.exists():
+            publish(aside, target)
+    finally:
+        for left in store.glob(f"{_ASIDE}*"):
             shutil.rmtree(left, ignore_errors=True)
-        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store))
-        try:
-            name = _write_files(parts, aside)
-            load_bundle(aside, CATALOG)
-            target = store / name
-            if target.exists() and not _is_whole(target):
-                target.rename(Path(tempfile.mkdtemp(prefix=_ASIDE, dir=store)) / name)
-            if not target.exists():
-                publish(aside, target)
-        finally:
-            for left in store.glob(f"{_ASIDE}*"):
-                shutil.rmtree(left, ignore_errors=True)
     return target
 
 
@@ -119,14 +136,14 @@ def fingerprint_parts(parts: BundleParts, scratch: Path) -> str:
         return _write_files(parts, Path(aside))
 
 
-def load_bundle(folder: Path | str, catalog: Catalog = CATALOG) -> Bundle:
-    """Verifies and loads a bundle.
+def load_bundle(place: Place, catalog: Catalog = CATALOG) -> Bundle:
+    """Verifies and loads a bundle, from any filesystem that Beam knows.
 
     Raises:
       BundleError: see `verify_files`; or its spec no longer means what it did when it was made, or
         its parts do not fit each other.
     """
-    folder = Path(folder)
+    folder = fetch_bundle(place)
     manifest = verify_files(folder)
     try:
         return _load(folder, manifest, catalog)

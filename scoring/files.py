@@ -1,19 +1,173 @@
-"""Files that are seen whole or not at all, and one writer at a time."""
+"""Files that are seen whole or not at all, on this machine's disk or any filesystem of Beam's.
+
+Every file is written once, whole: on a disk aside, then renamed; in an object store, which has no
+rename, as one object. Paths with a scheme ("gs://…") are Beam's, all others this machine's own.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from configs.errors import BusyError
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
 
-LOCK = ".lock"
+from configs.errors import InputError
+
+Place = str | Path
+"""A path of this machine, or of a filesystem that Beam knows."""
+_PLAIN = CompressionTypes.UNCOMPRESSED  # never by the name's ending
+
+
+def is_local(path: Place) -> bool:
+    """Whether a path is of this machine's own filesystem.
+
+    >>> is_local("/out"), is_local("gs://bucket/out")
+    (True, False)
+    """
+    return "://" not in str(path)
+
+
+def join(folder: Place, *names: str) -> str:
+    """A path below a folder of any filesystem."""
+    return str(FileSystems.join(str(folder), *names))
+
+
+def require_known(path: Place) -> None:
+    """Does nothing for a path of this machine, or of a filesystem that Beam knows.
+
+    Raises:
+      InputError: no filesystem has this scheme.
+    """
+    try:
+        FileSystems.get_filesystem(str(path))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: no filesystem is installed for {str(path).partition('://')[0]}://; give a "
+            "path of this machine, or install what Beam needs for it, such as apache-beam[gcp]"
+        ) from error
+
+
+def name_of(path: Place) -> str:
+    """The last part of a path.
+
+    >>> name_of("gs://bucket/out/a.json")
+    'a.json'
+    """
+    return str(path).rstrip("/").rpartition("/")[2]
+
+
+def exists(path: Place) -> bool:
+    """Whether there is such a file."""
+    return os.path.exists(path) if is_local(path) else bool(FileSystems.exists(str(path)))
+
+
+def files_below(folder: Place) -> list[str]:
+    """Every file below a folder, by its path from there, sorted; none where nothing is."""
+    if is_local(folder):
+        return sorted(_walk(str(folder)))
+    below = f"{str(folder).rstrip('/')}/"
+    [match] = FileSystems.match([f"{below}**"])
+    return sorted(str(found.path).removeprefix(below) for found in match.metadata_list)
+
+
+def list_files(folder: Place) -> list[str]:
+    """The same, by their whole paths."""
+    return [f"{str(folder).rstrip('/')}/{name}" for name in files_below(folder)]
+
+
+def stamps(path: Place) -> tuple[tuple[str, int, float], ...]:
+    """Path, size and time of change of a file, or of each below a folder: whether they changed."""
+    if not is_local(path):
+        patterns = [str(path), f"{path}/**"]
+        found = [one for match in FileSystems.match(patterns) for one in match.metadata_list]
+        return tuple(
+            (str(one.path), int(one.size_in_bytes), float(one.last_updated_in_seconds or 0))
+            for one in found
+        )
+    there = []
+    for name in [str(path)] if os.path.isfile(path) else list_files(path):
+        try:
+            stat = os.stat(name)
+        except OSError:  # dropped meanwhile
+            continue
+        there.append((name, stat.st_size, float(stat.st_mtime_ns)))
+    return tuple(there)
+
+
+def read_file(path: Place) -> bytes:
+    """All of a file.
+
+    Raises:
+      FileNotFoundError: it is not there.
+    """
+    if is_local(path):
+        return Path(path).read_bytes()
+    try:
+        with FileSystems.open(str(path), compression_type=_PLAIN) as file:
+            return bytes(file.read())
+    except BeamIOError as error:
+        if FileSystems.exists(str(path)):
+            raise
+        raise FileNotFoundError(str(path)) from error
+
+
+def replace_file(
+    path: Place, data: bytes | memoryview, flush: bool = True, shared: bool = False
+) -> None:
+    """Writes a file whole: it is seen with its new contents, or as it was.
+
+    Args:
+      flush: whether it is on the disk afterwards; false where `replace_files` follows.
+      shared: whether others may write the same file at the same time; its folder must be there.
+    """
+    if not is_local(path):
+        with FileSystems.create(str(path), compression_type=_PLAIN) as file:
+            file.write(bytes(data))
+        return
+    path = Path(path)
+    if not shared:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _write_aside(path, data, flush, uuid.uuid4().hex if shared else "")
+    os.replace(aside, path)
+    if flush:
+        sync(path.parent)
+
+
+def replace_files(files: Mapping[str, bytes]) -> None:
+    """Writes files of one filesystem, each whole, in order, after all that was written before.
+
+    On a disk that is two flushes in all, however many there are: what was written before is on the
+    disk when the first of them is seen, and they are when this returns.
+    """
+    if not files or not is_local(next(iter(files))):
+        for path, data in files.items():
+            replace_file(path, data)
+        return
+    for folder in {Path(path).parent for path in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+    aside = {path: _write_aside(Path(path), data, flush=False) for path, data in files.items()}
+    flush_all(next(iter(aside.values())).parent)
+    for path, written in aside.items():
+        os.replace(written, path)
+    flush_all(Path(next(iter(files))).parent)
+
+
+def delete_files(paths: Iterable[str]) -> None:
+    """Removes files; those that are gone are passed over."""
+    there = []
+    for path in paths:
+        if is_local(path):
+            Path(path).unlink(missing_ok=True)
+        elif exists(path):
+            there.append(path)
+    if there:
+        FileSystems.delete(there)
 
 
 def sha256_of(path: Path) -> str:
@@ -22,48 +176,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_below(folder: Path) -> list[str]:
-    """Every file below a folder, by its path from there, sorted."""
-    return sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
-
-
-def replace_file(path: Path, data: bytes, flush: bool = True) -> None:
-    """Writes a file aside, flushes it to disk and renames it into place; makes its folder.
-
-    Args:
-      flush: false where `flush_all` follows.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            if flush:
-                os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    if flush:
-        sync(path.parent)
-
-
-def publish(aside: Path, target: Path, flush: bool = True) -> None:
-    """Flushes a finished folder and renames it; `target` must not exist.
-
-    Args:
-      flush: false where `flush_all` was called before and follows.
-    """
+def publish(aside: Path, target: Path) -> None:
+    """Flushes a finished folder of this machine and renames it; `target` must not exist."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    for path in aside.rglob("*") if flush else ():
+    for path in aside.rglob("*"):
         sync(path)
     os.chmod(aside, 0o755)
-    if flush:
-        sync(aside)
+    sync(aside)
     os.rename(aside, target)
-    if flush:
-        sync(target.parent)
+    sync(target.parent)
 
 
 def flush_all(folder: Path) -> None:
@@ -90,39 +211,23 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def exclusive(folder: Path, wait: bool = True, option: str = "--out") -> Iterator[None]:
-    """Makes the folder, and holds it alone.
-
-    The lock is the kernel's (flock): a killed process leaves none behind.
-
-    Args:
-      folder: what is written to.
-      wait: until no other process holds it; else another one is an error.
-      option: that named the folder on the command line, for messages.
-
-    Raises:
-      BusyError: another process holds it, and `wait` is false.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+def _write_aside(path: Path, data: bytes | memoryview, flush: bool, mark: str = "") -> Path:
+    aside = path.with_name(f".{path.name}{mark}.tmp")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise BusyError(
-                f"{folder} is in use by another run (process {holder}); wait for it to end, "
-                f"or give this run another {option}"
-            ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            if flush:
+                os.fsync(file.fileno())
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not path.is_dir():
-            yield path
+def _walk(folder: str) -> Iterator[str]:
+    """Paths of files below a folder, from there; a link is a file, wherever it leads."""
+    for at, folders, names in os.walk(folder):
+        below = at[len(folder) :].lstrip("/")
+        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
+        yield from (f"{below}/{name}" if below else name for name in (*names, *links))

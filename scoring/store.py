@@ -1,7 +1,9 @@
 """Where bundles live, and which one serves: an atomic pointer, with its history.
 
-The pointer is one small file, replaced whole; a reader sees the old or the new bundle, never
-neither.
+The store is a folder of this machine or of any filesystem that Beam knows. The pointer is one small
+file, replaced whole; a reader sees the old or the new bundle, never neither. A bundle of an object
+store is there when its manifest is, which is written last; it is read from a copy on this machine's
+disk.
 
     STORE/<fingerprint>/    bundles, immutable
     STORE/serving.json      {"serving": ..., "history": [..., oldest first]}
@@ -10,13 +12,25 @@ neither.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from configs.errors import BundleError
 from scoring.arrays import load_json
-from scoring.files import exclusive, replace_file
+from scoring.files import (
+    Place,
+    exists,
+    files_below,
+    is_local,
+    join,
+    name_of,
+    read_file,
+    replace_file,
+)
+from scoring.locks import exclusive
 from scoring.manifest import MANIFEST, METRICS, PROVENANCE, verify_files
 
 POINTER = "serving.json"
@@ -45,20 +59,24 @@ class Store:
     """A folder of bundles.
 
     Args:
-      root: the folder; need not exist.
+      root: the folder, on any filesystem that Beam knows; need not exist.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
 
     def list(self) -> list[BundleInfo]:
         """All bundles, oldest first; a damaged one says so, and hides no other."""
         serving = self.serving()
-        found = [_info(self.root / name, name == serving) for name in self._names()]
+        found = [_info(self.place(name), name == serving) for name in self._names()]
         return sorted(found, key=lambda one: (one.made, one.fingerprint))
 
-    def path(self, fingerprint: str) -> Path:
-        """The folder of a bundle, by its fingerprint, an unambiguous beginning of it, or "serving".
+    def path(self, fingerprint: str, anew: bool = False) -> Path:
+        """The folder of a bundle on this machine: itself, or a copy (`fetch_bundle`).
+
+        Args:
+          fingerprint: an unambiguous beginning of it, or "serving".
+          anew: whether a copy is taken anew.
 
         Raises:
           BundleError: there is none, or several begin so.
@@ -76,7 +94,11 @@ class Store:
             what = "no bundle" if not found else f"{len(found)} bundles"
             known = ", ".join(names) or "none"
             raise BundleError(f"{what} called {fingerprint!r} in {self.root}; there are: {known}")
-        return self.root / found[0]
+        return fetch_bundle(self.place(found[0]), anew)
+
+    def place(self, fingerprint: str) -> str:
+        """Where the bundle of a fingerprint is, or would be."""
+        return join(self.root, fingerprint)
 
     def verify(self, fingerprint: str) -> dict[str, Any]:
         """Checks every file of a bundle; returns its manifest.
@@ -84,7 +106,7 @@ class Store:
         Raises:
           BundleError: what does not match.
         """
-        folder = self.path(fingerprint)
+        folder = self.path(fingerprint, anew=True)
         manifest = verify_files(folder)
         if manifest["fingerprint"] != folder.name:
             raise BundleError(
@@ -142,12 +164,13 @@ class Store:
         return history[-1]
 
     def _names(self) -> tuple[str, ...]:
-        found = (path.parent.name for path in self.root.glob(f"*/{MANIFEST}"))
-        return tuple(sorted(name for name in found if not name.startswith(".")))
+        found = [path.split("/") for path in files_below(self.root)]
+        names = (parts[0] for parts in found if parts[1:] == [MANIFEST])
+        return tuple(sorted(name for name in names if not name.startswith(".")))
 
     def _pointer(self) -> tuple[str | None, tuple[str, ...]]:
-        path = self.root / POINTER
-        if not path.exists():
+        path = join(self.root, POINTER)
+        if not exists(path):
             return None, ()
         pointer = load_json(path)
         serving, history = pointer.get("serving"), pointer.get("history")
@@ -161,15 +184,62 @@ class Store:
 
     def _write(self, serving: str, history: tuple[str, ...]) -> None:
         pointer = {"serving": serving, "history": history[-_MOST_HISTORY:]}
-        replace_file(self.root / POINTER, (json.dumps(pointer, indent=1) + "\n").encode())
+        replace_file(join(self.root, POINTER), (json.dumps(pointer, indent=1) + "\n").encode())
 
 
-def _info(folder: Path, serving: bool) -> BundleInfo:
+def fetch_bundle(place: Place, anew: bool = False) -> Path:
+    """The folder of a bundle on this machine, copied there if it is elsewhere; not verified.
+
+    Args:
+      place: where the bundle is.
+      anew: also where this process has a whole copy of the same manifest.
+
+    Raises:
+      BundleError: it is no bundle, or its manifest is damaged.
+    """
+    if is_local(place):
+        return Path(place)
+    folder = Path(_mirror(str(place)), name_of(place))
     try:
-        manifest = load_json(folder / MANIFEST)
-        metrics = load_json(folder / METRICS)
-        made = str(load_json(folder / PROVENANCE).get("as_of", ""))
+        manifest = read_file(join(place, MANIFEST))
+        files = {
+            str(name): int(one["bytes"]) for name, one in json.loads(manifest)["files"].items()
+        }
+    except FileNotFoundError as error:
+        raise BundleError(f"{place} is no bundle: {MANIFEST} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{place}: {MANIFEST} is damaged; copy the bundle anew") from error
+    copies = {name: folder / name for name in files}
+    if not all(one.resolve().is_relative_to(folder.resolve()) for one in copies.values()):
+        raise BundleError(f"{place}: {MANIFEST} names a file outside; copy the bundle anew")
+    own = folder / MANIFEST
+    same = not anew and own.is_file() and own.read_bytes() == manifest
+    if same and all(one.is_file() and one.stat().st_size == files[n] for n, one in copies.items()):
+        return folder
+    for name, copy in copies.items():
+        replace_file(copy, read_file(join(place, *name.split("/"))), flush=False)
+    replace_file(own, manifest, flush=False)
+    return folder
+
+
+def send_bundle(folder: Path, place: str) -> None:
+    """Copies a bundle to where it is not yet; it is there when its manifest is, which goes last."""
+    for name in sorted(files_below(folder), key=lambda name: name == MANIFEST):
+        replace_file(join(place, *name.split("/")), read_file(folder / name))
+
+
+@functools.lru_cache(maxsize=64)
+def _mirror(place: str) -> str:
+    """A folder of this process for the copy of a bundle."""
+    return tempfile.mkdtemp(prefix="lockstep-bundle-")
+
+
+def _info(place: str, serving: bool) -> BundleInfo:
+    try:
+        manifest = load_json(join(place, MANIFEST))
+        metrics = load_json(join(place, METRICS))
+        made = str(load_json(join(place, PROVENANCE)).get("as_of", ""))
     except BundleError as error:
-        return BundleInfo(folder.name, "", "", serving, "", {}, str(error))
+        return BundleInfo(name_of(place), "", "", serving, "", {}, str(error))
     name, model = str(manifest.get("name", "")), str(manifest.get("model", ""))
-    return BundleInfo(folder.name, name, model, serving, made, metrics)
+    return BundleInfo(name_of(place), name, model, serving, made, metrics)

@@ -92,7 +92,7 @@ def digests(out, source):
     for day in sorted((out / "state").glob("date=*")):
         groups = {}
         for path in sorted(day.glob("*.arrow")):
-            name = re.sub(r"[-_]", "_", re.sub(r"-\d+$", "", path.stem))
+            name = re.sub(r"[-_]", "_", re.sub(r"-\d+-[0-9a-f]{16}$", "", path.stem))
             groups.setdefault(name, []).append(_arrow(path))
         for name, tables in groups.items():
             table = pa.concat_tables(tables)

@@ -1,10 +1,12 @@
-"""An object store in memory behind Beam's filesystems: names, no folders, read only."""
+"""An object store in memory behind Beam's filesystems: names, no folders, no rename."""
 
 import functools
+import gzip
 import io
+import itertools
 from typing import ClassVar
 
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 
 
 @functools.cache
@@ -15,13 +17,16 @@ def memory_files():
     """
 
     class MemoryFiles(FileSystem):
-        """Objects by name."""
+        """Objects by name; a write is seen when it is closed, whole."""
 
         objects: ClassVar[dict[str, bytes]] = {}
+        times: ClassVar[dict[str, float]] = {}
+        clock: ClassVar = itertools.count(1_770_000_000)
 
         @classmethod
         def put(cls, path, data):
             cls.objects[path] = data
+            cls.times[path] = float(next(cls.clock))
 
         @classmethod
         def put_folder(cls, folder, place):
@@ -29,6 +34,15 @@ def memory_files():
             for path in folder.rglob("*"):
                 if path.is_file():
                     cls.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+        @classmethod
+        def tree(cls, place):
+            """Path below a place -> bytes."""
+            return {
+                path.removeprefix(f"{place}/"): data
+                for path, data in cls.objects.items()
+                if path.startswith(f"{place}/")
+            }
 
         @classmethod
         def scheme(cls):
@@ -45,14 +59,27 @@ def memory_files():
             return False
 
         def _list(self, prefix):
-            for path, data in self.objects.items():
+            for path in list(self.objects):
                 if path.startswith(prefix):
-                    yield FileMetadata(path, len(data))
+                    yield self.metadata(path)
 
         def open(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
             if path not in self.objects:
-                raise FileNotFoundError(path)
-            return io.BytesIO(self.objects[path])
+                raise BeamIOError("open failed", {path: FileNotFoundError(path)})
+            data = self.objects[path]
+            return io.BytesIO(
+                gzip.decompress(data) if compression_type == CompressionTypes.GZIP else data
+            )
+
+        def create(self, path, mime_type="", compression_type=CompressionTypes.AUTO):
+            return _Object(self, path)
+
+        def delete(self, paths):
+            missing = {path: FileNotFoundError(path) for path in paths if path not in self.objects}
+            if missing:
+                raise BeamIOError("delete failed", missing)
+            for path in paths:
+                del self.objects[path]
 
         def exists(self, path):
             return path in self.objects
@@ -61,14 +88,24 @@ def memory_files():
             return len(self.objects[path])
 
         def last_updated(self, path):
-            return 0.0
+            return self.times[path]
 
         def metadata(self, path):
-            return FileMetadata(path, len(self.objects[path]))
+            return FileMetadata(path, len(self.objects[path]), self.times[path])
 
         def refuse(self, *given, **more):
-            raise AssertionError("nothing is written here")
+            raise AssertionError("an object store has no such thing")
 
-        mkdirs = create = copy = rename = delete = checksum = refuse
+        mkdirs = copy = rename = checksum = refuse
+
+    class _Object(io.BytesIO):
+        def __init__(self, store, path):
+            super().__init__()
+            self._store, self._path = store, path
+
+        def close(self):
+            if not self.closed:
+                self._store.put(self._path, self.getvalue())
+            super().close()
 
     return MemoryFiles

@@ -6,7 +6,6 @@ last, names every file; see docs/deploy-dataflow.md for what is not done here.
 """
 
 import argparse
-import os
 import sys
 import uuid
 
@@ -14,12 +13,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.backfill.build import Chunk, build
+from pipelines.backfill.publish import make_attempt
 from pipelines.commands._shared import load_config
-from pipelines.files import is_local, join
-from pipelines.layout import Days
+from pipelines.layout import Days, Layout
 from pipelines.runners import check_flags
 from pipelines.sources import open_source
-from pipelines.writers import FOLDERS
+from scoring.files import join
 
 
 def launch(arguments):
@@ -46,13 +45,10 @@ def launch(arguments):
         before=None,
         kept=days,
         attempt=attempt,
-        out=request.out,
+        out=attempt,
         bundle=request.bundle,
-        in_files=False,
     )
-    if is_local(attempt):  # an object store needs no folders, and writers make none
-        for name in FOLDERS:
-            os.makedirs(join(attempt, name))
+    make_attempt(Layout(attempt), attempt, days)
     pipeline = beam.Pipeline(options=PipelineOptions(list(check_flags(flags))))
     build(pipeline, chunk)
     return pipeline.run(), attempt

@@ -5,14 +5,14 @@
                                     ├─ states ────────── WriteStates ┼─ WriteManifest
                                     └─ dead letters ─ WriteDeadLetters┘
 
-It writes to its attempt's folder only. `run` publishes what the manifest names.
+`run` publishes what the manifest names.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -25,14 +25,13 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.failures import reported
-from pipelines.files import join
-from pipelines.layout import DAY_US, Layout, day_of, day_us
+from pipelines.files import open_file
+from pipelines.layout import DAY_US, FEATURES, VERDICTS, Layout, day_of, day_us
 from pipelines.scratch import InFiles
 from pipelines.sources.splits import Split
 from pipelines.sources.step import FACTS, ReadEvents
 from pipelines.states import ReadStates
 from pipelines.writers import (
-    VERDICTS,
     WriteDays,
     WriteDeadLetters,
     WriteManifest,
@@ -54,38 +53,34 @@ class Chunk:
       days: consecutive.
       splits: what is read, by their number in the run.
       computed: entities whose features are computed; the others' are those of the published days.
-      before: folder of the state at the end of the day before; None: a cold start.
+      before: name -> path of the state at the end of the day before; None: a cold start.
       kept: days at whose end state is written, ascending.
-      attempt: folder that this attempt writes to, on any Beam filesystem.
-      out: the output folder.
+      attempt: folder of this attempt's scratch and manifest, on any Beam filesystem.
+      out: the output folder, to which files are written under names of their contents.
       bundle: folder of a model bundle, or None.
-      in_files: whether batches travel between the steps in scratch files.
+      scratch: folder of the files in which batches travel between the steps; "": they do not.
     """
 
     spec: Spec
     days: tuple[dt.date, ...]
     splits: tuple[tuple[int, Split], ...]
     computed: tuple[str, ...]
-    before: str | None
+    before: Mapping[str, str] | None
     kept: tuple[dt.date, ...]
     attempt: str
     out: str
     bundle: str | None = None
-    in_files: bool = True
+    scratch: str = ""
 
     @property
     def exchange(self) -> Exchange:
         """How batches travel between the steps."""
-        return (
-            InFiles(join(self.attempt, "scratch"), self.attempt)
-            if self.in_files
-            else (THROUGH_ENGINE)
-        )
+        return InFiles(self.scratch, self.attempt) if self.scratch else THROUGH_ENGINE
 
 
 def build(root: beam.Pipeline, chunk: Chunk) -> None:
     """Applies the steps of a backfill."""
-    spec, attempt = chunk.spec, chunk.attempt
+    spec, out, attempt = chunk.spec, chunk.out, chunk.attempt
     start_us, end_us = day_us(chunk.days[0]), day_us(chunk.days[-1]) + DAY_US
     read = root | ReadEvents(chunk.splits, spec, start_us, end_us, attempt)
     before = None
@@ -98,7 +93,7 @@ def build(root: beam.Pipeline, chunk: Chunk) -> None:
         moments=[day_us(day) + DAY_US for day in chunk.kept],
         days=[day_us(day) for day in chunk.days],
         entities=chunk.computed,
-        known=PublishedFeatures(chunk.out, spec, reused, attempt) if reused else None,
+        known=PublishedFeatures(out, spec, reused, attempt) if reused else None,
         exchange=chunk.exchange,
     )
     rows: Any = made.rows
@@ -106,11 +101,11 @@ def build(root: beam.Pipeline, chunk: Chunk) -> None:
         rows = rows | Score(chunk.bundle)
     dead = (read["dead_letters"], made.dead_letters) | "DeadLetters" >> beam.Flatten()
     written = (
-        rows | WriteDays(spec, attempt),
-        made.verdicts | "WriteVerdicts" >> WriteDays(spec, attempt, VERDICTS),
-        made.entity_states | "WriteEntityStates" >> WriteStates(attempt),
-        made.id_states | "WriteIdStates" >> WriteStates(attempt),
-        dead | WriteDeadLetters(attempt),
+        rows | WriteDays(spec, out, attempt),
+        made.verdicts | "WriteVerdicts" >> WriteDays(spec, out, attempt, VERDICTS),
+        made.entity_states | "WriteEntityStates" >> WriteStates(out, attempt),
+        made.id_states | "WriteIdStates" >> WriteStates(out, attempt),
+        dead | WriteDeadLetters(out, attempt),
         read[FACTS],
     )
     _ = written | "Written" >> beam.Flatten() | WriteManifest(attempt)
@@ -145,9 +140,9 @@ class PublishedFeatures:
         times = events.column(EVENT_TIME).to_numpy()
         last = int(times[-1]) if len(times) else start_us - 1
         where = (pc.field(EVENT_TIME) >= start_us) & (pc.field(EVENT_TIME) <= last)
-        parts = Layout(Path(self.out)).parts(day_of(start_us))
+        parts = Layout(self.out).files(day_of(start_us), FEATURES)
         table = pa.concat_tables(
-            [pq.read_table(part, filters=where, partitioning=None) for part in parts],
+            [pq.read_table(open_file(part), filters=where) for part in parts],
             promote_options="default",
         )
         if not table.column(EVENT_ID).combine_chunks().equals(events.column(EVENT_ID)):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-import pyarrow.parquet as pq
-
+from pipelines.files import open_parquet
 from transforms.dead_letter import Reason
 
 _MOST = 5
 
 
-def first_dead_letters(files: Iterable[Path]) -> list[str]:
+def first_dead_letters(files: Iterable[str]) -> list[str]:
     """One line for the first dead letter of each reason and column, in the order of the files.
 
     Duplicates are left out: a repeated record is not a bad one. A line says where the record is
     and what was expected; nothing of the record itself.
 
     Args:
-      files: tables of `DEAD_LETTER_SCHEMA` as Parquet; those not there are passed over.
+      files: tables of `DEAD_LETTER_SCHEMA` as Parquet.
 
     >>> first_dead_letters([])
     []
@@ -28,9 +26,7 @@ def first_dead_letters(files: Iterable[Path]) -> list[str]:
     for path in files:
         if len(seen) >= _MOST:
             break
-        if not path.exists():
-            continue
-        for one in pq.read_table(path, partitioning=None).to_pylist():
+        for one in open_parquet(path).read().to_pylist():
             key = (one["reason"], one["column"])
             if key in seen or one["reason"] == Reason.DUPLICATE_ID:
                 continue

@@ -7,7 +7,6 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError, StateError
@@ -15,11 +14,13 @@ from configs.fingerprint import dataset_fingerprint
 from configs.schema import Spec
 from pipelines.backfill.input_manifest import InputManifest, require_events
 from pipelines.backfill.publish import entity_marker
-from pipelines.layout import REMAKING, Days, Layout
+from pipelines.layout import STATE, Days, Layout
 from pipelines.runners import Running
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
+from scoring.files import Place
 from scoring.manifest import verify_files
+from scoring.store import fetch_bundle
 from transforms.inputs import numeric_names
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
@@ -37,6 +38,7 @@ class BackfillRequest:
 
     Attributes:
       source: file, folder or glob (`pipelines.sources`).
+      out: the output folder, on this machine or any filesystem of Beam's.
       workers: processes of the embedded runner; None: as many as pay for their start.
       flags: of Beam, such as `--runner=FlinkRunner`; see `pipelines.runners`.
       exchange: "files" or "engine", how batches travel between steps; "": files if embedded.
@@ -48,11 +50,11 @@ class BackfillRequest:
 
     spec: Spec
     source: str
-    out: Path
+    out: Place
     days: Days
     workers: int | None = None
     only_new_features: bool = False
-    bundle: Path | None = None
+    bundle: Place | None = None
     keep_states: int = 14
     allow_empty_days: bool = False
     flags: tuple[str, ...] = ()
@@ -67,23 +69,25 @@ class BackfillPlan:
       days: days to make, ascending and consecutive; may be empty.
       done: days of the request that are there already.
       computed: entities whose features are computed; others are taken from the published days.
-      before: folder of the state to start from; None: a cold start.
+      before: the day at whose end the state is that this starts from; None: a cold start.
       published: days of the output folder before `days`.
       splits: what is read; source: all that there is.
       events: estimated; 0 where the source does not tell.
       bundle: the fingerprint of the request's; None: none.
+      states: days whose state snapshots will be there afterwards, ascending.
     """
 
     request: BackfillRequest
     days: tuple[dt.date, ...]
     done: tuple[dt.date, ...]
     computed: tuple[str, ...]
-    before: Path | None
+    before: dt.date | None
     published: tuple[dt.date, ...]
     splits: tuple[Split, ...]
     source: tuple[Split, ...]
     events: int
     bundle: str | None = None
+    states: tuple[dt.date, ...] = ()
 
     @property
     def running(self) -> Running:
@@ -129,14 +133,6 @@ class BackfillPlan:
             return 0.0
         return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.running.workers)
 
-    @property
-    def states(self) -> tuple[dt.date, ...]:
-        """Days whose state snapshots will be there afterwards, ascending."""
-        layout, made = Layout(self.request.out), set(self.days)
-        every = sorted(made | set(self.published))
-        newest = every[-self.request.keep_states :] if made else every
-        return tuple(day for day in newest if day in made or layout.state(day).is_dir())
-
     def to_builtins(self) -> dict[str, Any]:
         """The plan for machines."""
         request = self.request
@@ -149,7 +145,7 @@ class BackfillPlan:
             "chunk_days": self.chunk_days,
             "workers": self.running.workers,
             "computed": list(self.computed),
-            "starts_from": self.before.name[5:] if self.before else None,
+            "starts_from": str(self.before) if self.before else None,
             "states": [str(day) for day in self.states],
             "splits": len(self.splits),
             "events": self.events,
@@ -165,7 +161,7 @@ class BackfillPlan:
                 f"features: nothing to do, {request.days} is there already ({len(self.done)} days)",
                 *self._states_lines(),
             ]
-        start = f"state at the end of {self.before.name[5:]}" if self.before else "no state (cold)"
+        start = f"state at the end of {self.before}" if self.before else "no state (cold)"
         text = [
             f"{spec.name}: {self.days[0]}..{self.days[-1]} ({len(self.days)} days, "
             f"{len(self.done)} already there) into {request.out}",
@@ -223,12 +219,9 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     wanted = list(request.days)
     _check_range(request, published)
     current = dataset_fingerprint(request.spec)
-    markers = {
-        day: layout.read_marker(day, unfinished=True) for day in wanted if day in set(published)
-    }
-    here = [day for day, marker in markers.items() if marker["spec"] == current]
-    done = [day for day in here if not markers[day].get(REMAKING)]
-    other = [day for day in markers if day not in set(here)]
+    markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
+    done = [day for day, marker in markers.items() if marker["spec"] == current]
+    other = [day for day in markers if day not in set(done)]
     if other and not request.only_new_features:
         raise InputError(
             f"{request.out} holds {other[0]} under another spec "
@@ -245,13 +238,13 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     computed = tuple(request.spec.entities)
     if request.only_new_features:
         computed = _changed_entities(request.spec, [markers[day] for day in todo])
-    while todo and todo[0] > request.days.first and not _has_state_before(layout, todo[0]):
+    while todo and todo[0] > request.days.first and not layout.state(_before(todo[0])):
         # Days of one chunk share a snapshot at its end; a run killed between them makes the
         # chunk's days again, the same bytes.
-        todo.insert(0, todo[0] - dt.timedelta(days=1))
+        todo.insert(0, _before(todo[0]))
     done = [day for day in done if day not in set(todo)]
     before = _state_before(layout, todo[0], published) if todo else None
-    bundle = verify_files(request.bundle)["fingerprint"] if request.bundle else None
+    bundle = verify_files(fetch_bundle(request.bundle))["fingerprint"] if request.bundle else None
     for day in done if bundle else ():
         if markers[day].get("bundle") != bundle:
             raise InputError(
@@ -274,6 +267,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         source=tuple(source),
         events=_estimate(splits, todo),
         bundle=bundle,
+        states=_states(request, layout, todo, published),
     )
 
 
@@ -323,20 +317,29 @@ def _changed_entities(spec: Spec, markers: Sequence[Mapping[str, Any]]) -> tuple
     return tuple(changed)
 
 
-def _has_state_before(layout: Layout, day: dt.date) -> bool:
-    return layout.state(day - dt.timedelta(days=1)).is_dir()
+def _before(day: dt.date) -> dt.date:
+    return day - dt.timedelta(days=1)
 
 
-def _state_before(layout: Layout, day: dt.date, published: Sequence[dt.date]) -> Path | None:
+def _state_before(layout: Layout, day: dt.date, published: Sequence[dt.date]) -> dt.date | None:
     if not published or day <= published[0]:
         return None
-    folder = layout.state(day - dt.timedelta(days=1))
-    if not folder.is_dir():
+    before = _before(day)
+    if not layout.state(before):
         raise StateError(
-            f"{folder} is gone, and {day} needs the state that it held; begin at an earlier day "
-            "whose snapshot is there, choose another --out, or keep more with --keep-states"
+            f"{layout.folder(STATE, before)} is gone or not whole, and {day} needs the state that "
+            "it held; begin at an earlier day whose snapshot is there, choose another --out, or "
+            "keep more with --keep-states"
         )
-    return folder
+    return before
+
+
+def _states(
+    request: BackfillRequest, layout: Layout, made: Sequence[dt.date], published: Sequence[dt.date]
+) -> tuple[dt.date, ...]:
+    every = sorted({*made, *published})
+    newest = every[-request.keep_states :] if made else every
+    return tuple(day for day in newest if day in set(made) or layout.state(day))
 
 
 def _cores() -> int:

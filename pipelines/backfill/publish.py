@@ -6,25 +6,48 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint, state_fingerprint
 from configs.schema import Spec
-from pipelines.files import join, read_text
-from pipelines.layout import DAY_US, REMAKING, Layout, day_of, publish_folder, write_json
+from pipelines.failures import FAILURES
+from pipelines.layout import (
+    DAY_US,
+    DEAD_LETTERS,
+    FEATURES,
+    FILES,
+    STATE,
+    VERDICTS,
+    Layout,
+    day_of,
+    json_bytes,
+    make_folders,
+)
 from pipelines.sources.contents import kind_counts
-from pipelines.states import state_file
-from pipelines.writers import DEAD_LETTERS, MANIFEST, PART, SPLIT, STATE, VERDICTS
-from scoring.files import flush_all
+from pipelines.states import group_of
+from pipelines.writers import MANIFEST, SPLIT, duplicates_name
+from scoring.files import (
+    delete_files,
+    is_local,
+    join,
+    list_files,
+    name_of,
+    read_file,
+    replace_files,
+)
+from scoring.locks import Require
 from transforms.inputs import numeric_names
 from transforms.selection import scored_schema
 from transforms.velocity import make_plan
 
 Line = Mapping[str, Any]
-Sources = Callable[[dt.date], object]
+_OURS = (".parquet", ".arrow")  # other files that someone put there stay
+_DAY = re.compile(r"/(?:date=|duplicates-)(\d{4}-\d{2}-\d{2})(?:/|-[0-9a-f]{16}\.|\.parquet)")
+_DIGEST = re.compile(r"-[0-9a-f]{16}\.parquet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +55,7 @@ class Attempt:
     """What an attempt wrote: lines of its manifest.
 
     Attributes:
-      parts, verdicts, states: by day.
+      parts, verdicts, states: by day; parts in total order.
       dead_letters: name -> line.
       splits: what each split that was read held.
     """
@@ -45,7 +68,7 @@ class Attempt:
 
     def duplicates(self, day: dt.date) -> int:
         """How many events of a day were dropped."""
-        return int(self.dead_letters.get(f"duplicates-{day}", {"rows": 0})["rows"])
+        return int(self.dead_letters.get(duplicates_name(day), {"rows": 0})["rows"])
 
     def kinds(self, day: dt.date) -> Counter[str]:
         """How many events of each kind a day has, duplicates included."""
@@ -54,14 +77,32 @@ class Attempt:
             kinds.update(kind_counts(split["seen"].get(str(day), {})))
         return kinds
 
+    def files(self, day: dt.date, before: Mapping[str, Any] | None) -> dict[str, list[Line]]:
+        """What a day's marker names; entities that were not computed keep the state that it had.
+
+        Args:
+          before: the day's marker until now; None: there is none.
+        """
+        made = self.states.get(day, [])
+        computed = {line["group"] for line in made}
+        kept = before[FILES].get(STATE, []) if before and made else []
+        state = [one for one in kept if group_of(one["name"]) not in computed] + made
+        dead = self.dead_letters.get(duplicates_name(day))
+        return {
+            FEATURES: [_named(line) for line in self.parts[day]],
+            VERDICTS: [_named(self.verdicts[day])],
+            STATE: sorted((_named(line) for line in state), key=lambda one: str(one["name"])),
+            DEAD_LETTERS: [_named(dead)] if dead else [],
+        }
+
 
 def read_attempt(folder: str) -> Attempt:
     """What an attempt's manifest names."""
-    lines = [json.loads(line) for line in read_text(join(folder, MANIFEST)).splitlines()]
+    lines = [json.loads(line) for line in read_file(join(folder, MANIFEST)).splitlines()]
     of = {what: [one for one in lines if one["what"] == what]
-          for what in (PART, VERDICTS, STATE, DEAD_LETTERS, SPLIT)}  # fmt: skip
+          for what in (FEATURES, VERDICTS, STATE, DEAD_LETTERS, SPLIT)}  # fmt: skip
     parts: dict[dt.date, list[Line]] = {}
-    for line in sorted(of[PART], key=lambda one: int(one["start"])):
+    for line in sorted(of[FEATURES], key=lambda one: int(one["start"])):
         parts.setdefault(day_of(line["start"]), []).append(line)
     states: dict[dt.date, list[Line]] = {}
     for line in of[STATE]:
@@ -70,65 +111,103 @@ def read_attempt(folder: str) -> Attempt:
         parts,
         {day_of(line["start"]): line for line in of[VERDICTS]},
         states,
-        {line["name"]: line for line in of[DEAD_LETTERS]},
+        {line["group"]: line for line in of[DEAD_LETTERS]},
         of[SPLIT],
     )
 
 
-def publish_dead_letters(layout: Layout, made: Attempt, names: Iterable[str]) -> None:
-    """Puts dead letters where people look; of a name that has none now, no file is left."""
-    layout.dead_letters.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        target = layout.dead_letters / f"{name}.parquet"
-        if name in made.dead_letters:
-            os.replace(made.dead_letters[name]["path"], target)
-        else:
-            target.unlink(missing_ok=True)
+def make_attempt(layout: Layout, attempt: str, days: Iterable[dt.date], scratch: str = "") -> None:
+    """Makes the folders that an attempt writes to; its workers make none."""
+    make_folders([join(attempt, FAILURES), layout.dead_letters, *filter(None, [scratch])])
+    make_folders(layout.folder(kind, day) for kind in (FEATURES, VERDICTS, STATE) for day in days)
+
+
+def publish_dead_letters(
+    layout: Layout, made: Attempt, names: Iterable[str], require: Require
+) -> None:
+    """Leaves of splits that were read what an attempt found, and no older dead letters."""
+    require()
+    read, kept = set(names), {line["path"] for line in made.dead_letters.values()}
+    there = {name_of(path): path for path in list_files(layout.dead_letters)}
+    delete_files(
+        path
+        for name, path in there.items()
+        if _DIGEST.sub("", name).removesuffix(".parquet") in read
+        and f"{DEAD_LETTERS}/{name}" not in kept
+    )
 
 
 def publish_days(
-    layout: Layout, made: Attempt, facts: Mapping[dt.date, Mapping[str, Any]], sources: Sources
+    layout: Layout,
+    markers: Mapping[dt.date, Mapping[str, Any]],
+    sources: Mapping[dt.date, object],
+    require: Require,
 ) -> None:
-    """Publishes days, their markers last.
-
-    What is written reaches the disk in three steps for all of the days, and not file by file: what
-    an attempt wrote; that it is in its place; the markers.
+    """Publishes days: what they were made from, then their markers, one by one.
 
     Args:
       layout: of the output folder, which the caller holds.
-      made: what the attempt wrote.
-      facts: for the marker of each day.
-      sources: from which files a day was made.
+      markers: of the days, `FILES` included.
+      sources: from which files each day was made.
+      require: checks that the folder is still held.
     """
-    for day in facts:
-        marker = layout.marker(day)
-        if marker.exists():  # what it says now holds until the folders below are exchanged
-            before = layout.read_marker(day, unfinished=True)
-            write_json(marker, {**before, REMAKING: True}, flush=False)
-        _gather(layout, day, made, facts[day]["entities"])
-    flush_all(layout.root)
-    for day in facts:
-        work = layout.work / "days" / str(day)
-        if day in made.states:
-            publish_folder(layout, work / "state", layout.state(day), flush=False)
-        publish_folder(layout, work / "verdicts", layout.verdicts(day), flush=False)
-        publish_dead_letters(layout, made, [f"duplicates-{day}"])
-        publish_folder(layout, work / "features", layout.features(day), flush=False)
-        write_json(layout.sources(day), sources(day), flush=False)
-    flush_all(layout.root)
-    for day in facts:
-        write_json(layout.marker(day), facts[day], flush=False)
-    flush_all(layout.root)
+    require()
+    replace_files(
+        {layout.sources(day): json_bytes(sources[day]) for day in markers}
+        | {layout.marker(day): json_bytes(marker) for day, marker in markers.items()}
+    )
 
 
-def _gather(layout: Layout, day: dt.date, made: Attempt, entities: Mapping[str, Any]) -> None:
-    """The folders of a day, under the names that they will have."""
-    work = layout.work / "days" / str(day)
-    for number, part in enumerate(made.parts[day]):
-        _move(part["path"], work / "features" / f"part-{number:05d}.parquet")
-    _move(made.verdicts[day]["path"], work / "verdicts" / "part-00000.parquet")
-    if day in made.states:
-        _finish_state(layout, day, made.states[day], entities, work / "state")
+def forget_states(layout: Layout, keep: int, require: Require) -> None:
+    """Removes the state of all but the newest days, from their markers first."""
+    found = {match[1] for path in list_files(join(layout.root, STATE))
+             if (match := _DAY.search(path, len(layout.root)))}  # fmt: skip
+    gone = [day for day in layout.published()[:-keep] if str(day) in found]
+    if gone:
+        require()
+        markers = {day: layout.read_marker(day) for day in gone}
+        replace_files({
+            layout.marker(day): json_bytes({**marker, FILES: {**marker[FILES], STATE: []}})
+            for day, marker in markers.items()
+        })  # fmt: skip
+        remove_unnamed(layout, require, gone)
+
+
+def remove_unnamed(layout: Layout, require: Require, days: Iterable[dt.date] | None = None) -> None:
+    """Removes files that no marker names: of dead attempts, and of days that were made anew.
+
+    Args:
+      layout: of the output folder, which the caller holds.
+      require: checks that it is still held: what is unnamed may else be the next holder's.
+      days: whose files are looked at; None: all.
+    """
+    require()
+    kinds = (FEATURES, VERDICTS, STATE)
+    wanted = None if days is None else set(days)
+    folders = (
+        [join(layout.root, kind) for kind in kinds]
+        if wanted is None
+        else [layout.folder(kind, day) for kind in kinds for day in wanted]
+    )
+    paths = [path for folder in (*folders, layout.dead_letters) for path in list_files(folder)]
+    delete_files(path for path in paths if path.endswith(".tmp"))  # half written
+    found: dict[dt.date, list[str]] = {}
+    for path in paths:
+        match = _DAY.search(path, len(layout.root))
+        day = dt.date.fromisoformat(match[1]) if match and path.endswith(_OURS) else None
+        if day and (wanted is None or day in wanted):
+            found.setdefault(day, []).append(path)
+    published = set(layout.published())
+    for day, there in found.items():
+        try:
+            marker = layout.read_marker(day) if day in published else {FILES: {}}
+        except InputError:
+            continue  # a damaged marker: nobody knows which files are the day's
+        named = {path for kind in marker[FILES] for path in layout.named(marker, kind).values()}
+        delete_files(path for path in there if path not in named)
+    for folder in (layout.folder(kind, day) for kind in kinds for day in wanted or found):
+        if is_local(folder) and os.path.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
@@ -158,24 +237,6 @@ def day_marker(spec: Spec, day: dt.date) -> dict[str, Any]:
     }
 
 
-def _finish_state(
-    layout: Layout, day: dt.date, lines: Iterable[Line], entities: Mapping[str, Any], target: Path
-) -> None:
-    """Entities that were not computed keep the state that the day had."""
-    shards: Counter[str] = Counter()
-    for line in lines:
-        shards[line["group"]] += 1
-        _move(line["path"], target / state_file(line["group"], line["shard"]))
-    count = max(shards.values())
-    for entity in entities:
-        for shard in range(count if entity not in shards else 0):
-            old = layout.state(day) / state_file(entity, shard)
-            if old.exists():
-                os.link(old, target / old.name)
-    facts = {"day": str(day), "shards": count, "entities": entities}
-    write_json(target / "manifest.json", facts, flush=False)
-
-
-def _move(path: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(path, target)
+def _named(line: Line) -> Line:
+    """What a marker says of a file."""
+    return {key: line[key] for key in ("name", "path", "bytes", "sha256", "rows") if key in line}

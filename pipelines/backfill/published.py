@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from pipelines.layout import Layout
+from pipelines.files import open_parquet
+from pipelines.layout import FEATURES, VERDICTS, Layout
 from pipelines.read_days import missing_column
 
 
@@ -21,12 +21,12 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
     """
     tables = []
     for day in days:
-        layout.read_marker(day)
-        for part in layout.parts(day):
-            missing = set(columns) - set(pq.read_schema(part).names)
+        for part in layout.files(day, FEATURES):
+            file = open_parquet(part)
+            missing = set(columns) - set(file.schema_arrow.names)
             if missing:
                 raise missing_column(part, sorted(missing)[0])
-            tables.append(pq.read_table(part, columns=columns, partitioning=None))
+            tables.append(file.read(columns))
     if not tables:
         raise InputError(f"{layout.root}: no days given; name at least one")
     return pa.concat_tables(tables)
@@ -35,10 +35,10 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
 def read_verdicts(layout: Layout, last: dt.date) -> pa.Table:
     """All verdicts that became known on the published days up to `last`, included."""
     tables = [
-        pq.read_table(part, partitioning=None)
+        open_parquet(part).read()
         for day in layout.published()
         if day <= last
-        for part in sorted(layout.verdicts(day).glob("part-*.parquet"))
+        for part in layout.files(day, VERDICTS)
     ]
     if not tables:
         raise InputError(

@@ -1,9 +1,9 @@
 """The backfill: a pipeline per chunk of days (`backfill.build`), each published day by day.
 
-A pipeline writes to the folder of its attempt only; this process holds the output folder and
-publishes what the attempt's manifest names, the marker of a day last. A run that is killed loses
-its unpublished days and nothing else; the next one starts at the first of them, and writes the same
-bytes as an undisturbed run.
+Workers write files that no marker names yet; this process holds the output folder and publishes
+what the attempt's manifest names, with the marker of each day. A run that is killed loses its
+unpublished days and nothing else; the next one removes what is left of them, starts at the first,
+and writes the same bytes as an undisturbed run.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import shutil
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build, other_events
@@ -31,19 +31,23 @@ from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill
 from pipelines.backfill.publish import (
     Attempt,
     day_marker,
+    forget_states,
+    make_attempt,
     publish_days,
     publish_dead_letters,
     read_attempt,
+    remove_unnamed,
 )
 from pipelines.failures import explain_os_error
 from pipelines.files import read_arrow_batch
-from pipelines.layout import Layout, locked, write_json
+from pipelines.layout import FILES, Layout, local_scratch, locked, remove_folder, write_json
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import run_pipeline, workers_of
 from pipelines.sources.contents import count
 from pipelines.sources.listing import require_apart
-from pipelines.writers import FOLDERS
+from scoring.files import Place, exists, join
+from scoring.locks import Require
 from transforms.dead_letter import Reason
 from transforms.signature import input_fingerprints
 
@@ -66,7 +70,7 @@ class BackfillReport:
       metrics: Beam's counters of the run, by name.
     """
 
-    out: Path
+    out: Place
     days: tuple[str, ...]
     already: tuple[str, ...]
     read: int = 0
@@ -96,68 +100,75 @@ def backfill(request: BackfillRequest, progress: Progress | None = None) -> Back
     require_apart(request.source, str(request.out))  # before anything is put there
     layout = Layout(request.out)
     try:
-        with locked(layout):
-            return backfill_locked(make_backfill_plan(request), progress or Quiet())
+        with locked(layout) as require:
+            return backfill_locked(make_backfill_plan(request), progress or Quiet(), require)
     except OSError as error:
         raise explain_os_error(error) from error
 
 
-def backfill_locked(plan: BackfillPlan, progress: Progress) -> BackfillReport:
-    """Carries out a plan; the caller holds the output folder (`layout.locked`)."""
+def backfill_locked(plan: BackfillPlan, progress: Progress, require: Require) -> BackfillReport:
+    """Carries out a plan; the caller holds the output folder (`layout.locked` gives `require`)."""
     for line in plan.lines():
         progress.say(line)
-    done = _Done(plan, progress)
-    before = plan.before
+    layout = Layout(plan.request.out)
+    remove_unnamed(layout, require)
     with (
-        done,
+        local_scratch(layout) as scratch,
+        _Done(plan, progress, require, str(scratch)) as done,
         workers_of(plan.running),
         progress.step("features", plan.events, "events") as step,
     ):
         for days in plan.chunks:
-            before = _make_chunk(done, days, before)
+            try:
+                _make_chunk(done, days)
+            finally:  # of a day that failed nothing stays, and nothing old of one that was made
+                remove_unnamed(layout, require, days)
             step.advance(sum(done.of_day[day]["events"] for day in days))
     return done.report()
 
 
-def _make_chunk(done: _Done, days: tuple[dt.date, ...], before: Path | None) -> Path | None:
-    """Makes and publishes some days; the state at their end, for the next."""
+def _make_chunk(done: _Done, days: tuple[dt.date, ...]) -> None:
+    """Makes and publishes some days."""
     plan, layout, request = done.plan, done.layout, done.plan.request
-    attempt = layout.work / f"attempt-{uuid.uuid4().hex}"
-    for name in FOLDERS:
-        (attempt / name).mkdir(parents=True)
+    name = f"attempt-{uuid.uuid4().hex}"
+    attempt = join(layout.work, name)
     running = plan.running
+    in_files = request.exchange == "files" or (not request.exchange and running.embedded)
+    here = join(done.scratch, name) if running.embedded else attempt
+    scratch = join(here, "scratch") if in_files else ""
+    make_attempt(layout, attempt, days, scratch)
     splits = plan.splits_of(days)
     chunk = Chunk(
         spec=request.spec,
         days=days,
         splits=tuple((plan.splits.index(split), split) for split in splits),
         computed=plan.computed,
-        before=str(before) if before else None,
+        before=layout.state(days[0] - dt.timedelta(days=1)) or None,
         kept=tuple(day for day in days if day in plan.kept or day == days[-1]),
-        attempt=str(attempt),
-        out=str(request.out),
+        attempt=attempt,
+        out=layout.root,
         bundle=str(request.bundle) if request.bundle else None,
-        in_files=request.exchange == "files" or (not request.exchange and running.embedded),
+        scratch=scratch,
     )
     with done.meter.step("features"):
-        metrics = run_pipeline(lambda root: build(root, chunk), running, str(attempt))
-    made = read_attempt(str(attempt))
+        metrics = run_pipeline(lambda root: build(root, chunk), running, attempt)
+    made = read_attempt(attempt)
     require_whole(made, chunk, metrics if running.embedded else {})
     done.add(made, metrics)
-    publish_dead_letters(layout, made, [split.name for split in splits])
+    publish_dead_letters(layout, made, [split.name for split in splits], done.require)
     done.check_dead()
     if not request.allow_empty_days and not request.only_new_features:
         require_events(done.manifest, plan.days)
     if request.only_new_features:
         require_same_input(done.manifest, layout, days)
     with done.meter.step("publish"):
-        facts = {day: done.day_facts(day, made) for day in days}
+        markers = {day: done.day_marker(day, made) for day in days}
         write_json(layout.source_files, done.manifest.files())  # known, wherever the run is killed
-        publish_days(layout, made, facts, done.manifest.record)
+        sources = {day: done.manifest.record(day) for day in days}
+        publish_days(layout, markers, sources, done.require)
     read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
-    done.remove(attempt)
-    last = layout.state(days[-1])
-    return last if last.is_dir() else None
+    for folder in {attempt, here}:
+        done.remove(folder)
 
 
 def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
@@ -194,8 +205,11 @@ def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
 class _Done(contextlib.AbstractContextManager["_Done"]):
     """What a run has done so far, for its report; attempts are removed beside the next chunk."""
 
-    def __init__(self, plan: BackfillPlan, progress: Progress) -> None:
+    def __init__(
+        self, plan: BackfillPlan, progress: Progress, require: Require, scratch: str
+    ) -> None:
         self.plan, self.progress = plan, progress
+        self.require, self.scratch = require, scratch
         self.layout = Layout(plan.request.out)
         files = self.layout.read_source_files()
         self.manifest = InputManifest(plan.source, plan.request.source, files)
@@ -209,11 +223,12 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
         self._keys: Counter[str] = Counter()
         self._state_bytes = 0
         self._empty: list[str] = []
+        self._dead_files: dict[str, str] = {}
         self._remover = ThreadPoolExecutor(1)
 
-    def remove(self, folder: Path) -> None:
+    def remove(self, folder: str) -> None:
         """Removes a folder, which for scratch files takes 3 % of a backfill."""
-        self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
+        self._remover.submit(remove_folder, folder)
 
     def __exit__(self, *raised: object) -> None:
         self._remover.shutdown()
@@ -235,8 +250,9 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
         self._keys, self._state_bytes = Counter(), 0
         for line in made.states.get(max(made.states), []) if made.states else []:
             if line["group"] in self.plan.request.spec.entities:
-                self._keys[line["group"]] += line["keys"]
-                self._state_bytes += line["bytes"]
+                self._keys[line["group"]] += line["rows"]
+                self._state_bytes += line["state_bytes"]
+        self._dead_files.update({name: one["path"] for name, one in made.dead_letters.items()})
 
     def check_dead(self) -> None:
         """Does nothing while dead letters are few enough.
@@ -248,9 +264,11 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
         bad = sum(n for reason, n in dead.items() if reason != Reason.DUPLICATE_ID)
         bound, read = self.plan.request.spec.events.max_dead_share, self._totals["read"]
         if bad > bound * read:
+            names = [self.plan.splits[number].name for number in sorted(self._read)]
             files = [
-                self.layout.dead_letters / f"{self.plan.splits[number].name}.parquet"
-                for number in sorted(self._read)
+                join(self.layout.root, self._dead_files[name])
+                for name in names
+                if name in self._dead_files
             ]
             first = "".join(f"\n  {line}" for line in first_dead_letters(files))
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in dead.most_common())
@@ -261,15 +279,14 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
                 f"(records count from 0):{first}"
             )
 
-    def day_facts(self, day: dt.date, made: Attempt) -> dict[str, object]:
+    def day_marker(self, day: dt.date, made: Attempt) -> Mapping[str, Any]:
         """What the marker of a day says, and the report counts."""
         request = self.plan.request
+        before = self.layout.read_marker(day) if exists(self.layout.marker(day)) else None
         kinds, duplicates = made.kinds(day), made.duplicates(day)
         scored = sum(int(part["rows"]) for part in made.parts[day])
-        if request.only_new_features:
-            there = self.layout.read_marker(day, unfinished=True)["scored"]
-            if there != scored:
-                raise other_events(day, str(request.out), there, scored)
+        if request.only_new_features and before and before["scored"] != scored:
+            raise other_events(day, str(request.out), before["scored"], scored)
         counts = {
             "events": sum(kinds.values()) - duplicates,
             "scored": scored,
@@ -286,17 +303,16 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
             "inputs": self._inputs,
             "bundle": self.plan.bundle,
             "duplicates": duplicates,
-            "parts": len(made.parts[day]),
             "kinds": dict(kinds),
             **counts,
+            FILES: made.files(day, before),
         }
 
     def report(self) -> BackfillReport:
         """All of it."""
         plan = self.plan
         if plan.days:
-            for day in self.layout.published()[: -plan.request.keep_states]:
-                shutil.rmtree(self.layout.state(day), ignore_errors=True)
+            forget_states(self.layout, plan.request.keep_states, self.require)
         warnings = (
             *warn_of_changes(self.manifest, plan.request.spec, self.layout, plan.published),
             *warn_of_silent_files(self.manifest),
@@ -322,7 +338,7 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
         )  # fmt: skip
 
     def _kept(self) -> str:
-        made = [day for day in self.plan.days if self.layout.marker(day).exists()]
+        made = [day for day in self.plan.days if exists(self.layout.marker(day))]
         if not made:
             return "No day was published"
         return f"Days up to {made[-1]} were published before; the others were not"

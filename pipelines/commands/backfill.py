@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ def backfill(
     context: typer.Context,
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
-    out: Annotated[Path, typer.Option(help="Output folder.")],
+    out: Annotated[str, typer.Option(help="Output folder: a path, or gs://…")],
     days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
     workers: Annotated[
         int | None, typer.Option(help="Processes; as many as pay if not given.")
@@ -30,7 +29,7 @@ def backfill(
         bool, typer.Option(help="Compute just the features that the published days lack.")
     ] = False,
     bundle: Annotated[
-        Path | None, typer.Option(help="Add inputs and scores of this model bundle.")
+        str | None, typer.Option(help="Add inputs and scores of this model bundle.")
     ] = None,
     keep_states: Annotated[int, typer.Option(help="State snapshots of so many last days.")] = 14,
     allow_empty_days: Annotated[

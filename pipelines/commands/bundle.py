@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from scoring.bundle import Bundle
     from scoring.store import Store
 
-Out = Annotated[Path, typer.Option(help="Output folder that holds bundles/.")]
+Out = Annotated[str, typer.Option(help="Output folder that holds bundles/.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Name = Annotated[str, typer.Argument(help="Fingerprint, a beginning of it, or 'serving'.")]
 
@@ -127,7 +126,7 @@ def _say_serving(fingerprint: str, as_json: bool) -> None:
     print(json.dumps({"serving": fingerprint}) if as_json else f"{fingerprint} serves")
 
 
-def _load(name: str, out: Path) -> Bundle:
+def _load(name: str, out: str) -> Bundle:
     from scoring.bundle import load_bundle
     from transforms.catalog import CATALOG
 
@@ -136,9 +135,9 @@ def _load(name: str, out: Path) -> Bundle:
     return load_bundle(store.path(name), CATALOG)
 
 
-def _store(out: Path) -> Store:
-    from pipelines.layout import require_folder
+def _store(out: str) -> Store:
+    from pipelines.layout import Layout, require_folder
     from scoring.store import Store
 
     require_folder(out)
-    return Store(out / "bundles")
+    return Store(Layout(out).bundles)

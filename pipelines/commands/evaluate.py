@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Output folder of backfill and nightly.")],
+    out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],
     days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
     bundle: Annotated[
         list[str] | None, typer.Option(help="Fingerprint, folder, or 'serving'; may repeat.")

@@ -20,7 +20,7 @@ def nightly(
     context: typer.Context,
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
-    out: Annotated[Path, typer.Option(help="Output folder.")],
+    out: Annotated[str, typer.Option(help="Output folder: a path, or gs://…")],
     as_of: Annotated[str, typer.Option(help="2026-03-11 uses what was known before that day.")],
     since: Annotated[str | None, typer.Option(help="First day of a first run.")] = None,
     workers: Annotated[

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def parity(
     state: Annotated[Path, typer.Option(help="The --state of `lockstep stream`; it may run.")],
-    bundles: Annotated[Path, typer.Option(help="The store that it scored with.")],
+    bundles: Annotated[str, typer.Option(help="The store that it scored with.")],
     mode: Annotated[str, typer.Option(help="served, ideal or both.")] = "both",
     days: Annotated[
         str | None,
@@ -36,9 +36,9 @@ def parity(
 ) -> None:
     """Replay a scorer's log; exits 10 if the two sides differ in a way that is not allowed."""
     from pipelines.failures import explain_os_error
-    from pipelines.layout import write_bytes
     from pipelines.parity import TimeSpan, check_ideal, check_served
     from pipelines.parity.page import render
+    from scoring.files import replace_file
 
     if mode not in ("served", "ideal", "both"):
         raise typer.BadParameter(f"--mode {mode}: expected served, ideal or both")
@@ -50,7 +50,7 @@ def parity(
         reports.append(check_ideal(state, bundles, archive, span))
     if html is not None:
         try:
-            write_bytes(html, render(reports, str(state)).encode())
+            replace_file(html, render(reports, str(state)).encode())
         except OSError as error:
             raise explain_os_error(error) from error
     if as_json:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def stream(
-    bundles: Annotated[Path, typer.Option(help="Bundle store; its serving bundle decides.")],
+    bundles: Annotated[str, typer.Option(help="Bundle store; its serving bundle decides.")],
     subscription: Annotated[str, typer.Option(help="projects/P/subscriptions/S")],
     decisions: Annotated[str, typer.Option(help="projects/P/topics/T")],
     state: Annotated[Path, typer.Option(help="Folder of log and snapshots.")],
@@ -29,7 +29,7 @@ def stream(
         int,
         typer.Option(min=1, help="Days, by this machine's clock, for which `parity` has the log."),
     ] = 7,
-    out: Annotated[Path | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
+    out: Annotated[str | None, typer.Option(help="A backfill's folder, for --from-night.")] = None,
     from_night: Annotated[
         str | None, typer.Option(help="Start from the state at the end of this day.")
     ] = None,

@@ -62,7 +62,7 @@ def compare_with_serving(
     scored = score_days(
         ScoreRequest(
             dataclasses.replace(serving.spec, evaluation=spec.evaluation),
-            str(serving.path),
+            Store(layout.bundles).place(name),
             published_parts(layout, fresh.start_us, fresh.end_us),
             fresh.start_us,
             fresh.end_us,

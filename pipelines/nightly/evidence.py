@@ -19,6 +19,7 @@ from pipelines.backfill import read_verdicts
 from pipelines.dataset import Dataset
 from pipelines.layout import Layout, day_of, day_us, parse_day
 from pipelines.report.facts import FACTS, NightlyReport, PastRun, WrongEvent
+from scoring.files import files_below, join, read_file
 from training.dataset import Slices
 from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
@@ -149,11 +150,12 @@ def _worst_false_positives(gate: Dataset, fitted: Fitted) -> tuple[WrongEvent, .
 def _reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
     """Reports of earlier moments of knowing, oldest first."""
     found = []
-    for path in sorted(layout.reports.glob(f"????-??-??/{FACTS}")):
-        if parse_day(path.parent.name) >= day_of(as_of_us):
+    for path in files_below(layout.reports):
+        night, _, name = path.partition("/")
+        if name != FACTS or parse_day(night) >= day_of(as_of_us):
             continue
         try:
-            found.append(NightlyReport.from_json(path.read_bytes()))
+            found.append(NightlyReport.from_json(read_file(join(layout.reports, night, name))))
         except (OSError, msgspec.DecodeError):
             continue  # of another release, or being removed: the trend does without it
     return found

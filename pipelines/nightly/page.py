@@ -10,7 +10,6 @@ import dataclasses
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from configs.errors import LockstepError
@@ -19,7 +18,7 @@ from configs.schema import Spec
 from pipelines.backfill import BackfillReport
 from pipelines.dataset import Dataset, early_verdicts
 from pipelines.failures import explain_os_error
-from pipelines.layout import Layout, day_of, write_bytes
+from pipelines.layout import Layout, day_of
 from pipelines.meter import Meter, Usage
 from pipelines.nightly.evidence import Evidence, is_private, past_runs
 from pipelines.nightly.plan import NightlyRequest
@@ -38,6 +37,7 @@ from pipelines.report import (
 from pipelines.report.facts import FACTS, PAGE
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
+from scoring.files import delete_files, join, replace_file
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
 from training.fit import Fitted
@@ -106,7 +106,7 @@ class RunReport:
                 self._write_failure("failed", words)
             raise
 
-    def write(self, outcome: str, summary: str) -> tuple[Path, NightlyReport]:
+    def write(self, outcome: str, summary: str) -> tuple[str, NightlyReport]:
         """Writes the page of what is known by now; returns it and its facts."""
         report = make_report(
             self._request, self._layout, outcome, summary, self.facts, self._meter.usage
@@ -209,7 +209,7 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
 
 def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, ...]:
     """What can be done next."""
-    out = shlex.quote(str(layout.root))
+    out = shlex.quote(layout.root)
     made = []
     if outcome == "promoted" and facts.serving and facts.serving != facts.bundle:
         made.append(
@@ -228,18 +228,18 @@ def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, 
     return tuple(made)
 
 
-def write_report(folder: Path, report: NightlyReport) -> Path:
+def write_report(folder: str, report: NightlyReport) -> str:
     """Writes page and JSON; returns the page."""
-    write_bytes(folder / FACTS, report.to_json())
-    write_bytes(folder / PAGE, render(report).encode())
-    return folder / PAGE
+    replace_file(join(folder, FACTS), report.to_json())
+    replace_file(join(folder, PAGE), render(report).encode())
+    return join(folder, PAGE)
 
 
-def remove_report(folder: Path) -> None:
+def remove_report(folder: str) -> None:
     """Takes away what is no longer true and cannot be written anew (a full disk)."""
     for name in (PAGE, FACTS):
         with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
+            delete_files([join(folder, name)])
 
 
 def count_kinds(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> tuple[KindCount, ...]:

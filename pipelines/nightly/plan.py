@@ -18,6 +18,7 @@ from pipelines.backfill.plan import START_SECONDS
 from pipelines.layout import DAY_US, Days, Layout, day_of, day_us
 from pipelines.runners import Running
 from pipelines.sources import open_source
+from scoring.files import Place
 from scoring.store import Store
 from training.dataset import Slices, slices
 from training.labels import require_mature
@@ -46,7 +47,7 @@ class NightlyRequest:
     spec: Spec
     config: str
     source: str
-    out: Path
+    out: Place
     as_of: dt.date
     workers: int | None = None
     threads: int = 2

@@ -15,7 +15,7 @@ from configs.errors import GateError
 from configs.fingerprint import fingerprint
 from pipelines.backfill import backfill_locked
 from pipelines.failures import explain_os_error
-from pipelines.layout import Layout, locked
+from pipelines.layout import Layout, local_scratch, locked
 from pipelines.nightly.compare import compare_with_serving
 from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
@@ -27,6 +27,8 @@ from pipelines.report import NightlyReport
 from pipelines.signals import held, raise_if_stopped
 from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
+from scoring.files import Place, name_of
+from scoring.locks import Require
 from scoring.store import Store
 from training.dataset import Slices, slices
 from training.fit import Fitted, Span, fit, fit_parts
@@ -51,8 +53,8 @@ class NightlyOutcome:
     """
 
     bundle: str
-    folder: Path
-    page: Path
+    folder: Place
+    page: str
     report: NightlyReport
     warnings: tuple[str, ...] = ()
 
@@ -66,26 +68,34 @@ def nightly(request: NightlyRequest, progress: Progress | None = None) -> Nightl
     layout = Layout(request.out)
     report = RunReport(request, layout, progress or Quiet())
     try:
-        with locked(layout), report.failures():
-            folder, gate = _make_bundle(request, layout, report)
+        with (
+            locked(layout) as require,
+            local_scratch(layout) as scratch,
+            report.failures(),
+        ):
+            folder, gate = _make_bundle(request, layout, report, require, scratch)
             return _promote(request, layout, report, folder, gate)
     except OSError as error:
         raise explain_os_error(error) from error
 
 
 def _make_bundle(
-    request: NightlyRequest, layout: Layout, report: RunReport
-) -> tuple[Path, GateResult]:
+    request: NightlyRequest,
+    layout: Layout,
+    report: RunReport,
+    require: Require,
+    scratch: Path,
+) -> tuple[Place, GateResult]:
     """From events to a bundle that passed the gate, all but its parity rule."""
     spec, facts, stage = request.spec, report.facts, report.stage
     training, _ = sections(spec)
     cut = facts.cut = slices(training, request.as_of_us)
     with stage("backfill"):
         for plan in backfill_plans(request, layout, cut):
-            facts.backfill = backfill_locked(plan, report.progress)
+            facts.backfill = backfill_locked(plan, report.progress, require)
     with stage("read"):
         data = load_sample(spec, layout, cut, request.as_of_us)
-    graph = layout.work / "transform_graph"
+    graph = scratch / "transform_graph"
     with stage("analyse"):
         analyse_sample(spec, layout, cut.fit, data, graph, request.running)
     with stage("transform"):
@@ -102,7 +112,7 @@ def _make_bundle(
         name = facts.serving = Store(layout.bundles).serving()
         if name is not None:
             candidate = _bundle_parts(request, fitted, graph, GateResult(False, ()), cut)
-            if fingerprint_parts(candidate, layout.work) == name:
+            if fingerprint_parts(candidate, scratch) == name:
                 facts.comparison = ServingComparison(cut.gate, same=True)
             else:
                 facts.comparison = compare_with_serving(
@@ -114,35 +124,36 @@ def _make_bundle(
     with stage("bundle"):
         folder = write_bundle(_bundle_parts(request, fitted, graph, gate, cut), layout.bundles)
         load_bundle(folder, CATALOG)
-        facts.bundle = folder.name
+        facts.bundle = name_of(folder)
     return folder, gate
 
 
 def _promote(
-    request: NightlyRequest, layout: Layout, report: RunReport, folder: Path, gate: GateResult
+    request: NightlyRequest, layout: Layout, report: RunReport, folder: Place, gate: GateResult
 ) -> NightlyOutcome:
     """Lets a bundle serve that passed the gate, if that is asked for."""
-    passed = f"bundle {folder.name} passed the gate"
+    bundle = name_of(folder)
+    passed = f"bundle {bundle} passed the gate"
     if not request.promote:
         words = "is kept; `lockstep bundle promote` makes it serve"
         page, made = report.write("kept", f"{passed} and {words}")
-        return NightlyOutcome(folder.name, folder, page, made, report.warnings())
+        return NightlyOutcome(bundle, folder, page, made, report.warnings())
     if request.spec.gate.parity_us:
         with report.stage("parity"):
-            _require_parity(request, layout, report, folder.name, gate)
+            _require_parity(request, layout, report, bundle, gate)
     # All that can fail goes before: with a full disk there is no page, and then no promotion.
     words = "is about to serve; `lockstep bundle list` tells whether it does"
     page, made = report.write("kept", f"{passed} and {words}")
     raise_if_stopped()
     with held():
         with report.stage("promote"):
-            Store(layout.bundles).promote(folder.name)
+            Store(layout.bundles).promote(bundle)
             report.facts.promoted = True
         try:
             page, made = report.write("promoted", f"{passed} and serves")
         except OSError as error:  # it serves; the page says where to look
             report.progress.say(f"warning: the page is not up to date ({error.strerror})")
-    return NightlyOutcome(folder.name, folder, page, made, report.warnings())
+    return NightlyOutcome(bundle, folder, page, made, report.warnings())
 
 
 def _require_parity(

@@ -14,6 +14,7 @@ from pipelines.layout import Layout, day_of
 from pipelines.nightly.plan import sections
 from pipelines.read_days import sample_hashes, sample_limit
 from pipelines.runners import Running
+from scoring.files import is_local
 from training.dataset import Slices, TimeRange
 
 
@@ -65,5 +66,6 @@ def analyse_sample(
         where.end_us,
         sample_limit(hashes, training.analyse_rows),
         graph,
-        running,
+        # Workers elsewhere share the output folder with us: none, where it is no folder of ours.
+        running if is_local(layout.root) else Running(),
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.units import format_duration
-from pipelines.layout import write_bytes
 from pipelines.parity.log import TimeSpan, newest_decision
 from pipelines.parity.offline_check import check_ideal
 from pipelines.parity.page import render
 from pipelines.parity.replay_check import check_served
+from scoring.files import join, replace_file
 from scoring.store import Store
 from training.gate import Rule
 
@@ -25,7 +25,7 @@ NAME = "parity"
 
 
 def check_parity(
-    newest_us: int, state: Path | None, bundles: Path, archive: str | None, report: Path
+    newest_us: int, state: Path | None, bundles: str, archive: str | None, report: str
 ) -> Rule:
     """Checks the newest stretch of a scorer's log in both modes.
 
@@ -57,9 +57,9 @@ def check_parity(
         )
     except InputError as error:
         return Rule(NAME, False, f"parity cannot be shown: {error}.")
-    write_bytes(report / "parity.html", render(found, str(state)).encode())
+    replace_file(join(report, "parity.html"), render(found, str(state)).encode())
     text = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
-    write_bytes(report / "parity.json", (text + "\n").encode())
+    replace_file(join(report, "parity.json"), (text + "\n").encode())
     passed = all(one.clean for one in found)
     words = " ".join(one.words() for one in found)
     return Rule(

@@ -29,8 +29,18 @@ from configs.errors import BundleError, InputError
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
 from pipelines.backfill.publish import day_marker
-from pipelines.files import write_arrow
-from pipelines.layout import DAY_US, Days, Layout, day_of, day_us, write_json
+from pipelines.files import arrow_bytes, write_by_content
+from pipelines.layout import (
+    DAY_US,
+    FILES,
+    STATE,
+    Days,
+    Layout,
+    day_of,
+    day_us,
+    make_folders,
+    write_json,
+)
 from pipelines.parity.compare import (
     COPY,
     DUPLICATE,
@@ -60,6 +70,7 @@ from pipelines.states import WHOLE_RECENT_IDS, state_file
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.engine import INPUTS, SCORE, Resident
 from scoring.engine import LATE as LATE_COLUMN
+from scoring.files import Place
 from scoring.models import input_names
 from scoring.steps import MODEL_INPUTS
 from scoring.steps import SCORE as OFFLINE_SCORE
@@ -179,7 +190,7 @@ class _Found:
 
 
 def check_ideal(
-    state: Path, bundles: Path, archive: str | None = None, span: TimeSpan | None = None
+    state: Path, bundles: Place, archive: str | None = None, span: TimeSpan | None = None
 ) -> ParityReport:
     """Compares a scorer's log with a backfill of the same events.
 
@@ -417,10 +428,13 @@ def _ideal_side(spec: Spec, every: pa.Table, logged: _Logged, numeric: Floats) -
 
 def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -> None:
     """Puts the scorer's state where a backfill looks for the day before."""
-    folder = layout.state(day)
-    folder.mkdir(parents=True)
+    tables = {WHOLE_RECENT_IDS: resident.recent.to_table()}
     for entity, whole in resident.states.items():
         for shard, part in enumerate(whole.split(make_plan(spec, entity), spec.shards)):
-            write_arrow(part.to_table(), str(folder / state_file(entity, shard)))
-    write_arrow(resident.recent.to_table(), str(folder / WHOLE_RECENT_IDS))
-    write_json(layout.marker(day), day_marker(spec, day))
+            tables[state_file(entity, shard)] = part.to_table()
+    make_folders([layout.folder(STATE, day)])
+    files = [
+        write_by_content(layout.root, f"{STATE}/date={day}", name, arrow_bytes(table))
+        for name, table in tables.items()
+    ]
+    write_json(layout.marker(day), {**day_marker(spec, day), FILES: {STATE: files}})

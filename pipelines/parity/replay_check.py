@@ -35,6 +35,7 @@ from pipelines.parity.log import (
 from pipelines.parity.replay import Replayed, logged_side, replay
 from scoring.bundle import load_bundle
 from scoring.engine import ACTION, INPUTS, SCORE
+from scoring.files import Place
 from scoring.models import input_names
 from scoring.scorer import Scorer
 from scoring.store import Store
@@ -43,7 +44,7 @@ from transforms.decode import event_schema
 from transforms.inputs import numeric_names
 
 
-def check_served(state: Path, bundles: Path, span: TimeSpan | None = None) -> ParityReport:
+def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> ParityReport:
     """Replays a scorer's log and compares numeric block, inputs, score, action and sequences.
 
     Args:

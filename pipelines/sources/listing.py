@@ -58,13 +58,15 @@ def require_apart(pattern: str, out: str) -> None:
     Raises:
       InputError: they have; the next run would read what this one writes.
     """
-    if "://" in pattern:
-        return
     named = _MAGIC.split(pattern)[0]
-    root = pattern if os.path.lexists(pattern) or named == pattern else os.path.dirname(named)
-    real_in, real_out = os.path.realpath(root), os.path.realpath(out)
-    made = os.path.join(real_out, "features", "date=2026-03-01", "part-00000.parquet")
-    whole = real_in if root == pattern else os.path.join(real_in, pattern[len(root) :].lstrip("/"))
+    if "://" in pattern:
+        whole, real_in, real_out = pattern, named, out.rstrip("/")
+    else:
+        plain = os.path.lexists(pattern) or named == pattern
+        root = pattern if plain else os.path.dirname(named)
+        real_in, real_out = os.path.realpath(root), os.path.realpath(out)
+        whole = real_in if plain else os.path.join(real_in, pattern[len(root) :].lstrip("/"))
+    made = f"{real_out}/features/date=2026-03-01/part-0000-0123456789abcdef.parquet"
     if would_hold(whole, made) or f"{real_in}/".startswith(f"{real_out}/"):
         raise InputError(
             f"--out {out} and the input {pattern} are one folder, or one is within the other: the "

@@ -11,16 +11,15 @@ import datetime as dt
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from configs.errors import InputError
 from configs.schema import Events, Spec
+from pipelines.files import open_parquet
 from pipelines.sources.splits import Split
 
 _SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
@@ -28,26 +27,6 @@ _CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1
 _DAY_US = 86_400_000_000
 _PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1e-3}
 _SIGNATURE = 28  # bytes after a plain footer of a file with encrypted columns: nonce and tag
-
-
-def open_parquet(path: str, unit: str = "us") -> pq.ParquetFile:
-    """A Parquet file of any Beam filesystem; local ones are mapped into memory.
-
-    Args:
-      path: the file.
-      unit: of the timestamps that INT96 values become.
-
-    Raises:
-      InputError: it is no whole Parquet file, or its footer is encrypted.
-    """
-    try:
-        return pq.ParquetFile(
-            _open(path), page_checksum_verification=True, coerce_int96_timestamp_unit=unit
-        )
-    except (FileNotFoundError, BeamIOError) as error:
-        raise InputError(f"{path} is out of reach ({type(error).__name__})") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a whole Parquet file: {error}") from error
 
 
 def parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
@@ -109,12 +88,6 @@ def parquet_batches(
     coarse = open_parquet(split.path, "ms").iter_batches(most, row_groups=groups, columns=old)
     for batch, other in zip(batches, coarse, strict=True):
         yield _exact(batch, other)
-
-
-def _open(path: str) -> Any:
-    if os.path.exists(path):
-        return pa.memory_map(path)
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _int96_columns(file: pq.ParquetFile) -> frozenset[str]:

@@ -42,9 +42,8 @@ import numpy as np
 import pyarrow as pa
 
 from configs.errors import InputError, StateError
-from pipelines.layout import write_bytes
 from scoring.engine import DECISION, STEP
-from scoring.files import sync
+from scoring.files import replace_file, sync
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _REMEDY = (
@@ -361,7 +360,7 @@ def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:
     else:
         try:
             for name, data in files.items():
-                write_bytes(aside / name, data)
+                replace_file(aside / name, data)
             os.rename(aside, target)
             sync(target.parent)
         except OSError:
@@ -388,7 +387,7 @@ def _mend(target: Path, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         path = target / name
         if not path.is_file() or path.read_bytes() != data:
-            write_bytes(path, data)
+            replace_file(path, data)
     for path in target.iterdir():
         if path.name not in files:
             path.unlink()

@@ -14,14 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from configs.errors import StateError
 from configs.fingerprint import state_fingerprint
 from configs.schema import Spec
-from pipelines.files import read_arrow
-from pipelines.layout import DAY_US, Layout, day_us
-from pipelines.states import WHOLE_RECENT_IDS, read_recent_ids, state_file
+from pipelines.files import arrow_bytes, read_arrow
+from pipelines.layout import DAY_US, STATE, Layout, day_us
+from pipelines.states import WHOLE_RECENT_IDS, group_of, read_recent_ids
 from pipelines.streaming.arrivals import Done
 from pipelines.streaming.journal import Journal, list_snapshots
 from scoring.engine import (
@@ -32,6 +30,7 @@ from scoring.engine import (
     expired_before,
     logged_events,
 )
+from scoring.files import Place
 from transforms.order import Position
 from transforms.velocity import ShardState, make_plan
 
@@ -100,32 +99,36 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
     )
 
 
-def from_night(spec: Spec, out: Path, day: dt.date) -> Resident:
+def from_night(spec: Spec, out: Place, day: dt.date) -> Resident:
     """The state at the end of a day that a backfill published.
 
     Raises:
       StateError: there is no such snapshot, or it is of another spec.
     """
-    folder = Layout(out).state(day)
-    if not folder.is_dir():
-        there = sorted(path.name[5:] for path in (out / "state").glob("date=*"))
+    layout = Layout(out)
+    files = layout.state(day)
+    if not files:
+        there = [str(one) for one in layout.published() if layout.state(one)]
         raise StateError(
-            f"{folder} is not there; {out} has snapshots of: {', '.join(there) or 'no day'}. "
+            f"{layout.folder(STATE, day)} is not there, or not whole; {out} has snapshots of: "
+            f"{', '.join(there) or 'no day'}. "
             "A backfill keeps those of the newest --keep-states days: choose one of these for "
             "--from-night, or backfill up to that day into another --out"
         )
-    shards = json.loads((folder / MANIFEST).read_text())["shards"]
     states = {}
     for entity in spec.entities:
         plan = make_plan(spec, entity)
         whole = ShardState.empty(plan)
-        for shard in range(shards):
-            path = folder / state_file(entity, shard)
-            if not path.exists():
-                raise StateError(f"{path} is missing; run the backfill of {day} anew")
-            whole.merge(ShardState.from_table(read_arrow(str(path)), plan))
+        paths = [path for name, path in files.items() if group_of(name) == entity]
+        if not paths:
+            raise StateError(
+                f"{layout.folder(STATE, day)} has no state of entity {entity!r}; run the backfill "
+                f"of {day} anew"
+            )
+        for path in paths:
+            whole.merge(ShardState.from_table(read_arrow(path), plan))
         states[entity] = whole
-    recent = read_recent_ids(folder, spec.events.dedup_us)
+    recent = read_recent_ids(files, spec.events.dedup_us, layout.folder(STATE, day))
     return Resident(states, recent, Position(day_us(day) + DAY_US, b""))
 
 
@@ -142,10 +145,10 @@ def snapshot_files(
       done: messages of the arrival log that need nothing more after that step.
     """
     files = {
-        f"{entity}.arrow": _arrow_bytes(resident.states[entity].to_table())
+        f"{entity}.arrow": arrow_bytes(resident.states[entity].to_table()).to_pybytes()
         for entity in spec.entities
     }
-    files[WHOLE_RECENT_IDS] = _arrow_bytes(resident.recent.to_table())
+    files[WHOLE_RECENT_IDS] = arrow_bytes(resident.recent.to_table()).to_pybytes()
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
     if resident.frontier is not None:
@@ -178,7 +181,8 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
                 f"without {entity!r} again"
             )
         states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
-    recent = read_recent_ids(folder, spec.events.dedup_us)
+    files = {path.name: str(path) for path in folder.glob(WHOLE_RECENT_IDS)}
+    recent = read_recent_ids(files, spec.events.dedup_us, str(folder))
     return Resident(states, recent, _position(manifest))
 
 
@@ -224,10 +228,3 @@ def _position(manifest: Mapping[str, Any]) -> Position | None:
     if "frontier" in manifest:  # of a build that ordered by ids: all of its microsecond went
         return Position(manifest["frontier"][0], b"\xff")
     return None
-
-
-def _arrow_bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())

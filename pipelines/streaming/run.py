@@ -40,6 +40,7 @@ from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
 from scoring.bundle import load_bundle
 from scoring.engine import Engine
+from scoring.files import Place
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG
@@ -63,12 +64,12 @@ class StreamRequest:
       metrics_port: Prometheus metrics on 127.0.0.1; None: off.
     """
 
-    bundles: Path
+    bundles: Place
     source: SourceSettings
     decisions: str
     state: Path
     dead_letters: str | None = None
-    out: Path | None = None
+    out: Place | None = None
     from_night: dt.date | None = None
     seek: bool = False
     settings: ServiceSettings = dataclasses.field(default_factory=ServiceSettings)

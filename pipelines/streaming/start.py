@@ -22,12 +22,13 @@ import numpy as np
 
 from configs.errors import ConfigError, InputError, StateError
 from configs.schema import EVENT_TIME, Spec
-from pipelines.layout import DAY_US, day_us, parse_day, write_bytes
+from pipelines.layout import DAY_US, day_us, parse_day
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
 from pipelines.streaming.timings import Histogram
 from scoring.engine import Resident
+from scoring.files import Place, replace_file
 from transforms.decode import Decoded, decode_json
 
 _LOGGER = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _START = "start"
 def begin(
     spec: Spec,
     journal: Journal,
-    out: Path | None = None,
+    out: Place | None = None,
     night: dt.date | None = None,
     seek_back: Callable[[int], None] = lambda time_us: None,
 ) -> Restored:
@@ -73,7 +74,7 @@ def begin(
     files = snapshot_files(spec, resident, -1)
     files |= {ORIGIN: json.dumps({"night": str(night) if night else None}).encode()}
     for name, data in files.items():
-        write_bytes(journal.root / _START / name, data)
+        replace_file(journal.root / _START / name, data)
     save_snapshot(journal.root, -1, files)  # last: once it is there, a restart goes on from it
     return Restored(resident, 0, iter(()), origin)
 

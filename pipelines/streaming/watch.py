@@ -12,13 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from configs.errors import BundleError, LockstepError
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
 from scoring.engine import Engine, check_events, check_fits
+from scoring.files import join, stamps
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG
@@ -27,7 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 _JOIN_S = 20.0
 _AGAIN_S = 30.0  # a failure that is none of the bundle's may have passed by then
 
-Mark = tuple[str, tuple[tuple[str, int, int], ...]]
+Mark = tuple[str, tuple[tuple[str, int, float], ...]]
 """What was refused: a name, and its files as (name, size, time of change)."""
 
 
@@ -76,7 +76,7 @@ class BundleWatch:
         try:
             wanted = self._store.serving()
         except (BundleError, OSError) as error:
-            self._refuse(_mark(POINTER, self._store.root / POINTER), error)
+            self._refuse((POINTER, stamps(join(self._store.root, POINTER))), error)
             return
         scorer = self._engine().scorer
         if wanted is None or (scorer is not None and wanted == scorer.bundle.fingerprint):
@@ -85,7 +85,7 @@ class BundleWatch:
         if self._ready is not None and self._ready.bundle.fingerprint == wanted:
             return
         self._ready = None
-        mark = _mark(wanted, self._store.root / wanted)
+        mark = (wanted, stamps(self._store.place(wanted)))
         if mark == self._refused and (self._again_s is None or time.monotonic() < self._again_s):
             return
         try:
@@ -98,7 +98,7 @@ class BundleWatch:
     def refuse(self, scorer: Scorer, error: LockstepError) -> None:
         """The engine would not take it."""
         name = scorer.bundle.fingerprint
-        self._refuse(_mark(name, self._store.root / name), error)
+        self._refuse((name, stamps(self._store.place(name))), error)
 
     def _load(self, wanted: str) -> Scorer:
         fresh = Scorer(load_bundle(self._store.path(wanted), CATALOG))
@@ -137,22 +137,3 @@ class BundleWatch:
                         self._poll_s,
                     )
                 self._failing = True
-
-
-def _mark(name: str, path: Path) -> Mark:
-    """A file's or a folder's files as they are; those that cannot be seen are left out."""
-    found = []
-    for one in _files(path):
-        try:
-            stat = one.stat()
-        except OSError:
-            continue
-        found.append((str(one), stat.st_size, stat.st_mtime_ns))
-    return name, tuple(found)
-
-
-def _files(path: Path) -> list[Path]:
-    try:
-        return sorted(path.rglob("*")) if path.is_dir() else [path]
-    except OSError:  # a folder that is dropped while it is walked
-        return []

@@ -21,7 +21,6 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build
 from pipelines.backfill.publish import read_attempt
-from pipelines.layout import Layout
 from pipelines.runners import check_flags
 from pipelines.sources.splits import Split
 
@@ -48,8 +47,8 @@ def translated():
     spec = spec_of("chat")
     chunk = Chunk(
         spec=spec, days=days, splits=((0, Split("gs://bucket/in/a.parquet", 10)),),
-        computed=tuple(spec.entities), before="gs://bucket/out/state", kept=days[-1:],
-        attempt="gs://bucket/out/.work/attempt", out="gs://bucket/out", in_files=False,
+        computed=tuple(spec.entities), before={"author-000.arrow": "gs://bucket/a"}, kept=days[-1:],
+        attempt="gs://bucket/out/.work/attempt", out="gs://bucket/out",
     )  # fmt: skip
     options = PipelineOptions(list(FLAGS))
     pipeline = beam.Pipeline(runner="FnApiRunner", options=options)
@@ -71,7 +70,7 @@ def test_every_step_of_the_text_is_in_the_graph(translated):
     steps = [proto.components.transforms[child].unique_name for child in root.subtransforms]
     assert steps == [
         "ReadEvents", "ReadStates", "Features", "DeadLetters", "WriteDays", "WriteVerdicts",
-        "WriteStates", "WriteDeadLetters", "Written", "WriteManifest",
+        "WriteEntityStates", "WriteIdStates", "WriteDeadLetters", "Written", "WriteManifest",
     ]  # fmt: skip
 
 
@@ -152,8 +151,10 @@ def test_the_launcher_starts_the_same_text(tmp_path, inputs, embedded):
     result.wait_until_finish()
     made = read_attempt(attempt)
     parts = [one["path"] for day in days_of("chat") for one in made.parts[day]]
-    expected = sorted(Layout(embedded("chat")).root.glob("features/*/*.parquet"))
-    assert [Path(part).read_bytes() for part in parts] == [one.read_bytes() for one in expected]
+    expected = sorted(Path(embedded("chat")).glob("features/*/*.parquet"))
+    assert [Path(attempt, one).read_bytes() for one in parts] == [
+        one.read_bytes() for one in expected
+    ]
 
 
 def arguments(name, source, out, runner):

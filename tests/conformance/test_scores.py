@@ -10,7 +10,7 @@ from bundle_world import copy_bundle
 
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.layout import Days, Layout
+from pipelines.layout import FEATURES, Days, Layout
 from transforms.catalog import CATALOG
 
 FIRST = dt.date(2026, 3, 1)
@@ -44,7 +44,7 @@ def assert_same(actual, expected):
 def test_days_have_scores(world, tmp_path):
     make, _ = world
     make(tmp_path / "out", BEFORE)
-    (part, *_) = Layout(tmp_path / "out").parts(FIRST)
+    (part, *_) = Layout(tmp_path / "out").files(FIRST, FEATURES)
     scores = pq.read_table(part, partitioning=None).column("score").to_pylist()
     assert len(scores) > 100 and len(set(scores)) > 10
 

@@ -174,8 +174,7 @@ def _alive(process):
         return False
 
 
-def test_a_worker_that_outlives_its_attempt_writes_nothing(tmp_path):
-    """Its folders are gone, and no step makes one."""
+def test_a_worker_that_outlives_its_attempt_makes_no_folder(tmp_path):
     attempt = tmp_path / "attempt"
 
     def build(root):
@@ -192,7 +191,7 @@ def _a_batch(start):
 
 
 def WriteManifestOf(attempt):
-    return beam.ParDo(_WriteParquet(attempt, "part", {}))
+    return beam.ParDo(_WriteParquet(attempt, attempt, "features", {}))
 
 
 def _fail(number):

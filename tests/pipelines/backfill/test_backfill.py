@@ -1,6 +1,8 @@
 """A backfill end to end: the dataset, idempotence, resume, order and workers do not matter."""
 
 import random
+import re
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -90,6 +92,11 @@ def test_duckdb_polars_and_pandas_read_the_dataset(write, run, tmp_path, spec):
     assert count == (300, 3)
     assert len(read(tmp_path / "out")) == 300
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 300
+    left = tmp_path / "out" / "features" / "date=2026-03-01" / "part-0000-left.parquet"
+    pl.DataFrame({"event_id": ["by a dead attempt"]}).write_parquet(left)
+    [shown] = re.findall(r"```sql\n(.*?)```", Path("docs/commands.md").read_text(), re.DOTALL)
+    days = duckdb.connect().execute(shown.replace("house/", f"{tmp_path}/out/")).fetchall()
+    assert (len(days), sum(rows for _, rows in days)) == (3, 300)
 
 
 def test_a_second_run_changes_nothing(write, run, tmp_path):
@@ -126,7 +133,7 @@ def test_how_batches_travel_between_steps_does_not_matter(write, run, tmp_path):
     assert tree_bytes(tmp_path / "files") == tree_bytes(tmp_path / "engine")
     assert files.metrics == engine.metrics
     assert files.metrics["duplicate_events"] == files.duplicates > 0
-    assert files.metrics["part_rows_written"] == files.scored
+    assert files.metrics["features_rows_written"] == files.scored
     with pytest.raises(InputError, match="expected files or engine"):
         run(source, out="neither", exchange="pigeon")
 

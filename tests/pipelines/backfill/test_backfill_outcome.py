@@ -95,7 +95,7 @@ def test_who_judged_is_kept_where_the_config_says_so_and_earlier_days_do_not_tel
     layout = Layout(plain.out)
     assert "source" not in read_verdicts(layout, dt.date(2026, 3, 1)).column_names
     for folder in ("verdicts", "days"):  # as a day that was made under the config of before
-        (there,) = (layout.root / folder).iterdir()
+        (there,) = (plain.out / folder).iterdir()
         mixed = report.out / folder / there.name
         shutil.rmtree(mixed, ignore_errors=True)
         if there.is_dir():

@@ -1,5 +1,6 @@
 """Days that are made anew: whenever the run is killed, the same run goes on and ends the same."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,8 +15,9 @@ from backfill_world import CONFIG, make_events, tree_bytes
 
 from configs.errors import InputError
 from configs.loader import loads
-from pipelines import writers
-from pipelines.layout import Layout, locked, parse_day
+from pipelines.backfill import read_features
+from pipelines.backfill import run as backfill
+from pipelines.layout import Layout, parse_day
 from transforms.catalog import CATALOG
 
 MORE = CONFIG.replace(
@@ -30,7 +32,7 @@ class Killed(BaseException):
 
 
 class KillingOs:
-    """The module `os`, whose n-th rename never happens."""
+    """The module `os`, whose n-th rename never happens, and after that none."""
 
     def __init__(self, after):
         self.left = after
@@ -38,15 +40,11 @@ class KillingOs:
     def __getattr__(self, name):
         return getattr(os, name)
 
-    def rename(self, source, target):
-        self._count()
-        os.rename(source, target)
-
     def replace(self, source, target):
-        self._count()
+        self.count()
         os.replace(source, target)
 
-    def _count(self):
+    def count(self):
         self.left -= 1
         if self.left < 0:
             raise Killed
@@ -63,12 +61,26 @@ def published(write, run, tmp_path):
 
 
 def killed_at(run, published, monkeypatch, number):
-    """Whether the run was killed at its rename of that number."""
+    """Whether the run was killed at a rename while it published, or at what comes after it."""
     source, more = published
-    killing = KillingOs(number)
-    with monkeypatch.context() as patch:
-        patch.setattr("pipelines.layout.os", killing)
+    killing, publish_days, remove = (
+        KillingOs(number),
+        backfill.publish_days,
+        backfill.remove_unnamed,
+    )
+
+    def publish(*arguments):
         patch.setattr("scoring.files.os", killing)
+        publish_days(*arguments)
+        killing.count()
+
+    def remove_unnamed(*arguments):
+        if killing.left >= 0:  # a dead process removes nothing
+            remove(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backfill, "publish_days", publish)
+        patch.setattr(backfill, "remove_unnamed", remove_unnamed)
         try:
             run(source, DAYS, spec=more, only_new_features=True)
         except Killed:
@@ -76,50 +88,61 @@ def killed_at(run, published, monkeypatch, number):
     return False
 
 
-@pytest.mark.slow
-def test_killed_at_any_rename_the_same_run_goes_on(published, run, tmp_path, monkeypatch):
-    shutil.copytree(tmp_path / "out", tmp_path / "before")
-    number = 0
-    while killed_at(run, published, monkeypatch, number):
-        source, more = published
-        run(source, DAYS, spec=more, only_new_features=True)
-        assert tree_bytes(tmp_path / "out") == tree_bytes(tmp_path / "whole"), number
-        shutil.rmtree(tmp_path / "out")
-        shutil.copytree(tmp_path / "before", tmp_path / "out")
-        number += 1
-    assert number >= 16, "two days: a marker before, three folders in two renames each, a marker"
-
-
-@pytest.mark.parametrize("number", [2, 3, 7])
-def test_killed_between_two_renames_the_same_run_goes_on(
-    published, run, tmp_path, monkeypatch, number
+def test_killed_while_days_are_published_the_same_run_goes_on(
+    published, run, tmp_path, monkeypatch
 ):
-    assert killed_at(run, published, monkeypatch, number)
+    """After two files of sources, after one marker, and after both, before old files go."""
     source, more = published
-    layout = Layout(tmp_path / "out")
-    with pytest.raises(InputError, match="2026-03-01 is being made anew"):
-        layout.read_marker(parse_day("2026-03-01"))
-    run(source, DAYS, spec=more, only_new_features=True)
-    assert tree_bytes(tmp_path / "out") == tree_bytes(tmp_path / "whole")
+    out = tmp_path / "out"
+    shutil.copytree(out, tmp_path / "before")
+    old, whole = (
+        {day: Layout(folder).read_marker(day) for day in Layout(folder).published()}
+        for folder in (out, tmp_path / "whole")
+    )
+    for number in (2, 3, 4):
+        assert killed_at(run, published, monkeypatch, number)
+        there = {day: Layout(out).read_marker(day) for day in old}
+        assert [there[day] == whole[day] for day in old] == [number > 2, number > 3], number
+        assert [there[day] == old[day] for day in old] == [number <= 2, number <= 3], number
+        for day, marker in there.items():  # each day is whole, whichever it is
+            named = [one for kind in marker["files"].values() for one in kind]
+            assert all((out / one["path"]).stat().st_size == one["bytes"] for one in named)
+            assert len(read_features(Layout(out), [day], ["event_id"])) == marker["scored"]
+        run(source, DAYS, spec=more, only_new_features=True)
+        assert tree_bytes(out) == tree_bytes(tmp_path / "whole"), number
+        shutil.rmtree(out)
+        shutil.copytree(tmp_path / "before", out)
 
 
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
+import scoring.files
 from configs.loader import load
-from pipelines.backfill import BackfillRequest, backfill, publish
+from pipelines.backfill import BackfillRequest, backfill
+from pipelines.backfill import run
 from pipelines.layout import Days
 from transforms.catalog import CATALOG
 
-original, left = publish.publish_folder, [int(sys.argv[4])]
+class Killing:
+    left = int(sys.argv[4])
 
-def publish_folder(*arguments, **options):
-    left[0] -= 1
-    if left[0] < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    original(*arguments, **options)
+    def __getattr__(self, name):
+        return getattr(os, name)
 
-publish.publish_folder = publish_folder
+    def replace(self, source, target):
+        self.left -= 1
+        if self.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.replace(source, target)
+
+original = run.publish_days
+
+def publish_days(*arguments):
+    scoring.files.os = Killing()
+    original(*arguments)
+
+run.publish_days = publish_days
 spec = load(Path(sys.argv[1]), CATALOG)
 backfill(BackfillRequest(spec, sys.argv[2], Path(sys.argv[3]), Days.parse(sys.argv[5]),
                          only_new_features=True))
@@ -152,15 +175,68 @@ def test_sigkill_while_a_day_is_published(published, run, tmp_path, number):
     assert tree_bytes(tmp_path / "out") == tree_bytes(tmp_path / "whole")
 
 
-def test_a_folder_that_was_being_replaced_is_put_back(tmp_path):
-    layout = Layout(tmp_path)
-    day = parse_day("2026-03-01")
-    old = layout.replaced / layout.features(day).relative_to(tmp_path)
-    old.mkdir(parents=True)
-    (old / "part-00000.parquet").write_text("old")
-    with locked(layout):
-        assert (layout.features(day) / "part-00000.parquet").read_text() == "old"
-    assert not layout.replaced.exists()
+def test_what_no_marker_names_is_not_read_and_goes_with_the_next_run(write, run, tmp_path):
+    events = make_events(60, days=3)
+    source, out = write(events), tmp_path / "out"
+    run(source, DAYS)
+    before = tree_bytes(out)
+    layout, day = Layout(out), parse_day("2026-03-02")
+    left = [
+        Path(layout.folder("features", day), "part-0000-0123456789abcdef.parquet"),
+        Path(layout.folder("features", day), ".part-0000.parquet0123.tmp"),
+        Path(layout.folder("state", parse_day("2026-03-03")), "who-000-0123456789abcdef.arrow"),
+        Path(layout.dead_letters, "duplicates-2026-03-03-0123456789abcdef.parquet"),
+        Path(layout.dead_letters, ".events.jsonl.parquet0123.tmp"),
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    kept = Path(layout.folder("features", day), "notes.txt")
+    kept.write_text("someone's own")
+    assert len(read_features(layout, [day], ["event_id"])) == layout.read_marker(day)["scored"]
+    assert layout.state(parse_day("2026-03-03")) == {}
+    run(source, DAYS)
+    assert not any(path.exists() for path in left)
+    kept.unlink()
+    assert tree_bytes(out) == before
+
+
+def test_a_run_that_fails_leaves_no_file_of_its_days(write, run, tmp_path, monkeypatch):
+    source, out = write(make_events(60, days=2)), tmp_path / "out"
+    run(source, "2026-03-01")
+    before = tree_bytes(out)
+
+    def fail(*arguments):
+        assert list(Path(Layout(out).folder("features", parse_day("2026-03-02"))).iterdir())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backfill, "publish_days", fail)
+    with pytest.raises(InputError, match="disk is full"):
+        run(source, DAYS)
+    assert tree_bytes(out) == before
+    assert not Path(Layout(out).folder("features", parse_day("2026-03-02"))).exists()
+
+
+def test_days_of_an_earlier_build_are_read_and_continued(write, run, tmp_path):
+    """Its markers name no files: what is in a day's folders is the day's."""
+    events = make_events(90, days=3)
+    source, out = write([*events, *events[::5]]), tmp_path / "out"
+    run(source, DAYS)
+    layout = Layout(out)
+    expected = read_features(layout, layout.published(), ["event_id", "who_posts_1h"])
+    for day in layout.published():
+        marker = layout.read_marker(day)
+        for kind in marker["files"]:
+            for one in marker["files"][kind]:
+                os.rename(out / one["path"], (out / one["path"]).with_name(one["name"]))
+        del marker["files"]
+        Path(layout.marker(day)).write_text(json.dumps(marker))
+    assert read_features(layout, layout.published(), ["event_id", "who_posts_1h"]) == expected
+    run(source, "2026-03-01..2026-03-03")
+    assert Path(layout.dead_letters, "duplicates-2026-03-01.parquet").exists()
+    run(source, "2026-03-01..2026-03-03", out="whole")
+    last = parse_day("2026-03-03")
+    assert layout.read_marker(last) == Layout(tmp_path / "whole").read_marker(last)
 
 
 def test_dead_letters_appear_whole_and_go_when_there_are_none(write, run, tmp_path):
@@ -174,17 +250,3 @@ def test_dead_letters_appear_whole_and_go_when_there_are_none(write, run, tmp_pa
     write(events)
     run(source, DAYS)
     assert list(folder.iterdir()) == []
-
-
-def test_dead_letters_are_not_written_in_place(write, run, tmp_path, monkeypatch):
-    """A reader of the folder, or a run that is cut off, never meets half a file."""
-    bad = {"id": "x", "at": "never", "kind": "post", "who": "w"}
-    source = write([*make_events(60, days=2), bad])
-    written = []
-    original = writers.write_parquet
-    monkeypatch.setattr(writers, "write_parquet", lambda t, p: (written.append(p), original(t, p)))
-    run(source, DAYS)
-    folder = tmp_path / "out" / "dead_letters"
-    assert written and not [path for path in written if Path(path).is_relative_to(folder)]
-    assert all(Path(path).is_relative_to(tmp_path / "out" / ".work") for path in written)
-    assert [path.suffix for path in folder.iterdir()] == [".parquet"]

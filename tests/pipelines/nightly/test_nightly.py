@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import json
+from pathlib import Path
 
 import pytest
 from backfill_world import CONFIG, make_events
@@ -21,9 +22,9 @@ def test_a_night_trains_promotes_and_tells(night_house):
     assert Store(out / "bundles").serving() == outcome.bundle
     assert outcome.report.outcome == "promoted"
     assert outcome.report.metrics.auc > 0.8
-    page = outcome.page.read_text()
+    page = Path(outcome.page).read_text()
     assert outcome.bundle in page
-    report = json.loads((outcome.page.parent / "report.json").read_text())
+    report = json.loads((Path(outcome.page).parent / "report.json").read_text())
     assert report["gate"]["passed"] is True
 
 
@@ -63,7 +64,7 @@ def test_with_a_full_disk_there_is_no_page_and_no_promotion(night_house, tmp_pat
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("pipelines.nightly.page.write_bytes", full)
+    monkeypatch.setattr("pipelines.nightly.page.replace_file", full)
     with pytest.raises(InputError, match="the disk is full"):
         nightly(request(source, out, night=LATER))
     assert Store(out / "bundles").serving() == before

@@ -1,6 +1,7 @@
 """What a run shows beside its metrics, end to end: the second run knows the first."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -89,10 +90,10 @@ def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, nigh
     assert back.value == f"lockstep bundle rollback --out {out}"
     assert not any("rollback" in one.value for one in night_house[2].report.commands)
     again = nightly(request(night_house[0], out, night=LATER, promote=False))
-    page = again.page.read_text()
+    page = Path(again.page).read_text()
     assert "This run read nothing new: an earlier run had published all days" in page
     assert f"lockstep bundle promote {again.bundle} --out {out}" in page
-    report = NightlyReport.from_json((again.page.parent / "report.json").read_bytes())
+    report = NightlyReport.from_json((Path(again.page).parent / "report.json").read_bytes())
     assert [one.as_of_us for one in report.past] == [day_us(NIGHT)], "not itself"
 
 
@@ -124,7 +125,7 @@ def test_verdicts_that_are_earlier_than_their_events_are_told_and_give_no_label(
     told = "7 events have a verdict with an earlier time than their own"
     outcome = nightly(request(source, out))
     assert any(told in note for note in outcome.report.notes)
-    assert told in outcome.page.read_text()
+    assert told in Path(outcome.page).read_text()
     assert any(told in one for one in outcome.warnings)
     days = Days.parse("2026-03-06..2026-03-07")
     made = evaluate_bundle(EvaluateRequest(out, "serving", days))

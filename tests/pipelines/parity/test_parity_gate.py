@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -69,14 +70,14 @@ def test_a_clean_log_lets_the_new_bundle_serve(scored, stream_house, house):
     state, _ = scored("orderly", duplicates=0.1)
     made = ask(stream_house[0], house, state)
     assert Store(house / "bundles").serving() == made.bundle != stream_house[2].bundle
-    report = json.loads((made.page.parent / "report.json").read_text())
+    report = json.loads((Path(made.page).parent / "report.json").read_text())
     rule = report["gate"]["rules"][-1]
     assert (rule["name"], rule["passed"]) == ("parity", True)
     assert "the newest 6h of the scorer's log" in rule["words"]
-    found = json.loads((made.page.parent / "parity.json").read_text())
+    found = json.loads((Path(made.page).parent / "parity.json").read_text())
     assert [one["mode"] for one in found] == ["as served", "ideal"]
     assert all(one["clean"] and 0 < one["events"] < 300 for one in found)
-    assert "Not clean" not in (made.page.parent / "parity.html").read_text()
+    assert "Not clean" not in (Path(made.page).parent / "parity.html").read_text()
 
 
 def test_one_turned_bit_keeps_the_new_bundle_from_serving(scored, stream_house, house, tmp_path):
