@@ -13,19 +13,28 @@ from collections.abc import Iterable, Sequence
 from configs._nodes import Position
 from configs._yaml import Section
 from configs.catalog import Catalog, operand_fields
-from configs.schema import RESERVED_COLUMNS, Aggregate, Entity, Expression, Ingest, Spec
+from configs.schema import (
+    RESERVED_COLUMNS,
+    Aggregate,
+    Entity,
+    Expression,
+    Ingest,
+    Labels,
+    Spec,
+)
 
 
 def later_columns(spec: Spec) -> frozenset[str]:
     """Columns that belong to verdicts: scored events are not to be looked at by them.
 
-    They are those of `labels.positive`, with what derived ones are made of, and those that ingest
-    rules fill for verdicts only, from a column of another name or with the id of what is judged.
+    They are those of `labels.positive` and `labels.source`, with what derived ones are made of, and
+    those that ingest rules fill for verdicts only, from a column of another name or with the id of
+    what is judged.
     """
     labels = spec.labels
     if labels is None:
         return frozenset()
-    found = set(_roots(spec, labels.positive.columns))
+    found = set(_roots(spec, _judging(labels)))
     verdicts = [rule for rule in spec.ingest if rule.kind == labels.kind]
     others = [rule for rule in spec.ingest if rule.kind != labels.kind]
     for rule in verdicts:
@@ -40,16 +49,37 @@ def later_columns(spec: Spec) -> frozenset[str]:
 def row_columns(spec: Spec) -> frozenset[str]:
     """The row's columns that say what a verdict says, under every name that a file may give them.
 
-    They are what the ingest rules of verdicts make the columns of `labels.positive` of.
+    They are what the ingest rules of verdicts make the columns of `labels.positive` and
+    `labels.source` of; what decides whether a row has a verdict, where that alone makes a label;
+    and the time of a verdict, where it is no scored event's.
     """
     labels = spec.labels
     if labels is None or not spec.ingest:
         return frozenset()
+    scored = [rule for rule in spec.ingest if rule.kind in spec.scored_kinds]
     given = set()
-    for name in _roots(spec, labels.positive.columns):
-        rules = [rule for rule in spec.ingest if rule.kind == labels.kind]
-        given |= {rule.columns.get(name, name) for rule in rules}
+    for rule in spec.ingest:
+        if rule.kind == labels.kind:
+            names = _roots(spec, [*_judging(labels), *_choosing(spec, labels, rule, scored)])
+            given |= {rule.columns.get(name, name) for name in names}
+            given |= {rule.time} - {one.time for one in scored}
     return frozenset(given | {new for old, new in spec.events.aliases.items() if old in given})
+
+
+def _judging(labels: Labels) -> tuple[str, ...]:
+    return (*labels.positive.columns, *([labels.source] if labels.source is not None else []))
+
+
+def _choosing(spec: Spec, labels: Labels, rule: Ingest, scored: Iterable[Ingest]) -> Sequence[str]:
+    """The columns by which a rule chooses rows with a verdict, where being chosen tells the label.
+
+    It does where all verdicts are positive, and where an event without one becomes a negative; but
+    not where scored events are chosen by the same expression.
+    """
+    own = set(_roots(spec, labels.positive.columns)) - {labels.subject}
+    if rule.where is None or (own and labels.maturity_us is None):
+        return ()
+    return () if rule.where in [one.where for one in scored] else rule.where.columns
 
 
 def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bool:
@@ -72,6 +102,7 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
         )
         return
     check = _Check(spec, later_columns(spec))
+    check.sequence(root)
     check.kinds(root)
     check.ingest(root)
     check.entities(root, catalog)
@@ -100,6 +131,12 @@ class _Check:
                 )
                 return
 
+    def sequence(self, root: Section) -> None:
+        section, name = root.section("events"), self._spec.events.sequence
+        if section is not None and name is not None:
+            hint = "name a running number that an event has from its beginning"
+            self.note(section, section.at("sequence"), [name], "events: sequence", hint)
+
     def kinds(self, root: Section) -> None:
         for name, section in root.sections("kinds"):
             kind = self._spec.kinds.get(name)
@@ -112,6 +149,7 @@ class _Check:
             if rule.kind == self._verdict:
                 self._time(section, rule)
             if rule.kind not in self._spec.scored_kinds:
+                self._early(section, rule)
                 continue
             hint = f"leave it to the rule of {self._verdict}"
             self.note(section, section.at("columns"), rule.columns, f"ingest: {rule.kind}", hint)
@@ -130,6 +168,23 @@ class _Check:
                     "says; a scored event is not to show it, or the model learns the answer from "
                     "the question",
                     hint,
+                )
+                return
+
+    def _early(self, section: Section, rule: Ingest) -> None:
+        """An event beside the verdict does not say it before the verdict does."""
+        given = row_columns(self._spec)
+        where = () if rule.where is None else _roots(self._spec, rule.where.columns)
+        read = [rule.columns.get(name, name) for name in where] + list(rule.columns.values())
+        shown = next((name for name in read if name in given), None)
+        for one in self._spec.ingest:
+            sooner = one.time == rule.time and one.delay_us > rule.delay_us
+            if shown is not None and one.kind == self._verdict and sooner:
+                section.note(
+                    "kind",
+                    f"ingest: {rule.kind} shows {shown!r}, which is what a verdict says, before "
+                    f"the {one.kind} is known",
+                    "give it the verdict's delay, or count verdicts instead",
                 )
                 return
 

@@ -100,7 +100,7 @@ def test_a_column_that_ingest_fills_for_verdicts_only_is_theirs():
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        ("chat", {"is_abuse"}),
+        ("chat", {"is_abuse", "source"}),
         ("card_fraud", {"fraud", "subject_id"}),
         ("card_fraud_handbook", {"fraud", "subject_id"}),
         ("video_comments", {"is_spam", "subject_id"}),
@@ -149,3 +149,79 @@ def test_a_label_under_another_name_is_refused_too(changed):
 def test_columns_that_say_nothing_of_the_label_are_fine_beside_it():
     fine = {"post": "third: third_of_file", "verdict": "", "shown": "third"}
     assert "third" not in later_columns(loads(ROUND % fine, "round.yaml", CATALOG))
+
+
+TOLD = """
+lockstep: 1
+name: told
+events: {%(events)s}
+columns:
+  who: {type: string}
+  of: {type: string}
+  spam: {type: boolean}
+  by: {type: string}
+  rank: {type: integer}
+  judged_at: {type: timestamp}
+  flag: {type: boolean}
+kinds: {post: {scored: true}, verdict: {}, mark: {}}
+derive: {hour: {op: hour_of_day, of: judged_at}}
+entities:
+  who: {key: {post: [who], mark: [who]}, windows: [1d], aggregates: {n: {op: count, of: mark}}}
+inputs: {%(inputs)s}
+labels: {kind: verdict, subject: of, %(labels)s}
+ingest:
+  - {kind: post, id: id, time: t%(post)s}
+  - {kind: verdict, id: id, %(verdict)s, subject: {of: post}}
+  - {kind: mark, id: id, time: t%(mark)s}
+"""
+NEUTRAL = {
+    "events": "",
+    "inputs": "",
+    "labels": "positive: spam == 1",
+    "post": "",
+    "verdict": "time: t, delay: 7d",
+    "mark": "",
+}
+
+
+def told(**changed):
+    return loads(TOLD % (NEUTRAL | changed), "told.yaml", CATALOG)
+
+
+SPAM_ONLY = {"verdict": "time: t, delay: 7d, where: spam == 1", "inputs": "numeric: [spam]"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"labels": "positive: spam == 1, source: by", "inputs": "categorical: {by: {}}"},
+         "categorical: 'by' is what a verdict says"),
+        ({"verdict": "time: judged_at", "inputs": "numeric: [hour]"},
+         "'hour', which is made of 'judged_at', is what"),
+        ({"labels": "positive: 'true'"} | SPAM_ONLY, "numeric: 'spam' is what a verdict says"),
+        ({"labels": "positive: not is_null(of), maturity: 7d"} | SPAM_ONLY, "numeric: 'spam' is"),
+        ({"labels": "positive: rank > 1, maturity: 7d"} | SPAM_ONLY, "numeric: 'spam' is what a"),
+        ({"events": "sequence: rank", "labels": "positive: rank == 1"},
+         "events: sequence: 'rank' is what a verdict says"),
+        ({"mark": ", where: spam == 1"}, "mark shows 'spam', which is what a verdict says"),
+        ({"mark": ", delay: 1d, columns: {flag: spam}"}, "mark shows 'spam', which is what a"),
+    ],
+)  # fmt: skip
+def test_what_only_the_verdict_of_a_row_tells_is_refused_before_it(changed, words):
+    with pytest.raises(ConfigError) as caught:
+        told(**changed)
+    assert words in str(caught.value)
+    assert "1 mistake" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mark": ", delay: 7d, where: spam == 1"},
+        {"labels": "positive: rank > 1"} | SPAM_ONLY,
+        {"labels": "positive: rank > 1, maturity: 7d", "post": ", where: spam == 1"} | SPAM_ONLY,
+    ],
+    ids=["as late as the verdict", "no verdict, no label", "the same rows are scored"],
+)
+def test_what_tells_no_label_early_is_fine(changed):
+    assert told(**changed).labels is not None
