@@ -27,14 +27,14 @@ from configs.schema import (
 def later_columns(spec: Spec) -> frozenset[str]:
     """Columns that belong to verdicts: scored events are not to be looked at by them.
 
-    They are those of `labels.positive` and `labels.source`, with what derived ones are made of, and
-    those that ingest rules fill for verdicts only, from a column of another name or with the id of
-    what is judged.
+    They are those of `labels.positive`, with what derived ones are made of, those of a row that say
+    what its verdict says (`row_columns`), and those that ingest rules fill for verdicts only, from
+    a column of another name or with the id of what is judged.
     """
     labels = spec.labels
     if labels is None:
         return frozenset()
-    found = set(_roots(spec, _judging(labels)))
+    found = set(_roots(spec, labels.positive.columns))
     verdicts = [rule for rule in spec.ingest if rule.kind == labels.kind]
     others = [rule for rule in spec.ingest if rule.kind != labels.kind]
     for rule in verdicts:
@@ -60,14 +60,12 @@ def row_columns(spec: Spec) -> frozenset[str]:
     given = set()
     for rule in spec.ingest:
         if rule.kind == labels.kind:
-            names = _roots(spec, [*_judging(labels), *_choosing(spec, labels, rule, scored)])
+            source = [labels.source] if labels.source is not None else []
+            judging = [*labels.positive.columns, *source, *_choosing(spec, labels, rule, scored)]
+            names = _roots(spec, judging)
             given |= {rule.columns.get(name, name) for name in names}
             given |= {rule.time} - {one.time for one in scored}
     return frozenset(given | {new for old, new in spec.events.aliases.items() if old in given})
-
-
-def _judging(labels: Labels) -> tuple[str, ...]:
-    return (*labels.positive.columns, *([labels.source] if labels.source is not None else []))
 
 
 def _choosing(spec: Spec, labels: Labels, rule: Ingest, scored: Iterable[Ingest]) -> Sequence[str]:

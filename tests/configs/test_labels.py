@@ -100,7 +100,7 @@ def test_a_column_that_ingest_fills_for_verdicts_only_is_theirs():
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        ("chat", {"is_abuse", "source"}),
+        ("chat", {"is_abuse"}),
         ("card_fraud", {"fraud", "subject_id"}),
         ("card_fraud_handbook", {"fraud", "subject_id"}),
         ("video_comments", {"is_spam", "subject_id"}),
