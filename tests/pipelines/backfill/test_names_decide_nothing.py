@@ -95,7 +95,7 @@ def test_exchanged_file_names_change_no_feature(features):
     [
         ("", ", id: {type: integer}", ["9", "10", "11"]),
         (", sequence: n", ", n: {type: integer}", ["11", "9", "10"]),
-        ("", "", ["10", "11", "9"]),
+        ("", "", ["9", "10", "11"]),
     ],
 )
 def test_the_order_within_a_time_is_the_one_that_the_config_says(
