@@ -14,6 +14,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -22,11 +23,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from configs.errors import InputError
+from pipelines.beam_metrics import RunMetrics, read_metrics
 from pipelines.beam_worker import WorkerPool, keep_memory, worker_pool
 from pipelines.failures import reported_failure
+from pipelines.loopback import listen_on_loopback
 from pipelines.signals import raise_if_stopped
-
-Metrics = dict[str, int]
 
 WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
 """For Prism 2.77.0, which else splits a slow bundle of any step, also of one with state: a key with
@@ -66,7 +67,8 @@ def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
       InputError: a runner or a mode that loses or changes results; or a flag that neither Lockstep
-        nor Beam has, where no runner is named that might know it.
+        nor Beam has, where no runner is named that might know it; or a setup file that is not
+        there.
 
     >>> check_flags(["--runner=FlinkRunner", "--flink_master=localhost:8081"])
     ('--runner=FlinkRunner', '--flink_master=localhost:8081')
@@ -89,11 +91,13 @@ def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
         raise InputError(
             f"--direct_running_mode={mode} loses elements; use --workers for several processes"
         )
-    return tuple(flags)
+    return _with_absolute_setup_file(flags)
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attempt: str) -> Metrics:
-    """Builds a pipeline, runs it to its end, and gives its counters.
+def run_pipeline(
+    build: Callable[[beam.Pipeline], Any], running: Running, attempt: str
+) -> RunMetrics:
+    """Builds a pipeline, runs it to its end, and gives its metrics.
 
     Args:
       build: applies the steps.
@@ -104,6 +108,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], Any], running: Running, attemp
       LockstepError: what a step wrote down.
       SystemExit: a signal came meanwhile.
     """
+    listen_on_loopback()
     with contextlib.ExitStack() as stack:
         runner = None
         if running.embedded:
@@ -129,7 +134,7 @@ def workers_of(running: Running) -> Iterator[Environment | None]:
         yield _Pooled(pool, capabilities=python_sdk_capabilities())
 
 
-def _run(pipeline: beam.Pipeline, attempt: str) -> Metrics:
+def _run(pipeline: beam.Pipeline, attempt: str) -> RunMetrics:
     try:
         result = pipeline.run()
         result.wait_until_finish()
@@ -146,22 +151,20 @@ def _run(pipeline: beam.Pipeline, attempt: str) -> Metrics:
     return read_metrics(result)
 
 
-def read_metrics(result: Any) -> Metrics:
-    """Counters, and the largest values of distributions, by name; {} where a runner has none."""
-    try:
-        found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("lockstep"))
-    except NotImplementedError:
-        return {}
-    metrics: Metrics = {}
-    for counter in found["counters"]:
-        name = counter.key.metric.name
-        counted = counter.result or 0  # None on Prism, of a counter that nothing was added to
-        metrics[name] = metrics.get(name, 0) + int(counted)
-    for one in found["distributions"]:
-        name = f"{one.key.metric.name}_max"
-        largest = one.result.max if one.result is not None else None
-        metrics[name] = max(metrics.get(name, 0), int(largest or 0))
-    return dict(sorted(metrics.items()))
+def _with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:
+    """Beam builds the packages in the file's folder, and finds no file by a relative path there."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--setup_file")
+    known, others = parser.parse_known_args(list(flags))
+    if known.setup_file is None:
+        return tuple(flags)
+    path = Path(known.setup_file).absolute()
+    if path.name not in ("setup.py", "pyproject.toml") or not path.is_file():
+        raise InputError(
+            f"--setup_file={known.setup_file}: expected a file setup.py or pyproject.toml, and "
+            f"there is none at {path}; name that of Lockstep's source, which workers install"
+        )
+    return (*others, f"--setup_file={path}")
 
 
 def _runner(flags: Sequence[str]) -> str:

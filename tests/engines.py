@@ -6,6 +6,7 @@ not, tests on them are skipped with the reason.
 
 import contextlib
 import ctypes
+import ipaddress
 import os
 import re
 import shutil
@@ -42,7 +43,7 @@ taskmanager.memory.managed.size: 1024m
 def prism_binary():
     """Prism, or a skip that says how to get it."""
     binary = ENGINES / "prism" / PRISM_VERSION / "prism"
-    if not binary.exists():
+    if not binary.with_name("on-loopback").exists():
         missing = "" if shutil.which("go") else "; there is no Go here, which that needs"
         pytest.skip(f"no Prism in {binary}: run `make prism`{missing}")
     return binary
@@ -53,10 +54,10 @@ def flink_class_path():
     if shutil.which("java") is None:
         pytest.skip("there is no java here, so nothing was run on Flink")
     jars = ENGINES / "flink"
-    if not list(jars.glob("beam-runners-flink-*.jar")):
+    if not (jars / "on-loopback").exists():
         missing = "" if shutil.which("mvn") else "; there is no Maven here, which that needs"
         pytest.skip(f"no Flink job server in {jars}: run `make flink`{missing}")
-    return f"{jars}/*"
+    return f"{jars}/on-loopback:{jars}/*"
 
 
 @contextlib.contextmanager
@@ -172,6 +173,30 @@ def _still_starting(process, log, deadline):
         said = Path(log).read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{process.args[0]} did not start in {START_TIMEOUT_S} s; log: {said}")
     time.sleep(0.1)
+
+
+def listening_addresses(process="self", port=None):
+    """IP addresses on which a process listens, by its id, or anyone on a port; Linux only."""
+    ours = set()
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            ours.add(str(path.readlink()))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, number = fields[1].split(":")
+            chosen = f"socket:[{fields[9]}]" in ours if port is None else int(number, 16) == port
+            if fields[3] == "0A" and chosen:  # TCP_LISTEN
+                found.add(_ip(address))
+    return found
+
+
+def _ip(text):
+    """Of words in the machine's byte order, as the kernel writes them."""
+    words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _free_port():

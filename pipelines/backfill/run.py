@@ -38,6 +38,7 @@ from pipelines.backfill.publish import (
     read_attempt,
     remove_unnamed,
 )
+from pipelines.beam_metrics import RunMetrics
 from pipelines.failures import explain_os_error
 from pipelines.files import read_arrow_batch
 from pipelines.layout import FILES, Layout, local_scratch, locked, remove_folder, write_json
@@ -67,7 +68,7 @@ class BackfillReport:
       keys: live keys at the end, by entity; state_bytes: of all of them.
       states: days whose state snapshots are there, from which `stream --from-night` can start.
       usage: time and memory by step.
-      metrics: Beam's counters of the run, by name.
+      metrics: Beam's counters and distributions of the run.
     """
 
     out: Place
@@ -87,7 +88,7 @@ class BackfillReport:
     state_bytes: int = 0
     states: tuple[str, ...] = ()
     usage: tuple[Usage, ...] = ()
-    metrics: dict[str, int] = dataclasses.field(default_factory=dict)
+    metrics: RunMetrics = dataclasses.field(default_factory=RunMetrics)
 
 
 def backfill(request: BackfillRequest, progress: Progress | None = None) -> BackfillReport:
@@ -153,7 +154,7 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...]) -> None:
     with done.meter.step("features"):
         metrics = run_pipeline(lambda root: build(root, chunk), running, attempt)
     made = read_attempt(attempt)
-    require_whole(made, chunk, metrics if running.embedded else {})
+    require_whole(made, chunk, metrics.counters if running.embedded else {})
     done.add(made, metrics)
     publish_dead_letters(layout, made, [split.name for split in splits], done.require)
     done.check_dead()
@@ -171,13 +172,13 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...]) -> None:
         done.remove(folder)
 
 
-def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
+def require_whole(made: Attempt, chunk: Chunk, counters: Mapping[str, int]) -> None:
     """Does nothing if a pipeline wrote all that it was to write.
 
     Args:
       made: what it wrote.
       chunk: what it was to make.
-      metrics: of a runner that counts an event once; else {}.
+      counters: of a runner that counts an event once; else {}.
 
     Raises:
       RuntimeError: a runner has lost something, which is worse than any failure.
@@ -193,7 +194,7 @@ def require_whole(made: Attempt, chunk: Chunk, metrics: dict[str, int]) -> None:
                 "Its runner has lost elements: run it again, on another runner"
             )
     rows = sum(int(part["rows"]) for parts in made.parts.values() for part in parts)
-    scored, dropped = metrics.get("scored_events", rows), metrics.get("duplicate_events", 0)
+    scored, dropped = counters.get("scored_events", rows), counters.get("duplicate_events", 0)
     if rows + dropped < scored:
         raise RuntimeError(
             f"{chunk.days[0]}..{chunk.days[-1]}: {scored:,} events were to be scored, {dropped:,} "
@@ -219,7 +220,7 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
         self._read: set[int] = set()
         self._totals: Counter[str] = Counter()
         self._dead: dict[str, Counter[str]] = {}
-        self._metrics: Counter[str] = Counter()
+        self._metrics = RunMetrics()
         self._keys: Counter[str] = Counter()
         self._state_bytes = 0
         self._empty: list[str] = []
@@ -233,9 +234,9 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
     def __exit__(self, *raised: object) -> None:
         self._remover.shutdown()
 
-    def add(self, made: Attempt, metrics: dict[str, int]) -> None:
+    def add(self, made: Attempt, metrics: RunMetrics) -> None:
         """What an attempt read and what state it left; a split counts when it is read first."""
-        self._metrics.update(metrics)
+        self._metrics = self._metrics.add(metrics)
         wanted = {str(day) for day in self.plan.days}
         for split in made.splits:
             if split["number"] in self._read:
@@ -332,7 +333,7 @@ class _Done(contextlib.AbstractContextManager["_Done"]):
             state_bytes=self._state_bytes,
             states=tuple(map(str, plan.states)),
             usage=self.meter.usage,
-            metrics=dict(self._metrics),
+            metrics=self._metrics,
             **{name: self._totals[name] for name in
                ("read", "outside", "events", "scored", "duplicates", "verdicts")},
         )  # fmt: skip

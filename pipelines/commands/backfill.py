@@ -88,7 +88,7 @@ def backfill(
     keys = ", ".join(f"{entity} {n:,}" for entity, n in report.keys.items())
     print(f"live keys: {keys}; {report.state_bytes / 1e6:.1f} MB of state")
     print(f"--from-night can start from the state of: {', '.join(report.states) or 'no day'}")
-    if report.metrics:
-        print("counted: " + ", ".join(f"{name} {n:,}" for name, n in report.metrics.items()))
+    for line in report.metrics.lines():
+        print(line)
     for usage in report.usage:
         print(f"  {usage.step:<22}{usage.seconds:8.1f} s{usage.peak_bytes / 1e6:10.0f} MB")

@@ -132,8 +132,8 @@ def test_how_batches_travel_between_steps_does_not_matter(write, run, tmp_path):
     engine = run(source, out="engine", exchange="engine")
     assert tree_bytes(tmp_path / "files") == tree_bytes(tmp_path / "engine")
     assert files.metrics == engine.metrics
-    assert files.metrics["duplicate_events"] == files.duplicates > 0
-    assert files.metrics["features_rows_written"] == files.scored
+    assert files.metrics.counters["duplicate_events"] == files.duplicates > 0
+    assert files.metrics.counters["features_rows_written"] == files.scored
     with pytest.raises(InputError, match="expected files or engine"):
         run(source, out="neither", exchange="pigeon")
 
