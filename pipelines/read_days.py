@@ -24,6 +24,7 @@ from transforms.batches import one_batch
 from transforms.hashing import hash_column
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
+from transforms.steps.spread import Spread
 from transforms.steps.stamps import tag_batch
 
 _SEED = 0x616E616C
@@ -56,7 +57,7 @@ class ReadDays(beam.PTransform):
         return (
             root
             | "Parts" >> beam.Create(given, reshuffle=False).with_output_types(str)
-            | "Spread" >> beam.Reshuffle()
+            | Spread(str)
             | "Read" >> beam.ParDo(_ReadPart(self)).with_output_types(pa.RecordBatch)
         )
 

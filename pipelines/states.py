@@ -17,6 +17,7 @@ from transforms.batches import ShardKey, one_batch
 from transforms.duplicates import RecentIds
 from transforms.steps import RECENT_IDS
 from transforms.steps.shards import Keyed
+from transforms.steps.spread import Spread
 from transforms.velocity import shard_of
 
 WHOLE_RECENT_IDS = "recent-ids.arrow"
@@ -46,7 +47,7 @@ class ReadStates(beam.PTransform):
         return (
             root
             | "Shards" >> beam.Create(keys, reshuffle=False).with_output_types(ShardKey)
-            | "Spread" >> beam.Reshuffle()
+            | Spread(ShardKey)
             | "Read"
             >> beam.ParDo(_ReadState(self.files, self.spec, self.attempt)).with_output_types(Keyed)
         )

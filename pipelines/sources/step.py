@@ -20,6 +20,7 @@ from pipelines.sources.splits import Split
 from transforms.batches import one_batch
 from transforms.dead_letter import DEAD_LETTER_SCHEMA, dead_letter_table
 from transforms.steps.decode import DEAD_LETTERS, EVENTS, count_dead
+from transforms.steps.spread import Spread
 from transforms.steps.stamps import stamp, tag_batch
 
 FACTS = "facts"
@@ -52,7 +53,7 @@ class ReadEvents(beam.PTransform):
         return (
             root
             | "Splits" >> beam.Create(lines, reshuffle=False).with_output_types(str)
-            | "Spread" >> beam.Reshuffle()
+            | Spread(str)
             | "Read"
             >> beam.ParDo(_Read(self.spec, self.start_us, self.end_us, self.attempt))
             .with_output_types(pa.RecordBatch, **{DEAD_LETTERS: pa.RecordBatch, FACTS: str})
