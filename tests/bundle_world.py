@@ -1,4 +1,7 @@
-"""A small bundle with all three models, for tests of scoring: untrained, but every part is real."""
+"""Small bundles with all models of a spec, for tests: untrained, but every part is real.
+
+They are made by rule, so each run of the tests and each release makes the same ones.
+"""
 
 import functools
 import shutil
@@ -8,7 +11,7 @@ import xgboost
 from backfill_world import CONFIG
 from graph_world import as_batch, make_rows, scratch_folder
 
-from configs.loader import loads
+from configs.loader import load, loads
 from pipelines.analyze import analyze
 from scoring.booster import BoosterModel
 from scoring.bundle import BundleParts, write_bundle
@@ -24,58 +27,70 @@ from transforms.inputs import numeric_names
 ROWS = 400
 
 
-@functools.lru_cache(maxsize=1)
-def spec_and_graph():
-    """The tiny spec, and its analysed graph."""
-    spec = loads(CONFIG, "tiny.yaml", CATALOG)
-    folder = scratch_folder() / "tiny-graph"
+@functools.lru_cache
+def spec_and_graph(config=None):
+    """A spec and its analysed graph: of a config's file, or the tiny one."""
+    spec = load(config, CATALOG) if config else loads(CONFIG, "tiny.yaml", CATALOG)
+    folder = scratch_folder() / f"{spec.name}-graph"
     analyze(spec, *make_rows(spec, ROWS, seed=1), folder)
     return spec, folder
 
 
-@functools.lru_cache(maxsize=1)
-def make_models():
-    """Models of every sort, fitted or made up by rule."""
-    spec, folder = spec_and_graph()
+@functools.lru_cache
+def make_models(config=None):
+    """Models of every sort that the spec has inputs for, fitted or made up by rule."""
+    spec, folder = spec_and_graph(config)
     rng = np.random.default_rng(5)
     numeric, table = make_rows(spec, ROWS, seed=2)
     transformed = Executor(folder, spec).transform(numeric, as_batch(table))
-    text = TextModel(rng.normal(size=spec.inputs.text.buckets), -0.5)
+    text = None
+    if spec.inputs.text is not None:
+        text = TextModel(rng.normal(size=spec.inputs.text.buckets), -0.5)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
-    linear = LinearModel(
-        rng.normal(size=len(numeric_names(spec)) + 1), rng.normal(size=(1, sizes[0])), 0.25
-    )
-    inputs = model_inputs(transformed, text.score(transformed.text))
+    width = len(numeric_names(spec)) + (text is not None)
+    categories = rng.normal(size=(len(sizes), max(sizes, default=0)))
+    linear = LinearModel(rng.normal(size=width), categories, 0.25)
+    scores = None if text is None else text.score(transformed.text)
+    inputs = model_inputs(transformed, scores)
     labels = (np.nan_to_num(inputs[:, 0]) + inputs[:, -1] + rng.normal(size=ROWS) > 0).astype(int)
     matrix = xgboost.DMatrix(inputs, labels, feature_names=list(input_names(spec)))
     booster = xgboost.train({"max_depth": 4, "nthread": 1, "objective": "binary:logistic"}, matrix)
     return Models(spec, text, linear, BoosterModel(booster))
 
 
-def make_parts(model="booster", **changes):
+def make_parts(model="booster", config=None, **changes):
     """The parts of a bundle."""
-    spec, folder = spec_and_graph()
-    policy = DecisionPolicy((Threshold("block", 0.8, 0.8, "enough"),), "allow")
+    spec, folder = spec_and_graph(config)
+    names = [action.name for action in spec.policy.actions]
+    thresholds = [
+        Threshold(name, 0.8 - 0.3 * place, 0.8, "enough") for place, name in enumerate(names)
+    ]
     parts = {
-        "config": CONFIG,
+        "config": config.read_text() if config else CONFIG,
         "spec": spec,
         "graph": folder,
-        "models": make_models(),
+        "models": make_models(config),
         "model": model,
         "calibration": Calibration(slope=1.5, offset=-0.25, reason="made up"),
-        "policy": policy,
+        "policy": DecisionPolicy(tuple(thresholds), spec.policy.default),
         "metrics": {"candidate": {"auc": 0.9, "average_precision": 0.5}, "gate_slice": "a day"},
         "provenance": {"as_of": "2026-03-04"},
     }
     return BundleParts(**(parts | changes))
 
 
-@functools.lru_cache(maxsize=4)
-def _written(model):
-    return write_bundle(make_parts(model), scratch_folder() / "bundles")
+@functools.lru_cache
+def written(model="booster", config=None):
+    """The folder of a bundle, made once per test run; not to be changed.
+
+    Args:
+      model: which serves.
+      config: path of the config; None: the tiny one.
+    """
+    return write_bundle(make_parts(model, config), scratch_folder() / "bundles")
 
 
 def copy_bundle(store, model="booster"):
     """A fresh copy of a bundle below a store: its folder, named by its fingerprint."""
-    source = _written(model)
+    source = written(model)
     return shutil.copytree(source, store / source.name)

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from bundle_world import written
+from numpy._core._multiarray_umath import __cpu_features__
 
 from configs.loader import load, shipped
 from configs.schema import ColumnType
@@ -24,7 +26,9 @@ from transforms.catalog import CATALOG
 
 START = dt.date(2026, 3, 1)
 DAYS = 3
-CONFIGS = ("chat", "card_fraud", "video_comments")
+CONFIGS = ("chat", "card_fraud", "video_comments", "mail")
+SCORED = ("score", "action", "model_inputs")
+"""Columns that a bundle adds."""
 _TEXTS = (
     "see you at noon",
     "WIN money now at http://bad.example.com/a?b=1",
@@ -49,6 +53,11 @@ def spec_of(name):
     return load(shipped(name), CATALOG)
 
 
+def bundle_of(name):
+    """A bundle of a shipped config, made by rule."""
+    return written(config=shipped(name))
+
+
 def days_of(name):
     """The days of `rows_of`; those of card fraud reach on to where verdicts become known."""
     last = START + dt.timedelta(days=DAYS - 1 + (7 if name == "card_fraud" else 0))
@@ -60,7 +69,7 @@ def rows_of(name, count=3000, seed=11):
     rng = random.Random(f"{name}-{seed}")
     span = DAYS * 86_400_000_000
     times = sorted(rng.sample(range(span), count))
-    make = _file_row if name in _ROW_COLUMNS else _event
+    make = _mail if name == "mail" else _file_row if name in _ROW_COLUMNS else _event
     rows = [make(name, rng, number, time) for number, time in enumerate(times)]
     again = [dict(rows[n]) for n in range(50, count, 97)]  # deliveries that came twice
     return rows + again + _broken(name, rows[count // 2])
@@ -83,12 +92,16 @@ def digests(out, source):
       out: the output folder.
       source: the input, whose path dead letters carry.
     """
-    found = {}
+    found, order = {}, ["event_time", "event_id"]
     for day in sorted((out / "features").glob("date=*")):
-        found[f"features/{day.name}"] = _of_parts(day, ["event_time", "event_id"])
+        table = _of_parts(day)
+        scored = [name for name in SCORED if name in table.column_names]
+        found[f"features/{day.name}"] = digest(table.drop_columns(scored), order)
+        if scored and table.num_rows:  # the release before wrote another type where there are none
+            found[f"scores/{day.name}"] = digest(table.select([*order, *scored]), order)
     for day in sorted((out / "verdicts").glob("date=*")):
         # That release kept no source of verdicts.
-        found[f"verdicts/{day.name}"] = _of_parts(day, ["event_time", "event_id"], ["source"])
+        found[f"verdicts/{day.name}"] = digest(_of_parts(day, without=["source"]), order)
     for day in sorted((out / "state").glob("date=*")):
         groups = {}
         for path in sorted(day.glob("*.arrow")):
@@ -130,6 +143,8 @@ def digest(table, order):
 
 
 def _values(array):
+    if pa.types.is_fixed_size_list(array.type):
+        return _values(array.flatten())
     if pa.types.is_floating(array.type) or pa.types.is_integer(array.type):
         filled = array.fill_null(0) if array.null_count else array
         return filled.to_numpy(zero_copy_only=False).tobytes()
@@ -138,10 +153,10 @@ def _values(array):
     return json.dumps([v.hex() if isinstance(v, bytes) else v for v in array.to_pylist()]).encode()
 
 
-def _of_parts(folder, order, without=()):
+def _of_parts(folder, without=()):
     parts = sorted(folder.glob("*.parquet"))
-    table = pa.concat_tables([pq.read_table(p, partitioning=None) for p in parts])
-    return digest(table.drop_columns([n for n in without if n in table.column_names]), order)
+    table = pa.concat_tables([pq.read_table(part, partitioning=None) for part in parts])
+    return table.drop_columns([name for name in without if name in table.column_names])
 
 
 def _arrow(path):
@@ -194,13 +209,29 @@ def _file_row(name, rng, number, time_us):
     return {column: values[column] for column in _ROW_COLUMNS[name]}
 
 
+def _mail(name, rng, number, time_us):
+    """What `sources.mail` makes of a mail."""
+    return {
+        "message_id": f"<m{number}@a.example>",
+        "date": _moment(time_us),
+        "sender": f"A B <s{rng.randrange(9)}@d{rng.randrange(6)}.example>",
+        "subject": rng.choice(_TEXTS),
+        "body": f"{rng.choice(_TEXTS)} {rng.randrange(40)}",
+    }
+
+
 def _broken(name, like):
     """Records that cannot be used, within what `max_dead_share` allows."""
     spec = spec_of(name)
     bad_time = {**like, spec.events.id: "t1", spec.events.time: "yesterday"}
-    ids = _ROW_COLUMNS[name][:2] if name in _ROW_COLUMNS else (spec.events.id, spec.events.time)
+    ids = _ROW_COLUMNS.get(name, (spec.events.id, spec.events.time))[:2]
     absurd = {**like, ids[0]: 999_999 if name == "card_fraud" else "t2", ids[1]: "1066-10-14"}
     return [bad_time | {ids[1]: "yesterday"}, absurd, {"nothing": "of use"}]
+
+
+def vectors():
+    """Vector instructions that numpy uses here; with others, last bits of a score may differ."""
+    return sorted(name for name, there in __cpu_features__.items() if there and "AVX" in name)
 
 
 def golden(path=Path(__file__).parent / "conformance" / "golden" / "digests.json"):

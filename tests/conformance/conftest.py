@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conformance_world import days_of, rows_of, spec_of, write_lines
+from conformance_world import bundle_of, days_of, rows_of, spec_of, write_lines
 from engines import running_flink, running_prism, worker_pool
 
 from pipelines.backfill import BackfillRequest, backfill
@@ -55,14 +55,25 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory, inputs):
-    """A function from a config to what the embedded runner makes of its input."""
+def reports():
+    """Of `embedded`, by config; it fills them in."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory, inputs, reports):
+    """A function from a config to what the embedded runner makes of its input, with scores."""
     folder, made = tmp_path_factory.mktemp("embedded"), {}
 
     def out(name):
         if name not in made:
             made[name] = folder / name
-            backfill(BackfillRequest(spec_of(name), str(inputs(name)), made[name], days_of(name)))
+            reports[name] = backfill(
+                BackfillRequest(
+                    spec_of(name), str(inputs(name)), made[name], days_of(name),
+                    bundle=bundle_of(name),
+                )
+            )  # fmt: skip
         return made[name]
 
     yield out

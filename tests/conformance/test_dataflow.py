@@ -5,6 +5,7 @@ called: the pipeline's proto in a Docker environment, then the job and its worke
 """
 
 import json
+import re
 from pathlib import Path
 from runpy import run_path
 
@@ -14,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.environments import DockerEnvironment
-from conformance_world import days_of, spec_of
+from conformance_world import bundle_of, days_of, spec_of
 from engines import ROOT
 from google.protobuf.wrappers_pb2 import BytesValue
 
@@ -28,8 +29,9 @@ apiclient = pytest.importorskip(
     "apache_beam.runners.dataflow.internal.apiclient", reason="needs apache-beam[gcp]"
 )
 IMAGE = "europe-docker.pkg.dev/project/lockstep/worker:1"
-FALLBACK = {
-    "FastPrimitivesCoder", "DeterministicFastPrimitivesCoderV2", "PickleCoder", "DillCoder"
+KNOWN = {
+    "RecordBatchCoder", "ShardKeyCoder", "beam:coder:bytes:v1", "beam:coder:iterable:v1",
+    "beam:coder:kv:v1", "beam:coder:string_utf8:v1", "beam:coder:varint:v1",
 }  # fmt: skip
 FLAGS = check_flags([
     "--runner=DataflowRunner", "--project=project", "--region=europe-west1",
@@ -49,6 +51,7 @@ def translated():
         spec=spec, days=days, splits=((0, Split("gs://bucket/in/a.parquet", 10)),),
         computed=tuple(spec.entities), before={"author-000.arrow": "gs://bucket/a"}, kept=days[-1:],
         attempt="gs://bucket/out/.work/attempt", out="gs://bucket/out",
+        bundle="gs://bucket/bundles/one",
     )  # fmt: skip
     options = PipelineOptions(list(FLAGS))
     pipeline = beam.Pipeline(runner="FnApiRunner", options=options)
@@ -69,39 +72,42 @@ def test_every_step_of_the_text_is_in_the_graph(translated):
     root = proto.components.transforms[proto.root_transform_ids[0]]
     steps = [proto.components.transforms[child].unique_name for child in root.subtransforms]
     assert steps == [
-        "ReadEvents", "ReadStates", "Features", "DeadLetters", "WriteDays", "WriteVerdicts",
-        "WriteEntityStates", "WriteIdStates", "WriteDeadLetters", "Written", "WriteManifest",
+        "ReadEvents", "ReadStates", "Features", "Score", "DeadLetters", "WriteDays",
+        "WriteVerdicts", "WriteEntityStates", "WriteIdStates", "WriteDeadLetters", "Written",
+        "WriteManifest",
     ]  # fmt: skip
 
 
-def test_no_coder_of_what_is_grouped_pickles(translated):
-    """A GroupByKey's elements travel under coders with a name of their own or of Beam's model."""
+def test_no_collection_has_a_coder_that_pickles(translated):
+    """Every element travels under Beam's model coders or ours, whose classes travel by name."""
     components = translated[0].components
+    coders = {
+        f"{transform.unique_name}.{tag}": coder_names(components, made)
+        for transform in components.transforms.values()
+        for tag, made in transform.outputs.items()
+    }
+    assert {step: names - KNOWN for step, names in coders.items() if names - KNOWN} == {}
     grouped = [
-        transform
+        transform.unique_name
         for transform in components.transforms.values()
         if transform.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
     ]
     assert len(grouped) >= 4
-    coders = {
-        transform.unique_name: coder_names(components, components.pcollections[one].coder_id)
-        for transform in grouped
-        for one in transform.inputs.values()
-    }
-    # Of what is only spread over workers, the key that Beam draws has Beam's own coder.
-    ours = {step: names for step, names in coders.items() if "Reshuffle" not in step}
-    assert {step: names for step, names in ours.items() if names & FALLBACK} == {}
-    assert any("RecordBatchCoder" in names for names in ours.values())
+    assert all({"ShardKeyCoder"} & coders[f"{step}.None"] for step in grouped)
 
 
-def coder_names(components, name):
-    """URNs of a coder and of its parts; of a Python coder, the class's name."""
+def coder_names(components, collection):
+    """URNs of a collection's coder and of its parts; of a Python coder, the class's name."""
+    return _coder_names(components, components.pcollections[collection].coder_id)
+
+
+def _coder_names(components, name):
     coder = components.coders[name]
     found = {coder.spec.urn}
     if coder.spec.urn == "beam:coder:pickled_python:v1":
         found = {BytesValue.FromString(coder.spec.payload).value.split(b"$")[0].decode()}
     for part in coder.component_coder_ids:
-        found |= coder_names(components, part)
+        found |= _coder_names(components, part)
     return found
 
 
@@ -141,6 +147,23 @@ def test_the_template_asks_for_what_the_launcher_takes():
     ]  # fmt: skip
 
 
+def test_the_template_is_as_google_documents_it():
+    """TemplateMetadata and ParameterMetadata of Dataflow's REST API (v1b3)."""
+    metadata = json.loads((ROOT / "deploy" / "dataflow" / "metadata.json").read_text())
+    assert {"name"} <= metadata.keys() <= {"name", "description", "parameters", "streaming"}
+    example = {
+        "config": "chat", "input": "gs://b/events", "out": "gs://b/lockstep",
+        "days": "2026-03-01..2026-03-07", "bundle": "gs://b/bundles/0123",
+        "sdk_container_image": IMAGE,
+    }  # fmt: skip
+    for one in metadata["parameters"]:
+        assert {"name", "label", "helpText"} <= one.keys()
+        assert one.keys() <= {"name", "label", "helpText", "isOptional", "regexes", "paramType"}
+        assert isinstance(one.get("isOptional", False), bool)
+        for pattern in one.get("regexes", []):
+            assert re.fullmatch(pattern, example[one["name"]]), one["name"]
+
+
 def test_the_launcher_starts_the_same_text(tmp_path, inputs, embedded):
     """On the embedded runner: the files that it makes hold what `lockstep backfill` publishes."""
     launcher = run_path(str(ROOT / "deploy" / "dataflow" / "launch.py"))
@@ -159,4 +182,4 @@ def test_the_launcher_starts_the_same_text(tmp_path, inputs, embedded):
 
 def arguments(name, source, out, runner):
     return [f"--config={name}", f"--input={source}", f"--out={out}", f"--days={days_of(name)}",
-            f"--runner={runner}"]  # fmt: skip
+            f"--bundle={bundle_of(name)}", f"--runner={runner}"]  # fmt: skip

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engines import ROOT, prism_binary
+from engines import ROOT, listening_addresses, prism_binary
 
 STARTER = """
     import sys, time
@@ -48,3 +48,13 @@ def test_a_missing_engine_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr("engines.ENGINES", tmp_path)
     with pytest.raises(pytest.skip.Exception, match="run `make prism`"):
         prism_binary()
+
+
+@pytest.mark.parametrize("engine", ["prism", "flink"])
+@pytest.mark.slow
+def test_job_servers_listen_on_loopback_only(engine, request):
+    flags = request.getfixturevalue(engine)
+    ports = [int(flag.rsplit(":", 1)[1]) for flag in flags if "_endpoint=" in flag]
+    for port in ports:
+        addresses = listening_addresses(port=port)
+        assert addresses and all(address.is_loopback for address in addresses)

@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from backfill_world import tree_bytes
-from conformance_world import spec_of
+from bundle_world import written
 from engines import ROOT
 
-from configs.loader import load
+from configs.loader import load, shipped
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.layout import Days
 from transforms.catalog import CATALOG
@@ -25,7 +25,7 @@ SLICES = {
 
 @pytest.fixture(scope="module")
 def slices(shared_data, tmp_path_factory):
-    """A function from a data set to its spec, its slice in two files, and its days."""
+    """A function from a data set to its spec, a bundle, its slice in two files, and its days."""
     folder, made = tmp_path_factory.mktemp("slices"), {}
 
     def slice_of(name):
@@ -43,7 +43,8 @@ def slices(shared_data, tmp_path_factory):
             pq.write_table(table.slice(half), made[name] / "a.parquet")  # the later half first
             pq.write_table(table.slice(0, half), made[name] / "b.parquet")
         config = ROOT / "benchmarks" / f"{name}.yaml"
-        return load(config, CATALOG) if config.exists() else spec_of(name), made[name], days
+        config = config if config.exists() else shipped(name)
+        return load(config, CATALOG), written(config=config), made[name], days
 
     return slice_of
 
@@ -55,8 +56,8 @@ def expected(slices, tmp_path_factory):
 
     def of(name):
         if name not in made:
-            spec, source, days = slices(name)
-            backfill(BackfillRequest(spec, str(source), folder / name, days))
+            spec, bundle, source, days = slices(name)
+            backfill(BackfillRequest(spec, str(source), folder / name, days, bundle=bundle))
             made[name] = tree_bytes(folder / name)
         return made[name]
 
@@ -64,12 +65,21 @@ def expected(slices, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SLICES)
+@pytest.mark.slow
+def test_two_workers_give_the_same_bytes(name, tmp_path, slices, expected):
+    spec, bundle, source, days = slices(name)
+    out = tmp_path / "out"
+    backfill(BackfillRequest(spec, str(source), out, days, bundle=bundle, workers=2))
+    assert tree_bytes(out) == expected(name)
+
+
+@pytest.mark.parametrize("name", SLICES)
 @pytest.mark.parametrize("runner", ["prism", "flink"])
 @pytest.mark.slow
 def test_published_data_gives_the_same_bytes(runner, name, request, tmp_path, slices, expected):
     flags = request.getfixturevalue(runner)
-    spec, source, days = slices(name)
-    backfill(BackfillRequest(spec, str(source), tmp_path / "out", days, flags=flags))
+    spec, bundle, source, days = slices(name)
+    backfill(BackfillRequest(spec, str(source), tmp_path / "out", days, bundle=bundle, flags=flags))
     actual = tree_bytes(tmp_path / "out")
     assert sorted(actual) == sorted(expected(name))
     assert [file for file in actual if actual[file] != expected(name)[file]] == []
