@@ -78,8 +78,8 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
 def _end_to_end(bundles: Path, root: Path, payloads: list[bytes]) -> None:
     with _topics() as endpoint:
         _publish(endpoint, payloads)
-        process = _scorer(bundles, endpoint, root / "state", "--idle-exit", "5")
-        _wait(process)
+        process = scorer(bundles, endpoint, root / "state", "--idle-exit", "5")
+        wait(process)
         begin, end = np.percentile(
             _heard(endpoint).published, [5, 95]
         )  # the last events wait for silence
@@ -103,14 +103,14 @@ def _latency(
     keys = warm_state.write_snapshot(spec, state, arguments.keys, hour_ago)
     first, second = store.serving(), second_night(root)
     with _topics() as endpoint:
-        process = _scorer(bundles, endpoint, state, "--idle-exit", "15")
+        process = scorer(bundles, endpoint, state, "--idle-exit", "15")
         _publish(endpoint, [payloads[0]])  # it is up when it has decided something
         _until(lambda: bool((state / "cursor").exists()), process)
         swap = threading.Timer(arguments.seconds / 2, store.promote, [second])
         swap.start()
         _publish_live(spec, endpoint, payloads, arguments.rate, arguments.seconds)
         swap.join()
-        _wait(process)
+        wait(process)
         heard = _heard(endpoint)
     published, events = heard.published, heard.events
     live = events > events.min()  # the first one was sent before, with its old time
@@ -154,8 +154,8 @@ def _start_up(bundles: Path, root: Path, payload: bytes, keys: int) -> None:
     with _topics() as endpoint:
         _publish(endpoint, [payload])
         began = time.time()
-        process = _scorer(bundles, endpoint, root / "warm", "--idle-exit", "3")
-        _wait(process)
+        process = scorer(bundles, endpoint, root / "warm", "--idle-exit", "3")
+        wait(process)
         published = _heard(endpoint).published
     print("| state | from start to first decision |\n|---|---|")
     print(f"| {held:,} keys | {published.min() / 1e6 - began:.1f} s |")
@@ -177,7 +177,8 @@ def _publish(endpoint: str, payloads: list[bytes]) -> None:
             publisher.publish(payloads[start : start + 5000])
 
 
-def _scorer(bundles: Path, endpoint: str, state: Path, *more: str) -> subprocess.Popen[bytes]:
+def scorer(bundles: Path, endpoint: str, state: Path, *more: str) -> subprocess.Popen[bytes]:
+    """A scorer in a process of its own, from `SUBSCRIPTION` to `DECISIONS`."""
     command = [sys.executable, "-c", "from pipelines.commands import main; main()", "stream"]
     command += ["--bundles", str(bundles), "--subscription", SUBSCRIPTION]
     command += ["--decisions", DECISIONS, "--endpoint", endpoint, "--state", str(state), "--quiet"]
@@ -194,7 +195,8 @@ def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Waits for a scorer's end, which has to be a good one."""
     if process.wait() != 0:
         raise SystemExit(f"the scorer ended with exit code {process.returncode}")
 
