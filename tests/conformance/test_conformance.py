@@ -150,7 +150,7 @@ def test_metrics_say_what_the_report_does(name, embedded, reports):
     assert dead and {key: counted.get(key) for key in dead} == dead
     assert counted["duplicate_events"] == report.duplicates > 0
     assert counted["events"] == report.events + report.duplicates
-    assert counted["part_rows_written"] == counted["events_scored_by_model"] == report.scored
+    assert counted["features_rows_written"] == counted["events_scored_by_model"] == report.scored
     rows = report.metrics.distributions["rows_per_shard"]
     size = report.metrics.distributions["state_bytes_per_shard"]
     spec = spec_of(name)
