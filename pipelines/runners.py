@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
-from configs.errors import InputError
+from configs.errors import InputError, LockstepError
 from pipelines.beam_metrics import RunMetrics, read_metrics
 from pipelines.beam_worker import WorkerPool, keep_memory, worker_pool
 from pipelines.failures import reported_failure
@@ -33,6 +33,12 @@ WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
 """For Prism 2.77.0, which else splits a slow bundle of any step, also of one with state: a key with
 elements on both sides is in two bundles at once, and what one of them writes is lost. Other runners
 pass over it."""
+
+# Flink's, which an engine that has no use for them passes over. Acks and decisions wait for a
+# checkpoint; a bundle that is not ended by time holds events and timers for 10 s.
+_STREAMING = {"checkpointing_interval": 1000, "max_bundle_time_mills": 100, "max_bundle_size": 1000}
+_STREAMING_DATAFLOW = {"experiments": "enable_streaming_engine"}
+_ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +60,31 @@ class Running:
 
     def options(self) -> PipelineOptions:
         """For Beam."""
-        flags = list(self.flags)
-        if any(name in _runner(self.flags).lower() for name in ("prism", "portable")):
-            flags.append(WHOLE_BUNDLES)
+        flags = self._flags()
         if self.embedded and self.workers > 1:
             flags += [f"--direct_num_workers={self.workers}"]
         return PipelineOptions(flags)
+
+    @property
+    def native_pubsub(self) -> bool:
+        """Whether the engine reads Pub/Sub itself, each message once."""
+        return "dataflow" in _runner(self.flags).lower()
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the engine may go back to a checkpoint, as all but Prism do."""
+        return "prism" not in _runner(self.flags).lower()
+
+    def streaming_options(self) -> PipelineOptions:
+        """For a job that never ends: what engines need for it, where the flags do not say."""
+        named = {flag.split("=")[0].lstrip("-") for flag in self.flags}
+        wanted = _STREAMING_DATAFLOW if self.native_pubsub else _STREAMING
+        more = [f"--{name}={value}" for name, value in wanted.items() if name not in named]
+        return PipelineOptions([*self._flags(), *more, "--streaming"])
+
+    def _flags(self) -> list[str]:
+        whole = any(name in _runner(self.flags).lower() for name in ("prism", "portable"))
+        return [*self.flags, *([WHOLE_BUNDLES] if whole else [])]
 
 
 def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
@@ -165,6 +190,41 @@ def _with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:
             f"there is none at {path}; name that of Lockstep's source, which workers install"
         )
     return (*others, f"--setup_file={path}")
+
+
+def run_stream(
+    build: Callable[[beam.Pipeline], Any], running: Running, detach: bool = False
+) -> None:
+    """Builds a streaming job and runs it until it is cancelled.
+
+    Args:
+      build: applies the steps.
+      running: where; not embedded.
+      detach: leave it running once it has been handed over. Otherwise a signal, or any failure
+        here, cancels it.
+
+    Raises:
+      LockstepError: the job ended by itself.
+      SystemExit: a signal came.
+    """
+    pipeline = beam.Pipeline(options=running.streaming_options())
+    build(pipeline)
+    result = pipeline.run()
+    if detach:
+        return
+    try:
+        result.wait_until_finish()
+    except BaseException:
+        if str(result.state) not in _ENDED:
+            result.cancel()
+        raise_if_stopped()
+        raise
+    raise_if_stopped()
+    if str(result.state) not in _ENDED:
+        raise LockstepError(
+            f"the job ended as {result.state}; the engine's log says why. What it did not decide "
+            "is not acknowledged, and comes again: start the job again"
+        )
 
 
 def _runner(flags: Sequence[str]) -> str:

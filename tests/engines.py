@@ -77,12 +77,15 @@ def running_prism(log):
 
 
 @contextlib.contextmanager
-def running_flink(folder, parallelism=2):
-    """Flags for a pipeline on a Flink in one Java process; workers are threads of this process."""
+def running_flink(folder, parallelism=2, more=""):
+    """Flags for a pipeline on a Flink in one Java process; workers are threads of this process.
+
+    `more` is added to Flink's settings.
+    """
     class_path = flink_class_path()
     (folder / "conf").mkdir(parents=True)
     for name in ("flink-conf.yaml", "config.yaml"):
-        (folder / "conf" / name).write_text(FLINK_CONFIG)
+        (folder / "conf" / name).write_text(FLINK_CONFIG + more)
     port, artifacts = _free_port(), _free_port()
     command = [
         "java", "-Xmx2g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

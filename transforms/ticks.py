@@ -76,6 +76,9 @@ class TickSettings:
       homes: shards of event ids, where duplicates are found and events meet their features; divides
         the spec's `shards`, or is a multiple of it.
 
+      behind_us: how far timestamps and watermark of the engine are ahead of what is meant here. An
+        engine's own source knows publish times only: then it is the disorder bound.
+
     Raises:
       ValueError: a number out of range.
     """
@@ -83,6 +86,7 @@ class TickSettings:
     tick_us: int = 1_000_000
     snapshot_ticks: int = 32
     homes: int = 16
+    behind_us: int = 0
 
     def __post_init__(self) -> None:
         if self.tick_us < 10 * MILLISECOND_US or self.tick_us % MILLISECOND_US:
@@ -98,6 +102,10 @@ class TickSettings:
     def end_us(self, tick: int) -> int:
         """The first microsecond after a tick."""
         return (tick + 1) * self.tick_us
+
+    def due_us(self, tick: int) -> int:
+        """When a tick is over, by the engine's watermark."""
+        return self.end_us(tick) + self.behind_us
 
 
 def fold_ticks(times: Int64s, watermark_us: int, tick_us: int) -> tuple[Int64s, Bools]:

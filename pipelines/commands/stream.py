@@ -8,17 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipelines.commands._shared import PASSED_ON
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command()(stream)
+    app.command(context_settings=PASSED_ON)(stream)
 
 
 def stream(
+    context: typer.Context,
     bundles: Annotated[str, typer.Option(help="Bundle store; its serving bundle decides.")],
     subscription: Annotated[str, typer.Option(help="projects/P/subscriptions/S")],
     decisions: Annotated[str, typer.Option(help="projects/P/topics/T")],
-    state: Annotated[Path, typer.Option(help="Folder of log and snapshots.")],
+    state: Annotated[str, typer.Option(help="Folder of log and snapshots.")],
     dead_letters: Annotated[
         str | None, typer.Option(help="Topic for messages that cannot be used.")
     ] = None,
@@ -69,10 +72,63 @@ def stream(
     metrics_port: Annotated[
         int | None, typer.Option(help="Prometheus metrics on 127.0.0.1:PORT.")
     ] = None,
+    readers: Annotated[
+        int, typer.Option(min=1, help="With --runner: readers of the subscription.")
+    ] = 2,
+    tick_ms: Annotated[
+        int, typer.Option(min=10, help="With --runner: event time that is folded at once.")
+    ] = 1000,
+    detach: Annotated[
+        bool, typer.Option(help="With --runner: leave the job running, and return.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
 ) -> None:
-    """Score a subscription until SIGTERM; decisions go to a topic, a log stays for parity."""
+    """Score a subscription until SIGTERM; decisions go to a topic, a log stays for parity.
+
+    Other options are Beam's: --runner=FlinkRunner --flink_master=…; without --runner it runs here.
+    """
+    from pipelines.commands._shared import beam_flags
+
+    flags = beam_flags(context)
+    if any(flag.split("=")[0] == "--runner" for flag in flags):
+        from pipelines.layout import parse_day
+        from pipelines.progress import choose_progress
+        from pipelines.pubsub.admin import ensure_topic
+        from pipelines.pubsub.session import ReaderSettings
+        from pipelines.runners import Running
+        from pipelines.streaming.job import JobRequest, stream_job
+        from transforms.ticks import TickSettings
+
+        refuse_embedded_only(context)
+        for topic in filter(None, (decisions, dead_letters) if create else ()):
+            ensure_topic(topic, endpoint)
+        stream_job(
+            JobRequest(
+                bundles=bundles,
+                reader=ReaderSettings(
+                    subscription,
+                    endpoint,
+                    readers=readers,
+                    batch_events=batch_events,
+                    latency_s=latency_ms / 1000,
+                    buffer_events=buffer_events,
+                    ahead_us=round(ahead_seconds * 1e6),
+                    lease_s=lease_seconds,
+                ),
+                decisions=decisions,
+                state=state,
+                running=Running(flags=flags),
+                dead_letters=dead_letters,
+                out=out,
+                from_night=parse_day(from_night) if from_night else None,
+                seek=seek,
+                ticks=TickSettings(tick_us=tick_ms * 1000),
+                detach=detach,
+            ),
+            choose_progress(quiet or as_json),
+        )
+        return
     from pipelines.streaming.stopping import Stopping
 
     with Stopping():  # a signal ends it at once, also while the imports take their seconds
@@ -102,7 +158,7 @@ def stream(
                 end_after_idle_s=idle_exit,
             ),
             decisions=decisions,
-            state=state,
+            state=Path(state),
             dead_letters=dead_letters,
             out=out,
             from_night=parse_day(from_night) if from_night else None,
@@ -121,3 +177,19 @@ def stream(
         print(f"action {action:<17}{count:>12,}")
     for reason, count in sorted(report.counts.dead_letters.items()):
         print(f"dead letters {reason:<11}{count:>12,}")
+
+
+def refuse_embedded_only(context: typer.Context) -> None:
+    """Options that a job of an engine cannot have.
+
+    Raises:
+      typer.BadParameter: which one was given, and what to do instead.
+    """
+    instead = {
+        "idle_exit": "a job ends when it is cancelled",
+        "metrics_port": "look at the engine's metrics, namespace lockstep",
+    }
+    for name, words in instead.items():
+        if context.params.get(name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(f"{option} does not go with --runner: {words}", context)

@@ -67,7 +67,10 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
 
     def scorer_of(name: str) -> Scorer:
         if name not in scorers:
-            scorers.clear()  # one bundle in memory at a time
+            if (
+                len(scorers) > 1
+            ):  # two in memory: around a swap, workers decide by the old and the new
+                scorers.pop(next(iter(scorers)))
             scorers[name] = Scorer(load_bundle(store.path(name), CATALOG))
         return scorers[name]
 

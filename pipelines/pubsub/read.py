@@ -205,7 +205,10 @@ class _Decode(beam.DoFn):
 
 
 class _Batch(beam.DoFn):
-    """Messages of the engine's own source to raw batches, bundle by bundle."""
+    """Messages of the engine's own source to raw batches, bundle by bundle.
+
+    A batch's time is the earliest of its messages': until then the watermark may have come.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -215,12 +218,10 @@ class _Batch(beam.DoFn):
         """Nothing is carried over."""
         self._held = []
 
-    def process(
-        self, message: Any, moment: Any = beam.DoFn.TimestampParam
-    ) -> Iterator[pa.RecordBatch]:
+    def process(self, message: Any, moment: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         self._held.append((message, moment))
         if len(self._held) >= self._most:
-            yield self._made()
+            yield from self.finish_bundle()
 
     def finish_bundle(self) -> Iterator[Any]:
         """What is left."""

@@ -29,7 +29,7 @@ from transforms.steps.decode import RECORD
 from transforms.watermark import Settling, WaitSettings, Watermark
 
 MESSAGE_ID, ARRIVED_US, ATTRIBUTES = "message_id", "arrived_us", "attributes"
-_AWAY_S = 1.0  # between two reads: silence in it may be our own
+_AWAY_S = 5.0  # between two reads: silence in it may be our own
 _LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 _NONE = np.iinfo(np.int64).max
 

@@ -38,7 +38,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 from configs.schema import Spec
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Clocks
-from pipelines.pubsub.session import ReaderSettings, Session
+from pipelines.pubsub.session import Read, ReaderSettings, Session, raw_batch
 from transforms.batches import ShardKey
 
 _LOGGER = logging.getLogger(__name__)
@@ -230,9 +230,10 @@ class _Pull(beam.DoFn):
     ) -> None:
         """Begins a reader.
 
-        The finalizer is asked for since Prism looks for one at the first step of a stage only; it
-        is `_Acknowledge` that uses it.
+        Prism looks for a finalizer at the first step of a stage only, and then wants one of every
+        bundle; what is acknowledged is `_Acknowledge`'s.
         """
+        finalizer.register(_nothing)
         set_holding(again, time.time(), None)
 
     @userstate.on_timer(AGAIN)
@@ -241,13 +242,10 @@ class _Pull(beam.DoFn):
         name, session = SESSIONS.go_on(note.read(), self._begin)
         ends = time.monotonic() + self._settings.bundle_s
         while True:
-            read = session.read()
-            if read is None:
-                break
-            cut = session.cut()
-            batch = read.batch.replace_schema_metadata({_SESSION: name, _CUT: str(cut)})
+            read = session.read() or Read(raw_batch([], [], [], 0), session.watermark_us)
+            batch = read.batch.replace_schema_metadata({_SESSION: name, _CUT: str(session.cut())})
             yield TimestampedValue(batch, timestamp_of(read.watermark_us))
-            if time.monotonic() >= ends:
+            if not batch.num_rows or time.monotonic() >= ends:
                 break
         note.write(Note(name, session.last_cut, session.watermark_us))
         set_holding(again, time.time(), session.watermark_us)
@@ -273,7 +271,12 @@ class _Acknowledge(beam.DoFn):
         metadata = batch.schema.metadata
         name, through = metadata[_SESSION].decode(), int(metadata[_CUT])
         finalizer.register(lambda: SESSIONS.finish(name, through))
-        yield batch.replace_schema_metadata(None)
+        if batch.num_rows:
+            yield batch.replace_schema_metadata(None)
+
+
+def _nothing() -> None:
+    """Nothing was given out."""
 
 
 def timestamp_of(time_us: int | None) -> Timestamp:

@@ -70,7 +70,7 @@ class DeadLetters:
         """
         day = self._today()
         path = self._folder / f"date={day}.jsonl"
-        lines = b"".join(self._line(one) for one in dead)
+        lines = b"".join(dead_line(one, self._topic is not None) for one in dead)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         fresh = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -99,30 +99,35 @@ class DeadLetters:
         """
         if self._topic is None:
             return
-        sent = [one for one in dead if _fits(one)]
-        if sent:
-            self._topic.publish(
-                [one.message.data for one in sent], [dead_attributes(one) for one in sent]
-            )
-
-    def _line(self, one: DeadMessage) -> bytes:
-        letter: dict[str, Any] = {
-            "stage": one.letter.stage,
-            "reason": one.letter.reason,
-            "column": one.letter.column,
-            "detail": one.letter.detail,
-            "message_id": one.message.message_id,
-        }
-        if self._topic is None or not _fits(one):
-            letter["payload"] = base64.b64encode(one.message.data).decode()
-            letter["attributes"] = dict(one.message.attributes)
-        return msgspec.json.encode(letter) + b"\n"
+        publish_dead(self._topic, dead)
 
     def _forget(self, day: dt.date) -> None:
         oldest = f"date={day - dt.timedelta(days=self._keep_days - 1)}.jsonl"
         for path in self._folder.glob("date=*.jsonl"):
             if path.name < oldest:
                 path.unlink()
+
+
+def dead_line(one: DeadMessage, has_topic: bool) -> bytes:
+    """A line of the folder: with the message itself where no topic has it."""
+    letter: dict[str, Any] = {
+        "stage": one.letter.stage,
+        "reason": one.letter.reason,
+        "column": one.letter.column,
+        "detail": one.letter.detail,
+        "message_id": one.message.message_id,
+    }
+    if not has_topic or not _fits(one):
+        letter["payload"] = base64.b64encode(one.message.data).decode()
+        letter["attributes"] = dict(one.message.attributes)
+    return msgspec.json.encode(letter) + b"\n"
+
+
+def publish_dead(topic: TakesDead, dead: Sequence[DeadMessage]) -> None:
+    """Sends to a topic what it takes."""
+    sent = [one for one in dead if _fits(one)]
+    if sent:
+        topic.publish([one.message.data for one in sent], [dead_attributes(one) for one in sent])
 
 
 def dead_attributes(one: DeadMessage) -> dict[str, str]:

@@ -16,8 +16,8 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.environments import DockerEnvironment
 from conformance_world import bundle_of, days_of, spec_of
+from dataflow_world import coder_names
 from engines import ROOT
-from google.protobuf.wrappers_pb2 import BytesValue
 
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build
@@ -82,7 +82,9 @@ def test_no_collection_has_a_coder_that_pickles(translated):
     """Every element travels under Beam's model coders or ours, whose classes travel by name."""
     components = translated[0].components
     coders = {
-        f"{transform.unique_name}.{tag}": coder_names(components, made)
+        f"{transform.unique_name}.{tag}": coder_names(
+            components, components.pcollections[made].coder_id
+        )
         for transform in components.transforms.values()
         for tag, made in transform.outputs.items()
     }
@@ -94,21 +96,6 @@ def test_no_collection_has_a_coder_that_pickles(translated):
     ]
     assert len(grouped) >= 4
     assert all({"ShardKeyCoder"} & coders[f"{step}.None"] for step in grouped)
-
-
-def coder_names(components, collection):
-    """URNs of a collection's coder and of its parts; of a Python coder, the class's name."""
-    return _coder_names(components, components.pcollections[collection].coder_id)
-
-
-def _coder_names(components, name):
-    coder = components.coders[name]
-    found = {coder.spec.urn}
-    if coder.spec.urn == "beam:coder:pickled_python:v1":
-        found = {BytesValue.FromString(coder.spec.payload).value.split(b"$")[0].decode()}
-    for part in coder.component_coder_ids:
-        found |= _coder_names(components, part)
-    return found
 
 
 def test_every_step_runs_in_our_container(translated):

@@ -141,7 +141,7 @@ class _Split(beam.DoFn):
         self._events.inc(batch.num_rows)
         if not batch.num_rows:
             return
-        for key, block in self._routes.split_events(batch, stamp.micros):
+        for key, block in self._routes.split_events(batch, stamp.micros - self._settings.behind_us):
             if key.group in (RECENT_IDS, JOIN):
                 yield TaggedOutput(IDS if key.group == RECENT_IDS else KEPT, (key, block))
             else:
@@ -231,7 +231,7 @@ class _Sharded(beam.DoFn):
         key, block = element
         cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
         for tick in self._arrive(key, block, cells):
-            at = self._settings.end_us(tick) + self.DELAY_US
+            at = self._settings.due_us(tick) + self.DELAY_US
             end.set(Timestamp(micros=at), dynamic_timer_tag=str(tick))
 
     @on_timer(END)
@@ -262,7 +262,8 @@ class _Sharded(beam.DoFn):
         deltas: Any = beam.DoFn.StateParam(DELTAS),
     ) -> None:
         """A shard has been silent for as long as its state is kept."""
-        self._expire(key, stamp.micros, _StateCells((), version, snapshot, deltas))
+        now_us = stamp.micros - self._settings.behind_us
+        self._expire(key, now_us, _StateCells((), version, snapshot, deltas))
 
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
         raise NotImplementedError
@@ -307,7 +308,7 @@ class _Logged(_Sharded):
         if fired.outputs:
             self._folds.inc(len(fired.outputs))
             self._rebuilt.inc(int(fired.rebuilt))
-            expiry.set(Timestamp(micros=log.expires_us(tick)))
+            expiry.set(Timestamp(micros=log.expires_us(tick) + self._settings.behind_us))
         return fired.outputs
 
     def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
@@ -348,7 +349,7 @@ class _Fold(_Logged):
     def finish_bundle(self) -> Iterator[Any]:
         """Gives the features out, at the time of their tick's timer."""
         for (entity, tick), folded in sorted(self._found.items(), key=lambda one: one[0]):
-            at = Timestamp(micros=self._settings.end_us(tick) + self.DELAY_US)
+            at = Timestamp(micros=self._settings.due_us(tick) + self.DELAY_US)
             for routed in self._routes.of_folded(entity, folded):
                 yield WindowedValue(routed, at, [window.GlobalWindow()])
         self._found = {}

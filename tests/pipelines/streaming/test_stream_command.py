@@ -4,8 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from pipelines.commands.stream import stream
+from pipelines.commands.stream import register, stream
 from pipelines.streaming import run
 from pipelines.streaming.counts import Counts
 
@@ -16,6 +18,7 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
     answer = SimpleNamespace(counts=Counts())
     monkeypatch.setattr(run, "stream", lambda request, progress: asked.append(request) or answer)
     stream(
+        SimpleNamespace(args=[]),
         Path("bundles"),
         "projects/p/subscriptions/s",
         "projects/p/topics/t",
@@ -24,3 +27,13 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
         quiet=True,
     )
     assert asked[0].settings.remember_s == remember_s
+
+
+@pytest.mark.parametrize("option", ["--idle-exit", "--metrics-port"])
+def test_options_of_the_embedded_scorer_do_not_go_with_a_runner(option):
+    app = typer.Typer()
+    register(app)
+    given = ["--bundles", "b", "--subscription", "s", "--decisions", "t", "--state", "state"]
+    result = CliRunner().invoke(app, [*given, "--runner=FlinkRunner", option, "1"])
+    assert result.exit_code == 2
+    assert f"{option} does not go with --runner" in result.output.replace("\n", " ")

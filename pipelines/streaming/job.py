@@ -1,0 +1,146 @@
+"""`stream --runner …`: the scorer as a streaming job of an engine.
+
+What enters: a request. What leaves: a job that runs until it is cancelled. A fresh state folder is
+begun as the embedded scorer begins one: `start/` beside the log holds the state and the night that
+parity replays from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from configs.errors import InputError, StateError
+from configs.schema import Spec
+from pipelines.layout import DAY_US, Layout, day_us
+from pipelines.progress import Progress, Quiet
+from pipelines.pubsub.admin import check_seekable, seek_to_time
+from pipelines.pubsub.session import ReaderSettings
+from pipelines.runners import Running, run_stream
+from pipelines.streaming.build import Job, build
+from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
+from pipelines.streaming.sinks import write_file
+from pipelines.streaming.start import refuse_delays
+from scoring.bundle import Bundle
+from scoring.files import is_local, join
+from scoring.serving import POLL_SECONDS, Serving
+from transforms.ticks import TickSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class JobRequest:
+    """What is run.
+
+    Attributes:
+      bundles: the store; its serving bundle decides, and a change of it is followed.
+      reader: the subscription and how it is read; `disorder_us` comes from the spec.
+      decisions: topic, full name.
+      state: folder of log and dead letters.
+      running: the engine, by Beam's flags.
+      dead_letters: topic for messages that cannot be used; None: the folder only.
+      out: a backfill's output folder, for `from_night`.
+      from_night: begin with the state at the end of this day.
+      seek: set the subscription back to the end of that day.
+      ticks: how event time is cut.
+      poll_seconds: how often the store's pointer is looked at.
+      detach: leave the job running and return.
+    """
+
+    bundles: str
+    reader: ReaderSettings
+    decisions: str
+    state: str
+    running: Running
+    dead_letters: str | None = None
+    out: str | None = None
+    from_night: dt.date | None = None
+    seek: bool = False
+    ticks: TickSettings = dataclasses.field(default_factory=TickSettings)
+    poll_seconds: float = POLL_SECONDS
+    detach: bool = False
+
+
+def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
+    """Runs a job until it is cancelled, or leaves it running.
+
+    Raises:
+      BundleError: no bundle serves, or it is damaged.
+      ConfigError: the bundle's config cannot be streamed.
+      StateError: there is no such night, or the state folder began with another one.
+      InputError: the subscription or the state folder cannot be used, or a night is asked for where
+        an engine does not take it over.
+      LockstepError: the job failed.
+    """
+    progress = progress or Quiet()
+    bundle = serving_bundle(request.bundles)
+    refuse_delays(bundle.spec)
+    job = make_job(request, bundle.spec)
+    progress.say(f"bundle {bundle.fingerprint}; night: {request.from_night or 'none'}")
+    run_stream(lambda root: build(root, job), request.running, request.detach)
+
+
+def serving_bundle(bundles: str) -> Bundle:
+    """The bundle that a store serves, on any filesystem of Beam's.
+
+    Raises:
+      BundleError: there is none, or it is damaged.
+    """
+    return Serving(bundles).current().bundle
+
+
+def make_job(request: JobRequest, spec: Spec) -> Job:
+    """The job of a request; a state folder that is fresh is begun."""
+    night, first_us = _begin(request, spec)
+    return Job(
+        spec=spec,
+        reader=dataclasses.replace(request.reader, disorder_us=spec.events.disorder_us),
+        bundles=request.bundles,
+        decisions=request.decisions,
+        state=request.state,
+        dead_letters=request.dead_letters,
+        ticks=dataclasses.replace(request.ticks, behind_us=spec.events.disorder_us)
+        if request.running.native_pubsub
+        else request.ticks,
+        night=night,
+        first_us=first_us,
+        native=request.running.native_pubsub,
+        stable=request.running.goes_back,
+        poll_seconds=request.poll_seconds,
+    )
+
+
+def _begin(request: JobRequest, spec: Spec) -> tuple[Mapping[str, str] | None, int | None]:
+    """The files of the night's state, and the time before which all events are its own."""
+    night = request.from_night
+    start = join(request.state, "start", ORIGIN)
+    if is_local(request.state) and os.path.isdir(join(request.state, "log")):
+        begun = json.loads(Path(start).read_text())["night"] if os.path.exists(start) else None
+        if begun != (str(night) if night else None):
+            raise StateError(
+                f"{request.state} began with the night {begun}, not with {night}; give a fresh "
+                "--state, or the same --from-night to go on (from a savepoint of the job)"
+            )
+    if night is None:
+        return None, None
+    if request.running.goes_back:
+        raise InputError(
+            "--from-night goes with the embedded scorer and with PrismRunner only so far: on Flink "
+            "parity found decisions that were made without the night's state. Start cold, or "
+            "leave --runner out"
+        )
+    if request.out is None:
+        raise InputError("--from-night needs --out, the folder of the backfill")
+    files = snapshot_files(spec, from_night(spec, request.out, night), -1)
+    files |= {ORIGIN: json.dumps({"night": str(night)}).encode()}
+    for name, data in files.items():  # what parity begins a replay with
+        write_file(join(request.state, "start", name), data)
+    end_us = day_us(night) + DAY_US
+    if request.seek:
+        back_us = end_us - spec.events.disorder_us
+        check_seekable(request.reader.subscription, back_us, request.reader.endpoint)
+        seek_to_time(request.reader.subscription, back_us, request.reader.endpoint)
+    return Layout(request.out).state(night), end_us - spec.events.dedup_us
