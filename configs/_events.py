@@ -172,15 +172,18 @@ def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
 
 
 TIME_UNITS = ("s", "ms", "us", "ns")
+_MACHINES_ZONES = ("localtime", "posixrules", "Factory")  # another one on each machine, or none
+_NO_FILES_ENCODINGS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 
 
 def _time_zone(section: Section, default: str) -> str:
     name: str = section.text("time_zone", default)
-    if name not in zoneinfo.available_timezones():
+    zones = zoneinfo.available_timezones() - set(_MACHINES_ZONES)
+    if name not in zones:
         section.note(
             "time_zone",
             f"time_zone: there is no zone {name!r}",
-            str(did_you_mean(name, zoneinfo.available_timezones()))
+            str(did_you_mean(name, zones))
             or "expected a name of the IANA database, such as Europe/Berlin",
         )
         return default
@@ -191,8 +194,11 @@ def _encoding(section: Section, default: str) -> str:
     name: str = section.text("encoding", default)
     try:
         "a".encode(name)
-        return codecs.lookup(name).name
-    except LookupError:
+        known = codecs.lookup(name).name
+        if known in _NO_FILES_ENCODINGS:
+            raise LookupError(name)
+        return known
+    except (LookupError, UnicodeError):
         section.note(
             "encoding",
             f"encoding: {name!r} is not known",
