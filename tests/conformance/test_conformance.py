@@ -26,7 +26,7 @@ from conformance_world import (
 )
 
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.layout import Days, Layout
+from pipelines.layout import FEATURES, Days, Layout
 
 RUNNERS = ("prism", "flink")
 
@@ -69,7 +69,7 @@ def test_what_the_last_release_made(name, inputs, embedded):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_scores_differ_from_event_to_event(name, embedded):
     """Otherwise their equality would show nothing."""
-    parts = Layout(embedded(name)).parts(days_of(name).first)
+    parts = Layout(embedded(name)).files(days_of(name).first, FEATURES)
     scores = [pq.read_table(part, columns=["score"], partitioning=None) for part in parts]
     assert len({value for table in scores for value in table.column("score").to_pylist()}) > 5
 

@@ -8,7 +8,7 @@ from nightly_world import copy_of
 
 from configs.errors import InputError
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
-from pipelines.layout import Days, Layout
+from pipelines.layout import FEATURES, Days, Layout
 from pipelines.runners import check_flags
 from scoring.bundle import load_bundle
 from transforms.catalog import CATALOG
@@ -30,7 +30,7 @@ def assert_same(actual, expected):
 
 def test_the_scores_are_those_of_the_bundle_over_the_published_rows(night_house, evaluated):
     _, out, outcome = night_house
-    parts = [part for day in DAYS for part in Layout(out).parts(day)]
+    parts = [part for day in DAYS for part in Layout(out).files(day, FEATURES)]
     rows = pq.read_table(parts, partitioning=None)
     expected = load_bundle(outcome.folder, CATALOG).score(rows)
     assert evaluated.scores.select(expected.column_names).equals(expected)
@@ -55,7 +55,7 @@ def test_another_runner_measures_the_same(night_house, evaluated, tmp_path):
 def test_a_day_that_is_damaged_is_named(night_house, tmp_path):
     outcome = night_house[2]
     _, copy = copy_of(night_house, tmp_path)
-    part = Layout(copy).parts(DAYS.first)[0]
+    part = Layout(copy).files(DAYS.first, FEATURES)[0]
     pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["where"]), part)
     with pytest.raises(InputError, match=r"has no column 'where'; it was made under another spec"):
         evaluate_bundle(EvaluateRequest(copy, outcome.bundle, DAYS))
