@@ -2,21 +2,19 @@
 
 import logging
 import threading
-from pathlib import Path
 
-from pipelines.streaming import watch
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.watch import BundleWatch
+from scoring import files
 from scoring.store import Store
 
 
-def test_a_folder_that_vanishes_while_it_is_walked_has_no_files(tmp_path, monkeypatch):
-    def vanishes(path, pattern):
-        yield path / "one"
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr(Path, "rglob", vanishes)
-    assert watch._mark("name", tmp_path) == ("name", ())
+def test_a_file_that_vanishes_while_its_folder_is_walked_has_no_stamp(tmp_path, monkeypatch):
+    (tmp_path / "one").write_bytes(b"1")
+    there = files.list_files(tmp_path)
+    assert files.stamps(tmp_path / "nowhere") == ()
+    monkeypatch.setattr(files, "list_files", lambda folder: [*there, f"{folder}/gone"])
+    assert [path for path, *_ in files.stamps(tmp_path)] == there
 
 
 def test_a_look_that_fails_is_told_of_once_and_the_thread_looks_again(
