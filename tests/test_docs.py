@@ -34,7 +34,7 @@ def run(command, folder, **more):
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=900,
         **more,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -48,6 +48,7 @@ def run_shell(marked, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.name)
 def test_marked_blocks_run(page, tmp_path):
     python = [text for language, text in blocks(page) if language == "python"]
