@@ -13,7 +13,8 @@ from stream_job_world import (
 from stream_world import after_night, publish
 
 
-@pytest.mark.slow
+# With the soak tests: it takes minutes and has only been seen to pass by hand so far.
+@pytest.mark.soak
 def test_a_shuffled_stream_with_copies_is_decided_once_with_clean_parity(
     server, stream_house, tiny_spec, tmp_path
 ):
