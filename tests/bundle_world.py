@@ -27,9 +27,13 @@ from transforms.inputs import numeric_names
 ROWS = 400
 
 
-@functools.lru_cache
 def spec_and_graph(config=None):
-    """A spec and its analysed graph: of a config's file, or the tiny one."""
+    """A spec and its analysed graph: of a config's file, or the tiny one; made once."""
+    return _analyzed(config)
+
+
+@functools.cache
+def _analyzed(config):
     spec = load(config, CATALOG) if config else loads(CONFIG, "tiny.yaml", CATALOG)
     folder = scratch_folder() / f"{spec.name}-graph"
     analyze(spec, *make_rows(spec, ROWS, seed=1), folder)

@@ -43,6 +43,7 @@ _AGAIN_S = 1.0  # after an extension that failed
 _CALL_S = 30.0
 _BACKOFF_S = (0.1, 30.0)
 _CLOSE_S = 10.0
+_ANSWERED_S = 1.0  # for a pull under way when all is given back
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,10 +180,9 @@ class Puller:
             if self._closed:
                 return
             self._closed = True
-            call = self._call
+            if not self._leases and self._call is not None:
+                self._call.cancel()
             self._changed.notify_all()
-        if call is not None:
-            call.cancel()
         for thread in self._threads:
             thread.join(_CLOSE_S)
         self._transport.close()
@@ -244,15 +244,14 @@ class Puller:
             max_messages=max(1, min(_PULL_MESSAGES, room)),
             return_immediately=wait_s == 0,
         )
-        call = self._transport.pull.future(
-            request,
-            timeout=wait_s or _ANSWER_S,
-            metadata=connect.routing("subscription", settings.subscription),
-        )
+        metadata = connect.routing("subscription", settings.subscription)
         with self._changed:
-            self._call = call
             if self._closed:
-                call.cancel()
+                raise grpc.FutureCancelledError
+            call = self._transport.pull.future(
+                request, timeout=wait_s or _ANSWER_S, metadata=metadata
+            )
+            self._call = call
         return wrapped.PullResponse.pb(call.result()).received_messages
 
     def _reclaim(self) -> None:
@@ -332,8 +331,7 @@ class Puller:
             if not closed and self._is_forgotten():
                 threading.Thread(target=self.close, name="pubsub-close", daemon=True).start()
             if closed:
-                self._threads[0].join(_CLOSE_S)  # what it still reads is given back too
-                self._return_all()
+                self._give_back()
                 return
             failures = 0 if sent else failures + 1
             if failures:
@@ -378,6 +376,19 @@ class Puller:
                     self._leases[ack_id] = (now + _AGAIN_S, self._leases[ack_id][1])
                     self._leases.move_to_end(ack_id, last=False)
         return False
+
+    def _give_back(self) -> None:
+        """Returns all, and then what a pull under way takes of it.
+
+        To cancel that pull first would not do: a server that has not yet heard of it hands what is
+        returned to the pull, where nobody reads it, until its lease ends.
+        """
+        self._return_all()
+        self._threads[0].join(_ANSWERED_S)
+        if self._call is not None:
+            self._call.cancel()
+        self._threads[0].join(_CLOSE_S)
+        self._return_all()
 
     def _return_all(self) -> None:
         with self._changed:

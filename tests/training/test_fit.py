@@ -124,7 +124,7 @@ def test_solvers_that_start_near_the_end_end_at_the_same_optimum(span, fitted, m
 @pytest.mark.parametrize("changes", [{}, {"refit": False}, {"model": "linear"}, {"model": "text"}])
 def test_it_tells_of_each_part(span, changes):
     told = []
-    fit(spec_with(**changes), span, CUT, tell=told.append)
+    fit(spec_with(**changes), span, CUT, report=told.append)
     assert sum(told) == pytest.approx(fit_parts(spec_with(**changes)))
     assert len(told) > 5
 
