@@ -62,18 +62,18 @@ def make_models(config=None):
     return Models(spec, text, linear, BoosterModel(booster))
 
 
-def make_parts(model="booster", config=None, **changes):
-    """The parts of a bundle."""
-    spec, folder = spec_and_graph(config)
+def make_parts(model="booster", path=None, **changes):
+    """The parts of a bundle: of the config at a path, or of the tiny one."""
+    spec, folder = spec_and_graph(path)
     names = [action.name for action in spec.policy.actions]
     thresholds = [
         Threshold(name, 0.8 - 0.3 * place, 0.8, "enough") for place, name in enumerate(names)
     ]
     parts = {
-        "config": config.read_text() if config else CONFIG,
+        "config": path.read_text() if path else CONFIG,
         "spec": spec,
         "graph": folder,
-        "models": make_models(config),
+        "models": make_models(path),
         "model": model,
         "calibration": Calibration(slope=1.5, offset=-0.25, reason="made up"),
         "policy": DecisionPolicy(tuple(thresholds), spec.policy.default),
