@@ -26,6 +26,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from pipelines.logs import structured, tell
+
 _PLAIN_SECONDS = 5.0  # a line at most this often where there is no terminal
 _LIVE_SECONDS = 30.0  # the same for what runs for weeks
 
@@ -82,7 +84,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        print(text, file=sys.stderr, flush=True)
+        tell("INFO", text)
 
     @contextlib.contextmanager
     def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
@@ -129,11 +131,10 @@ class _PlainStep:
         seconds = max(time.monotonic() - self._started, 1e-3)
         done = min(self._done / self._total, 1.0) if self._total else None  # totals are estimates
         share = "" if done is None else f"{done:4.0%} "
-        print(
+        tell(
+            "INFO",
             f"  {self._name}: {share}{self._done:,.0f} {self._unit}, "
             f"{self._done / seconds:,.0f}/s, {seconds:.1f} s",
-            file=sys.stderr,
-            flush=True,
         )
 
 
@@ -191,4 +192,4 @@ def choose_progress(quiet: bool = False) -> Progress:
     """Bars where standard error is a terminal, lines where it is not, nothing when quiet."""
     if quiet:
         return Quiet()
-    return Terminal() if sys.stderr.isatty() else Plain()
+    return Terminal() if sys.stderr.isatty() and not structured() else Plain()

@@ -61,6 +61,11 @@ def test_long_running_pods_have_probes_and_checkpoints_are_on_the_shared_volume(
     workers = [one for one in containers(session) if one["name"] in ("workers", "jobserver")]
     assert len(workers) == 2
     assert all({"readinessProbe", "livenessProbe"} <= one.keys() for one in workers)
+    [scorer] = containers(documents(DEPLOY / "kubernetes" / "scorer.yaml"))
+    asked = {kind: scorer[kind]["httpGet"] for kind in ("livenessProbe", "readinessProbe")}
+    assert asked["livenessProbe"]["path"] == "/livez"
+    assert asked["readinessProbe"]["path"] == "/readyz"
+    assert {f"--metrics-port={one['port']}" for one in asked.values()} <= set(scorer["args"])
     settings = session["FlinkDeployment"]["spec"]["flinkConfiguration"]
     assert settings["execution.checkpointing.storage"] == "filesystem"
     assert settings["state.checkpoints.dir"].startswith("file:///data/")
@@ -99,10 +104,11 @@ def test_command_lines_are_those_that_the_command_takes():
     words = shlex.split(line)
     assert words[1] == "stream"
     assert {word for word in words if word.startswith("--")} <= known
-    [job] = documents(DEPLOY / "kubernetes" / "stream-job.yaml")
-    [container] = job["spec"]["template"]["spec"]["containers"]
-    given = {one.split("=")[0] for one in [*container["command"][2:], *container["args"]]}
-    assert given <= known | BEAMS
+    for path in ("stream-job.yaml", "scorer.yaml"):
+        job = documents(DEPLOY / "kubernetes" / path)[0]
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        given = {one.split("=")[0] for one in [*container["command"][2:], *container["args"]]}
+        assert given <= known | BEAMS
     template = json.loads((DEPLOY / "dataflow" / "stream-metadata.json").read_text())
     named = {"--" + one["name"].replace("_", "-") for one in template["parameters"]}
     assert named - {"--sdk-container-image"} <= known

@@ -40,9 +40,13 @@ def main() -> None:
     """The `lockstep` command."""
     import typer
 
-    from pipelines import signals
+    from pipelines import logs, signals
 
     signals.install()
+    try:
+        logs.install()
+    except ValueError as error:
+        sys.exit(f"lockstep: {error}")
     app = typer.Typer(
         name="lockstep",
         help="Spam and abuse detection where training and serving never drift apart.",
@@ -83,7 +87,7 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
         except Exception as error:
             code = 1
             failure = {"error": type(error).__name__, "message": "a bug: see standard error"}
-            traceback.print_exc()
+            _print_bug()
         if as_json and code and not written.any:
             print(json.dumps({**failure, "exit_code": code}))
     return code
@@ -106,7 +110,15 @@ class _Watched:
         return getattr(self._stream, name)
 
 
+def _print_bug() -> None:
+    from pipelines.logs import tell
+
+    tell("ERROR", traceback.format_exc().rstrip())
+
+
 def _print_error(text: str) -> None:
     """In red where that can be seen; otherwise as it is."""
-    red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    print(f"\x1b[31m{text}\x1b[0m" if red else text, file=sys.stderr)
+    from pipelines.logs import structured, tell
+
+    red = sys.stderr.isatty() and "NO_COLOR" not in os.environ and not structured()
+    tell("ERROR", f"\x1b[31m{text}\x1b[0m" if red else text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import typer
 from configs.errors import InputError
 from configs.loader import load, shipped
 from configs.schema import Spec
+from pipelines.logs import tell
 from transforms.catalog import CATALOG
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -80,4 +80,4 @@ def event_count(text: str) -> int:
 def warn(lines: Iterable[str]) -> None:
     """Lines on standard error, whatever `--quiet` says: they tell what may be wrong."""
     for line in lines:
-        print(f"lockstep: warning: {line}", file=sys.stderr)
+        tell("WARNING", f"lockstep: warning: {line}")

@@ -70,8 +70,11 @@ def stream(
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Prometheus metrics on 127.0.0.1:PORT.")
+        int | None, typer.Option(help="Prometheus metrics, /livez and /readyz on that port.")
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address for --metrics-port; whoever reaches it may read.")
+    ] = "127.0.0.1",
     readers: Annotated[
         int, typer.Option(min=1, help="With --runner: readers of the subscription.")
     ] = 2,
@@ -165,6 +168,7 @@ def stream(
             seek=seek,
             settings=ServiceSettings.for_lease(lease_seconds, keep_dead_letters, keep_log_days),
             metrics_port=metrics_port,
+            metrics_host=metrics_host,
         ),
         choose_progress(quiet or as_json),
     )

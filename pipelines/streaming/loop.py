@@ -17,6 +17,7 @@ def run_loop(
     intake: Intake,
     process: Callable[[MicroBatch], object],
     recover: Callable[[Exception], bool] | None = None,
+    turned: Callable[[], object] = lambda: None,
 ) -> None:
     """Processes micro-batches until the intake has ended.
 
@@ -28,6 +29,7 @@ def run_loop(
       process: returns once the micro-batch is done.
       recover: gets what `process` raised; true: go on; false: end, and what is not finished is
         given back when the intake is closed. It may raise. None: the failure is raised.
+      turned: called once a turn, also where nothing came (`pipelines.streaming.health`).
 
     Raises:
       LockstepError: the subscription cannot be read, what arrived cannot be logged, or decoding
@@ -36,6 +38,7 @@ def run_loop(
     """
     intake.rewind()
     while not intake.ended:
+        turned()
         micro = _next(intake)
         if micro is None:
             continue

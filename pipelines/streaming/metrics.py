@@ -1,28 +1,32 @@
-"""Prometheus metrics of a running scorer, on loopback, off unless asked for.
+"""Prometheus metrics and health of a running scorer, on loopback, off unless asked for.
 
-What enters: a service. What leaves: text that Prometheus scrapes. Numbers are read when they are
-asked for; the scorer's loop counts per micro-batch, not per event. No metric has a label that names
-an account.
+What enters: a service and its health. What leaves: text that Prometheus scrapes at /metrics, and
+200 or 503 with a reason at /livez and /readyz. Numbers are read when they are asked for; the
+scorer's loop counts per micro-batch, not per event. No metric has a label that names an account.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from configs.errors import InputError
 from pipelines.layout import day_us
+from pipelines.streaming.health import Health, Verdict
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -112,14 +116,24 @@ def _night_s(provenance: Mapping[str, Any]) -> float:
 
 
 class MetricsServer:
-    """Serves metrics on loopback from a thread while this context lasts; nothing before `show`.
+    """Serves metrics and health from a thread while this context lasts; no metric before `show`.
+
+    Args:
+      port: of `host`.
+      health: what is answered at /livez and /readyz.
+      host: loopback unless somebody chooses otherwise: whoever reaches it may read.
 
     Raises:
-      InputError: on entering, the port cannot be had.
+      InputError: on entering, the address cannot be had.
     """
 
-    def __init__(self, port: int) -> None:
-        self._port, self._registry = port, CollectorRegistry()
+    def __init__(self, port: int, health: Health, host: str = HOST) -> None:
+        self._host, self._port, self._registry = host, port, CollectorRegistry()
+        self._metrics = make_wsgi_app(self._registry)
+        self._asked: dict[str, Callable[[], Verdict]] = {
+            "/livez": health.alive,
+            "/readyz": health.ready,
+        }
 
     def show(self, collector: ScorerMetrics) -> None:
         """What is served from now on."""
@@ -127,19 +141,37 @@ class MetricsServer:
 
     def __enter__(self) -> MetricsServer:
         try:
-            self._server, self._thread = start_http_server(self._port, HOST, self._registry)
+            self._server = make_server(
+                self._host, self._port, self._answer, ThreadingWSGIServer, _Silent
+            )
         except (OSError, OverflowError) as error:
             why = error.strerror if isinstance(error, OSError) else "no such port"
             raise InputError(
-                f"metrics cannot be served on {HOST}:{self._port} ({why}); give another "
-                "--metrics-port, or none"
+                f"metrics cannot be served on {self._host}:{self._port} ({why}); give another "
+                "--metrics-port or --metrics-host, or none"
             ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _answer(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        ask = self._asked.get(environ["PATH_INFO"])
+        if ask is None:
+            return self._metrics(environ, start_response)  # type: ignore[no-any-return]
+        verdict = ask()
+        status = "200 OK" if verdict.holds else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{verdict.reason}\n".encode()]
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a probe each second is not worth a line."""
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:

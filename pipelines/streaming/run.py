@@ -24,9 +24,10 @@ from pipelines.pubsub.settings import Ack, SourceSettings
 from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
+from pipelines.streaming.health import Health
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.loop import run_loop
-from pipelines.streaming.metrics import MetricsServer, ScorerMetrics
+from pipelines.streaming.metrics import HOST, MetricsServer, ScorerMetrics
 from pipelines.streaming.recovery import Patience, Recovery
 from pipelines.streaming.restore import Restored, restore
 from pipelines.streaming.service import Service, ServiceSettings
@@ -61,7 +62,7 @@ class StreamRequest:
       seek: set the subscription back to the end of that day.
       settings: how the scorer keeps house.
       patience: how often it recovers from failures in a row.
-      metrics_port: Prometheus metrics on 127.0.0.1; None: off.
+      metrics_port, metrics_host: Prometheus metrics and health; None: off.
     """
 
     bundles: Place
@@ -75,6 +76,7 @@ class StreamRequest:
     settings: ServiceSettings = dataclasses.field(default_factory=ServiceSettings)
     patience: Patience = dataclasses.field(default_factory=Patience)
     metrics_port: int | None = None
+    metrics_host: str = HOST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +102,11 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
     progress = progress or Quiet()
     with contextlib.ExitStack() as opened:
         stopping = opened.enter_context(Stopping())
-        metrics = None
+        metrics, health = None, Health(stopping)
         if request.metrics_port is not None:
-            metrics = opened.enter_context(MetricsServer(request.metrics_port))
+            metrics = opened.enter_context(
+                MetricsServer(request.metrics_port, health, request.metrics_host)
+            )
         scorer = Scorer(load_bundle(Store(request.bundles).path("serving"), CATALOG))
         refuse_delays(scorer.bundle.spec)
         opened.enter_context(locked(Layout(request.state), "--state"))
@@ -114,7 +118,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         undone = arrivals.log.recover(restored.done)
         service = _service(request, scorer, journal, restored, stopping, arrivals.log, opened)
         service.republish(restored.unpublished)
-        _run(request, service, journal, arrivals, undone, stopping, metrics, progress)
+        _run(request, service, journal, arrivals, undone, stopping, metrics, health, progress)
         service.close()
     return StreamReport(service.counts, service.next_step, restored.origin)
 
@@ -167,6 +171,7 @@ def _run(
     undone: list[Logged],
     stopping: Stopping,
     metrics: MetricsServer | None,
+    health: Health,
     progress: Progress,
 ) -> None:
     spec = service.engine.spec
@@ -181,6 +186,7 @@ def _run(
     intake.recover(undone)
     progress.say(f"ready; {intake.unfinished:,} messages of the arrival log go on")
     stopping.draining(intake.stop)
+    health.begin(puller)
     if metrics is not None:
         metrics.show(ScorerMetrics(service, intake))
     if service.watch is not None:
@@ -195,7 +201,7 @@ def _run(
     try:
         with progress.live(StatusLine(service, intake)):
             recovery = Recovery(service, from_disk, stopping, request.patience)
-            run_loop(intake, service.process, recovery)
+            run_loop(intake, service.process, recovery, health.turn)
     finally:
         if service.watch is not None:
             service.watch.stop()

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from pipelines.logs import line
 from pipelines.signals import raise_if_stopped
 
 _SLICE_S = 0.1
@@ -64,9 +65,11 @@ class Stopping:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.asked or self._drain is None:
-            os.write(
-                2, b"lockstep: stopped at once; what is not decided goes on after the next start\n"
+            said = line(
+                "WARNING",
+                "lockstep: stopped at once; what is not decided goes on after the next start",
             )
+            os.write(2, f"{said}\n".encode())
             os._exit(128 + signum)
         self.asked = True
         self._drain()

@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import itertools
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -13,6 +15,7 @@ from stream_world import EVENTS, after_night, publish, request
 
 from configs.errors import InputError
 from pipelines.pubsub.publisher import TopicPublisher
+from pipelines.streaming.health import Health
 from pipelines.streaming.metrics import MetricsServer
 from pipelines.streaming.run import StreamRequest, stream
 
@@ -43,6 +46,53 @@ def values(text):
     }
 
 
+class Reader:
+    connected = True
+
+
+class Signals:
+    asked = False
+
+
+def health(clock=time.monotonic):
+    return Health(Signals(), clock)
+
+
+def asked(port, path):
+    """Status and text of an answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode().strip()
+
+
+def test_they_tell_whether_a_scorer_is_alive_and_ready():
+    now, port = [100.0], free_port()
+    told = health(lambda: now[0])
+    with MetricsServer(port, told):
+        assert asked(port, "/livez") == (200, "alive")
+        assert asked(port, "/readyz") == (503, "starting: the state is read back")
+        now[0] += 3600  # a start may take long
+        assert asked(port, "/livez") == (200, "alive")
+        reader = Reader()
+        told.begin(reader)
+        assert asked(port, "/readyz") == (200, "ready")
+        reader.connected = False
+        assert asked(port, "/readyz") == (503, "the subscription does not answer")
+        reader.connected = True
+        now[0] += 20
+        assert asked(port, "/readyz") == (503, "held up for 20 s: see the log")
+        assert asked(port, "/livez") == (200, "alive")
+        now[0] += 600
+        assert asked(port, "/livez") == (503, "the loop has stood still for 620 s")
+        told.turn()
+        assert asked(port, "/livez") == (200, "alive")
+        told._stopping.asked = True
+        assert asked(port, "/readyz") == (503, "stopping")
+        assert scrape(port) == ""
+
+
 def test_they_are_off_unless_asked_for():
     assert StreamRequest.__dataclass_fields__["metrics_port"].default is None
 
@@ -50,7 +100,7 @@ def test_they_are_off_unless_asked_for():
 @pytest.mark.slow
 def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     folder, events, made = stream_house
-    live, port, seen = after_night(events), free_port(), []
+    live, port, seen, readiness = after_night(events), free_port(), [], []
     with TopicPublisher(EVENTS, server) as publisher:
         publisher.publish([b"\xff", b"{"])
     publish(server, live, disorder=1, duplicates=0.1)
@@ -59,6 +109,7 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     def watch():
         while not over.wait(0.1):
             try:
+                readiness.append(asked(port, "/readyz")[1])
                 seen.append(scrape(port))
             except OSError:
                 time.sleep(0.1)
@@ -70,6 +121,9 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
     finally:
         over.set()
         watcher.join()
+    told = [one for one, _ in itertools.groupby(readiness)]
+    assert told[0].startswith("starting"), told
+    assert "ready" in told
     found = values(seen[-1])
     counts = report.counts
     posts = [event for event in live if event["kind"] == "post"]
@@ -142,5 +196,5 @@ def test_only_this_machine_can_ask(stream_house, server, tmp_path):
 
 def test_a_port_that_is_no_port_is_an_error(tmp_path):
     for port in (70_000, -1):
-        with pytest.raises(InputError, match="--metrics-port"), MetricsServer(port):
+        with pytest.raises(InputError, match="--metrics-port"), MetricsServer(port, health()):
             pass
