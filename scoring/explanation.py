@@ -89,3 +89,62 @@ def _reason(name: str, about: str, added: float, value: float | None) -> InputRe
     if math.isnan(value):
         return InputReason(name, f"{about}: none", added)
     return InputReason(name, f"{about}: {value:.6g}", added, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputPart:
+    """One input of a scored event, all that is known of it.
+
+    Attributes:
+      name, about: of the input, and what it means.
+      value: before scaling: a number, a category's text; None: null or private.
+      added: to the log odds.
+      usual: the median of other events; None: of none.
+      above: the share of other events that lie below; None for a category or a null.
+    """
+
+    name: str
+    about: str
+    value: float | str | None
+    added: float
+    usual: float | None = None
+    above: float | None = None
+
+
+def explain_inputs(
+    spec: Spec,
+    contributions: npt.NDArray[np.float32],
+    numeric: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    shown: Mapping[str, float | str | None],
+) -> tuple[InputPart, ...]:
+    """Every input's part in one score, the one that moved it most first; ties by name.
+
+    Args:
+      spec: the use.
+      contributions: float32 `[D + 1]` (`scoring.models.Models.contributions`).
+      numeric: float32 `[K]`, the event's numeric block.
+      others: float32 `[m, K]`, of events to compare with.
+      shown: name -> value of what is not in the numeric block and may be shown.
+    """
+    from scoring.models import input_names
+
+    meanings, open_ = input_meanings(spec), shown_inputs(spec)
+    parts = []
+    for index, name in enumerate(input_names(spec)):
+        about, added = meanings.get(name, name), float(contributions[index])
+        if index >= len(open_):
+            parts.append(InputPart(name, about, shown.get(name), added))
+            continue
+        if not open_[index]:
+            parts.append(InputPart(name, about, None, added))
+            continue
+        value = float(numeric[index])
+        known = others[:, index][~np.isnan(others[:, index])]
+        usual = float(np.median(known)) if len(known) else None
+        if math.isnan(value):
+            parts.append(InputPart(name, about, None, added, usual))
+        else:
+            above = float(np.mean(known < numeric[index])) if len(known) else None
+            parts.append(InputPart(name, about, value, added, usual, above))
+    return tuple(sorted(parts, key=lambda part: (-abs(part.added), part.name)))

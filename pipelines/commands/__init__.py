@@ -32,6 +32,7 @@ _VERBS = (
     "publish",
     "stream",
     "parity",
+    "explain",
     "demo",
 )
 

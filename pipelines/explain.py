@@ -1,0 +1,283 @@
+"""Why an event was decided as it was: what each input added, how unusual that was, what is known.
+
+What enters: an event's id; a scorer's log or the published days, where it is found. What leaves:
+one account of the decision, for an analyst. The event is scored again as it is served, and its
+inputs are compared with those that the log has. Values of private columns stay out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.errors import InputError
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.backfill import read_verdicts
+from pipelines.dataset import load_labels
+from pipelines.files import open_parquet
+from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_folder
+from pipelines.read_days import read_part
+from pipelines.streaming.journal import read_steps
+from scoring.bundle import load_bundle
+from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, logged_events
+from scoring.explanation import InputPart, explain_inputs
+from scoring.files import Place
+from scoring.models import TEXT_SCORE
+from scoring.scorer import Bundle, Scorer
+from scoring.store import Store
+from transforms.catalog import CATALOG
+from transforms.derive import derive
+from transforms.inputs import input_arrays, numeric_names
+
+_COMPARED = 200_000  # events of a day that a value is compared with, at most about
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainRequest:
+    """What is asked.
+
+    Attributes:
+      event: the event's id.
+      out: the output folder: bundles, verdicts, and the days that values are compared with.
+      bundle: fingerprint, or "serving"; None: the one that decided, or else the serving one.
+      state: a scorer's folder, whose log is searched first.
+    """
+
+    event: str
+    out: Place
+    bundle: str | None = None
+    state: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A verdict about an event: when it became known, what it says (None: nothing), and by whom."""
+
+    time_us: int
+    positive: bool | None
+    source: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """An account of one decision.
+
+    Attributes:
+      found: where the event was found, in words.
+      same: whether scoring it again gives the inputs that the log has, bit for bit; None where
+        there is no log.
+      raw, score, action: log odds, share of abuse among such events, what follows.
+      thresholds: of each action, strictest first; None: it never fires.
+      parts: what each input added to the log odds, largest first; empty for the text model alone.
+      rest: of the log odds, where every event begins.
+      compared: what `InputPart.above` and `usual` are of, in words.
+      verdicts: about the event, in the order in which they became known.
+      label: 1, 0, or None where nothing is known yet, at the end of the published days.
+    """
+
+    event: str
+    time_us: int
+    found: str
+    same: bool | None
+    bundle: str
+    model: str
+    raw: float
+    score: float
+    action: str
+    thresholds: dict[str, float | None]
+    parts: tuple[InputPart, ...]
+    rest: float
+    compared: str
+    verdicts: tuple[Known, ...]
+    label: int | None
+
+    @property
+    def nearest(self) -> tuple[str, float] | None:
+        """The action whose threshold is nearest to the score, and score less threshold."""
+        away = [(name, self.score - at) for name, at in self.thresholds.items() if at is not None]
+        return min(away, key=lambda one: abs(one[1]), default=None)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self) | {"nearest": self.nearest}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """One scored event: its numeric block float32 `[1, K]`, its columns `[1]`, what was logged."""
+
+    where: str
+    time_us: int
+    bundle: Bundle
+    numeric: npt.NDArray[np.float32]
+    row: pa.RecordBatch
+    inputs: npt.NDArray[np.float32] | None = None
+
+
+def explain(request: ExplainRequest) -> Explanation:
+    """Explains the decision about one event.
+
+    Raises:
+      InputError: there is no such scored event.
+      BundleError: the bundle is gone or damaged.
+    """
+    layout = Layout(request.out)
+    require_folder(request.out)
+    found = _of_log(request, layout) or _of_days(request, layout)
+    if found is None:
+        places = f"the days published in {request.out}"
+        if request.state is not None:
+            places = f"the log in {request.state}, nor in {places}"
+        raise InputError(
+            f"no scored event of that id is in {places}; ids are as in the events (or as `ingest` "
+            "makes them), and `lockstep backfill` publishes more days"
+        )
+    bundle, scorer = found.bundle, Scorer(found.bundle)
+    scored = scorer.score(found.numeric, found.row)
+    made = bundle.models.contributions(bundle.model, scored.inputs)
+    compared, others = _usual(bundle.spec, layout, found.time_us)
+    parts: tuple[InputPart, ...] = ()
+    if made is not None:
+        parts = explain_inputs(
+            bundle.spec,
+            made[0],
+            found.numeric[0],
+            others,
+            _shown(bundle.spec, found.row, float(scored.inputs[0, -1])),
+        )
+    verdicts, label = _known(bundle.spec, layout, request.event, found.time_us)
+    same = None
+    if found.inputs is not None:
+        same = found.inputs.tobytes() == scored.inputs[0].tobytes()
+    return Explanation(
+        event=request.event,
+        time_us=found.time_us,
+        found=found.where,
+        same=same,
+        bundle=bundle.fingerprint,
+        model=bundle.model,
+        raw=float(scored.raw[0]),
+        score=float(scored.score[0]),
+        action=scored.actions()[0].as_py(),
+        thresholds={one.action: one.value for one in bundle.policy.thresholds},
+        parts=parts,
+        rest=float(made[0, -1]) if made is not None else float(scored.raw[0]),
+        compared=compared,
+        verdicts=verdicts,
+        label=label,
+    )
+
+
+def _shown(spec: Spec, row: pa.RecordBatch, text_score: float) -> dict[str, float | str | None]:
+    """Values of categories that are not private, and what the text model says."""
+    private = {name for name, column in spec.columns.items() if column.private}
+    names = [one.column for one in spec.inputs.categorical if one.column not in private]
+    shown: dict[str, float | str | None] = {name: row.column(name)[0].as_py() for name in names}
+    return shown | ({TEXT_SCORE: text_score} if spec.inputs.text is not None else {})
+
+
+def _bundle(layout: Layout, name: str) -> Bundle:
+    return load_bundle(Store(layout.bundles).path(name), CATALOG)
+
+
+def _of_log(request: ExplainRequest, layout: Layout) -> _Found | None:
+    """The event as a scorer's log has it."""
+    if request.state is None:
+        return None
+    for step in read_steps(request.state):
+        batch = step.batch
+        at = pc.index(batch.column(EVENT_ID), request.event).as_py()
+        if at < 0 or not batch.column(NUMERIC)[at].is_valid:
+            continue
+        row = batch.slice(at, 1)
+        served: str = row.column(BUNDLE)[0].as_py()
+        bundle = _bundle(layout, request.bundle or served)
+        logged = row.column(INPUTS)[0]
+        inputs = None
+        if bundle.fingerprint == served and logged.is_valid:
+            inputs = np.asarray(logged.values, np.float32)
+        numeric = np.asarray(row.column(NUMERIC)[0].values, np.float32)[None, :]
+        width = len(numeric_names(bundle.spec))
+        if numeric.shape[1] != width:
+            raise InputError(
+                f"the log has {numeric.shape[1]} numbers of that event, {bundle.fingerprint} reads "
+                f"{width}; leave --bundle out: {served} decided"
+            )
+        return _Found(
+            f"step {row.column(STEP)[0].as_py():,} of the log in {request.state}",
+            row.column(EVENT_TIME)[0].as_py(),
+            bundle,
+            numeric,
+            derive(bundle.spec, logged_events(bundle.spec, row)),
+            inputs,
+        )
+    return None
+
+
+def _of_days(request: ExplainRequest, layout: Layout) -> _Found | None:
+    """The event as it was backfilled."""
+    for day in reversed(layout.published()):
+        for part in layout.files(day, FEATURES):
+            file = open_parquet(part)
+            at = pc.index(file.read([EVENT_ID]).column(EVENT_ID), request.event).as_py()
+            if at < 0:
+                continue
+            bundle = _bundle(layout, request.bundle or "serving")
+            row = file.read().slice(at, 1)
+            where = f"{day} in {request.out}"
+            time_us = row.column(EVENT_TIME)[0].as_py()
+            return _Found(where, time_us, bundle, *input_arrays(bundle.spec, row))
+    return None
+
+
+def _usual(spec: Spec, layout: Layout, time_us: int) -> tuple[str, npt.NDArray[np.float32]]:
+    """Numeric blocks of the event's day, or of the newest day before it; and which, in words."""
+    names = numeric_names(spec)
+    days = [day for day in layout.published() if day <= day_of(time_us)]
+    if not days:
+        return "", np.empty((0, len(names)), np.float32)
+    day = days[-1]
+    marker = layout.read_marker(day)
+    share = min(_COMPARED / max(int(marker["scored"]), 1), 1.0)
+    limit = None if share == 1.0 else math.floor(share * (2**64 - 1))
+    start = day_us(day)
+    tables = [
+        read_part(spec, part, start, start + DAY_US, limit)
+        for part in layout.named(marker, FEATURES).values()
+    ]
+    table = pa.concat_tables(tables) if tables else pa.table({})
+    if not table.num_rows:
+        return "", np.empty((0, len(names)), np.float32)
+    block = np.stack([table.column(name).to_numpy() for name in names], 1).astype(np.float32)
+    return f"{len(block):,} scored events of {day}", block
+
+
+def _known(
+    spec: Spec, layout: Layout, event: str, time_us: int
+) -> tuple[tuple[Known, ...], int | None]:
+    """Verdicts about the event, and its label at the end of the published days."""
+    published = layout.published()
+    if spec.labels is None or not published:
+        return (), None
+    table = read_verdicts(layout, published[-1])
+    table = table.filter(pc.equal(table.column("subject"), event))
+    table = table.sort_by([(EVENT_TIME, "ascending")])
+    sources = (
+        table.column("source").to_pylist()
+        if "source" in table.column_names
+        else [None] * table.num_rows
+    )
+    times, said = table.column(EVENT_TIME).to_pylist(), table.column("positive").to_pylist()
+    verdicts = tuple(map(Known, times, said, sources))
+    as_of = day_us(published[-1] + dt.timedelta(days=1))
+    known = load_labels(spec, layout, pa.array([event]), np.array([time_us]), as_of)
+    label = int(known.labels[0])
+    return verdicts, label if label >= 0 else None
