@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import ClassVar
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 from transforms.derive.links import registrable_domain
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_MARK = re.compile(r'\\.|["()]', re.DOTALL)  # RFC 5322, sections 3.2.1 to 3.2.4
 _HOST = r"(?P<host>\[[^\s\]]*\]|[^\s@<>,;:\"]+)"
 _USER = r"(?:[^\s@<>,;]*@)*"  # what comes before the last @
 _STRINGS = frozenset({ColumnType.STRING})
@@ -56,14 +57,43 @@ class EmailDomain:
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
-        # Within quotes anything may stand, also an address; what counts is after the last @.
-        array = pc.replace_substring_regex(batch.column(self.of), _QUOTED, "q")
+        # Within quotes and comments anything may stand, also an address.
+        array = batch.column(self.of)
+        marked = pc.fill_null(pc.match_substring_regex(array, '["(]'), False)
+        if pc.any(marked).as_py():
+            texts = array.filter(marked).to_pylist()
+            plain = pa.array([_without_remarks(text) for text in texts], pa.string())
+            array = pc.replace_with_mask(array, marked, plain)
         # What stands in angle brackets is the address; a display name may look like another.
         hosts = pc.coalesce(
             _host(array, rf"<[^<>]*@{_HOST}>[^<>]*$"), _host(array, rf"@{_USER}{_HOST}")
         ).dictionary_encode()
         domains = [_domain(host) for host in hosts.dictionary.to_pylist()]
         return pa.array(domains, pa.string()).take(hosts.indices)
+
+
+def _without_remarks(text: str) -> str:
+    """Without what is quoted, and without comments, which nest; a comment alone stays.
+
+    >>> _without_remarks('(c@a.example (d)) "x@b.example"@c.example')
+    ' ""@c.example'
+    """
+    kept: list[str] = []
+    depth, quoted, done = 0, False, 0
+    for match in _MARK.finditer(text):
+        mark = match[0]
+        if quoted:
+            if mark == '"':
+                kept.append('""')
+                quoted, done = False, match.end()
+        elif depth:
+            depth += {"(": 1, ")": -1}.get(mark, 0)
+            done = done if depth else match.end()
+        elif mark in ('"', "("):
+            kept.append(text[done : match.start()])
+            quoted, depth, done = mark == '"', int(mark == "("), match.start()
+    made = "".join([*kept, text[done:]])
+    return text if "@" not in made and text.lstrip().startswith("(") else made
 
 
 def _domain(host: str) -> str | None:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import re
 from typing import ClassVar
+from urllib.parse import unquote
 
 import ada_url
 import numpy as np
@@ -23,13 +24,14 @@ from configs.catalog import ColumnName
 from configs.schema import ColumnType
 
 _STRINGS = frozenset({ColumnType.STRING})
-_LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"',;\\]+"
+_LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"\\][^\s/?#<>\"',;\\]*"
 _AUTHORITY = re.compile(
     r"(?:https?:[/\\]+|(?<![0-9A-Za-z_])(?=www\.))"
     r"([^\s/?#\\<>\"]+)",
     re.IGNORECASE,
 )
-_NEXT = re.compile(r"[,;]+(?:https?$|www\.)", re.IGNORECASE)  # the next link of a list
+_NEXT = re.compile(r"(?<![,;])[,;]++(?:https?$|www\.)", re.IGNORECASE)  # the next of a list
+_SCHEME = re.compile(r"https?:$", re.IGNORECASE)
 _PLAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*")  # is its own serialisation
 # What a text puts after a name: punctuation, closing brackets and quotes, of Asia too.
 _AFTER = "".join(
@@ -41,7 +43,11 @@ _AFTER = "".join(
 )
 _MOST_HOST = 253  # RFC 1035, section 2.3.4
 _MOST_PORT = 65_535
-_MOST_READ = 4096  # characters of an authority; user names may stand before the host
+_MOST_READ = 4096  # characters of a host that the parser takes, however they are written
+# What UTS 46 drops from a name.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u180b-\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +104,6 @@ class LinkDomain:
         return pc.replace_with_mask(pa.nulls(len(array), pa.string()), has, domains)
 
 
-@functools.lru_cache(maxsize=65_536)
 def registrable_domain(host: str) -> str | None:
     """The part of a host that someone registered; None if no browser takes it for a host.
 
@@ -112,6 +117,14 @@ def registrable_domain(host: str) -> str | None:
     >>> registrable_domain("www.xn--bcher-kva.example") == registrable_domain("b\u00fccher.example")
     True
     """
+    if len(host) > _MOST_READ:  # invisible characters may make it so long, and are not counted
+        host = _UNSEEN.sub("", unquote(host))
+        return _registrable_domain(host) if len(host) <= _MOST_READ else None
+    return _registrable_domain(host)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _registrable_domain(host: str) -> str | None:
     name = host if _PLAIN.fullmatch(host) and "xn--" not in host else _parsed(host)
     if not name or len(name) > _MOST_HOST:
         return None
@@ -134,31 +147,37 @@ def _parsed(host: str) -> str | None:
 
 
 def _first_domain(text: str) -> str | None:
-    for match in _AUTHORITY.finditer(text):
+    start = 0
+    while match := _AUTHORITY.search(text, start):
         if (domain := registrable_domain(_host(match[1]))) is not None:
             return domain
+        inner = _SCHEME.search(match[1])  # what is refused may have run into the next link
+        start = match.end() - len(inner[0]) if inner else match.end()
     return None
 
 
 def _host(authority: str) -> str:
     """What stands between a user and a port, without the punctuation of the text around it."""
-    host = authority.rpartition("@")[2][:_MOST_READ]  # however long the user's part is
+    host = authority.rpartition("@")[2]  # however long the user's part is
     if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
         address, closed, rest = host.partition("]")
-        rest = rest.rstrip(_AFTER)
-        return f"{address}]" if closed and (not rest or rest.startswith(":")) else host
+        rest, _, port = rest.partition(":")
+        is_address = closed and not rest.rstrip(_AFTER) and _is_port(port)
+        return f"{address}]" if is_address else ""
     host, _, port = host.partition(":")
-    digits = _NEXT.split(port)[0].rstrip(_AFTER)
-    if digits and not (
-        digits.isascii()
-        and digits.isdigit()
-        and int(digits[-6:]) <= _MOST_PORT
-        and len(digits.lstrip("0")) <= 5
-    ):
+    if not _is_port(port):
         return ""
     if "," in host or ";" in host:
         host = _NEXT.split(host)[0]
     return host.rstrip(_AFTER)
+
+
+def _is_port(port: str) -> bool:
+    """Whether a browser takes it; none is one, and so is one that punctuation follows."""
+    digits = _NEXT.split(port)[0].rstrip(_AFTER).lstrip("0")
+    return not digits or (
+        digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= _MOST_PORT
+    )
 
 
 @functools.lru_cache(maxsize=1)
