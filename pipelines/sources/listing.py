@@ -1,7 +1,8 @@
 """The files of a source: a file, a folder (searched to the bottom) or a glob.
 
 Names that begin with `.` or `_` are bookkeeping, as in Hive and Spark, and passed over. A path that
-exists is itself, whatever characters it has; only then is it a pattern. On local disks symbolic
+exists is itself, whatever characters it has; only then is it a pattern, and so is each folder above
+one. On local disks symbolic
 links are followed, and a file that is reached in several ways is read once, under its own name if
 the source holds that; a link to nothing, and what is no file (a pipe, a device), is an error.
 """
@@ -12,7 +13,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
@@ -31,8 +32,12 @@ def list_files(pattern: str) -> list[FileMetadata]:
     """
     files = _list_remote(pattern) if "://" in pattern else list(_once(_list_local(pattern)))
     if not files:
+        is_glob = "://" not in pattern and not os.path.lexists(pattern)
+        folders = is_glob and any(map(os.path.isdir, glob.iglob(pattern)))
         raise InputError(
-            f"the input {pattern} matches no file; give a file, a folder or a glob such as "
+            f"the input {pattern} matches folders, but no file; add /** for all that they hold"
+            if folders
+            else f"the input {pattern} matches no file; give a file, a folder or a glob such as "
             "'events/*.parquet'"
         )
     return sorted(files, key=lambda file: str(file.path))
@@ -44,12 +49,14 @@ def would_hold(pattern: str, path: str) -> bool:
     >>> would_hold("/data/in", "/data/in/a/b.csv"), would_hold("/data/*.csv", "/data/a/b.csv")
     (True, False)
     """
+    within, below = "", pattern.rstrip("/")
     if "://" not in pattern:
         pattern, path = os.path.abspath(pattern), os.path.abspath(path)
+        within, below = _split(pattern)
     pattern = pattern.rstrip("/")
     if path == pattern or path.startswith(f"{pattern}/"):
         return True
-    return re.match(FileSystem.translate_pattern(pattern), path) is not None
+    return path.startswith(within) and _matcher(below)(path[len(within) :]) is not None
 
 
 def require_apart(pattern: str, out: str) -> None:
@@ -58,14 +65,13 @@ def require_apart(pattern: str, out: str) -> None:
     Raises:
       InputError: they have; the next run would read what this one writes.
     """
-    named = _MAGIC.split(pattern)[0]
     if "://" in pattern:
-        whole, real_in, real_out = pattern, named, out.rstrip("/")
+        whole, real_in, real_out = pattern, _MAGIC.split(pattern)[0], out.rstrip("/")
     else:
-        plain = os.path.lexists(pattern) or named == pattern
-        root = pattern if plain else os.path.dirname(named)
-        real_in, real_out = os.path.realpath(root), os.path.realpath(out)
-        whole = real_in if plain else os.path.join(real_in, pattern[len(root) :].lstrip("/"))
+        plain = os.path.lexists(pattern) or not _MAGIC.search(pattern)
+        root, below = (pattern, "") if plain else _split(pattern)
+        real_in, real_out = os.path.realpath(root or "."), os.path.realpath(out)
+        whole = os.path.join(real_in, below) if below else real_in
     made = f"{real_out}/features/date=2026-03-01/part-0000-0123456789abcdef.parquet"
     if would_hold(whole, made) or f"{real_in}/".startswith(f"{real_out}/"):
         raise InputError(
@@ -81,19 +87,40 @@ def _list_local(pattern: str) -> Iterator[str]:
         paths = list(_walk(folder))
         if not paths:
             raise InputError(f"the input folder {folder} holds no files")
-        yield from (path for path in paths if not _is_hidden(path[len(folder) :]))
+        yield from (path for path in paths if not is_hidden(path[len(folder) :]))
     elif os.path.lexists(pattern):
         yield pattern
     elif _MAGIC.search(pattern):
-        folder = _MAGIC.split(pattern)[0].rpartition("/")[0]
-        below = len(folder) + 1 if folder else 0
-        root = folder or ("/" if pattern.startswith("/") else ".")
-        matches = re.compile(FileSystem.translate_pattern(pattern)).match
-        deep = None if "**" in pattern else pattern[below:].count("/")
+        within, rest = _split(pattern)
+        matches = _matcher(rest)
+        deep = None if "**" in rest else rest.count("/")
+        root = within.rstrip("/") or within or "."
         for path in _walk(root, deep):
-            path = path.removeprefix("./") if root == "." else path
-            if matches(path) and not _is_hidden(path[below:]):
+            path = path if within else path.removeprefix("./")
+            if matches(path[len(within) :]) and not is_hidden(path[len(within) :]):
                 yield path
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """The folder that a pattern names outright, with its slash, and the pattern below it.
+
+    Args:
+      pattern: of a local disk.
+
+    >>> _split("src//2026/*.csv"), _split("*.csv"), _split("/*/a.csv")
+    (('src/2026/', '*.csv'), ('', '*.csv'), ('/', '*/a.csv'))
+    """
+    parts = re.sub("/+", "/", pattern).split("/")
+    at = 0
+    while at < len(parts) - 1:
+        if _MAGIC.search(parts[at]) and not os.path.isdir("/".join(parts[: at + 1])):
+            break
+        at += 1
+    return "".join(f"{part}/" for part in parts[:at]), "/".join(parts[at:])
+
+
+def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(FileSystem.translate_pattern(pattern)).match
 
 
 def _walk(root: str, deep: int | None = None) -> Iterator[str]:
@@ -164,9 +191,10 @@ def _match(pattern: str) -> list[FileMetadata]:
     [match] = FileSystems.match([pattern])
     named, *magic = _MAGIC.split(pattern)
     below = len(named.rpartition("/")[0] if magic else named)
-    return [file for file in match.metadata_list if not _is_hidden(file.path[below:])]
+    return [file for file in match.metadata_list if not is_hidden(file.path[below:])]
 
 
-def _is_hidden(below: str) -> bool:
+def is_hidden(below: str) -> bool:
     """Whether a part of a path, below what was named outright, is bookkeeping."""
-    return any(part.startswith(_HIDDEN) for part in below.split("/"))
+    parts = (part for part in below.split("/") if part not in (".", ".."))
+    return any(part.startswith(_HIDDEN) for part in parts)

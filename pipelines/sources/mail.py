@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from configs.schema import Spec
 from pipelines.sources.lines import each_line
+from pipelines.sources.listing import is_hidden
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded, decode_columns, file_label, no_events
 
@@ -113,8 +114,9 @@ def looks_like_mail(start: bytes) -> bool:
 def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
     """The mails of a file, or of a tar of files, in its order; None for one that is too large.
 
-    A file whose name ends in .mbox, or that begins as one and is no .eml, is an mbox: a mail begins
-    at each line `From ADDRESS DATE` after an empty one. Lines quoted as `>From` stay as they are.
+    A file whose name ends in .mbox, or that begins as one and is no .eml, is an mbox, also within a
+    tar: a mail begins at each line `From ADDRESS DATE` after an empty one. Lines quoted as `>From`
+    stay as they are. Empty lines above the first mail say nothing.
 
     Args:
       file: open, of bytes; need not be seekable.
@@ -123,22 +125,26 @@ def each_mail(file: IO[bytes], path: str) -> Iterator[bytes | None]:
     Raises:
       tarfile.TarError: the tar is damaged.
     """
-    name = path.lower().removesuffix(".gz")
-    if not name.endswith((".tar", ".tgz")):
-        yield from _each(file, name.endswith(".mbox"), not name.endswith(".eml"))
+    if not path.lower().removesuffix(".gz").endswith((".tar", ".tgz")):
+        yield from _each(file, path)
         return
     with tarfile.open(fileobj=file, mode="r|*") as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
+            passed = not member.isfile() or is_hidden(member.name)
+            content = None if passed else archive.extractfile(member)
             if content is not None:
-                yield from _each(content, member.name.lower().endswith(".mbox"), False)
+                yield from _each(content, member.name)
 
 
-def _each(file: IO[bytes], is_mbox: bool, may_be: bool) -> Iterator[bytes | None]:
+def _each(file: IO[bytes], path: str) -> Iterator[bytes | None]:
     """The mails of an mbox, or the one of any other file."""
+    name = path.lower().removesuffix(".gz")
     lines = each_line(file, _MOST_BYTES)
-    first = next(lines, (0, b""))[1]
-    several = is_mbox or (may_be and _ENVELOPE.match(first or b"") is not None)
+    first = next((line for _, line in lines if line is None or line.strip()), b"")
+    begins = not name.endswith(".eml") and _ENVELOPE.match(first or b"") is not None
+    several = begins or name.endswith(".mbox")
+    if several and first == b"":
+        return
     blank, size = False, len(first or b"")
     mail = None if first is None else [first]
     for _, line in lines:

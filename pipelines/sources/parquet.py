@@ -20,12 +20,12 @@ from apache_beam.io.filesystems import FileSystems
 
 from configs.schema import Events, Spec
 from pipelines.files import open_parquet
-from pipelines.sources.splits import Split
+from pipelines.sources.splits import Split, require_once
 
 _SPLIT_ROWS = 524_288  # row groups are taken together up to about so many rows
 _CALENDAR_US = (-62_135_596_800_000_000, 253_370_764_800_000_000)  # the years 1 to 9998
 _DAY_US = 86_400_000_000
-_PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1e-3}
+_PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1}
 _SIGNATURE = 28  # bytes after a plain footer of a file with encrypted columns: nonce and tag
 
 
@@ -71,11 +71,12 @@ def parquet_batches(
     """The wanted columns of a split, at most so many rows and about so many bytes at a time.
 
     Raises:
-      InputError: see `open_parquet`.
+      InputError: see `open_parquet` and `require_once`.
       OSError, ArrowInvalid: a page is damaged, or a wanted column is encrypted.
     """
     file = open_parquet(split.path)
     names = [name for name in file.schema_arrow.names if name in wanted]
+    require_once(split.path, names)
     groups = list(split.row_groups) or list(range(file.num_row_groups))
     size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
     rows = sum(file.metadata.row_group(group).num_rows for group in groups)
@@ -183,7 +184,8 @@ def _microseconds(value: object, events: Events) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return int(value * _PER_UNIT[events.time_unit])
+        unit = events.time_unit
+        return value // 1000 if unit == "ns" else value * _PER_UNIT[unit]
     if isinstance(value, dt.datetime):
         value = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -7,6 +7,7 @@ included, is 0), mails of an archive.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import io
 import re
@@ -26,7 +27,7 @@ from pipelines.sources.csv_rows import Header, read_header, read_rows
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
 from pipelines.sources.parquet import parquet_batches
-from pipelines.sources.splits import Split
+from pipelines.sources.splits import Split, require_once
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import (
     Decoded,
@@ -104,7 +105,7 @@ def _one_a_line(
             break
     first = text[0] if text else b""
     if first is None:  # too long for a line: an array may well be
-        with open_text(split, spec) as file:
+        with _damage_of(split), open_text(split, spec) as file:
             first = file.read(_BEGINNING)
     first = first.strip()
     if first == b"{":
@@ -147,7 +148,8 @@ def _line_batches(
 def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     delimiter = "\t" if split.format == "tsv" else ","
     given = spec.events.header
-    found = Header(list(given), 0) if given else read_header(file, split.path, delimiter)
+    with _damage_of(split):
+        found = Header(list(given), 0) if given else read_header(file, split.path, delimiter)
     header = found.names
     if not header:
         return
@@ -155,9 +157,7 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     names = [header[i] for i in wanted]
     if not names:
         raise _no_columns(split, spec)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{split.path}: its header names {', '.join(twice)} more than once")
+    require_once(split.path, names)
     dead: list[DeadLetter] = []
     numbers: list[int] = []
     rows: list[Sequence[str]] = []
@@ -215,11 +215,36 @@ def _open(split: Split) -> IO[bytes]:
 
 
 def open_text(split: Split, spec: Spec) -> IO[bytes]:
-    """A text file in UTF-8, whatever its encoding; what cannot be decoded is no UTF-8 then."""
+    """A text file in UTF-8, whatever its encoding; what cannot be decoded is no UTF-8 then.
+
+    Raises:
+      InputError: it begins as one in UTF-16 or UTF-32, and the config does not say so.
+    """
     file = _open(split)
-    if split.format == "mail" or spec.events.encoding == "utf-8":
+    if split.format == "mail":
+        return file
+    if spec.events.encoding == "utf-8":
+        _require_utf8(file, split)
         return file
     return cast("IO[bytes]", io.BufferedReader(_InUtf8(file, spec.events.encoding), _BEGINNING))
+
+
+def _require_utf8(file: IO[bytes], split: Split) -> None:
+    with _damage_of(split):
+        start = file.peek(4)[:4] if hasattr(file, "peek") else b""
+    if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        encoding = "utf-32"
+    elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    elif b"\0" in start[:2] and start.strip(b"\0"):
+        width = 32 if b"\0\0" in start else 16
+        encoding = f"utf-{width}-{'be' if start[0] == 0 else 'le'}"
+    else:
+        return
+    raise InputError(
+        f"{split.path} begins as a file in {encoding} does, and UTF-8 is expected; say "
+        f"`events: {{encoding: {encoding}}}` in the config, or save the file as UTF-8"
+    )
 
 
 class _InUtf8(io.RawIOBase):
@@ -248,9 +273,15 @@ class _InUtf8(io.RawIOBase):
 
 
 def _to_the_end(items: Iterator[_T], split: Split) -> Iterator[_T]:
-    """Items of a file, whose damage becomes an `InputError` (without text of the file)."""
-    try:
+    with _damage_of(split):
         yield from items
+
+
+@contextlib.contextmanager
+def _damage_of(split: Split) -> Iterator[None]:
+    """Damage of a file becomes an `InputError` (without text of the file)."""
+    try:
+        yield
     except (
         pa.ArrowInvalid,
         EOFError,
@@ -263,6 +294,8 @@ def _to_the_end(items: Iterator[_T], split: Split) -> Iterator[_T]:
 
 
 def _unreadable(split: Split, error: Exception) -> InputError:
+    if isinstance(error, UnicodeError):
+        return InputError(f"{split.path} is not in the encoding that `events.encoding` says")
     return InputError(
         f"{split.path} cannot be read to its end ({type(error).__name__}): it is damaged, "
         "truncated, encrypted or out of reach; write it anew, or leave it out of the input"

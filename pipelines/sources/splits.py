@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Sequence
+
+from configs.errors import InputError
 
 _BYTES_PER_ROW = 200  # of JSON or CSV, as events of people are
 _GZIP_RATIO = 5
@@ -60,3 +63,17 @@ class Split:
         where = f"{self.path}#{','.join(map(str, self.row_groups))}"
         digest = hashlib.sha256(where.encode()).hexdigest()[:8]
         return f"{os.path.basename(self.path)}-{digest}"
+
+
+def require_once(path: str, names: Sequence[str]) -> None:
+    """Does nothing if a file has each of the columns that are read but once.
+
+    Raises:
+      InputError: it has not; which of the two is meant, nobody can tell.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{path} has more than one column {', '.join(map(repr, twice))}, which the config "
+            "reads; write it with one"
+        )

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from configs.errors import InputError
-from pipelines.sources.listing import list_files, require_apart
+from pipelines.sources.listing import list_files, require_apart, would_hold
 
 
 @pytest.fixture
@@ -30,11 +30,18 @@ def test_a_path_that_exists_is_no_pattern(tree, name):
     tree(f"src/{name}/a.jsonl", "src/data1/b.jsonl", "src/dataX/b.jsonl", "src/a/b.jsonl")
     assert paths(f"src/{name}") == [f"src/{name}/a.jsonl"]
     assert paths(f"src/{name}/a.jsonl") == [f"src/{name}/a.jsonl"]
+    assert paths(f"src/{name}/*.jsonl") == [f"src/{name}/a.jsonl"], "above a pattern, too"
+    here = os.path.abspath(f"src/{name}/*.jsonl")
+    assert would_hold(here, os.path.abspath(f"src/{name}/new.jsonl"))
+    assert not would_hold(here, os.path.abspath("src/data1/b.jsonl"))
 
 
 def test_a_pattern_is_one_where_nothing_has_its_name(tree):
     tree("src/data1/b.jsonl", "src/data2/b.jsonl", "src/data3/b.jsonl")
     assert paths("src/data[12]/*.jsonl") == ["src/data1/b.jsonl", "src/data2/b.jsonl"]
+    assert paths("./src//data[12]//b*") == ["./src/data1/b.jsonl", "./src/data2/b.jsonl"]
+    with pytest.raises(InputError, match=r"src/data\* matches folders, but no file; add /\*\*"):
+        paths("src/data*")
 
 
 @pytest.mark.parametrize("end", ["", "/", "//", "///"])

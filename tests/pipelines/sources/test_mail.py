@@ -128,13 +128,20 @@ def test_an_mbox_is_as_many_mails_as_it_holds(tmp_path, name):
 
 def test_an_mbox_in_a_tar(tmp_path):
     with tarfile.open(tmp_path / "m.tar", "w") as archive:
-        for name in ("two.mbox", "one.eml"):
+        for name in ("two.mbox", "./Inbox", "one.eml", "x/._Inbox", ".DS_Store"):
             data = mbox(FINE, FINE)
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     [split] = open_source(str(tmp_path / "m.tar"), MAIL)
-    assert sum(part.batch.num_rows for part in read_split(split, MAIL)) == 3
+    assert sum(part.batch.num_rows for part in read_split(split, MAIL)) == 5
+
+
+def test_empty_lines_above_a_mail_and_an_mbox_of_none(tmp_path):
+    for name, data in (("a.mbox", b"\n\r\n" + mbox(FINE, FINE)), ("b.eml", b"\n" + FINE)):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "c.mbox").write_bytes(b"")
+    assert [len(one) for one in read_all(tmp_path)] == [3, 0]
 
 
 def test_a_mail_of_an_mbox_that_is_too_large_dies_alone(tmp_path, monkeypatch):

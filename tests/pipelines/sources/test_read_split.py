@@ -268,10 +268,14 @@ def test_a_file_of_something_else(tmp_path, name):
         read_all(path)
 
 
-def test_a_header_with_one_name_twice(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("id,at,what,who,who\n")
-    with pytest.raises(InputError, match="its header names who more than once"):
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_one_name_twice(tmp_path, name):
+    path, names = tmp_path / name, ["id", "at", "what", "who", "who"]
+    if name == "a.csv":
+        path.write_text(",".join(names) + "\n")
+    else:
+        pq.write_table(pa.Table.from_arrays([pa.array(["x"])] * 5, names=names), path)
+    with pytest.raises(InputError, match="more than one column 'who'"):
         read_all(path)
 
 

@@ -104,6 +104,17 @@ def test_numbers_are_in_the_unit_that_the_config_says(tmp_path, unit):
     assert abs(split.min_us - noon) <= 1
 
 
+def test_the_last_nanosecond_of_a_day_is_in_it(tmp_path):
+    """In float64 it would be the next day's first microsecond, and the file passed over."""
+    midnight = us("2026-03-02T00:00:00+00:00")
+    table = pa.table({"id": ["x"], "t": [midnight * 1000 - 1], "kind": ["m"], "who": ["a"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    spec = spec_of("time_unit: ns")
+    assert times(read_all(tmp_path, spec)) == [midnight - 1]
+    [split] = open_source(str(tmp_path), spec)
+    assert split.min_us == midnight - 1
+
+
 def test_seconds_with_a_fraction():
     records = [event(1_772_366_400.25), event("1772366400.000005"), event("1772366400.25 s")]
     made = decode_json(spec_of("time_unit: s"), [json.dumps(one).encode() for one in records], "x")
@@ -254,3 +265,25 @@ def test_they_count_for_what_was_made_with_them():
     same = spec_of("time_unit: us, time_zone: UTC, encoding: utf8")
     assert dataset_fingerprint(same) == dataset_fingerprint(plain)
     assert state_fingerprint(same, "who") == state_fingerprint(plain, "who")
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"), ("utf-16-be", "utf-16-be"),
+     ("utf-32", "utf-32"), ("utf-32-be", "utf-32-be")],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv.gz"])
+def test_another_encoding_of_unicode_is_named(tmp_path, name, written, named):
+    text = json.dumps(event("2026-03-01")) if "json" in name else "id\tt\tkind\twho\n"
+    data = text.encode(written)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(InputError, match=f"begins as a file in {named} does.*encoding: {named}}}"):
+        read_all(tmp_path, spec_of(""))
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz", "a.tsv"])
+def test_what_cannot_be_decoded_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"id\tt\tkind\n")
+    why = "is not in the encoding" if name == "a.tsv" else r"\(BadGzipFile\)"
+    with pytest.raises(InputError, match=rf"{name}.*{why}"):
+        read_all(tmp_path, spec_of("encoding: utf-16" if name == "a.tsv" else ""))
