@@ -73,6 +73,7 @@ class Subscription:
     """A client that gives what was sent to it, in order, and again what was not acknowledged."""
 
     connected, throttled, unsettled, closed = True, False, False, False
+    doubtful_s = -1.0
 
     def __init__(self):
         self.waiting, self.leased = [], {}

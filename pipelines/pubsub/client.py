@@ -19,8 +19,8 @@ import math
 import random
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -29,6 +29,7 @@ from google.pubsub_v1.types import pubsub as wrapped
 from configs.errors import InputError
 from pipelines.pubsub import connect
 from pipelines.pubsub.admin import reclaim
+from pipelines.pubsub.leases import Acks, Leases
 from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,12 +38,11 @@ _IDS_PER_CALL = 1000  # Google takes 512 KiB a call; its ack ids have some 200 b
 _PULL_MESSAGES = 1000
 _PULL_S = 3.0  # how long a pull waits at the server: what a killed process leaves behind ends then
 _ANSWER_S = 5.0  # for a pull that is to be answered at once
-_FIRST_LEASE_S = 0.5  # a pull leases for as long as the subscription says; then we do
 _KEEP_S = 0.25  # the keeper looks at the leases this often
-_AGAIN_S = 1.0  # after an extension that failed
 _CALL_S = 30.0
 _BACKOFF_S = (0.1, 30.0)
 _CLOSE_S = 10.0
+_ENDED = "Pub/Sub: leases of %s ended unextended; what is not acknowledged is read again, in order"
 _ANSWERED_S = 1.0  # for a pull under way when all is given back
 
 
@@ -64,6 +64,16 @@ class RawMessage:
     data: bytes
     attempt: int = 0
     attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of data and attributes.
+
+        >>> RawMessage("ack", "1", 0, b"data", attributes={"key": "\u00fc"}).size
+        9
+        """
+        texts = (text for pair in self.attributes.items() for text in pair)
+        return len(self.data) + sum(len(text.encode()) for text in texts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +115,10 @@ class Puller:
         self._transport = connect.subscriber_transport(settings.endpoint)
         self._changed = threading.Condition()
         self._arrived: deque[RawMessage] = deque()
-        self._leases: OrderedDict[str, tuple[float, int]] = OrderedDict()  # (extend at, bytes)
-        self._bytes = 0
-        self._acks: list[str] = []
+        self._leases = Leases(settings.lease_s)
+        self._lost = False  # a lease has ended
+        self._acks = Acks()
+        self._acking = threading.Lock()  # for the one thread that sends acks
         self._call: Any = None
         self._connected = False
         self._settled_s = math.inf if settings.reclaim else 0.0  # on the steady clock
@@ -132,6 +143,12 @@ class Puller:
         return time.monotonic() < self._settled_s
 
     @property
+    def doubtful_s(self) -> float:
+        """Until when, on the steady clock, messages that were acknowledged may have come again."""
+        with self._changed:
+            return self._acks.doubtful_s(time.monotonic())
+
+    @property
     def closed(self) -> bool:
         """Whether it gives out nothing any more."""
         return self._closed
@@ -140,7 +157,9 @@ class Puller:
     def throttled(self) -> bool:
         """Whether reading has stopped at a limit."""
         settings = self.settings
-        return len(self._leases) >= settings.max_messages or self._bytes >= settings.max_bytes
+        return (
+            len(self._leases) >= settings.max_messages or self._leases.bytes >= settings.max_bytes
+        )
 
     @property
     def outstanding(self) -> int:
@@ -164,14 +183,14 @@ class Puller:
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
         """Queues acks; they are sent at once, and again while the server is away."""
         with self._changed:
-            self._acks.extend(ids := list(ack_ids))
-            self._forget(ids)
+            self._acks.add(ids := list(ack_ids), time.monotonic())
+            self._leases.end(ids)
             self._changed.notify_all()
 
     def forget(self, ack_ids: Iterable[str]) -> None:
         """Ends leases without an ack: a later delivery of the message took their place."""
         with self._changed:
-            self._forget(ack_ids)
+            self._leases.end(ack_ids)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -187,12 +206,6 @@ class Puller:
             thread.join(_CLOSE_S)
         self._transport.close()
 
-    def _forget(self, ack_ids: Iterable[str]) -> None:
-        for ack_id in ack_ids:
-            lease = self._leases.pop(ack_id, None)
-            if lease is not None:
-                self._bytes -= lease[1]
-
     # The reading thread
 
     def _read(self) -> None:
@@ -206,7 +219,7 @@ class Puller:
         failures = 0
         while not self._closed:
             try:
-                if not self._connected and self.settings.reclaim:
+                if self.settings.reclaim and (self._lost or not self._connected):
                     self._reclaim()
                 received = self._pull(_PULL_S if self._connected else 0.0)
             except grpc.FutureCancelledError:
@@ -255,19 +268,30 @@ class Puller:
         return wrapped.PullResponse.pb(call.result()).received_messages
 
     def _reclaim(self) -> None:
-        settings = self.settings
-        self._settled_s = math.inf
-        wait_s = reclaim(self._transport, settings.subscription)
-        self._settled_s = time.monotonic() + wait_s if wait_s else 0.0
+        """Begins anew, in order, with all that is not acknowledged.
+
+        The acks come first: after the seek their ids are void. What was pulled and not taken comes
+        again, so it is dropped; what was taken comes again too, and is known by its message id.
+        """
+        self._settled_s, self._connected = math.inf, False
+        self._flush_acks()
+        with self._changed:
+            self._arrived.clear()
+            self._leases.clear()
+            self._lost = False
+        wait_s = reclaim(self._transport, self.settings.subscription)
+        now = time.monotonic()
+        with self._changed:
+            self._acks.doubt(now)
+        self._settled_s = now + wait_s if wait_s else 0.0
 
     def _take_in(self, received: Any) -> None:
-        extend_at = time.monotonic() + _FIRST_LEASE_S
+        now = time.monotonic()
         messages = [
             RawMessage(
                 one.ack_id,
                 one.message.message_id,
-                one.message.publish_time.seconds * 1_000_000
-                + one.message.publish_time.nanos // 1000,
+                one.message.publish_time.ToMicroseconds(),
                 one.message.data,
                 one.delivery_attempt,
                 dict(one.message.attributes),
@@ -276,12 +300,10 @@ class Puller:
         ]
         with self._changed:
             for message in messages:
-                size = _size(message)
-                self._leases[message.ack_id] = (extend_at, size)
-                self._bytes += size
+                self._leases.add(message.ack_id, message.size, now)
             self._arrived.extend(messages)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or not self.throttled)
+            self._changed.wait_for(lambda: self._closed or self._lost or not self.throttled)
 
     def _end_by(self, fault: BaseException, what: str) -> None:
         with self._changed:
@@ -327,7 +349,7 @@ class Puller:
             with self._changed:
                 self._changed.wait_for(lambda: self._acks or self._closed, _KEEP_S)
                 closed = self._closed
-            sent = self._send_acks() and self._extend()
+            sent = all([self._try(self._flush_acks), self._try(self._extend)])
             if not closed and self._is_forgotten():
                 threading.Thread(target=self.close, name="pubsub-close", daemon=True).start()
             if closed:
@@ -343,39 +365,34 @@ class Puller:
         limit = self.settings.unread_s
         return limit is not None and time.monotonic() - self._taken_s > limit
 
-    def _send_acks(self) -> bool:
-        with self._changed:
-            ack_ids, self._acks = self._acks, []
-        for start in range(0, len(ack_ids), _IDS_PER_CALL):
-            some = ack_ids[start : start + _IDS_PER_CALL]
-            request = raw("AcknowledgeRequest")(
-                subscription=self.settings.subscription, ack_ids=some
-            )
-            if not self._send(self._transport.acknowledge, request, "acknowledge"):
-                with self._changed:
-                    self._acks = ack_ids[start:] + self._acks
-                return False
-        return True
+    def _flush_acks(self) -> None:
+        """Sends acks until there are none; they stay until they are answered.
 
-    def _extend(self) -> bool:
+        Raises:
+          grpc.RpcError: the server is away.
+        """
+        with self._acking:
+            while self._acks:
+                with self._changed:
+                    some = self._acks.first(_IDS_PER_CALL)
+                request = raw("AcknowledgeRequest")(
+                    subscription=self.settings.subscription, ack_ids=some
+                )
+                self._send(self._transport.acknowledge, request, "acknowledge")
+                with self._changed:
+                    self._acks.answered(len(some), time.monotonic())
+
+    def _extend(self) -> None:
         now = time.monotonic()
-        due: list[str] = []
         with self._changed:
-            while self._leases:
-                ack_id, (extend_at, size) = next(iter(self._leases.items()))
-                if extend_at > now:
-                    break
-                self._leases[ack_id] = (now + self.settings.lease_s / 2, size)
-                self._leases.move_to_end(ack_id)
-                due.append(ack_id)
-        if self._modify(due, self.settings.lease_s):
-            return True
+            due = self._leases.due(now)
+            if self.settings.reclaim and not self._lost and self._leases.has_ended(now):
+                _LOGGER.warning(_ENDED, self.settings.subscription)
+                self._lost = True
+                self._changed.notify_all()
+        self._modify(due, self.settings.lease_s)
         with self._changed:
-            for ack_id in due:
-                if ack_id in self._leases:
-                    self._leases[ack_id] = (now + _AGAIN_S, self._leases[ack_id][1])
-                    self._leases.move_to_end(ack_id, last=False)
-        return False
+            self._leases.extended(due, now)
 
     def _give_back(self) -> None:
         """Returns all, and then what a pull under way takes of it.
@@ -392,24 +409,32 @@ class Puller:
 
     def _return_all(self) -> None:
         with self._changed:
-            ack_ids = list(self._leases)
-            self._forget(ack_ids)
+            ack_ids = self._leases.clear()
             self._arrived.clear()
-        self._modify(ack_ids, 0)
+        self._try(lambda: self._modify(ack_ids, 0))
 
-    def _modify(self, ack_ids: list[str], seconds: int) -> bool:
-        sent, method = True, self._transport.modify_ack_deadline
+    def _modify(self, ack_ids: list[str], seconds: int) -> None:
         for start in range(0, len(ack_ids), _IDS_PER_CALL):
             request = raw("ModifyAckDeadlineRequest")(
                 subscription=self.settings.subscription,
                 ack_ids=ack_ids[start : start + _IDS_PER_CALL],
                 ack_deadline_seconds=seconds,
             )
-            sent = self._send(method, request, "extend") and sent
-        return sent
+            self._send(self._transport.modify_ack_deadline, request, "extend")
 
-    def _send(self, method: Any, request: Any, what: str) -> bool:
-        """Whether it need not be sent again: the server has it, or refuses it."""
+    def _try(self, send: Callable[[], None]) -> bool:
+        try:
+            send()
+        except grpc.RpcError:  # the server is away
+            return False
+        return True
+
+    def _send(self, method: Any, request: Any, what: str) -> None:
+        """Returns where it need not be sent again: the server has it, or refuses it.
+
+        Raises:
+          grpc.RpcError: the server is away.
+        """
         metadata = connect.routing("subscription", self.settings.subscription)
         try:
             method(request, timeout=_CALL_S, metadata=metadata)
@@ -421,16 +446,5 @@ class Puller:
                     error.code().name,
                     error.details(),
                 )
-                return True
-            return False
-        return True
-
-
-def _size(message: RawMessage) -> int:
-    """Bytes of a message's data and attributes.
-
-    >>> _size(RawMessage("ack", "1", 0, b"data", attributes={"key": "\u00fc"}))
-    9
-    """
-    texts = (text for pair in message.attributes.items() for text in pair)
-    return len(message.data) + sum(len(text.encode()) for text in texts)
+                return
+            raise

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +64,7 @@ class MicroBatch:
       redelivered: how many messages came again while they were held; they are not in the batch
         twice.
       arrivals: numbers in the arrival log of the messages that this micro-batch completes.
+      doubtful_s: as `client.Puller.doubtful_s`, when it was handed out.
     """
 
     sequence: int
@@ -75,6 +77,7 @@ class MicroBatch:
     forced: int = 0
     redelivered: int = 0
     arrivals: tuple[int, ...] = ()
+    doubtful_s: float = -math.inf
 
 
 class Messages(Protocol):
@@ -87,6 +90,10 @@ class Messages(Protocol):
     @property
     def unsettled(self) -> bool:
         """Whether messages of an earlier connection may still come behind newer ones."""
+
+    @property
+    def doubtful_s(self) -> float:
+        """Until when, on the steady clock, acknowledged messages were in doubt."""
 
     @property
     def throttled(self) -> bool:
@@ -421,6 +428,7 @@ class Intake:
             released.forced,
             redelivered,
             tuple(held.number for held in done if held.number is not None),
+            self._messages.doubtful_s,
         )
         self._out[self._sequence] = (batch, done)
         self._sequence += 1

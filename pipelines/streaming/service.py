@@ -250,7 +250,7 @@ class Service:
         self.counts.decisions += len(messages)
         if outcome.scored is not None:
             self.counts.actions.update(outcome.scored.actions().to_pylist())
-        self._forget_ids()
+        self._forget_ids(micro.doubtful_s)
         self._publish(self._step - 1, messages)
         self._tell_delay(outcome)
         return True
@@ -269,17 +269,19 @@ class Service:
         if len(times):
             self.timings.decision.add_all(time.time() - np.asarray(times, np.float64) / 1e6)
 
-    def _forget_ids(self) -> None:
+    def _forget_ids(self, doubtful_s: float) -> None:
         """Lets ids go by what was folded a while ago.
 
         Not by the intake's watermark, which runs ahead of what is folded: a second copy may be in
         the next micro-batch. And not at once: a message that was folded and not acknowledged
         comes again when its lease ends, and in a backlog event time passes faster than the clock.
+        Nor while the server may lack its ack, as long as that is (`doubtful_s`) and a while longer.
         """
         now, frontier = time.monotonic(), self.engine.resident.frontier
         if frontier is not None and (not self._folded or now - self._folded[-1][0] >= 1.0):
             self._folded.append((now, frontier.time_us))
-        while self._folded and now - self._folded[0][0] > self._settings.remember_s:
+        remember_s = self._settings.remember_s
+        while self._folded and now - max(self._folded[0][0], doubtful_s) > remember_s:
             self.engine.resident.recent.watermark(self._folded.popleft()[1])
 
     def _publish(self, step: int, messages: Sequence[bytes]) -> None:

@@ -170,6 +170,62 @@ def test_a_broken_connection_is_opened_again_and_nothing_is_lost(
     assert subscription in told[0]
 
 
+def test_a_reclaim_in_a_running_process_doubles_nothing_and_keeps_order(
+    monkeypatch: pytest.MonkeyPatch, lockstep_server: str
+) -> None:
+    """What was acknowledged while the server was away, and what was pulled and not yet taken."""
+    desk = Desk(monkeypatch, lockstep_server)
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    desk.publish(topic, [b"%d" % n for n in range(900)])
+    relay = Relay(lockstep_server)
+    try:
+        with pulling(subscription, relay.endpoint, reclaim=True, max_messages=500) as puller:
+            got = take(puller, 200)
+            relay.cut()
+            puller.acknowledge([one.ack_id for one in got])
+            ends = time.monotonic() + WAIT_S
+            while puller.connected and time.monotonic() < ends:
+                time.sleep(0.05)
+            relay.mend()
+            while len(got) < 900 and (more := take(puller, 1, within_s=WAIT_S)):
+                puller.acknowledge([one.ack_id for one in more])
+                got += more
+            assert [int(one.data) for one in got] == list(range(900))
+            assert not puller.take(1, 1.0)
+            assert puller.doubtful_s > 0
+    finally:
+        relay.close()
+        desk.close()
+
+
+def test_a_lease_that_ended_unextended_is_read_again_in_order(
+    desk: Desk, endpoint: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = desk.topic()
+    subscription = desk.subscription(topic)
+    desk.publish(topic, [b"%d" % n for n in range(20)])
+    moment = 0.0
+
+    def jumps() -> float:
+        return real() + moment
+
+    real = time.monotonic
+    monkeypatch.setattr("pipelines.pubsub.client.time.monotonic", jumps)
+    with pulling(subscription, endpoint, reclaim=True) as puller:
+        got = take(puller, 5)
+        puller.acknowledge([one.ack_id for one in got])
+        moment = 2.0 * ACK_DEADLINE_S  # this process stood still
+        ends = real() + WAIT_S
+        while "leases of" not in caplog.text and real() < ends:
+            time.sleep(0.05)
+        while len(got) < 20 and (more := take(puller, 1)):
+            puller.acknowledge([one.ack_id for one in more])
+            got += more
+        assert [int(one.data) for one in got] == list(range(20))
+        assert "ended unextended" in caplog.text
+
+
 def test_a_connection_gets_at_once_what_an_earlier_one_was_given_and_in_order(
     desk: Desk, endpoint: str
 ) -> None:

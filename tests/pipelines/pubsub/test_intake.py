@@ -67,6 +67,7 @@ class Script:
     connected: bool = True
     throttled: bool = False
     unsettled: bool = False
+    doubtful_s: float = -1.0
     waiting: list[RawMessage] = dataclasses.field(default_factory=list)
     acked: list[str] = dataclasses.field(default_factory=list)
     forgotten: list[str] = dataclasses.field(default_factory=list)

@@ -29,6 +29,7 @@ class Client:
     """A subscription that is a list."""
 
     connected, throttled, unsettled, closed = True, False, False, False
+    doubtful_s = -1.0
 
     def __init__(self, count):
         self.waiting = [
