@@ -8,7 +8,6 @@ inputs are compared with those that the log has. Values of private columns stay 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import math
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ import pyarrow.compute as pc
 
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.backfill import read_verdicts
-from pipelines.dataset import load_labels
 from pipelines.files import open_parquet
+from pipelines.labels import Known, label_history
 from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_folder
 from pipelines.read_days import read_part
 from pipelines.streaming.journal import read_steps
@@ -55,15 +53,6 @@ class ExplainRequest:
     out: Place
     bundle: str | None = None
     state: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """A verdict about an event: when it became known, what it says (None: nothing), and by whom."""
-
-    time_us: int
-    positive: bool | None
-    source: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +142,7 @@ def explain(request: ExplainRequest) -> Explanation:
             others,
             _shown(bundle.spec, found.row, float(scored.inputs[0, -1])),
         )
-    verdicts, label = _known(bundle.spec, layout, request.event, found.time_us)
+    verdicts, label = label_history(bundle.spec, layout, request.event, found.time_us)
     same = None
     if found.inputs is not None:
         same = found.inputs.tobytes() == scored.inputs[0].tobytes()
@@ -258,26 +247,3 @@ def _usual(spec: Spec, layout: Layout, time_us: int) -> tuple[str, npt.NDArray[n
         return "", np.empty((0, len(names)), np.float32)
     block = np.stack([table.column(name).to_numpy() for name in names], 1).astype(np.float32)
     return f"{len(block):,} scored events of {day}", block
-
-
-def _known(
-    spec: Spec, layout: Layout, event: str, time_us: int
-) -> tuple[tuple[Known, ...], int | None]:
-    """Verdicts about the event, and its label at the end of the published days."""
-    published = layout.published()
-    if spec.labels is None or not published:
-        return (), None
-    table = read_verdicts(layout, published[-1])
-    table = table.filter(pc.equal(table.column("subject"), event))
-    table = table.sort_by([(EVENT_TIME, "ascending")])
-    sources = (
-        table.column("source").to_pylist()
-        if "source" in table.column_names
-        else [None] * table.num_rows
-    )
-    times, said = table.column(EVENT_TIME).to_pylist(), table.column("positive").to_pylist()
-    verdicts = tuple(map(Known, times, said, sources))
-    as_of = day_us(published[-1] + dt.timedelta(days=1))
-    known = load_labels(spec, layout, pa.array([event]), np.array([time_us]), as_of)
-    label = int(known.labels[0])
-    return verdicts, label if label >= 0 else None

@@ -10,6 +10,7 @@ its time says.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def is_judged_early(
     >>> is_judged_early(pa.array(["a", "b"]), np.array([6, 6]), table, as_of_us=9).tolist()
     [True, False]
     """
-    first = _first_known(event_ids, _known(verdicts, as_of_us))
+    first = first_known(event_ids, verdicts, as_of_us)
     return np.asarray(first < np.asarray(event_times), np.bool_)
 
 
@@ -240,6 +241,48 @@ def count_verdicts(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """Two sources whose last words about the same events differ: on how many of how many."""
+
+    one: str
+    other: str
+    differ: int
+    both: int
+
+
+def count_conflicts(verdicts: pa.Table, as_of_us: int) -> tuple[Conflict, ...]:
+    """Pairs of sources that judged the same events, and how often they disagree; most first.
+
+    >>> table = pa.table({"event_id": ["1", "2", "3"], "event_time": [5, 6, 7],
+    ...                   "subject": ["a", "a", "a"], "positive": [True, False, True],
+    ...                   "source": ["bot", "person", "bot"]})
+    >>> count_conflicts(table, as_of_us=8)
+    (Conflict(one='bot', other='person', differ=1, both=1),)
+    """
+    known = _in_order(verdicts, as_of_us)
+    if "source" not in known.schema.names or known.num_rows == 0:
+        return ()
+    subject = _strings(known["subject"]).dictionary_encode()
+    source = _strings(pc.fill_null(known["source"], _UNSAID)).dictionary_encode()
+    names = source.dictionary.to_pylist()
+    if len(names) > _MOST_SOURCES:
+        counts = np.bincount(source.indices.to_numpy(), minlength=len(names))
+        kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST_SOURCES])
+    else:
+        kept = np.arange(len(names))
+    words = np.full((len(names), len(subject.dictionary)), UNLABELLED, np.int8)
+    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
+    words[source.indices.to_numpy(), subject.indices.to_numpy()] = said  # the last one stays
+    made = []
+    for one, other in itertools.combinations(sorted(kept, key=lambda at: str(names[at])), 2):
+        both = (words[one] != UNLABELLED) & (words[other] != UNLABELLED)
+        differ = int((words[one] != words[other])[both].sum())
+        if both.any():
+            made.append(Conflict(names[one], names[other], differ, int(both.sum())))
+    return tuple(sorted(made, key=lambda pair: -pair.differ))
+
+
 def _by_source(
     source: pa.ChunkedArray, subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
 ) -> tuple[SourceVerdicts, ...]:
@@ -283,6 +326,19 @@ def first_positive_known(
     """
     known = _known(verdicts, _NEVER)
     return _first_known(event_ids, known.filter(known["positive"]))
+
+
+def first_known(
+    event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table, as_of_us: int
+) -> npt.NDArray[np.int64]:
+    """The time of each event's earliest verdict that was known by then; the largest int64 if none.
+
+    >>> table = pa.table({"event_id": ["2", "1"], "event_time": [8, 5],
+    ...                   "subject": ["a", "a"], "positive": [True, False]})
+    >>> first_known(pa.array(["a"]), table, as_of_us=9).tolist()
+    [5]
+    """
+    return _first_known(event_ids, _known(verdicts, as_of_us))
 
 
 def _first_known(event_ids: pa.Array | pa.ChunkedArray, known: pa.Table) -> npt.NDArray[np.int64]:

@@ -33,6 +33,7 @@ _VERBS = (
     "stream",
     "parity",
     "explain",
+    "labels",
     "demo",
 )
 

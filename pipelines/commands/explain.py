@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipelines.commands.labels import history, when
 
 if TYPE_CHECKING:
     from pipelines.explain import Explanation
@@ -49,7 +50,7 @@ def describe(found: Explanation, top: int) -> list[str]:
     """An explanation in lines."""
     lines = [
         f"{found.event}: {found.action}, score {found.score:.4f}",
-        f"  at {_when(found.time_us)}, found in {found.found}",
+        f"  at {when(found.time_us)}, found in {found.found}",
         f"  {found.model} of bundle {found.bundle}",
     ]
     if found.same is not None:
@@ -68,17 +69,7 @@ def describe(found: Explanation, top: int) -> list[str]:
         lines += ["", *_inputs(found, top)]
     else:
         lines += ["", "The text model decides alone: its n-grams are hashed, no word can be named."]
-    lines += ["", "Verdicts:" if found.verdicts else "No verdict is known."]
-    for one in found.verdicts:
-        says = {True: "abuse", False: "not abuse", None: "nothing"}[one.positive]
-        by = f" by {one.source}" if one.source else ""
-        late = dt.timedelta(seconds=round((one.time_us - found.time_us) / 1e6))
-        lines.append(f"  {_when(one.time_us)}  {says}{by}, {late} after the event")
-    label = {1: "abuse", 0: "not abuse", None: "not known yet"}[found.label]
-    if found.label == 0 and not found.verdicts:
-        label += ", by its age alone"
-    lines.append(f"Label at the end of the published days: {label}")
-    return lines
+    return [*lines, "", *history(found.verdicts, found.time_us, found.label)]
 
 
 def _inputs(found: Explanation, top: int) -> list[str]:
@@ -107,7 +98,3 @@ def _input(part: InputPart, wide: int) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
-
-
-def _when(time_us: int) -> str:
-    return f"{dt.datetime.fromtimestamp(time_us / 1e6, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

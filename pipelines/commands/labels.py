@@ -1,0 +1,147 @@
+"""`lockstep labels`: what is known of the labels at a moment, or the history of one event."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.labels import Known, LabelReport
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command()(labels)
+
+
+def labels(
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
+    out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],
+    as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
+    event: Annotated[
+        str | None, typer.Option(help="The label history of this event alone.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Tell who judged, how late verdicts come, and how often they are taken back."""
+    from pipelines.commands._shared import load_config
+    from pipelines.labels import label_history, report_labels, time_of_event
+    from pipelines.layout import Layout, parse_day, require_folder
+
+    spec = load_config(config)
+    if event is not None:
+        require_folder(out)
+        time_us = time_of_event(Layout(out), event)
+        verdicts, label = label_history(spec, Layout(out), event, time_us)
+        if as_json:
+            said = [dataclasses.asdict(one) for one in verdicts]
+            print(json.dumps({"time_us": time_us, "verdicts": said, "label": label}))
+            return
+        print(f"{event} at {when(time_us)}")
+        for line in history(verdicts, time_us, label):
+            print(line)
+        return
+    found = report_labels(spec, out, parse_day(as_of) if as_of else None)
+    if as_json:
+        print(json.dumps(found.to_builtins()))
+        return
+    for line in describe(found):
+        print(line)
+
+
+def describe(found: LabelReport) -> list[str]:
+    """A report in lines."""
+    said = found.verdicts
+    rows = {
+        "scored events": found.events,
+        "judged abuse": found.positive,
+        "judged not abuse": found.negative,
+        "not abuse by age alone": found.matured,
+        "not known yet": found.young,
+        "judged before they happened": found.early,
+        "judged ids that are no such event": found.unknown_subjects,
+    }
+    lines = [f"Labels as known before {found.as_of}", ""]
+    lines += [f"{name:<34}{count:>12,}" for name, count in rows.items()]
+    lines.append("")
+    if said.sources:
+        lines.append(f"{'source':<20}{'verdicts':>12}{'abuse':>10}{'reversed an earlier one':>26}")
+    lines += [
+        f"{one.source:<20}{one.verdicts:>12,}{_share(one.positive, one.verdicts):>10}"
+        f"{_share(one.reversing, one.verdicts):>26}"
+        for one in said.sources
+    ]
+    turned = said.to_positive + said.to_negative
+    lines.append(
+        f"{turned:,} of {said.events:,} judged events ({_share(turned, said.events)}) stand "
+        f"otherwise than at first: {said.to_negative:,} cleared, {said.to_positive:,} found abuse"
+    )
+    for pair in found.conflicts:
+        lines.append(
+            f"{pair.one} and {pair.other} judged {pair.both:,} events both, and differ on "
+            f"{pair.differ:,} ({_share(pair.differ, pair.both)})"
+        )
+    return [*lines, "", *_delays(found)]
+
+
+def _delays(found: LabelReport) -> list[str]:
+    from configs.units import format_duration
+    from pipelines.labels import SHARES
+
+    curve = found.curve
+    if not curve.events:
+        return ["No first verdict is known, so how late they come is not known."]
+    longest = _length(int(curve.delays[-1]))
+    lines = [
+        f"Delay of the first verdict, from {curve.events:,} events, truncated by their age; shares",
+        f"are of those that come within {longest}, the longest that was seen:",
+    ]
+    for share in SHARES:
+        delay = curve.quantile(share) or 0
+        _, low, high = curve.at(delay)
+        lines.append(f"  {share:.0%} within {_length(delay):<10} (there {low:.1%} to {high:.1%})")
+    if found.come_by_maturity is not None and found.maturity_us is not None:
+        share, low, high = found.come_by_maturity
+        lines.append(
+            f"labels.maturity is {format_duration(found.maturity_us)}: {share:.1%} of first "
+            f"verdicts ({low:.1%} to {high:.1%}) come before an event counts as not abuse"
+        )
+    return lines
+
+
+def history(verdicts: Sequence[Known], time_us: int, label: int | None) -> list[str]:
+    """The verdicts about an event, and where that leaves it, in lines."""
+    lines = ["Verdicts:" if verdicts else "No verdict is known."]
+    for one in verdicts:
+        says = {True: "abuse", False: "not abuse", None: "nothing"}[one.positive]
+        by = f" by {one.source}" if one.source else ""
+        away = _length(abs(one.time_us - time_us))
+        side = "after" if one.time_us >= time_us else "BEFORE"
+        lines.append(f"  {when(one.time_us)}  {says}{by}, {away} {side} the event")
+    stands = {1: "abuse", 0: "not abuse", None: "not known yet"}[label]
+    if label == 0 and not verdicts:
+        stands += ", by its age alone"
+    return [*lines, f"Label after the last published day: {stands}"]
+
+
+def when(time_us: int) -> str:
+    """A moment for people.
+
+    >>> when(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return f"{dt.datetime.fromtimestamp(time_us / 1e6, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _length(length_us: int) -> str:
+    return str(dt.timedelta(seconds=round(length_us / 1e6)))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"

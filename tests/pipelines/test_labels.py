@@ -1,0 +1,104 @@
+"""What is known of the labels: against a count in plain Python, and in lines."""
+
+import datetime as dt
+import json
+
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from configs.errors import InputError
+from pipelines.backfill import read_features, read_verdicts
+from pipelines.commands.labels import register
+from pipelines.labels import report_labels
+from pipelines.layout import Layout, day_us
+from training.labels import count_conflicts
+
+
+@pytest.fixture(scope="module")
+def out(night_house):
+    return night_house[1]
+
+
+@pytest.mark.parametrize("days_less", [0, 3])
+def test_it_is_what_a_count_of_the_published_days_gives(out, tiny_spec, days_less):
+    layout = Layout(out)
+    published = layout.published()
+    as_of = published[-1] + dt.timedelta(days=1 - days_less)
+    moment, days = day_us(as_of), [day for day in published if day < as_of]
+    events = read_features(layout, days, ["event_id", "event_time"]).to_pylist()
+    times = {row["event_id"]: row["event_time"] for row in events}
+    stands, first = {}, {}
+    for row in sorted(
+        read_verdicts(layout, days[-1]).to_pylist(), key=lambda row: row["event_time"]
+    ):
+        if row["event_time"] < moment and row["positive"] is not None:
+            stands[row["subject"]] = row["positive"]
+            first.setdefault(row["subject"], row["event_time"])
+    found = report_labels(tiny_spec, out, as_of)
+    assert found.events == len(times)
+    assert found.positive == sum(stands.get(event) is True for event in times)
+    assert found.negative == sum(stands.get(event) is False for event in times)
+    old = moment - tiny_spec.labels.maturity_us
+    unjudged = [time for event, time in times.items() if event not in stands]
+    assert found.matured == sum(time <= old for time in unjudged) > 0
+    assert found.young == sum(time > old for time in unjudged) > 0
+    assert found.early == 0
+    delays = sorted(first[event] - times[event] for event in times if event in first)
+    assert found.curve.events == len(delays) > 100
+    assert found.curve.delays.tolist() == sorted(set(delays))
+
+
+def test_the_command_tells_it_and_one_events_history(out, tmp_path):
+    from backfill_world import CONFIG
+
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    app = typer.Typer()
+    app.command("other")(lambda: None)
+    register(app)
+
+    def told(*more):
+        asked = ["labels", str(tmp_path / "tiny.yaml"), "--out", str(out), *more]
+        ended = CliRunner().invoke(app, asked)
+        assert ended.exit_code == 0, ended.output
+        return ended.stdout
+
+    plain = json.loads(told("--json"))
+    lines = told()
+    assert f"scored events{plain['events']:>33,}" in lines
+    assert "labels.maturity is 1d" in lines
+    row = next(row for row in read_verdicts(Layout(out), Layout(out).published()[-1]).to_pylist()
+               if row["positive"])  # fmt: skip
+    assert "  abuse, " in told("--event", row["subject"])
+    history = json.loads(told("--event", row["subject"], "--json"))
+    assert row["event_time"] in [one["time_us"] for one in history["verdicts"]]
+
+
+def test_moments_and_ids_that_are_not_there_are_named(out, tiny_spec):
+    with pytest.raises(InputError, match="--as-of"):
+        report_labels(tiny_spec, out, dt.date(2031, 1, 1))
+    with pytest.raises(InputError, match="--as-of"):
+        report_labels(tiny_spec, out, dt.date(2011, 1, 1))
+
+
+def test_sources_conflict_by_their_last_words():
+    rows = [
+        ("a", True, "bot"), ("a", False, "person"), ("b", True, "bot"), ("b", True, "person"),
+        ("c", True, "bot"), ("c", False, "bot"), ("c", False, "person"), ("d", True, None),
+        ("a", False, None),
+    ]  # fmt: skip
+    table = pa.table({
+        "event_id": [str(at) for at in range(len(rows))],
+        "event_time": list(range(len(rows))),
+        "subject": [row[0] for row in rows],
+        "positive": [row[1] for row in rows],
+        "source": [row[2] for row in rows],
+    })  # fmt: skip
+    found = {(one.one, one.other): (one.differ, one.both) for one in count_conflicts(table, 99)}
+    assert found == {
+        ("bot", "person"): (1, 3),
+        ("(none)", "bot"): (1, 1),
+        ("(none)", "person"): (0, 1),
+    }
+    assert count_conflicts(table, 1) == ()
