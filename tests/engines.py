@@ -22,6 +22,9 @@ import pytest
 
 from pipelines.runners import WHOLE_BUNDLES
 
+HANG_UP = "ignore:Exception in thread (run_worker|read_grpc_client_inputs)"
+"""For `filterwarnings`: Beam's worker threads report it as a failure when Flink hangs up at a job's
+end."""
 ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("LOCKSTEP_ENGINES", ROOT / ".engines"))
 PRISM_VERSION = "v2.77.0"
@@ -105,6 +108,12 @@ def running_flink(folder, parallelism=2, more=""):
             f"--parallelism={parallelism}",
             "--job_server_timeout=120",
         )
+
+
+def at_parallelism(flags, parallelism):
+    """Flags for the same Flink and another parallelism."""
+    others = [flag for flag in flags if not flag.startswith("--parallelism")]
+    return (*others, f"--parallelism={parallelism}")
 
 
 @contextlib.contextmanager

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 from conformance_world import bundle_of, days_of, rows_of, spec_of, write_lines
-from engines import running_flink, running_prism, worker_pool
+from engines import HANG_UP, running_flink, running_prism, worker_pool
 
 from pipelines.backfill import BackfillRequest, backfill
-
-# Beam's worker threads report it as a failure when Flink hangs up at the end of a job.
-_HANG_UP = "ignore:Exception in thread (run_worker|read_grpc_client_inputs)"
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings(_HANG_UP))
+            item.add_marker(pytest.mark.filterwarnings(HANG_UP))
 
 
 @pytest.fixture(scope="session")
