@@ -13,7 +13,7 @@ import pyarrow as pa
 from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_verdicts
-from pipelines.files import open_parquet
+from pipelines.files import open_published
 from pipelines.layout import FEATURES, Days, Layout, day_of
 from pipelines.read_days import read_part, sample_hashes, sample_limit
 from training.labels import is_judged, is_judged_early, resolve
@@ -162,7 +162,7 @@ def _hashes(parts: Sequence[str], start_us: int, end_us: int) -> npt.NDArray[np.
     """Of the ids of the range's events: two columns are read, so a sample costs no wide rows."""
     made = []
     for part in parts:
-        table = open_parquet(part).read([EVENT_ID, EVENT_TIME])
+        table = open_published(part).read([EVENT_ID, EVENT_TIME])
         times = table.column(EVENT_TIME).to_numpy()
         inside = (times >= start_us) & (times < end_us)
         made.append(sample_hashes(table.column(EVENT_ID))[inside])

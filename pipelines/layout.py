@@ -3,8 +3,9 @@
 A day exists when its marker does. The marker names the day's files, each with its size and SHA-256,
 and readers read what markers name and nothing else: neither a disk's rename nor a listing decides.
 A file's name ends with the beginning of its SHA-256, so what a marker names is never overwritten,
-and a day that is made anew is the old one until its marker is replaced, and the new one from then
-on. What no marker names is a dead attempt's; the next run removes it (`backfill.publish`).
+readers see when it is damaged (`files.checked_file`), and a day that is made anew is the old one
+until its marker is replaced, and the new one from then on. What no marker names is of a dead
+attempt; the next run removes it (`backfill.publish`).
 
     OUT/
     ├── features/date=2026-03-01/part-0000-4c7d….parquet   scored events, a column per model input

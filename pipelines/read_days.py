@@ -19,7 +19,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.failures import reported
-from pipelines.files import open_parquet
+from pipelines.files import open_published
 from transforms.batches import one_batch
 from transforms.hashing import hash_column
 from transforms.inputs import numeric_names
@@ -74,12 +74,12 @@ def read_part(
       limit: of the ids' hashes; None: all.
 
     Raises:
-      InputError: a column is missing.
+      InputError: a column is missing, or the file is damaged.
     """
     names = numeric_names(spec)
     other = [name for name in input_columns(spec) if name not in names]
     columns = [EVENT_ID, EVENT_TIME, *names, *other]
-    parquet = open_parquet(part)
+    parquet = open_published(part)
     missing = set(columns) - set(parquet.schema_arrow.names)
     if missing:
         raise missing_column(part, sorted(missing)[0])

@@ -12,7 +12,7 @@ import pyarrow as pa
 from configs.errors import StateError
 from configs.schema import Spec
 from pipelines.failures import reported
-from pipelines.files import read_arrow
+from pipelines.files import read_published
 from transforms.batches import ShardKey, one_batch
 from transforms.duplicates import RecentIds
 from transforms.steps import RECENT_IDS
@@ -82,7 +82,9 @@ def read_recent_ids(files: Mapping[str, str], horizon_us: int, of: str) -> Recen
     paths = [path for name, path in sorted(files.items()) if group_of(name) == RECENT_IDS]
     if not paths:
         raise StateError(f"{of} has no event ids; run the backfill of that day anew")
-    table = pa.concat_tables([read_arrow(path).replace_schema_metadata(None) for path in paths])
+    table = pa.concat_tables(
+        [read_published(path, StateError).replace_schema_metadata(None) for path in paths]
+    )
     return RecentIds.from_table(table, horizon_us)
 
 
@@ -97,10 +99,10 @@ class _ReadState(beam.DoFn):
 
     def _read(self, key: ShardKey) -> pa.Table:
         if key.group == RECENT_IDS and WHOLE_RECENT_IDS in self._files:
-            table = read_arrow(self._files[WHOLE_RECENT_IDS])
+            table = read_published(self._files[WHOLE_RECENT_IDS], StateError)
             numbers = shard_of(table.column("hash_1").to_numpy(), self._spec.shards)
             return table.filter(pa.array(np.asarray(numbers == key.shard)))
         name = state_file(*key)
         if name not in self._files:
             raise StateError(f"the day before has no {name}; run the backfill of that day anew")
-        return read_arrow(self._files[name])
+        return read_published(self._files[name], StateError)

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.failures import reported
-from pipelines.files import open_file
+from pipelines.files import checked_file
 from pipelines.layout import DAY_US, FEATURES, VERDICTS, Layout, day_of, day_us
 from pipelines.scratch import InFiles
 from pipelines.sources.splits import Split
@@ -142,7 +142,7 @@ class PublishedFeatures:
         where = (pc.field(EVENT_TIME) >= start_us) & (pc.field(EVENT_TIME) <= last)
         parts = Layout(self.out).files(day_of(start_us), FEATURES)
         table = pa.concat_tables(
-            [pq.read_table(open_file(part), filters=where) for part in parts],
+            [pq.read_table(checked_file(part), filters=where) for part in parts],
             promote_options="default",
         )
         if not table.column(EVENT_ID).combine_chunks().equals(events.column(EVENT_ID)):

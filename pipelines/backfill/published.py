@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from configs.errors import InputError
-from pipelines.files import open_parquet
+from pipelines.files import open_published
 from pipelines.layout import FEATURES, VERDICTS, Layout
 from pipelines.read_days import missing_column
 
@@ -22,7 +22,7 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
     tables = []
     for day in days:
         for part in layout.files(day, FEATURES):
-            file = open_parquet(part)
+            file = open_published(part)
             missing = set(columns) - set(file.schema_arrow.names)
             if missing:
                 raise missing_column(part, sorted(missing)[0])
@@ -35,7 +35,7 @@ def read_features(layout: Layout, days: Sequence[dt.date], columns: list[str]) -
 def read_verdicts(layout: Layout, last: dt.date) -> pa.Table:
     """All verdicts that became known on the published days up to `last`, included."""
     tables = [
-        open_parquet(part).read()
+        open_published(part).read()
         for day in layout.published()
         if day <= last
         for part in layout.files(day, VERDICTS)

@@ -17,7 +17,7 @@ from typing import Any
 from configs.errors import StateError
 from configs.fingerprint import state_fingerprint
 from configs.schema import Spec
-from pipelines.files import arrow_bytes, read_arrow
+from pipelines.files import arrow_bytes, read_arrow, read_published
 from pipelines.layout import DAY_US, STATE, Layout, day_us
 from pipelines.states import WHOLE_RECENT_IDS, group_of, read_recent_ids
 from pipelines.streaming.arrivals import Done
@@ -126,7 +126,7 @@ def from_night(spec: Spec, out: Place, day: dt.date) -> Resident:
                 f"of {day} anew"
             )
         for path in paths:
-            whole.merge(ShardState.from_table(read_arrow(path), plan))
+            whole.merge(ShardState.from_table(read_published(path, StateError), plan))
         states[entity] = whole
     recent = read_recent_ids(files, spec.events.dedup_us, layout.folder(STATE, day))
     return Resident(states, recent, Position(day_us(day) + DAY_US, b""))

@@ -1,15 +1,23 @@
-"""`evaluate` measures on every runner what the bundle's own scores of the same rows say."""
+"""`evaluate` measures what the bundle's own scores of the same rows say, and damage by name.
+
+Prism and Flink: `nightly/test_nightly.py`.
+"""
+
+import datetime as dt
+import re
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines import running_prism
 from nightly_world import copy_of
 
-from configs.errors import InputError
+from configs.errors import InputError, StateError
+from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
-from pipelines.layout import FEATURES, Days, Layout
-from pipelines.runners import check_flags
+from pipelines.layout import FEATURES, VERDICTS, Days, Layout
+from pipelines.read_days import read_part
 from scoring.bundle import load_bundle
 from transforms.catalog import CATALOG
 
@@ -43,19 +51,35 @@ def test_two_workers_measure_the_same(night_house, evaluated):
     assert_same(evaluate_bundle(EvaluateRequest(out, outcome.bundle, DAYS, workers=2)), evaluated)
 
 
-@pytest.mark.slow
-def test_another_runner_measures_the_same(night_house, evaluated, tmp_path):
-    _, out, outcome = night_house
-    with running_prism(tmp_path / "prism.log") as flags:
-        request = EvaluateRequest(out, outcome.bundle, DAYS, flags=check_flags(flags))
-        assert_same(evaluate_bundle(request), evaluated)
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".score-")]
-
-
-def test_a_day_that_is_damaged_is_named(night_house, tmp_path):
+@pytest.mark.parametrize("kind", [FEATURES, VERDICTS])
+def test_a_file_that_is_damaged_is_named(kind, night_house, tmp_path):
     outcome = night_house[2]
     _, copy = copy_of(night_house, tmp_path)
-    part = Layout(copy).files(DAYS.first, FEATURES)[0]
-    pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["where"]), part)
-    with pytest.raises(InputError, match=r"has no column 'where'; it was made under another spec"):
+    part = Layout(copy).files(DAYS.first, kind)[0]
+    flip_a_bit(part)
+    with pytest.raises(InputError, match=f"{re.escape(part)} is damaged: the SHA-256"):
         evaluate_bundle(EvaluateRequest(copy, outcome.bundle, DAYS))
+
+
+def test_state_that_is_damaged_is_named(night_house, tmp_path, tiny_spec):
+    source, copy = copy_of(night_house, tmp_path)
+    last = Layout(copy).published()[-1]
+    path = Layout(copy).state(last)["recent-ids-002.arrow"]
+    flip_a_bit(path)
+    request = BackfillRequest(tiny_spec, source, copy, Days(last, last + dt.timedelta(days=1)))
+    with pytest.raises(StateError, match=f"{re.escape(path)} is damaged: the SHA-256"):
+        backfill(request)
+
+
+def test_a_part_of_another_spec_is_named(tmp_path, tiny_spec):
+    pq.write_table(pa.table({"event_id": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        InputError, match=r"a.parquet has no column '.*'; it was made under another"
+    ):
+        read_part(tiny_spec, str(tmp_path / "a.parquet"), 0, 1)
+
+
+def flip_a_bit(path):
+    data = bytearray(Path(path).read_bytes())
+    data[len(data) // 2] ^= 1
+    Path(path).write_bytes(data)
