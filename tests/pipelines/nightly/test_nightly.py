@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from backfill_world import CONFIG, make_events
+from backfill_world import CONFIG, make_events, tree_bytes
+from engines import HANG_UP, running_flink, running_prism
 from nightly_world import LATER, NIGHT, copy_of, request, write_events
 
 from configs.errors import BusyError, ConfigError, EvidenceError, InputError
@@ -35,15 +36,48 @@ def test_two_nights_on_the_same_input_make_the_same_bundle(night_house, tmp_path
     assert again.report.metrics == outcome.report.metrics
 
 
-def test_a_later_night_is_judged_beside_the_serving_bundle(night_house, tmp_path):
-    outcome = night_house[2]
-    source, out = copy_of(night_house, tmp_path)
-    later = nightly(request(source, out, night=NIGHT + dt.timedelta(days=1)))
+@pytest.fixture(scope="module")
+def later_run(night_house, tmp_path_factory):
+    """Source and a copy of the folder, in which a second run was promoted."""
+    source, out = copy_of(night_house, tmp_path_factory.mktemp("later"))
+    return source, out, nightly(request(source, out, night=LATER))
+
+
+def test_a_later_night_is_judged_beside_the_serving_bundle(night_house, later_run, tmp_path):
+    outcome, later = night_house[2], later_run[2]
+    _, out = copy_of(later_run, tmp_path)
     assert later.report.serving is not None
     assert later.report.serving_fingerprint == outcome.bundle
     store = Store(out / "bundles")
     assert store.serving() == later.bundle
     assert store.rollback() == outcome.bundle
+
+
+@pytest.mark.filterwarnings(HANG_UP)
+@pytest.mark.parametrize("engine", ["prism", pytest.param("flink", marks=pytest.mark.soak)])
+@pytest.mark.slow
+def test_another_runner_makes_and_measures_the_same(engine, night_house, later_run, tmp_path):
+    """Features, analysis, comparison with what serves; then `evaluate` of both bundles."""
+    source, out = copy_of(night_house, tmp_path)
+    _, expected_out, expected = later_run
+    started = running_prism(tmp_path / "log") if engine == "prism" else running_flink(tmp_path)
+    with started as flags:
+        later = nightly(request(source, out, night=LATER, flags=flags))
+        measured = [
+            evaluate_bundle(EvaluateRequest(out, one.bundle, Days.parse("2026-03-08"), flags=flags))
+            for one in (night_house[2], later)
+        ]
+    assert later.bundle == expected.bundle
+    assert later.report.metrics == expected.report.metrics
+    assert later.report.serving == expected.report.serving
+    for kind in ("days", "features", "verdicts", "state", "sources"):
+        assert tree_bytes(out / kind) == tree_bytes(expected_out / kind)
+    for one in measured:
+        again = evaluate_bundle(EvaluateRequest(expected_out, one.bundle, Days.parse("2026-03-08")))
+        assert one.to_builtins() == again.to_builtins() and one.scores.equals(again.scores)
+    first, second = (one.scores.column("raw") for one in measured)
+    assert not first.equals(second)
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".score-")]
 
 
 def test_a_bundle_is_evaluated_on_later_days(night_house):
