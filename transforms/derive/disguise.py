@@ -10,6 +10,7 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,11 +19,30 @@ from configs.schema import ColumnType
 from transforms.hashing import valid_mask
 from transforms.text import Texts, count_mixed_words, restore
 
-_STRINGS = frozenset({ColumnType.STRING})
+
+@dataclasses.dataclass(frozen=True)
+class _OfText:
+    accepts: ClassVar[frozenset[ColumnType]] = frozenset({ColumnType.STRING})
+
+    of: ColumnName
+    tables: int = argument(1, least=1, most=1)
+
+
+class _Count(_OfText):
+    returns: ClassVar[ColumnType] = ColumnType.INTEGER
+
+    def apply(self, batch: pa.RecordBatch) -> pa.Array:
+        """int64 `[n]`, null where the text is."""
+        array = batch.column(self.of)
+        return pa.array(self.count(Texts.of_array(array)), mask=~valid_mask(array))
+
+    def count(self, texts: Texts) -> npt.NDArray[np.int64]:
+        """int64 `[n]`."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoreText:
+class RestoreText(_OfText):
     """The text without disguises (`transforms.text`), case folded, with single spaces.
 
     >>> batch = pa.RecordBatch.from_pydict({"t": ["FR\\u200bEE v1\\u0430gra", None]})
@@ -33,10 +53,6 @@ class RestoreText:
     op: ClassVar[str] = "restore_text"
     about: ClassVar[str] = "text without look-alikes, invisible characters and other disguises"
     returns: ClassVar[ColumnType] = ColumnType.STRING
-    accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
-
-    of: ColumnName
-    tables: int = argument(1, least=1, most=1)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
@@ -46,7 +62,7 @@ class RestoreText:
 
 
 @dataclasses.dataclass(frozen=True)
-class CountDisguises:
+class CountDisguises(_Count):
     """Characters that `restore_text` removes or replaces, but for case, emoji and white space.
 
     >>> batch = pa.RecordBatch.from_pydict({"t": ["FR\\u200bEE v1\\u0430gra", "Free", None]})
@@ -56,22 +72,16 @@ class CountDisguises:
 
     op: ClassVar[str] = "count_disguises"
     about: ClassVar[str] = "characters of a text that are a disguise"
-    returns: ClassVar[ColumnType] = ColumnType.INTEGER
-    accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
-    of: ColumnName
-    tables: int = argument(1, least=1, most=1)
-
-    def apply(self, batch: pa.RecordBatch) -> pa.Array:
+    def count(self, texts: Texts) -> npt.NDArray[np.int64]:
         """int64 `[n]`."""
-        array = batch.column(self.of)
-        undone = restore(Texts.of_array(array)).undone.values()
-        total = np.sum(list(undone), axis=0, dtype=np.int64)
-        return pa.array(total, mask=~valid_mask(array))
+        undone = list(restore(texts).undone.values())
+        total: npt.NDArray[np.int64] = np.sum(undone, axis=0, dtype=np.int64)
+        return total
 
 
 @dataclasses.dataclass(frozen=True)
-class CountMixedWords:
+class CountMixedWords(_Count):
     """Words that mix letters of two scripts, as hardly an honest one does.
 
     >>> batch = pa.RecordBatch.from_pydict({"t": ["p\\u0430ypal", "\\u043d\\u0435\\u0442", None]})
@@ -81,14 +91,7 @@ class CountMixedWords:
 
     op: ClassVar[str] = "count_mixed_words"
     about: ClassVar[str] = "words that mix letters of two scripts"
-    returns: ClassVar[ColumnType] = ColumnType.INTEGER
-    accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
-    of: ColumnName
-    tables: int = argument(1, least=1, most=1)
-
-    def apply(self, batch: pa.RecordBatch) -> pa.Array:
+    def count(self, texts: Texts) -> npt.NDArray[np.int64]:
         """int64 `[n]`."""
-        array = batch.column(self.of)
-        counts = count_mixed_words(Texts.of_array(array)).astype(np.int64)
-        return pa.array(counts, mask=~valid_mask(array))
+        return count_mixed_words(texts).astype(np.int64)
