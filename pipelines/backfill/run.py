@@ -115,27 +115,27 @@ def backfill_locked(plan: BackfillPlan, progress: Progress, require: Require) ->
     remove_unnamed(layout, require)
     with (
         local_scratch(layout) as scratch,
-        _Done(plan, progress, require, str(scratch)) as done,
+        _Tally(plan, progress, require, str(scratch)) as tally,
         workers_of(plan.running),
         progress.step("features", plan.events, "events") as step,
     ):
         for days in plan.chunks:
             try:
-                _make_chunk(done, days)
+                _make_chunk(tally, days)
             finally:  # of a day that failed nothing stays, and nothing old of one that was made
                 remove_unnamed(layout, require, days)
-            step.advance(sum(done.of_day[day]["events"] for day in days))
-    return done.report()
+            step.advance(sum(tally.of_day[day]["events"] for day in days))
+    return tally.report()
 
 
-def _make_chunk(done: _Done, days: tuple[dt.date, ...]) -> None:
+def _make_chunk(tally: _Tally, days: tuple[dt.date, ...]) -> None:
     """Makes and publishes some days."""
-    plan, layout, request = done.plan, done.layout, done.plan.request
+    plan, layout, request = tally.plan, tally.layout, tally.plan.request
     name = f"attempt-{uuid.uuid4().hex}"
     attempt = join(layout.work, name)
     running = plan.running
     in_files = request.exchange == "files" or (not request.exchange and running.embedded)
-    here = join(done.scratch, name) if running.embedded else attempt
+    here = join(tally.scratch, name) if running.embedded else attempt
     scratch = join(here, "scratch") if in_files else ""
     make_attempt(layout, attempt, days, scratch)
     splits = plan.splits_of(days)
@@ -151,25 +151,25 @@ def _make_chunk(done: _Done, days: tuple[dt.date, ...]) -> None:
         bundle=str(request.bundle) if request.bundle else None,
         scratch=scratch,
     )
-    with done.meter.step("features"):
+    with tally.meter.step("features"):
         metrics = run_pipeline(lambda root: build(root, chunk), running, attempt)
     made = read_attempt(attempt)
     require_whole(made, chunk, metrics.counters if running.embedded else {})
-    done.add(made, metrics)
-    publish_dead_letters(layout, made, [split.name for split in splits], done.require)
-    done.check_dead()
+    tally.add(made, metrics)
+    publish_dead_letters(layout, made, [split.name for split in splits], tally.require)
+    tally.check_dead()
     if not request.allow_empty_days and not request.only_new_features:
-        require_events(done.manifest, plan.days)
+        require_events(tally.manifest, plan.days)
     if request.only_new_features:
-        require_same_input(done.manifest, layout, days)
-    with done.meter.step("publish"):
-        markers = {day: done.day_marker(day, made) for day in days}
-        write_json(layout.source_files, done.manifest.files())  # known, wherever the run is killed
-        sources = {day: done.manifest.record(day) for day in days}
-        publish_days(layout, markers, sources, done.require)
+        require_same_input(tally.manifest, layout, days)
+    with tally.meter.step("publish"):
+        markers = {day: tally.day_marker(day, made) for day in days}
+        write_json(layout.source_files, tally.manifest.files())  # known, wherever the run is killed
+        sources = {day: tally.manifest.record(day) for day in days}
+        publish_days(layout, markers, sources, tally.require)
     read_arrow_batch.cache_clear()  # what it has mapped is on disk until it lets go
     for folder in {attempt, here}:
-        done.remove(folder)
+        tally.remove(folder)
 
 
 def require_whole(made: Attempt, chunk: Chunk, counters: Mapping[str, int]) -> None:
@@ -203,8 +203,8 @@ def require_whole(made: Attempt, chunk: Chunk, counters: Mapping[str, int]) -> N
         )
 
 
-class _Done(contextlib.AbstractContextManager["_Done"]):
-    """What a run has done so far, for its report; attempts are removed beside the next chunk."""
+class _Tally(contextlib.AbstractContextManager["_Tally"]):
+    """What a run has made so far, for its report; attempts are removed beside the next chunk."""
 
     def __init__(
         self, plan: BackfillPlan, progress: Progress, require: Require, scratch: str

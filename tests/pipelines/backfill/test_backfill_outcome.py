@@ -14,9 +14,13 @@ from backfill_world import CONFIG, make_events
 from configs.errors import InputError, StateError
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, make_backfill_plan, read_verdicts
+from pipelines.backfill.build import Chunk
+from pipelines.backfill.publish import Attempt, read_attempt
+from pipelines.backfill.run import require_whole
 from pipelines.layout import Days, Layout
 from pipelines.streaming.restore import from_night
 from transforms.catalog import CATALOG
+from transforms.steps import RECENT_IDS
 
 
 def test_days_without_scored_events_have_the_types_of_other_days(write, run, stream_house):
@@ -98,3 +102,53 @@ def test_who_judged_is_kept_where_the_config_says_so_and_earlier_days_do_not_tel
         shutil.copytree(plain.out / folder, report.out / folder, dirs_exist_ok=True)
     both = read_verdicts(Layout(report.out), dt.date(2026, 3, 2))
     assert 0 < both["source"].null_count < len(both) == report.verdicts
+
+
+DAY = dt.date(2026, 3, 1)
+
+
+def attempt_of(spec, **changes):
+    """What an attempt that wrote all of a day has."""
+    groups = (*spec.entities, RECENT_IDS)
+    states = [{"group": group, "shard": n} for group in groups for n in range(spec.shards)]
+    whole = {"parts": {DAY: [{"rows": 5}]}, "verdicts": {DAY: {"rows": 2}}, "states": {DAY: states}}
+    return Attempt(**(whole | changes), dead_letters={}, splits=[])
+
+
+def chunk_of(spec):
+    return Chunk(
+        spec, (DAY,), splits=(), computed=tuple(spec.entities), before=None, kept=(DAY,),
+        attempt="", out="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("counters", [{}, {"scored_events": 6, "duplicate_events": 1}])
+def test_a_whole_attempt_is_taken(counters, tiny_spec):
+    require_whole(attempt_of(tiny_spec), chunk_of(tiny_spec), counters)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counters", "words"),
+    [
+        ({"parts": {}}, {}, "12 of 12 states, 0 parts and its verdicts"),
+        ({"verdicts": {}}, {}, "12 of 12 states, 1 parts and no verdicts"),
+        ({"states": {}}, {}, "0 of 12 states, 1 parts and its verdicts"),
+        ({}, {"scored_events": 7, "duplicate_events": 1}, "7 events were to be scored, 1 dup"),
+    ],
+)
+def test_an_attempt_that_lacks_something_is_refused(changes, counters, words, tiny_spec):
+    with pytest.raises(RuntimeError, match=words):
+        require_whole(attempt_of(tiny_spec, **changes), chunk_of(tiny_spec), counters)
+
+
+def test_nothing_is_published_of_what_a_runner_lost(write, run, tmp_path, monkeypatch):
+    def with_a_state_less(folder):
+        made = read_attempt(folder)
+        made.states[DAY].pop()
+        return made
+
+    monkeypatch.setattr("pipelines.backfill.run.read_attempt", with_a_state_less)
+    with pytest.raises(RuntimeError, match=r"11 of 12 states.*Its runner has lost elements"):
+        run(write(make_events(60, days=1)), str(DAY))
+    out = tmp_path / "out"
+    assert not Layout(out).published() and not list(out.rglob("*.parquet"))
