@@ -24,9 +24,10 @@ from transforms.duplicates import RecentIds, hash_ids
 from transforms.inputs import numeric_block
 from transforms.order import Position, position_of
 from transforms.selection import scored_mask
+from transforms.ticks import LATE
 from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
 
-LATE, SCORED = "lockstep_late", "lockstep_scored"
+SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
 EXPIRED, ARRIVALS = "expired", "arrivals"
@@ -41,12 +42,12 @@ class Resident:
     Attributes:
       states: by entity.
       recent: ids of accepted events.
-      frontier: the last event that was folded in order; what comes before it now is late.
+      position: the last event that was folded in order; what comes before it now is late.
     """
 
     states: Mapping[str, ShardState]
     recent: RecentIds
-    frontier: Position | None = None
+    position: Position | None = None
 
     @classmethod
     def empty(cls, spec: Spec) -> Resident:
@@ -57,7 +58,7 @@ class Resident:
     def copy(self) -> Resident:
         """A snapshot, which a scorer that goes on does not change."""
         states = {entity: state.copy() for entity, state in self.states.items()}
-        return Resident(states, self.recent.copy(), self.frontier)
+        return Resident(states, self.recent.copy(), self.position)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +142,8 @@ class Engine:
             forgotten depends on the watermark at that time, which a replay does not have.
         """
         times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
-        if self.resident.frontier is not None:
-            recent.reach(self.resident.frontier.time_us)
+        if self.resident.position is not None:
+            recent.reach(self.resident.position.time_us)
         keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times)
         if accepted:
             keep = np.ones(batch.num_rows, np.bool_)
@@ -174,8 +175,8 @@ class Engine:
             scored = self._scorer.score(numeric, asked)
         ordered = np.flatnonzero(~late)
         if len(ordered):
-            frontier = position_of(self.spec, batch, int(ordered[-1]))
-            self.resident = dataclasses.replace(self.resident, frontier=frontier)
+            position = position_of(self.spec, batch, int(ordered[-1]))
+            self.resident = dataclasses.replace(self.resident, position=position)
         events = batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask))
         return Outcome(
             events=events,

@@ -150,7 +150,7 @@ class World:
         self.service.republish(restored.unpublished)
         self.intake = Intake(
             SPEC, SOURCE, self.decode, self.subscription,
-            Clocks(lambda: self.now_us, lambda: 0.0), restored.resident.frontier,
+            Clocks(lambda: self.now_us, lambda: 0.0), restored.resident.position,
             self.log if self.logs else None,
         )  # fmt: skip
         self.intake.recover(undone)

@@ -69,7 +69,7 @@ def serve(root, endpoint, ack=Ack.ARRIVED, idle_exit_s=None, ahead_us=None, batc
         service.republish(restored.unpublished)
         intake = Intake(
             SPEC, source, decode, Puller(source.pull()),
-            frontier=restored.resident.frontier, arrivals=kept if ack is Ack.ARRIVED else None,
+            position=restored.resident.position, arrivals=kept if ack is Ack.ARRIVED else None,
         )  # fmt: skip
         intake.recover(undone)
         stopping.draining(intake.stop)

@@ -96,14 +96,14 @@ class DisorderBuffer:
     Args:
       spec: of the events.
       settings: how long to wait.
-      frontier: the last event that an earlier buffer gave out in order; those before it are late.
+      position: the last event that an earlier buffer gave out in order; those before it are late.
     """
 
     def __init__(
         self,
         spec: Spec,
         settings: OrderSettings,
-        frontier: Position | None = None,
+        position: Position | None = None,
     ) -> None:
         self._spec = spec
         self._settings = settings
@@ -113,7 +113,7 @@ class DisorderBuffer:
         self._ready_forced = False
         self._events = 0
         self._watermark = Watermark(settings)
-        self._frontier = frontier  # last one given out
+        self._position = position  # last one given out
 
     def __len__(self) -> int:
         """Events held, ready ones included."""
@@ -199,7 +199,7 @@ class DisorderBuffer:
             forced = len(part) if self._ready_forced else 0
             if not len(self._ready):
                 self._ready, self._ready_forced = None, False
-            self._frontier = self._place(part, len(part) - 1)
+            self._position = self._place(part, len(part) - 1)
             parts.append(part)
         if not parts:
             return None
@@ -216,7 +216,7 @@ class DisorderBuffer:
 
     def _accept(self, batch: pa.RecordBatch, times: npt.NDArray[np.int64], refs: Refs) -> None:
         self._events += len(times)
-        late = self._before(self._frontier, batch, times)
+        late = self._before(self._position, batch, times)
         if self._ready is not None:
             last = self._place(self._ready, len(self._ready) - 1)
             if (self._before(last, batch, times) & ~late).any():

@@ -25,7 +25,8 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import Days
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
-from scoring.engine import BUNDLE, LATE, SCORE, Resident, expired_before
+from scoring.engine import BUNDLE, SCORE, Resident, expired_before
+from transforms.ticks import LATE
 
 BATCH_EVENTS = 16_384
 _NEVER = np.iinfo(np.int64).min

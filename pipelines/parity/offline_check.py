@@ -69,7 +69,6 @@ from pipelines.parity.replay import replay
 from pipelines.states import WHOLE_RECENT_IDS, state_file
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.engine import INPUTS, SCORE, Resident
-from scoring.engine import LATE as LATE_COLUMN
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.steps import MODEL_INPUTS
@@ -80,6 +79,7 @@ from transforms.decode import event_schema
 from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
 from transforms.signature import input_fingerprints
+from transforms.ticks import LATE as LATE_COLUMN
 from transforms.velocity import make_plan
 
 Floats = npt.NDArray[np.float32]

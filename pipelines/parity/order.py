@@ -19,12 +19,12 @@ from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, U
 from pipelines.parity.keys import entities_of, entity_keys
 from pipelines.parity.log import clock_of
 from pipelines.sources import open_source, read_split
-from scoring.engine import LATE as LATE_COLUMN
 from scoring.engine import Resident
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.order import order_events, places
+from transforms.ticks import LATE as LATE_COLUMN
 
 _CAUSES = (HAND_OFF, MISSING, DUPLICATE, COPY, LATE)
 
@@ -208,7 +208,7 @@ def folded_again(spec: Spec, events: pa.Table, start: Resident) -> list[str]:
         return []
     batch = events.combine_chunks().to_batches()[0]
     times = batch.column(EVENT_TIME).to_numpy()
-    clocks = clock_of(batch, *([start.frontier.time_us] if start.frontier else []))
+    clocks = clock_of(batch, *([start.position.time_us] if start.position else []))
     again = ~start.recent.copy().take(*hash_ids(batch.column(EVENT_ID)), times)
     wrong = int(np.count_nonzero(again & (clocks <= times + spec.events.dedup_us)))
     if not wrong:

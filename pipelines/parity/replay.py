@@ -25,7 +25,6 @@ from pipelines.parity.diagnose import Sided
 from pipelines.parity.keys import entities_of, entity_keys, sequence_of
 from pipelines.parity.log import Base, LogBatch, matrix
 from scoring.engine import (
-    LATE,
     NUMERIC,
     SCORE,
     SEQUENCE,
@@ -39,6 +38,7 @@ from scoring.scorer import Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.inputs import numeric_names
+from transforms.ticks import LATE
 
 Floats = npt.NDArray[np.float32]
 

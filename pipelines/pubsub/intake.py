@@ -169,7 +169,7 @@ class Intake:
       decode: of payloads.
       messages: the client.
       clocks: for tests.
-      frontier: as `DisorderBuffer`.
+      position: as `DisorderBuffer`.
       arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
         acknowledged when they are finished.
     """
@@ -181,7 +181,7 @@ class Intake:
         decode: Decode,
         messages: Messages,
         clocks: Clocks | None = None,
-        frontier: Position | None = None,
+        position: Position | None = None,
         arrivals: Arrivals | None = None,
     ) -> None:
         self.settings = settings
@@ -189,7 +189,7 @@ class Intake:
         self._messages = messages
         self._clocks = clocks or Clocks()
         self._arrivals = arrivals
-        self._buffer = DisorderBuffer(spec, settings.order(), frontier)
+        self._buffer = DisorderBuffer(spec, settings.order(), position)
         self._refs = itertools.count()
         self._held: dict[int, _Held] = {}  # by reference: some events are not yet handed out
         self._by_message: dict[str, _Held] = {}  # until they are acknowledged

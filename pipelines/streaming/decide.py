@@ -17,15 +17,14 @@ from apache_beam.metrics import Metrics
 
 from configs.schema import Spec
 from pipelines.streaming.decisions import encode_decisions
-from scoring.engine import LATE, SCORED, Outcome, log_batch
+from scoring.engine import SCORED, Outcome, log_batch
 from scoring.scorer import Scorer
 from scoring.serving import POLL_SECONDS, Serving, shared_serving
 from transforms.batches import ShardKey
 from transforms.inputs import input_arrays
 from transforms.steps.shards import Keyed
 from transforms.steps.stamps import tag_batch, tags_of
-from transforms.ticks import EVENT, PLACE_IN_TIME, SEQUENCES, TICK
-from transforms.ticks import LATE as LATE_COLUMN
+from transforms.ticks import EVENT, LATE, PLACE_IN_TIME, SEQUENCES, TICK
 
 
 @dataclasses.dataclass(eq=False)
@@ -66,7 +65,7 @@ def decide_batch(
     table = pa.Table.from_batches([batch])
     events = pa.RecordBatch.from_struct_array(batch.column(EVENT))
     mask = np.full(count, score)
-    events = events.append_column(LATE, batch.column(LATE_COLUMN))
+    events = events.append_column(LATE, batch.column(LATE))
     events = events.append_column(SCORED, pa.array(mask))
     numeric, sequences = np.empty((0, 0), np.float32), np.empty((0, 0), np.int64)
     scored = None

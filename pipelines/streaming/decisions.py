@@ -14,8 +14,9 @@ import numpy as np
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.decision import decision_id
-from scoring.engine import LATE, SCORED, Outcome
+from scoring.engine import SCORED, Outcome
 from scoring.scorer import Scorer
+from transforms.ticks import LATE
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 

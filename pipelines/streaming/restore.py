@@ -23,7 +23,6 @@ from pipelines.states import WHOLE_RECENT_IDS, group_of, read_recent_ids
 from pipelines.streaming.arrivals import Done
 from pipelines.streaming.journal import Journal, list_snapshots
 from scoring.engine import (
-    LATE,
     Engine,
     Resident,
     arrivals_done,
@@ -32,6 +31,7 @@ from scoring.engine import (
 )
 from scoring.files import Place
 from transforms.order import Position
+from transforms.ticks import LATE
 from transforms.velocity import ShardState, make_plan
 
 _REMEDY = "Keep --state, and start a fresh one with --from-night and --seek, which need no log"
@@ -151,9 +151,9 @@ def snapshot_files(
     files[WHOLE_RECENT_IDS] = arrow_bytes(resident.recent.to_table()).to_pybytes()
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
-    if resident.frontier is not None:
-        frontier = resident.frontier
-        manifest["position"] = [frontier.time_us, frontier.place.hex()]
+    if resident.position is not None:
+        position = resident.position
+        manifest["position"] = [position.time_us, position.place.hex()]
     done = done or Done()
     manifest["arrivals"] = [done.below, sorted(done.beyond)]
     manifest["crc32"] = {name: zlib.crc32(data) for name, data in files.items()}

@@ -179,10 +179,10 @@ def _run(
     decoder = Decoder(
         spec, night_end_us(request.state), service.counts, service.timings.stages["decode"]
     )
-    frontier = service.engine.resident.frontier
+    position = service.engine.resident.position
     puller = Puller(settings.pull())
     kept = arrivals if settings.ack is Ack.ARRIVED else None
-    intake = Intake(spec, settings, decoder, puller, frontier=frontier, arrivals=kept)
+    intake = Intake(spec, settings, decoder, puller, position=position, arrivals=kept)
     intake.recover(undone)
     progress.say(f"ready; {intake.unfinished:,} messages of the arrival log go on")
     stopping.draining(intake.stop)

@@ -33,8 +33,9 @@ from pipelines.streaming.restore import Restored, snapshot_files
 from pipelines.streaming.stopping import Stopping
 from pipelines.streaming.timings import Timings
 from pipelines.streaming.watch import BundleWatch
-from scoring.engine import LATE, SCORED, Engine, Outcome, Resident, log_batch
+from scoring.engine import SCORED, Engine, Outcome, Resident, log_batch
 from scoring.store import Store
+from transforms.ticks import LATE
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -198,8 +199,8 @@ class Service:
         self._snapshot_at = self._step + self._settings.snapshot_steps
         copied, done = self.engine.resident.copy(), self._done.copy()
         done.add(self._unlogged)
-        if copied.frontier is not None:
-            self._expire_us = copied.frontier.time_us
+        if copied.position is not None:
+            self._expire_us = copied.position.time_us
         self._snapshot = threading.Thread(
             target=self._write_snapshot,
             args=(copied, self._step - 1, done),
@@ -234,8 +235,8 @@ class Service:
         done = [*self._unlogged, *micro.arrivals]
         batch = log_batch(outcome, self._step, messages, self._expired_us, done)
         times = batch.column(EVENT_TIME)
-        frontier = self.engine.resident.frontier  # of folded time: late events come and go
-        day = day_of(frontier.time_us if frontier else int(times[-1].as_py()))
+        position = self.engine.resident.position  # of folded time: late events come and go
+        day = day_of(position.time_us if position else int(times[-1].as_py()))
         started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
         self.timings.stages["log"].add(time.perf_counter() - started)
@@ -277,9 +278,9 @@ class Service:
         comes again when its lease ends, and in a backlog event time passes faster than the clock.
         Nor while the server may lack its ack, as long as that is (`doubtful_s`) and a while longer.
         """
-        now, frontier = time.monotonic(), self.engine.resident.frontier
-        if frontier is not None and (not self._folded or now - self._folded[-1][0] >= 1.0):
-            self._folded.append((now, frontier.time_us))
+        now, position = time.monotonic(), self.engine.resident.position
+        if position is not None and (not self._folded or now - self._folded[-1][0] >= 1.0):
+            self._folded.append((now, position.time_us))
         remember_s = self._settings.remember_s
         while self._folded and now - max(self._folded[0][0], doubtful_s) > remember_s:
             self.engine.resident.recent.watermark(self._folded.popleft()[1])

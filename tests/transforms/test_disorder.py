@@ -116,7 +116,7 @@ def test_of_one_id_and_time_the_contents_decide_not_the_arrival() -> None:
 
 
 def test_what_an_earlier_process_gave_out_makes_earlier_events_late() -> None:
-    buffer = DisorderBuffer(SPEC, SETTINGS, frontier=position(9, "m"))
+    buffer = DisorderBuffer(SPEC, SETTINGS, position=position(9, "m"))
     add(buffer, (3, "x"), (9, "a"), (9, "n"), (20, "y"))
     assert take(buffer) == ["3x!", "9a!", "9n"]
 
@@ -287,13 +287,13 @@ def test_a_restart_without_an_arrival_log_makes_nothing_late(
     settings = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=1000)
     buffer, held = DisorderBuffer(SPEC, settings), {*range(0)}
     out: list[tuple[int, str, bool]] = []
-    frontier = None
+    reached = None
     for now in range(200):
         if now == crash:
             again = now + (0 if reclaimed else LEASE)
             arrivals = [one for one in arrivals if one[1] not in held]
             arrivals += [(again, place) for place in held]
-            buffer, held = DisorderBuffer(SPEC, settings, frontier), set()
+            buffer, held = DisorderBuffer(SPEC, settings, reached), set()
             if not reclaimed:
                 buffer.wait_until(now + LEASE + 1)
         came = [place for at, place in arrivals if at == now]
@@ -306,7 +306,7 @@ def test_a_restart_without_an_arrival_log_makes_nothing_late(
             places = released.refs.tolist()
             held -= {*places}
             out += [(*rows[p], late) for p, late in zip(places, released.late, strict=True)]
-            frontier = position(*out[-1][:2])
+            reached = position(*out[-1][:2])
     assert [one[:2] for one in out] == sorted(rows)
     assert not any(late for _, _, late in out)
 

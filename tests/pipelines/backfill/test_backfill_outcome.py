@@ -76,7 +76,7 @@ def test_the_plan_and_the_report_tell_from_which_nights_a_scorer_can_start(
     assert list(report.states) == there == ["2026-03-02", "2026-03-03"]
     again = make_backfill_plan(asked)
     assert again.to_builtins()["states"] == there, "nothing to do, and they stay"
-    assert from_night(spec, tmp_path / "out", dt.date(2026, 3, 2)).frontier is not None
+    assert from_night(spec, tmp_path / "out", dt.date(2026, 3, 2)).position is not None
     with pytest.raises(StateError, match="backfill up to that day into another --out"):
         from_night(spec, tmp_path / "out", dt.date(2026, 3, 1))
 

@@ -22,9 +22,10 @@ from pipelines.streaming.journal import Journal
 from pipelines.streaming.restore import restore
 from pipelines.streaming.service import Service
 from scoring.decision import decision_id
-from scoring.engine import LATE, NUMERIC, SCORED, Engine
+from scoring.engine import NUMERIC, SCORED, Engine
 from transforms.duplicates import RecentIds
 from transforms.inputs import numeric_names
+from transforms.ticks import LATE
 from transforms.velocity import ShardState
 
 
@@ -199,7 +200,7 @@ def forgets_the_frontier(monkeypatch):
 
     def forgetful(self, *given, **more):
         outcome = step(self, *given, **more)
-        self.resident = dataclasses.replace(self.resident, frontier=None)
+        self.resident = dataclasses.replace(self.resident, position=None)
         return outcome
 
     monkeypatch.setattr(Engine, "step", forgetful)

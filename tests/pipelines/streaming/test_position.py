@@ -28,7 +28,7 @@ def snapshot(tmp_path):
 
 
 def test_a_snapshot_tells_the_position_of_the_last_event(snapshot):
-    found = read_snapshot(SPEC, snapshot).frontier
+    found = read_snapshot(SPEC, snapshot).position
     assert found == position_of(SPEC, batch(ROWS), 1)
     assert found != position_of(SPEC, batch(ROWS), 0)
 
@@ -38,9 +38,9 @@ def test_of_an_earlier_builds_snapshot_all_of_its_microsecond_went(snapshot):
     time, _ = manifest.pop("position")
     del manifest["arrivals"], manifest["crc32"]
     (snapshot / MANIFEST).write_text(json.dumps({**manifest, "frontier": [time, "e00001"]}))
-    frontier = read_snapshot(SPEC, snapshot).frontier
-    assert frontier.time_us == time
-    buffer = DisorderBuffer(SPEC, OrderSettings(0, ahead_us=None), frontier)
+    position = read_snapshot(SPEC, snapshot).position
+    assert position.time_us == time
+    buffer = DisorderBuffer(SPEC, OrderSettings(0, ahead_us=None), position)
     events = batch(ROWS)
     buffer.add(events, events.column("event_time").to_numpy(), 0)
     buffer.flush()
@@ -60,7 +60,7 @@ def test_an_earlier_builds_state_goes_on_with_an_empty_arrival_log(snapshot):
     manifest = json.loads((snapshot / MANIFEST).read_text())
     del manifest["arrivals"], manifest["crc32"]
     (snapshot / MANIFEST).write_text(json.dumps(manifest))
-    assert read_snapshot(SPEC, snapshot).frontier is not None
+    assert read_snapshot(SPEC, snapshot).position is not None
     assert ArrivalLog(snapshot).recover(read_done(snapshot)) == []
 
 

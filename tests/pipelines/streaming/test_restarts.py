@@ -23,8 +23,9 @@ from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Ack
 from pipelines.streaming.journal import Journal
 from scoring.decision import decision_id
-from scoring.engine import LATE, NUMERIC, SCORED
+from scoring.engine import NUMERIC, SCORED
 from transforms.inputs import numeric_names
+from transforms.ticks import LATE
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["light_scorer"])
