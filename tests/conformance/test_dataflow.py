@@ -11,13 +11,14 @@ from runpy import run_path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, WorkerOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.environments import DockerEnvironment
 from conformance_world import bundle_of, days_of, spec_of
-from dataflow_world import coder_names
+from dataflow_world import LAUNCHED, coder_names
 from engines import ROOT
+from serving_world import make_store
 
 from configs.errors import InputError
 from pipelines.backfill.build import Chunk, build
@@ -125,30 +126,58 @@ def test_the_setup_file_ships_our_packages_and_no_tests(translated):
     assert setup_file == str(ROOT / "setup.py") and setup_file.startswith("/")
 
 
-def test_the_template_asks_for_what_the_launcher_takes():
-    metadata = json.loads((ROOT / "deploy" / "dataflow" / "metadata.json").read_text())
-    names = [one["name"] for one in metadata["parameters"]]
-    assert names == ["config", "input", "out", "days", "bundle", "sdk_container_image"]
-    assert [one["name"] for one in metadata["parameters"] if not one.get("isOptional")] == [
-        "config", "input", "out", "days", "sdk_container_image",
-    ]  # fmt: skip
-
-
-def test_the_template_is_as_google_documents_it():
-    """TemplateMetadata and ParameterMetadata of Dataflow's REST API (v1b3)."""
-    metadata = json.loads((ROOT / "deploy" / "dataflow" / "metadata.json").read_text())
-    assert {"name"} <= metadata.keys() <= {"name", "description", "parameters", "streaming"}
-    example = {
+TEMPLATES = {
+    "metadata.json": ("launch.py", {
         "config": "chat", "input": "gs://b/events", "out": "gs://b/lockstep",
         "days": "2026-03-01..2026-03-07", "bundle": "gs://b/bundles/0123",
-        "sdk_container_image": IMAGE,
+    }),
+    "stream-metadata.json": ("stream.py", {
+        "bundles": "gs://b/bundles", "subscription": "projects/project/subscriptions/events",
+        "decisions": "projects/project/topics/decisions", "state": "gs://b/state",
+        "dead_letters": "projects/project/topics/dead-letters",
+    }),
+}  # fmt: skip
+"""Metadata -> its launcher, and a value of each parameter."""
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_template_is_as_google_documents_it(name):
+    """TemplateMetadata and ParameterMetadata of Dataflow's REST API (v1b3)."""
+    metadata = json.loads((ROOT / "deploy" / "dataflow" / name).read_text())
+    assert {"name"} <= metadata.keys() <= {
+        "name", "description", "parameters", "streaming", "supportsAtLeastOnce",
+        "supportsExactlyOnce", "defaultStreamingMode",
     }  # fmt: skip
+    example = TEMPLATES[name][1] | {"sdk_container_image": IMAGE}
+    assert [one["name"] for one in metadata["parameters"]] == list(example)
     for one in metadata["parameters"]:
         assert {"name", "label", "helpText"} <= one.keys()
         assert one.keys() <= {"name", "label", "helpText", "isOptional", "regexes", "paramType"}
         assert isinstance(one.get("isOptional", False), bool)
         for pattern in one.get("regexes", []):
             assert re.fullmatch(pattern, example[one["name"]]), one["name"]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_launcher_takes_the_templates_parameters_and_does_not_wait(
+    name, tmp_path, inputs, monkeypatch, capsys
+):
+    """As its image runs it, with the parameters that it needs, on a runner that only notes."""
+    launcher, given = TEMPLATES[name]
+    metadata = json.loads((ROOT / "deploy" / "dataflow" / name).read_text())
+    needed = {one["name"] for one in metadata["parameters"] if not one.get("isOptional")}
+    make_store(tmp_path / "bundles")
+    given = given | {
+        "input": inputs("chat"), "out": tmp_path / "out", "bundles": tmp_path / "bundles",
+        "state": tmp_path / "state", "sdk_container_image": IMAGE,
+    }  # fmt: skip
+    flags = [f"--{one}={given[one]}" for one in sorted(needed)]
+    monkeypatch.setattr("sys.argv", [launcher, *flags, "--runner=dataflow_world.Launched"])
+    LAUNCHED.clear()
+    run_path(str(ROOT / "deploy" / "dataflow" / launcher), run_name="__main__")
+    assert capsys.readouterr().out.startswith("launched")
+    [options] = LAUNCHED
+    assert options.view_as(WorkerOptions).sdk_container_image == IMAGE
 
 
 def test_the_launcher_starts_the_same_text(tmp_path, inputs, embedded):
