@@ -168,6 +168,9 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "expression": ("the expression", "expression: links / characters"),
     "from_hour": ("hour at which it begins, UTC", "from_hour: 22"),
     "to_hour": ("last hour of it, UTC, itself included", "to_hour: 6"),
+    "band": ("number of a band; each has permutations of its own", "band: 2"),
+    "rows": ("minima that must be equal: more ask for more likeness", "rows: 4"),
+    "shingle": ("letters that are compared at once", "shingle: 5"),
     "tables": ("version of Unicode's tables", "tables: 1"),
 }  # fmt: skip
 """Settings of operations, by name: those of `derive` and of `aggregates`."""

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 UInt64s = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -152,6 +153,31 @@ def string_buffers(
         return np.zeros(1, dtype), np.zeros(0, np.uint8)
     view = np.frombuffer(offsets, dtype)[array.offset : array.offset + len(array) + 1]
     return view, np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+
+
+def hex_column(hashes: npt.NDArray[np.uint64], null: npt.NDArray[np.bool_]) -> pa.Array:
+    """uint64 `[n]` as strings of 16 hex digits, null where `null` is true.
+
+    >>> hex_column(np.array([255, 1], np.uint64), np.array([False, True])).to_pylist()
+    ['00000000000000ff', None]
+    """
+    offsets = np.arange(len(hashes) + 1, dtype=np.int32) * 16
+    array = pa.StringArray.from_buffers(
+        len(hashes), pa.py_buffer(offsets), pa.py_buffer(_hex_digits(hashes))
+    )
+    return pc.if_else(pa.array(null), pa.scalar(None, pa.string()), array)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hex_digits(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    text = np.empty(16 * len(hashes), np.uint8)
+    for row in range(len(hashes)):
+        left = hashes[row]
+        for place in range(16 * row + 15, 16 * row - 1, -1):
+            nibble = left & np.uint64(15)
+            text[place] = nibble + np.uint64(48 if nibble < 10 else 87)
+            left >>= np.uint64(4)
+    return text
 
 
 def _hash_values(array: pa.Array, seed: np.uint64) -> UInt64s:

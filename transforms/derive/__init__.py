@@ -19,6 +19,7 @@ from transforms.derive.clock import HourOfDay, IsNight, IsWeekend
 from transforms.derive.disguise import CountDisguises, CountMixedWords, RestoreText
 from transforms.derive.fingerprint import Fingerprint
 from transforms.derive.links import CountLinks, LinkDomain
+from transforms.derive.near_duplicate import NearDuplicate
 from transforms.derive.shape import DigitShare, TextLength, UppercaseShare
 from transforms.derive.text import NormalizeText
 
@@ -35,6 +36,7 @@ DERIVATIONS: tuple[type[Any], ...] = (
     IsWeekend,
     LinkDomain,
     Lowercase,
+    NearDuplicate,
     NormalizeText,
     RestoreText,
     TextLength,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
-from transforms.hashing import hash_bytes, string_buffers
+from transforms.hashing import hash_bytes, hex_column, string_buffers
 
 _SEED = np.uint64(0x66707274)  # of this derivation alone, so that a fingerprint is no other hash
 
@@ -22,8 +22,8 @@ _SEED = np.uint64(0x66707274)  # of this derivation alone, so that a fingerprint
 class Fingerprint:
     """XXH64 of a text with link paths cut and runs of digits as one, in 16 hex digits.
 
-    Campaigns vary order numbers and tracking codes first; this looks past both. Near duplicates
-    of any other sort are later work. Null for a null or empty text.
+    Campaigns vary order numbers and tracking codes first; this looks past both. For near
+    copies of any other sort there is `near_duplicate`. Null for a null or empty text.
 
     >>> texts = ["pay 10 at http://x.example/a1", "pay 25 at http://x.example/zz?q", ""]
     >>> one, two, none = Fingerprint("t").apply(
@@ -44,7 +44,7 @@ class Fingerprint:
         array = batch.column(self.of)
         hashes = _hash_shapes(*string_buffers(array))
         empty = pc.fill_null(pc.equal(pc.binary_length(array), 0), True)
-        return _hex(hashes, empty.to_numpy(zero_copy_only=False))
+        return hex_column(hashes, empty.to_numpy(zero_copy_only=False))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -107,24 +107,3 @@ def _link_prefix(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     if end - colon < 3 or data[colon] != 0x3A:
         return 0
     return colon + 3 - at if data[colon + 1] == 0x2F and data[colon + 2] == 0x2F else 0
-
-
-def _hex(hashes: npt.NDArray[np.uint64], null: npt.NDArray[np.bool_]) -> pa.Array:
-    """uint64 `[n]` as strings of 16 hex digits."""
-    offsets = np.arange(len(hashes) + 1, dtype=np.int32) * 16
-    array = pa.StringArray.from_buffers(
-        len(hashes), pa.py_buffer(offsets), pa.py_buffer(_hex_digits(hashes))
-    )
-    return pc.if_else(pa.array(null), pa.scalar(None, pa.string()), array)
-
-
-@numba.njit(cache=True, nogil=True)
-def _hex_digits(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    text = np.empty(16 * len(hashes), np.uint8)
-    for row in range(len(hashes)):
-        left = hashes[row]
-        for place in range(16 * row + 15, 16 * row - 1, -1):
-            nibble = left & np.uint64(15)
-            text[place] = nibble + np.uint64(48 if nibble < 10 else 87)
-            left >>= np.uint64(4)
-    return text
