@@ -65,7 +65,9 @@ def row_columns(spec: Spec) -> frozenset[str]:
             names = _roots(spec, judging)
             given |= {rule.columns.get(name, name) for name in names}
             given |= {rule.time} - {one.time for one in scored}
-    return frozenset(given | {new for old, new in spec.events.aliases.items() if old in given})
+    aliases = spec.events.aliases.items()
+    given |= {new for old, new in aliases if old in given}
+    return frozenset(given | {old for old, new in aliases if new in given})
 
 
 def _choosing(spec: Spec, labels: Labels, rule: Ingest, scored: Iterable[Ingest]) -> Sequence[str]:
@@ -158,14 +160,16 @@ class _Check:
     def _sources(self, section: Section, rule: Ingest, hint: str) -> None:
         """What a scored event's columns are made of."""
         in_row = row_columns(self._spec)
-        for name, source in rule.columns.items():
-            if source in in_row and name not in self._later:
+        made = [("id", "id", rule.id), ("time", "time", rule.time)]
+        made += [("columns", *one) for one in rule.columns.items() if one[0] not in self._later]
+        for setting, name, source in made:
+            if source in in_row:
                 section.mistakes.add(
-                    section.at("columns"),
+                    section.at(setting),
                     f"ingest: {rule.kind}: {name!r} is made of {source!r}, which is what a verdict "
                     "says; a scored event is not to show it, or the model learns the answer from "
                     "the question",
-                    hint,
+                    hint if setting == "columns" else "name a column of the event itself",
                 )
                 return
 

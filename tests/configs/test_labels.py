@@ -146,6 +146,22 @@ def test_a_label_under_another_name_is_refused_too(changed):
         loads(ROUND % changed, "round.yaml", CATALOG)
 
 
+def test_a_label_under_the_name_that_some_files_give_it_is_refused_too():
+    """A row's `other` is the verdict's `spam`, and would be the post's `other` as well."""
+    turned = ROUND.replace("{spam: other}", "{other: spam}")
+    with pytest.raises(ConfigError, match="numeric: 'other' is what a verdict says"):
+        loads(turned % {"post": "", "verdict": "", "shown": "other"}, "round.yaml", CATALOG)
+
+
+@pytest.mark.parametrize("setting", ["id", "time"])
+def test_a_label_is_no_id_and_no_time_of_a_scored_event(setting):
+    fine = ROUND % {"post": "", "verdict": "", "shown": ""}
+    old = {"id": "post, id: id", "time": "post, id: id, time: t"}[setting]
+    with pytest.raises(ConfigError, match=f"ingest: post: '{setting}' is made of 'spam', which is"):
+        new = f"{old.rpartition(' ')[0]} spam"
+        loads(fine.replace(old, new), "round.yaml", CATALOG)
+
+
 def test_columns_that_say_nothing_of_the_label_are_fine_beside_it():
     fine = {"post": "third: third_of_file", "verdict": "", "shown": "third"}
     assert "third" not in later_columns(loads(ROUND % fine, "round.yaml", CATALOG))
