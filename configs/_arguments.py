@@ -11,7 +11,7 @@ from configs._nodes import Position
 from configs._yaml import Section, did_you_mean
 from configs.catalog import AggregateName, ColumnName
 from configs.expression import columns
-from configs.expression_types import NUMBER, read
+from configs.expression_types import BOOLEAN, NUMBER, read
 from configs.schema import ColumnType, Expression
 
 
@@ -55,23 +55,41 @@ def read_arguments(
             used.append(value)
         elif hints[field.name] is Expression:
             used.extend(value.columns)
-        elif typing.get_origin(hints[field.name]) is tuple:
-            used.extend(one for one in value if isinstance(one, str))
+        elif typing.get_args(hints[field.name])[:1] == (ColumnName,):
+            used.extend(value)
+    for field in dataclasses.fields(operation):
+        only_for = field.metadata.get("only_for")
+        wrong = [name for name in used if only_for and types.get(name, None) not in only_for]
+        if field.name in arguments and wrong:
+            section.mistakes.add(
+                section.at_key(field.name),
+                f"{operation.op}: {field.name} means nothing for {wrong[0]!r}, of type "
+                f"{types[wrong[0]]}",
+                f"it is for {' and '.join(sorted(str(one) for one in only_for or ()))}: "
+                "leave it out",
+            )
     for field in lacking:
         type_ = field.metadata.get("needed_for")
         for name in used:
             if type_ is not None and types.get(name) == type_:
                 section.mistakes.add(
                     section.position,
-                    f"{operation.op}: {name!r} is a {type_}, so {field.name!r} must be said "
-                    f"(a whole number, {field.metadata['least']} to {field.metadata['most']})",
+                    f"{operation.op}: {name!r} is a {type_}, so {field.name!r} must be said"
+                    + _limits(field),
                     _NEEDED_HINTS.get(field.name, ""),
                 )
     return arguments, used
 
 
+def _limits(field: dataclasses.Field[Any]) -> str:
+    least, most = field.metadata["least"], field.metadata["most"]
+    return "" if least is None else f" (a whole number, {least} to {most})"
+
+
 _NEEDED_HINTS = {
-    "decimals": "add decimals: 2 to keep two digits after the point; 0 rounds to whole numbers"
+    "decimals": "add decimals: 2 to keep two digits after the point; 0 rounds to whole numbers",
+    "values": "list the texts to tell apart, values: [android, ios]; or see whether it changed, "
+    "with same_as_last",
 }
 
 
@@ -95,7 +113,7 @@ def _argument(
         return read_expression(section, key, types, NUMBER, kinds)
     if typing.get_origin(hint) is tuple:
         if typing.get_args(hint)[0] is not ColumnName:
-            return tuple(name for name, _ in section.strings(key))
+            return _texts(section, key)
         names = [
             _column(section, key, name, place, operation, types)
             for name, place in section.strings(key)
@@ -108,6 +126,18 @@ def _argument(
     if hint is float:
         return section.number(key, None)
     return section.text(key)
+
+
+def _texts(section: Section, key: str) -> tuple[str, ...]:
+    """Some texts, each once."""
+    found: dict[str, None] = {}
+    for text, place in section.strings(key):
+        if text in found:
+            section.mistakes.add(place, f"{key}: {text!r} is there twice")
+        found[text] = None
+    if not found and section.raw(key) == []:
+        section.note(key, f"{key}: expected at least one text")
+    return tuple(found)
 
 
 def _column(
@@ -130,10 +160,23 @@ def _column(
         section.mistakes.add(
             place,
             f"{key}: {operation.op} takes a {accepted} column; {name!r} is a {types[name]}",
-            getattr(operation, "instead", {}).get(types[name], ""),
         )
         return None
     return name
+
+
+def read_where(
+    section: Section, types: Mapping[str, ColumnType], kinds: Collection[str]
+) -> Expression | None:
+    """The condition `where` of a section; one that looks at no column is a mistake."""
+    where = read_expression(section, "where", types, BOOLEAN, kinds)
+    if where is not None and not where.columns:
+        section.note(
+            "where",
+            "where: it names no column, so it is the same for every event",
+            "leave it out, or compare a column",
+        )
+    return where
 
 
 def read_expression(

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from configs._arguments import read_arguments, read_expression
+from configs._arguments import read_arguments, read_where
 from configs._events import check_name, known_names
 from configs._nodes import Fields, Items, Position
 from configs._yaml import Section, did_you_mean, what_is
 from configs.catalog import Catalog, operand_fields
-from configs.expression_types import BOOLEAN
 from configs.schema import LIFETIME, Aggregate, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
-MOST_TILES = 60
-"""Tiles of a window where the config does not say: the most, up to so many, that divide it."""
+MOST_TILES = 1024
+"""Of a window: bounds the state of a key."""
 
-_LARGEST_TILES = 1024  # bounds the state of a key
+_DEFAULT_TILES = 60  # where the config does not say: the most, up to so many, that divide it
 _SHORTEST_US = 1_000_000
 _LONGEST_US = 400 * 86_400_000_000
 _LEAST_RETENTION_US = 30 * 86_400_000_000
@@ -163,7 +162,7 @@ def _aggregate(
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
     of = known_names(section, "of", keyed, "kind with a key in this entity:")
-    where = read_expression(section, "where", types, BOOLEAN, kinds)
+    where = read_where(section, types, of or keyed or kinds)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows
     section.raw("windows")
@@ -289,9 +288,9 @@ def _window(section: Section, item: object, place: Position) -> Window | None:
     if tiles is not None and tiles < 1:
         return None  # noted where it was read
     if tiles is None:
-        tiles = next(n for n in range(MOST_TILES, 0, -1) if length % n == 0)
-    elif tiles > _LARGEST_TILES:
-        section.mistakes.add(place, f"windows: at most {_LARGEST_TILES} tiles, found {tiles}")
+        tiles = next(n for n in range(_DEFAULT_TILES, 0, -1) if length % n == 0)
+    elif tiles > MOST_TILES:
+        section.mistakes.add(place, f"windows: at most {MOST_TILES} tiles, found {tiles}")
         return None
     elif length % tiles:
         near = max(n for n in range(1, tiles) if length % n == 0)

@@ -10,11 +10,10 @@ import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from configs._arguments import read_arguments, read_expression
+from configs._arguments import read_arguments, read_where
 from configs._nodes import Position
 from configs._yaml import Section, did_you_mean
 from configs.catalog import Catalog
-from configs.expression_types import BOOLEAN
 from configs.schema import (
     RESERVED_COLUMNS,
     Column,
@@ -441,7 +440,7 @@ def read_ingest(
                 delay_us=section.duration("delay", 0),
                 columns=renames,
                 subject=subject,
-                where=read_expression(section, "where", types, BOOLEAN, kinds),
+                where=read_where(section, types, kinds),
             )
         )
         section.done()

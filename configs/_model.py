@@ -54,6 +54,8 @@ def read_inputs(
         if name not in features:
             hint = did_you_mean(name, features)
             section.mistakes.add(place, f"exclude: there is no feature {name!r}", hint)
+        if name in exclude:
+            section.mistakes.add(place, f"exclude: {name!r} is there twice")
         exclude.append(name)
     numeric_types = {name: types[name] for name in types if types[name] in _NUMERIC}
     numeric_types |= dict.fromkeys(features, ColumnType.NUMBER)
@@ -226,6 +228,13 @@ def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluatio
     group = section.text("group", None)
     if group is not None and group not in types:
         section.note("group", f"group: there is no column {group!r}", did_you_mean(group, types))
+    for key in ("top", "drop_known"):
+        if key in section and "group" not in section:
+            section.mistakes.add(
+                section.at_key(key),
+                f"evaluation: {key} means nothing here",
+                "it is about groups: say group, or leave it out",
+            )
     made = Evaluation(
         group, section.integer("top", 100, least=1), section.boolean("drop_known", False)
     )

@@ -30,6 +30,7 @@ def argument(
     least: int | None = None,
     most: int | None = None,
     needed_for: ColumnType | None = None,
+    only_for: frozenset[ColumnType] | None = None,
 ) -> Any:
     """A field of an operation with limits, which the loader and the JSON Schema both keep.
 
@@ -38,8 +39,9 @@ def argument(
       least, most: closed range of a whole number.
       needed_for: where the operation's column is of this type, YAML must give the argument, because
         no default would be safe.
+      only_for: types of the operation's column for which the argument means something; None: all.
     """
-    limits = {"least": least, "most": most, "needed_for": needed_for}
+    limits = {"least": least, "most": most, "needed_for": needed_for, "only_for": only_for}
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -68,8 +70,7 @@ class AggregateOp(Protocol):
     """Unit of the feature: "events", "seconds", "share", …; "" stands for the column's own."""
     null_rule: ClassVar[str]
     """What the feature is when the window is empty, in words."""
-    # Three that a class may leave out:
-    #   instead: Mapping[ColumnType, str], what to do where a column has a type that it refuses.
+    # Two that a class may leave out:
     #   error: str, by how much the feature may be off, in words, if it is an estimate.
     #   needs_length: bool, whether it means nothing over a lifetime window ("all").
 

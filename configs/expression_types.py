@@ -173,7 +173,7 @@ class _Types:
         match literal:
             case Text(value) if _is_kind(other) and self._kinds:
                 if value not in self._kinds:
-                    message, known = f"there is no kind {value!r}", tuple(self._kinds)
+                    message, known = f"there is no kind {value!r} here", tuple(self._kinds)
                     self._faults.append(ExpressionError(message, literal.at, value, known))
             case Number(int(value)) if op in _EQUALITY and not is_whole(other, self._types):
                 if int(float(value)) != value:
@@ -182,7 +182,7 @@ class _Types:
 
     def _check_beginning(self, beginning: Text) -> None:
         if not any(kind.startswith(beginning.value) for kind in self._kinds):
-            message = f"no kind begins with {beginning.value!r}"
+            message = f"no kind here begins with {beginning.value!r}"
             known = tuple(self._kinds)
             self._faults.append(ExpressionError(message, beginning.at, beginning.value, known))
 

@@ -12,14 +12,14 @@ import json
 import typing
 from typing import Any
 
-from configs._behaviour import shared_settings
+from configs._behaviour import MOST_TILES, shared_settings
 from configs._events import SETTINGS
 from configs._model import MOST_PLACES
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
-from configs.reference import described
-from configs.schema import LIFETIME, ColumnType, Evaluation, Expression
+from configs.reference import EXPRESSION, described
+from configs.schema import LIFETIME, ColumnType, Expression
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -35,8 +35,9 @@ _DURATION: dict[str, Any] = {
 _LENGTH: dict[str, Any] = {"type": "string", "pattern": r"^\s*[0-9]+\s*(us|ms|s|m|h|d)\s*$"}
 _EXPRESSION: dict[str, Any] = {
     "type": ["string", "boolean", "number"],
-    "description": "an expression over columns",
+    "description": EXPRESSION,
 }
+_WHERE: dict[str, Any] = _EXPRESSION | {"type": "string"}  # a constant is no condition
 _SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _PLACES: dict[str, Any] = _COUNT | {"maximum": MOST_PLACES}
@@ -53,11 +54,11 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "anyOf": [
             _LENGTH,
             {"const": LIFETIME.name},
-            _object({"length": _LENGTH, "tiles": _COUNT}, ["length"]),
+            _object({"length": _LENGTH, "tiles": _COUNT | {"maximum": MOST_TILES}}, ["length"]),
         ]
     }
     windows = {"type": "array", "items": window}
-    aggregate = {"of": _ONE_OR_MORE, "where": _EXPRESSION, "windows": windows}
+    aggregate = {"of": _ONE_OR_MORE, "where": _WHERE, "windows": windows}
     entity = {
         "about": _TEXT,
         "key": _map(_ONE_OR_MORE),
@@ -92,7 +93,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "training": _object(_TRAINING, ["span", "delay"]),
         "policy": _object({"actions": _map(_object(_ACTION, ["min_precision"])), "default": _TEXT}),
         "gate": _object(_GATE),
-        "evaluation": _object(_plain_fields(Evaluation)),
+        "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
     }
     schema = _object(sections, ["lockstep", "columns", "kinds"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep"} | schema
@@ -126,7 +127,7 @@ _INGEST = {
     "delay": _DURATION,
     "columns": {"type": "object", "additionalProperties": _TEXT},
     "subject": {"type": "object", "additionalProperties": _TEXT, "maxProperties": 1},
-    "where": _EXPRESSION,
+    "where": _WHERE,
 }
 _RANGE = {
     "type": "array",
@@ -260,7 +261,8 @@ def _operations(
         operation = operations[name]
         hints = typing.get_type_hints(operation)
         arguments = {
-            f.name: _argument(hints[f.name], f.metadata) for f in dataclasses.fields(operation)
+            f.name: _argument(hints[f.name], f.metadata) | _default(f)
+            for f in dataclasses.fields(operation)
         }
         required = [
             f.name
@@ -276,6 +278,10 @@ def _operations(
     return {"oneOf": alternatives}
 
 
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    return {} if field.default in (dataclasses.MISSING, ()) else {"default": field.default}
+
+
 def _argument(hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
     if hint is bool:
         return _BOOLEAN
@@ -285,12 +291,7 @@ def _argument(hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
     if hint is float:
         return _NUMBER
     if typing.get_origin(hint) is tuple:
-        return _NAMES
+        return _NAMES | {"minItems": 1, "uniqueItems": True}
     if hint is Expression:
         return _EXPRESSION
     return _TEXT
-
-
-def _plain_fields(section: type[Any]) -> dict[str, Any]:
-    kinds = {"int": _INTEGER, "float": _NUMBER, "bool": _BOOLEAN}
-    return {f.name: kinds.get(str(f.type), _TEXT) for f in dataclasses.fields(section)}

@@ -202,12 +202,15 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
-    if "description" in schema and isinstance(schema.get("type"), list):
+    if schema.get("description") == EXPRESSION:
         return "expression"
     kind = schema.get("type", "any")
+    if kind == "array":
+        each, count = _type(schema["items"]), schema.get("maxItems")
+        return f"list of {count}, each a {each}" if count else f"list of {each}"
     if "pattern" in schema:
         return "length of time (us, ms, s, m, h, d)"
-    words = {"object": "section", "array": "list", "string": "text", "boolean": "true or false",
+    words = {"object": "section", "string": "text", "boolean": "true or false",
              "integer": "whole number", "null": "nothing"}  # fmt: skip
     if isinstance(kind, list):
         return " or ".join(words.get(str(one), str(one)) for one in kind)
@@ -220,12 +223,15 @@ def _arguments(operation: type[Any]) -> str:
     for field in dataclasses.fields(operation):
         least, most = field.metadata.get("least"), field.metadata.get("most")
         limits = "" if least is None else f" ({least} to {most})"
-        missing = field.default is dataclasses.MISSING
+        missing = field.default in (dataclasses.MISSING, ())
         found.append(
             f"`{field.name}`{limits}" if missing else f"`{field.name}: {field.default}`{limits}"
         )
     return ", ".join(found)
 
+
+EXPRESSION = "an expression over columns"
+"""Marks an expression in the JSON Schema."""
 
 _BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
 _HEAD = """# Every setting

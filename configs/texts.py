@@ -59,7 +59,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
                           "key: {message: [author_id]}"),
     "entities.NAME.windows": ("windows of the aggregates that have none of their own",
                               "windows: [1h, 1d]"),
-    "entities.NAME.windows.length": ("length of a window", "{length: 1d, tiles: 24}"),
+    "entities.NAME.windows.length": ("length of a window, 1s to 400d", "{length: 1d, tiles: 24}"),
     "entities.NAME.windows.tiles": ("steps by which a window moves; it may be short by one",
                                     "{length: 1d, tiles: 24}"),
     "entities.NAME.retention": ("how long a key without events is kept; at least the longest "
@@ -163,6 +163,9 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "windows": ("windows of its own, instead of the entity's", "windows: [1h, 7d]"),
     "column": ("the column whose values count", "column: amount"),
     "decimals": ("digits after the point that are kept", "decimals: 2"),
+    "values": ("of a text column: the texts that are told apart; the feature is the place in this "
+               "list, from 0, and the place after it for any other text",
+               "values: [android, ios, web]"),
     "numerator": ("aggregate that is divided", "numerator: linked"),
     "denominator": ("aggregate that it is divided by", "denominator: messages"),
     "expression": ("the expression", "expression: links / characters"),

@@ -51,6 +51,7 @@ FORMS = {
 is made of other aggregates has no filter of its own."""
 
 OPERANDS = ("count_a", "count", "count_b", "count_big")
+TEXTS = "[q, p, s]"
 COLUMNS = (
     (ColumnType.STRING, "label"),
     (ColumnType.NUMBER, "amount"),
@@ -58,18 +59,26 @@ COLUMNS = (
 )
 
 
-def arguments(operation):
+def types_of(operation):
+    """Types of the columns that it is tried on: one, and each for which it needs an argument."""
+    accepted = [type_ for type_, _ in COLUMNS if type_ in operation.accepts]
+    needed = [field.metadata.get("needed_for") for field in dataclasses.fields(operation)]
+    return [one for one in accepted if one in needed] or accepted[:1] or [None]
+
+
+def arguments(operation, type_):
     """The smallest arguments that a kind of aggregate takes, as YAML; decimals where it can."""
     hints, operands = typing.get_type_hints(operation), iter(OPERANDS)
     given = {}
     for field in dataclasses.fields(operation):
         hint = hints[field.name]
         if hint is ColumnName:
-            given[field.name] = next(name for type_, name in COLUMNS if type_ in operation.accepts)
+            given[field.name] = dict(COLUMNS)[type_]
         elif hint is AggregateName:
             given[field.name] = next(operands)
         elif field.metadata.get("needed_for"):
-            given[field.name] = "2"
+            if field.metadata["needed_for"] == type_:
+                given[field.name] = "2" if hint is int else TEXTS
         elif field.default is dataclasses.MISSING:
             given[field.name] = {int: str(field.metadata.get("least") or 1), float: "1.5"}.get(
                 hint, "x"
@@ -86,8 +95,10 @@ def _windows(operation):
 def config(operations):
     """A spec with every kind of aggregate, in every form."""
     lines = [
-        f"      {one.op}{name}: {{{form}op: {one.op}{arguments(one)}{_windows(one)}}}"
+        f"      {one.op}{'_of_text' * place}{name}: "
+        f"{{{form}op: {one.op}{arguments(one, type_)}{_windows(one)}}}"
         for one in operations
+        for place, type_ in enumerate(reversed(types_of(one)))
         for name, form in FORMS.items()
         if not form or not operand_fields(one)
     ]
@@ -162,6 +173,8 @@ def _features(earlier, now, own):
         decimals = given.get("decimals", 0)
         if given.get("column") == "amount":
             chosen = [(t, round(a * 10**decimals)) for t, _, a, _ in chosen if a is not None]
+        elif "values" in given:
+            chosen = [(t, _place(label)) for t, _, _, label in chosen if label is not None]
         elif given.get("column") == "label":
             chosen = [(t, _hash(label)) for t, _, _, label in chosen if label is not None]
         else:
@@ -171,6 +184,10 @@ def _features(earlier, now, own):
             continue
         found[name] = RULES[aggregate.op](in_window(chosen, window, now), window, now, decimals)
     return list(found.values())
+
+
+def _place(label):
+    return "qps".index(label) if label in "qps" else 3
 
 
 def _hash(label):

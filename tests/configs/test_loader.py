@@ -269,8 +269,9 @@ training: {span: 7d, delay: 1d}
 """
 SHAPES = [
     ("required: k", ("{scored: true}", "{scored: true, required: k}"), True),
-    ("where: true", ("{op: count}", "{op: count, where: true}"), True),
-    ("where: 1", ("{op: count}", "{op: count, where: 1}"), True),
+    ("where: true", ("{op: count}", "{op: count, where: true}"), False),
+    ("where: 1", ("{op: count}", "{op: count, where: 1}"), False),
+    ("tiles", ("windows: [1h]", "windows: [{length: 1h, tiles: 1025}]"), False),
     ("id: null", ("training:", "ingest: [{kind: a, id: null, time: t}]\ntraining:"), True),
     ("kind alone", ("{a: {scored: true}}", "{a: {scored: true}, v: }"), True),
     ("blanks in a duration", ("delay: 1d", "delay: 1 d"), True),

@@ -144,9 +144,16 @@ kinds: {a: {scored: true}}
         "a4: {op: ratio, numerator: c, denominator: c, of: a, where: b, windows: [1h]}",
         "a5: {op: count, windows: [60s, 1m, {length: 60000ms, tiles: 2}]}",
         "a6: {op: count, of: [a, a]}",
+        "a7: {op: count, of: a, where: \"kind == 'v'\"}",
+        "a8: {op: count, where: '1 < 2'}",
+        "a9: {op: last, column: k, decimals: 2, values: [p, p]}",
+        "a10: {op: last, column: b, values: [p]}",
+        "a11: {op: last, column: k, values: []}",
     )
     + "  f:\n    key: {a: [k, k]}\n    windows: [1h]\n"
-    + "    aggregates: {c: {op: count, windows: [1d]}, d: {op: seconds_since_last}}\n",
+    + "    aggregates: {c: {op: count, windows: [1d]}, d: {op: seconds_since_last}}\n"
+    + "inputs: {exclude: [e_c_1h, e_c_1h]}\n"
+    + "evaluation: {top: 10, drop_known: true}\n",
     "booster": BASE
     + "training:\n  span: 7d\n  delay: 1d\n  booster:\n"
     + "".join(
@@ -203,7 +210,7 @@ def test_sixty_three_filters_fit():
 @pytest.mark.parametrize(
     "text",
     [
-        aggregates('z: {op: count, where: "b"}', "y: {op: count, where: true}"),
+        aggregates('z: {op: count, where: "b"}', "y: {op: count, where: 'b == true'}"),
         aggregates("z: {op: count, where: 'is_null(k)'}"),
         BASE + 'inputs: {computed: {q: "1 + 1", r: "b", s: "n > 1"}}\n',
         BASE
@@ -353,8 +360,8 @@ def test_more_places_than_an_input_can_tell_apart_are_a_mistake(inputs):
 def test_the_last_text_is_refused_with_what_there_is_instead():
     with pytest.raises(ConfigError) as caught:
         loads(aggregates("z: {op: last, column: k}"), "c.yaml", CATALOG)
-    assert "last takes a boolean or integer or number column; 'k' is a string" in str(caught.value)
-    assert "hint: same_as_last says whether a text is what it was" in str(caught.value)
+    assert "last: 'k' is a string, so 'values' must be said" in str(caught.value)
+    assert "or see whether it changed, with same_as_last" in str(caught.value)
     ios = "derive: {ios: {op: arithmetic, expression: \"k == 'ios'\"}}\n"
     last = aggregates("z: {op: last, column: ios, decimals: 0}", "y: {op: same_as_last, column: k}")
     assert len(loads(last + ios, "c.yaml", CATALOG).entities["e"].aggregates) == 3
@@ -363,8 +370,8 @@ def test_the_last_text_is_refused_with_what_there_is_instead():
 @pytest.mark.parametrize(
     ("condition", "told"),
     [
-        ("starts_with(kind, 'zz')", "no kind begins with 'zz'"),
-        ("not starts_with(kind, 'aa')", "no kind begins with 'aa'"),
+        ("starts_with(kind, 'zz')", "no kind here begins with 'zz'"),
+        ("not starts_with(kind, 'aa')", "no kind here begins with 'aa'"),
         ("kind in ['a', 'zz']", "there is no kind 'zz'"),
         ("starts_with(kind, 'v')", None),
         ("starts_with(k, 'zz')", None),

@@ -43,6 +43,8 @@ class Slot:
       column: events with a null in it do not count; None: no column.
       measure: what of the column is brought.
       decimals: values are kept as whole multiples of 10^-decimals.
+      texts: of a text, which values are told apart; what is kept is the place in this list, or its
+        length for any other text.
     """
 
     kinds: tuple[str, ...]
@@ -50,6 +52,7 @@ class Slot:
     column: str | None = None
     measure: Measure = Measure.NOTHING
     decimals: int = 0
+    texts: tuple[str, ...] = ()
 
 
 class ScalarKind(enum.IntEnum):
@@ -153,9 +156,10 @@ class Ask:
         """Whether the event's own value is the last one of the column: 1, 0, `NONE`."""
         return Scalar(self._slot(column, Measure.HASH), ScalarKind.SAME_AS_LAST)
 
-    def last(self, column: str, decimals: int) -> Scalar:
-        """The last value of a column."""
-        return Scalar(self._slot(column, Measure.VALUE, decimals), ScalarKind.LAST_VALUE)
+    def last(self, column: str, decimals: int, texts: tuple[str, ...] = ()) -> Scalar:
+        """The last value of a column; of a text, its place among `texts`."""
+        slot = self._slot(column, Measure.VALUE, decimals)
+        return Scalar(dataclasses.replace(slot, texts=texts), ScalarKind.LAST_VALUE)
 
     def since(self, kind: ScalarKind) -> Scalar:
         """Time since the first or the last event."""

@@ -59,7 +59,7 @@ def _info(spec: Spec, plan: Plan, recipe: Feature) -> FeatureInfo:
         about=own + _about(recipe),
         entity=plan.entity,
         window=window.name if window else "",
-        unit=recipe.logic.unit or (column_unit(spec, column) if column else ""),
+        unit=_unit(spec, recipe, column),
         dtype="float32",
         null_rule=f"null without a key; {recipe.logic.null_rule}",
         window_error=_window_error(window),
@@ -68,11 +68,20 @@ def _info(spec: Spec, plan: Plan, recipe: Feature) -> FeatureInfo:
     )
 
 
+def _unit(spec: Spec, recipe: Feature, column: str | None) -> str:
+    if "values" in recipe.aggregate.arguments:
+        return "place in a list"
+    return recipe.logic.unit or (column_unit(spec, column) if column else "")
+
+
 def _about(recipe: Feature) -> str:
     aggregate, words = recipe.aggregate, str(recipe.logic.about)
     arguments = aggregate.arguments
     if "column" in arguments:
         words += f" of {arguments['column']}"
+    if "values" in arguments:
+        places = [f"{at} {text}" for at, text in enumerate([*arguments["values"], "another"])]
+        words += f" ({', '.join(places)})"
     if "numerator" in arguments:
         words = f"{arguments['numerator']} / {arguments['denominator']}"
     if aggregate.kinds:

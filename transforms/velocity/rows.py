@@ -109,7 +109,10 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
     for bit, slot in enumerate(plan.slots):
         counts = _counts(slot, batch, of_kind)
         if slot.measure is Measure.VALUE and slot.column is not None:
-            fixed, known = fixed_point(batch.column(slot.column), slot.decimals)
+            column = batch.column(slot.column)
+            if slot.texts:
+                column = text_places(column, slot.texts)
+            fixed, known = fixed_point(column, slot.decimals)
             values[plan.values.index(slot)] = fixed
             counts &= known
         elif slot.measure is Measure.HASH and slot.column is not None:
@@ -152,6 +155,16 @@ def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
     known = known & ~np.isnan(numbers)
     clipped = np.clip(np.where(known, numbers, 0.0), -float(LIMIT), float(LIMIT))
     return np.rint(clipped).astype(np.int64), known
+
+
+def text_places(array: pa.Array, texts: Sequence[str]) -> pa.Array:
+    """The place of each text in a list; the list's length where it is not in it; null stays null.
+
+    >>> text_places(pa.array(["ios", "tv", None]), ("android", "ios")).to_pylist()
+    [1, 2, None]
+    """
+    places = pc.index_in(array, value_set=pa.array(texts, array.type)).cast(pa.int64())
+    return pc.if_else(array.is_valid(), pc.fill_null(places, len(texts)), None)
 
 
 def concat_rows(parts: Sequence[Rows]) -> Rows:

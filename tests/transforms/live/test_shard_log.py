@@ -20,7 +20,10 @@ from transforms.live.shard_log import ShardLog
 from transforms.ticks import TickSettings
 from transforms.velocity import ShardState
 
-TWO_DAYS = CONFIG.replace("dedup: 1h", "dedup: 2d")  # no id is forgotten within a schedule
+LAST = "      last_where: {op: last, of: post, column: where, values: [b, a]}\n"
+TWO_DAYS = CONFIG.replace("dedup: 1h", "dedup: 2d").replace(
+    "      places:", f"{LAST}      places:"
+)  # no id is forgotten within a schedule
 SPEC = loads(TWO_DAYS, "tiny.yaml", CATALOG)
 NAMES = numeric_names(SPEC)
 HOUR = 3_600_000_000

@@ -26,7 +26,7 @@ def decimals() -> Any:
     Whole numbers have none. Of a `number` column they must be said: any default would round some
     amounts. More than 9 would leave too few digits before the point (`LIMIT`).
     """
-    return argument(0, least=0, most=9, needed_for=ColumnType.NUMBER)
+    return argument(0, least=0, most=9, needed_for=ColumnType.NUMBER, only_for=NUMBERS)
 
 
 class AggregateLogic(Protocol):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from configs.catalog import ColumnName
+from configs.catalog import ColumnName, argument
 from configs.schema import ColumnType
 from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
 from transforms.velocity.cells import Ask, Cell
@@ -14,25 +14,29 @@ from transforms.velocity.cells import Ask, Cell
 
 @dataclasses.dataclass(frozen=True)
 class Last:
-    """The value of a column in the last event before this one that has one."""
+    """The value of a column in the last event before this one that has one.
+
+    Of a text it is the place in `values`, counted from 0; any other text is the place after the
+    last one. So a key keeps a small number, whatever text comes.
+    """
 
     op: ClassVar[str] = "last"
     about: ClassVar[str] = "last value"
     windowed: ClassVar[bool] = False
-    accepts: ClassVar[frozenset[ColumnType]] = NUMBERS
+    accepts: ClassVar[frozenset[ColumnType]] = NUMBERS | {ColumnType.STRING}
     unit: ClassVar[str] = ""
     null_rule: ClassVar[str] = "null without an earlier event"
-    instead: ClassVar[Mapping[ColumnType, str]] = {
-        ColumnType.STRING: "same_as_last says whether a text is what it was the last time"
-    }
 
     column: ColumnName
     decimals: int = decimals()
+    values: tuple[str, ...] = argument(
+        (), needed_for=ColumnType.STRING, only_for=frozenset({ColumnType.STRING})
+    )
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""
-        return (ask.last(self.column, self.decimals),)
+        return (ask.last(self.column, self.decimals, self.values),)
 
     def finish(self, outputs: Sequence[Int64s], ask: Ask) -> Floats:
-        """In the column's unit."""
+        """In the column's unit, or places."""
         return scaled(outputs[0], self.decimals)
