@@ -60,23 +60,31 @@ def main() -> None:
     for verb in _VERBS:
         if importlib.util.find_spec(f"pipelines.commands.{verb}"):
             importlib.import_module(f"pipelines.commands.{verb}").register(app)
-    sys.exit(run_app(lambda: app(standalone_mode=True), "--json" in sys.argv[1:]))
+    sys.exit(run_app(lambda: app(standalone_mode=False), "--json" in sys.argv[1:]))
 
 
 def run_app(app: Callable[[], object], as_json: bool) -> int:
     """Runs the command line, and prints what went wrong; returns the exit code.
 
-    With `as_json` whatever ends without a result prints an object on standard output: `error` (the
-    class, or how it ended), `exit_code`, `message`, and `mistakes` of a config.
+    With `as_json` whatever ends without a result prints an object on standard output: `exit_code`,
+    and where that is not 0, `error` (the class, or how it ended), `message`, and `mistakes` of a
+    config.
     """
+    from typer import TyperException
+
     from configs.errors import ConfigError, LockstepError
 
     written = _Watched(sys.stdout)
     with contextlib.redirect_stdout(cast(TextIO, written)):
         failure: dict[str, object] = {}
         try:
-            app()
-            code = 0
+            ended = app()
+            code = ended if isinstance(ended, int) else 0  # of --help, or of none at all
+        except TyperException as error:
+            code = error.exit_code
+            failure = {"error": "UsageError", "message": error.format_message()}
+            show = getattr(error, "show", None)  # of wrong usage: with the command's usage line
+            show() if show else _print_error(f"lockstep: {error}")
         except LockstepError as error:
             code = error.exit_code
             failure = {"error": type(error).__name__, "message": str(error)}
@@ -85,17 +93,20 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
             _print_error(f"lockstep: {error}")
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            failure = {"error": _ENDS.get(code, "Failed"), "message": "see standard error"}
+            failure = _ENDS.get(code, {"error": "Failed", "message": "see standard error"})
         except Exception as error:
             code = 1
             failure = {"error": type(error).__name__, "message": "a bug: see standard error"}
             _print_bug()
-        if as_json and code and not written.any:
+        if as_json and not written.any:
             print(json.dumps({**failure, "exit_code": code}))
     return code
 
 
-_ENDS = {2: "UsageError", 130: "Interrupted", 143: "Terminated"}
+_ENDS: dict[int, dict[str, object]] = {
+    130: {"error": "Interrupted", "message": "interrupted; nothing half-written was left"},
+    143: {"error": "Terminated", "message": "terminated; nothing half-written was left"},
+}
 
 
 class _Watched:

@@ -36,11 +36,11 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
     if as_json:
         print(
             json.dumps(
-                [
+                {"bundles": [
                     {"fingerprint": i.fingerprint, "name": i.name, "model": i.model,
                      "serving": i.serving, "as_of": i.made, "damaged": i.damaged}
                     for i in infos
-                ]
+                ]}
             )
         )  # fmt: skip
         return

@@ -85,7 +85,7 @@ def evaluate(
         if at.broken
     )
     if as_json:
-        print(json.dumps([one.to_builtins() for one in found]))
+        print(json.dumps({"bundles": [one.to_builtins() for one in found]}))
         return
     table = Table(title=f"{found[0].days}, labels as known before {found[0].as_of}")
     table.add_column("bundle", no_wrap=True)

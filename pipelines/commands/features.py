@@ -29,7 +29,7 @@ def features(
     spec = load_config(config)
     infos, others = describe_features(spec), describe_inputs(spec)
     if as_json:
-        print(json.dumps([dataclasses.asdict(info) for info in (*infos, *others)]))
+        print(json.dumps({"features": [dataclasses.asdict(one) for one in (*infos, *others)]}))
         return
     print(f"{len(infos)} velocity features of {spec.name}, all float32, null without a key.")
     print("A window is cut into tiles: it may be short by less than one, and is never longer.")

@@ -54,7 +54,7 @@ def parity(
         except OSError as error:
             raise explain_os_error(error) from error
     if as_json:
-        print(json.dumps([one.to_builtins() for one in reports]))
+        print(json.dumps({"modes": [one.to_builtins() for one in reports]}))
     else:
         for one in reports:
             for line in describe(one):

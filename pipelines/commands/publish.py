@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Annotated
 
 import typer
@@ -38,6 +39,7 @@ def publish(
     late_seconds: Annotated[float, typer.Option(help="By so much event time.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Same seed, same events, same order.")] = 0,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The count as JSON.")] = False,
 ) -> None:
     """Publish events, shuffled, doubled and delayed on request."""
     from pipelines.commands._shared import event_count, load_config
@@ -50,7 +52,7 @@ def publish(
 
     if (source is None) == (simulate is None):
         raise typer.BadParameter("give either --input or --simulate")
-    spec, progress = load_config(config), choose_progress(quiet)
+    spec, progress = load_config(config), choose_progress(quiet or as_json)
     if create:
         ensure_topic(topic, endpoint)
         if subscription:
@@ -64,4 +66,7 @@ def publish(
         publisher = opened.enter_context(TopicPublisher(topic, endpoint))
         step = opened.enter_context(progress.step("publish", 0, "messages"))
         sent = run(str(events), spec, publisher.publish, settings, step.advance)
+    if as_json:
+        print(json.dumps({"messages": sent, "topic": topic}))
+        return
     print(f"{sent:,} messages to {topic}")

@@ -36,7 +36,7 @@ def test_list(house):
     out, one, two = house
     table = run("list", "--out", out)
     assert one in table and two in table and "*" in table
-    infos = json.loads(run("list", "--out", out, "--json"))
+    infos = json.loads(run("list", "--out", out, "--json"))["bundles"]
     assert {info["fingerprint"]: info["serving"] for info in infos} == {one: True, two: False}
     (out / "bundles" / two / "metrics.json").write_text("")
     assert "damaged" in run("list", "--out", out)
@@ -61,7 +61,7 @@ def test_rollback_loads_the_bundle_that_would_serve(house, monkeypatch):
 
 
 def test_list_of_nothing(tmp_path):
-    assert json.loads(run("list", "--out", tmp_path, "--json")) == []
+    assert json.loads(run("list", "--out", tmp_path, "--json")) == {"bundles": []}
 
 
 def test_show(house):

@@ -52,7 +52,7 @@ def test_validate(house):
 
 
 def test_features(house):
-    infos = json.loads(run("features", house / "tiny.yaml", "--json").stdout)
+    infos = json.loads(run("features", house / "tiny.yaml", "--json").stdout)["features"]
     assert "who_posts_1h" in {info["name"] for info in infos}
     text = run("features", house / "tiny.yaml").stdout
     assert all(info["name"] in text for info in infos)
@@ -80,7 +80,8 @@ def _raise(error):
     [
         (GateError("AUC .4 is below .5"), 8, "GateError"),
         (InputError(":100: and [red]"), 4, "InputError"),
-        (SystemExit(2), 2, "UsageError"),
+        (typer.BadParameter("--days: expected a day"), 2, "UsageError"),
+        (SystemExit(130), 130, "Interrupted"),
         (SystemExit(143), 143, "Terminated"),
         (ZeroDivisionError(), 1, "ZeroDivisionError"),
     ],
@@ -90,9 +91,15 @@ def test_every_end_without_a_result_is_an_object_for_machines(end, code, name, c
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert (found["error"], found["exit_code"]) == (name, code)
+    assert found["message"] != "see standard error"
     if isinstance(end, (GateError, InputError)):
         assert found["message"] == str(end)
         assert shown.err == f"lockstep: {end}\n"
+
+
+def test_an_end_with_nothing_to_print_is_an_object_too(capsys):
+    assert run_app(lambda: None, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {"exit_code": 0}
 
 
 def test_a_result_stays_alone_and_people_get_no_object(capsys):
@@ -164,7 +171,7 @@ def test_evaluate_marks_what_the_bundle_was_trained_on(house):
     done = run(*words, "2026-03-06..2026-03-08")
     assert "(trained on)" in done.stdout
     assert "was trained on 2026-03-06..2026-03-07" in done.stderr
-    (found,) = json.loads(run(*words, "2026-03-06..2026-03-08", "--json").stdout)
+    (found,) = json.loads(run(*words, "2026-03-06..2026-03-08", "--json").stdout)["bundles"]
     assert found["trained_on_days"] == "2026-03-06..2026-03-07"
     fresh = run(*words, "2026-03-08", columns=80)  # as many as a terminal has at least
     assert "trained on" not in fresh.stdout + fresh.stderr
@@ -177,7 +184,7 @@ def test_evaluate_marks_what_the_bundle_was_trained_on(house):
 def test_evaluate_writes_what_it_measured(house, tmp_path):
     words = ["evaluate", "--out", house / "out", "--days", "2026-03-06..2026-03-08", "--quiet",
              "--scores", tmp_path / "scores.parquet", "--json"]  # fmt: skip
-    (found,) = json.loads(run(*words).stdout)
+    (found,) = json.loads(run(*words).stdout)["bundles"]
     frame = pl.read_parquet(tmp_path / "scores.parquet")
     metrics = found["metrics"]
     assert frame.columns == ["bundle", "event_id", "event_time", "label", "judged", "raw", "score",

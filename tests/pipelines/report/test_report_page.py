@@ -168,8 +168,9 @@ def test_new_and_serving_thresholds_are_told_on_the_same_events(sample_report, t
 )
 def test_what_was_read_is_explained(sample_report, rows, sources, told):
     read = tuple(SourceCount("events", rows) for _ in range(sources))
-    page = Page(render(dataclasses.replace(sample_report, rows=rows, sources=read)))
-    assert told in " ".join(" ".join(page.words).split())
+    made = dataclasses.replace(sample_report, rows=rows, sources=read, dead=())
+    words = " ".join(" ".join(Page(render(made)).words).split())
+    assert told in words and ("every record became an event" in words) == bool(rows)
 
 
 def test_reports_of_earlier_builds_are_read(sample_report):
