@@ -130,15 +130,6 @@ class Metrics:
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
-    @classmethod
-    def from_builtins(cls, plain: Any) -> Metrics:
-        """The reverse of :meth:`to_builtins`.
-
-        Raises:
-          msgspec.ValidationError: not metrics.
-        """
-        return msgspec.convert(plain, cls)
-
 
 def evaluate(
     scores: npt.NDArray[np.float64],

@@ -8,8 +8,9 @@
   wait for the next one.
 - *Ahead*: an event time beyond the clock counts as the clock: one sender whose clock is fast would
   else make everybody's events late. Its events wait until the clock gets there.
-- *Settling*: what an earlier reader held and did not acknowledge comes again when its lease ends,
-  behind newer events. Until then the watermark stays, so that a restart makes no event late.
+- *Redelivery grace period*: what an earlier reader held and did not acknowledge comes again when
+  its lease ends, behind newer events. Until then the watermark stays, so that a restart makes no
+  event late.
 """
 
 from __future__ import annotations
@@ -36,23 +37,13 @@ class WaitSettings:
     ahead_us: int | None = 10_000_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Settling:
-    """How long the watermark waits at the start for what an earlier reader held.
-
-    Attributes:
-      until_us: the clock at which it is over, microseconds UTC.
-    """
-
-    until_us: int
-
-
 class Watermark:
     """Moves on with what arrives, and with the clock where nothing does.
 
     Args:
       settings: how long to wait.
-      settling: see there; None: nothing is expected again.
+      grace_until_us: the clock at which the redelivery grace period ends, microseconds UTC; None:
+        nothing is expected again.
       value_us: where it begins; None: nowhere yet.
 
     >>> watermark = Watermark(WaitSettings(bound_us=5, ahead_us=None))
@@ -64,12 +55,12 @@ class Watermark:
     def __init__(
         self,
         settings: WaitSettings,
-        settling: Settling | None = None,
+        grace_until_us: int | None = None,
         value_us: int | None = None,
     ) -> None:
         self.value_us = value_us
         self._settings = settings
-        self._until_us = None if settling is None else settling.until_us
+        self._until_us = grace_until_us
         self._latest: int | None = None  # event time
         self._arrived_us: int | None = None  # clock
 

@@ -26,7 +26,7 @@ from pipelines.pubsub.client import PullSettings, RawMessage
 from pipelines.pubsub.intake import Clocks, Messages
 from transforms.decode import decode_json
 from transforms.steps.decode import RECORD
-from transforms.watermark import Settling, WaitSettings, Watermark
+from transforms.watermark import WaitSettings, Watermark
 
 MESSAGE_ID, ARRIVED_US, ATTRIBUTES = "message_id", "arrived_us", "attributes"
 _AWAY_S = 5.0  # between two reads: silence in it may be our own
@@ -87,9 +87,9 @@ class ReaderSettings:
             self.unread_s,
         )
 
-    def settling(self, now_us: int) -> Settling:
-        """How long order waits from now on for what a reader that is gone held: a lease."""
-        return Settling(now_us + round((self.lease_s + _LEASE_MARGIN_S) * 1e6))
+    def grace_until_us(self, now_us: int) -> int:
+        """Until when order waits for what a reader that is gone now held: a lease."""
+        return now_us + round((self.lease_s + _LEASE_MARGIN_S) * 1e6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Session:
       messages: the client.
       clocks: for tests.
       watermark_us: of the reader before this one; it does not go back.
-      settling: how long order waits for what that one held.
+      grace_until_us: until when order waits for what that one held.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class Session:
         messages: Messages,
         clocks: Clocks | None = None,
         watermark_us: int | None = None,
-        settling: Settling | None = None,
+        grace_until_us: int | None = None,
     ) -> None:
         self.settings = settings
         self._times_of = times_spec(spec)
         self._messages = messages
         self._clocks = clocks or Clocks()
-        self._watermark = Watermark(settings.wait(), settling, watermark_us)
+        self._watermark = Watermark(settings.wait(), grace_until_us, watermark_us)
         self._held: dict[str, str] = {}  # message id -> the ack id of its newest delivery
         self._given: list[str] = []  # message ids since the last cut
         self._cuts: OrderedDict[int, list[str]] = OrderedDict()

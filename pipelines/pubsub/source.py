@@ -252,10 +252,10 @@ class _Pull(beam.DoFn):
 
     def _begin(self, note: Note | None) -> Session:
         clocks = Clocks()
-        settling = None if note is None else self._settings.settling(clocks.wall_us())
+        grace_us = None if note is None else self._settings.grace_until_us(clocks.wall_us())
         before_us = None if note is None else note.watermark_us
         puller = Puller(self._settings.pull())
-        return Session(self._spec, self._settings, puller, clocks, before_us, settling)
+        return Session(self._spec, self._settings, puller, clocks, before_us, grace_us)
 
 
 class _Acknowledge(beam.DoFn):

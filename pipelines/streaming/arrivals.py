@@ -27,7 +27,7 @@ from configs.errors import InputError, StateError
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import Logged
 from pipelines.streaming import records
-from pipelines.streaming.disk import insist
+from pipelines.streaming.disk import retry_until_written
 from pipelines.streaming.stopping import Stopping
 from scoring.files import sync
 
@@ -256,7 +256,7 @@ class KeptArrivals:
                     ) from error
                 raise
 
-        insist(self._root, "the arrival log", write, self._stopping)
+        retry_until_written(self._root, "the arrival log", write, self._stopping)
         return first
 
 

@@ -17,7 +17,9 @@ _LOGGER = logging.getLogger(__name__)
 _WAITS_S = (0.2, 5.0)
 
 
-def insist(root: Path, what: str, write: Callable[[], None], stopping: Stopping) -> None:
+def retry_until_written(
+    root: Path, what: str, write: Callable[[], None], stopping: Stopping
+) -> None:
     """Calls `write` until it succeeds.
 
     Args:

@@ -60,7 +60,7 @@ class StreamRequest:
       out: a backfill's output folder, for `from_night`.
       from_night: start from the state at the end of this day; the folder must be fresh.
       seek: set the subscription back to the end of that day.
-      settings: how the scorer keeps house.
+      settings: of retention and polling.
       patience: how often it recovers from failures in a row.
       metrics_port, metrics_host: Prometheus metrics and health; None: off.
     """

@@ -27,7 +27,7 @@ from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
-from pipelines.streaming.disk import insist
+from pipelines.streaming.disk import retry_until_written
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import Restored, snapshot_files
 from pipelines.streaming.stopping import Stopping
@@ -298,7 +298,7 @@ class Service:
         self.counts.dead_letters.update(one.letter.reason for one in dead)
 
     def _insist(self, what: str, write: Callable[[], None]) -> None:
-        insist(self._journal.root, what, write, self._stopping)
+        retry_until_written(self._journal.root, what, write, self._stopping)
 
     def _write_snapshot(self, resident: Resident, step: int, done: Done) -> None:
         try:

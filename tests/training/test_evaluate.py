@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -161,7 +162,7 @@ def test_metrics_survive_json():
         scores, labels, np.arange(3000) * DAY // 1000, thresholds=chosen, groups=groups, top=5
     )
     assert made.group_precision is not None
-    assert Metrics.from_builtins(json.loads(json.dumps(made.to_builtins()))) == made
+    assert msgspec.convert(json.loads(json.dumps(made.to_builtins())), Metrics) == made
 
 
 def test_scores_that_are_no_probabilities_are_refused():

@@ -59,9 +59,6 @@ _ASCII: Mapping[str, Step] = {"case": lower_ascii}
 STEPS: Mapping[str, Step] = {**_CHARACTERS, **_WRITING}
 """Every step by name, in their order."""
 
-NOT_DISGUISES = ("case", "emoji", "spaces")
-"""Steps that make texts comparable and count nothing."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Restored:

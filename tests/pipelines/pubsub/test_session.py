@@ -16,7 +16,6 @@ from pipelines.pubsub.source import Note, NoteCoder, Sessions
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 from transforms.ticks import fold_ticks
-from transforms.watermark import Settling
 
 S = 1_000_000
 BOUND = 5 * S
@@ -170,8 +169,8 @@ def test_silence_that_says_nothing_moves_nothing(state, script, session):
 
 def test_after_a_reader_that_is_gone_order_waits_for_what_it_held(script):
     before_us = (START_S - 60) * S
-    settling = Settling(script.now_us + 35 * S)
-    session = Session(SPEC, SETTINGS, script, script.clocks(), before_us, settling)
+    grace_until_us = script.now_us + 35 * S
+    session = Session(SPEC, SETTINGS, script, script.clocks(), before_us, grace_until_us)
     script.send("new", START_S)
     assert session.read().watermark_us == before_us
     assert session.watermark_us == before_us
