@@ -13,7 +13,6 @@ second fold in total order contradicts (`cross_check`) no cause excuses.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -23,23 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from configs.errors import BundleError, InputError
-from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
-from pipelines.backfill import BackfillRequest, backfill, read_features
-from pipelines.backfill.publish import day_marker
-from pipelines.files import arrow_bytes, write_by_content
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.layout import (
     DAY_US,
-    FILES,
-    STATE,
-    Days,
-    Layout,
     day_of,
     day_us,
-    make_folders,
-    write_json,
 )
 from pipelines.parity.compare import (
     COPY,
@@ -65,14 +54,12 @@ from pipelines.parity.log import (
     nothing_in_range,
 )
 from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
+from pipelines.parity.recompute import Offline, recompute
 from pipelines.parity.replay import replay
-from pipelines.states import WHOLE_RECENT_IDS, state_file
 from scoring.bundle import bundle_spec, load_bundle
-from scoring.engine import INPUTS, SCORE, Resident
+from scoring.engine import INPUTS, SCORE
 from scoring.files import Place
 from scoring.models import input_names
-from scoring.steps import MODEL_INPUTS
-from scoring.steps import SCORE as OFFLINE_SCORE
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
@@ -80,7 +67,6 @@ from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
 from transforms.signature import input_fingerprints
 from transforms.ticks import LATE as LATE_COLUMN
-from transforms.velocity import make_plan
 
 Floats = npt.NDArray[np.float32]
 
@@ -104,20 +90,6 @@ class _Logged:
     scores: npt.NDArray[np.float64]
     bundles: npt.NDArray[np.object_]
     causes: list[str | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Offline:
-    """The backfill's side of the scored events, in their order.
-
-    Attributes:
-      there: bool `[s]`; an event that had been folded before the log begins has no place in it.
-    """
-
-    numeric: Floats
-    inputs: Floats
-    scores: npt.NDArray[np.float64]
-    there: npt.NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +189,7 @@ def check_ideal(
     every = pa.concat_tables([within, archived.missing, archived.copies])
     with tempfile.TemporaryDirectory(prefix="lockstep-parity-") as scratch:
         resident = start if base.folder else None
-        made = _offline(spec, resident, every, Path(scratch), bundle.path, logged.ids)
+        made = recompute(spec, resident, every, Path(scratch), bundle.path, logged.ids)
     order = OrderCauses.of(spec, logged.events, archived, start.recent)
     beyond = logged.events.filter(pa.array(~reached)).column(EVENT_ID)
     absent = _Absent(
@@ -253,19 +225,11 @@ def check_ideal(
     )
 
 
-def archive_spec(spec: Spec) -> Spec:
-    """The same use, reading events under the names that decode gives them."""
-    events = dataclasses.replace(
-        spec.events, id=EVENT_ID, time=EVENT_TIME, kind=KIND, aliases={}, max_dead_share=0.0
-    )
-    return dataclasses.replace(spec, events=events, ingest=())
-
-
 def _attribute(
     spec: Spec,
     logged: _Logged,
     order: OrderCauses,
-    made: _Offline,
+    made: Offline,
     absent: _Absent,
     doubted: npt.NDArray[np.bool_],
     bundle: str,
@@ -392,49 +356,9 @@ def _null(count: int, width: int) -> Floats:
     return np.full((count, width), np.nan, np.float32)
 
 
-def _offline(
-    spec: Spec, start: Resident | None, events: pa.Table, scratch: Path, bundle: Path, ids: pa.Array
-) -> _Offline:
-    """What a backfill over the events makes of those with some ids."""
-    plain = archive_spec(spec)
-    pq.write_table(events, scratch / "events.parquet")
-    times = events.column(EVENT_TIME).to_numpy()
-    days = Days(day_of(times.min()), day_of(times.max()))
-    out = scratch / "out"
-    if start is not None:
-        _plant_state(plain, start, Layout(out), days.first - dt.timedelta(days=1))
-    backfill(BackfillRequest(plain, str(scratch / "events.parquet"), out, days, bundle=bundle))
-    names = list(numeric_names(spec))
-    table = read_features(Layout(out), list(days), [EVENT_ID, *names, MODEL_INPUTS, OFFLINE_SCORE])
-    place = pc.index_in(ids, value_set=table.column(EVENT_ID).combine_chunks())
-    order = place.fill_null(0).to_numpy()
-    block = np.stack([table.column(name).to_numpy() for name in names], 1)
-    inputs = matrix(table.column(MODEL_INPUTS).combine_chunks(), np.float32)
-    return _Offline(
-        block[order],
-        np.asarray(inputs, np.float32)[order],
-        table.column(OFFLINE_SCORE).to_numpy()[order],
-        place.is_valid().to_numpy(zero_copy_only=False),
-    )
-
-
 def _ideal_side(spec: Spec, every: pa.Table, logged: _Logged, numeric: Floats) -> Sided:
     """Distinct events in total order, with what the backfill made of the scored ones."""
     events = distinct_in_order(spec, every)
     place = pc.index_in(events.column(EVENT_ID), value_set=logged.ids)
     scored = place.is_valid().to_numpy(zero_copy_only=False)
     return Sided(events, scored, numeric[place.drop_null().to_numpy()])
-
-
-def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -> None:
-    """Puts the scorer's state where a backfill looks for the day before."""
-    tables = {WHOLE_RECENT_IDS: resident.recent.to_table()}
-    for entity, whole in resident.states.items():
-        for shard, part in enumerate(whole.split(make_plan(spec, entity), spec.shards)):
-            tables[state_file(entity, shard)] = part.to_table()
-    make_folders([layout.folder(STATE, day)])
-    files = [
-        write_by_content(layout.root, f"{STATE}/date={day}", name, arrow_bytes(table))
-        for name, table in tables.items()
-    ]
-    write_json(layout.marker(day), {**day_marker(spec, day), FILES: {STATE: files}})

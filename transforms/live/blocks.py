@@ -145,3 +145,24 @@ def cut_by(numbers: npt.NDArray[np.integer]) -> list[tuple[int, Int64s]]:
     ordered = numbers[order]
     cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     return [(int(numbers[part[0]]), part) for part in np.split(order, cuts)]
+
+
+def pack_arrays(*arrays: np.ndarray) -> bytes:
+    """Arrays of 8 bytes an element, with their lengths.
+
+    >>> [one.tolist() for one in unpack_arrays(pack_arrays(np.array([1, 2]), np.array([3])))]
+    [[1, 2], [3]]
+    """
+    head = struct.pack(f"<H{len(arrays)}I", len(arrays), *map(len, arrays))
+    return head + b"".join(np.ascontiguousarray(array).view(np.int64).tobytes() for array in arrays)
+
+
+def unpack_arrays(data: bytes) -> list[np.ndarray]:
+    """The reverse, as int64; what is behind the arrays is left."""
+    (count,) = struct.unpack_from("<H", data)
+    lengths = struct.unpack_from(f"<{count}I", data, 2)
+    at, made = 2 + 4 * count, []
+    for length in lengths:
+        made.append(np.frombuffer(data, np.int64, length, at))
+        at += 8 * length
+    return made

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from configs.schema import Spec
 from transforms.batches import RecordBatchCoder, one_batch
-from transforms.live.blocks import Blocks
-from transforms.live.shard_log import Tick, pack_arrays, rows_of, unpack_arrays
+from transforms.live.blocks import Blocks, pack_arrays, unpack_arrays
+from transforms.live.shard_log import Tick, rows_of
 from transforms.order import PLACE, total_order
 from transforms.steps.shards import FEATURES, TOMBSTONE, narrow_schema, rows_to_keep
 from transforms.steps.stamps import CODE

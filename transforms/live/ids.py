@@ -14,8 +14,8 @@ import pyarrow as pa
 from configs.schema import Spec
 from transforms.batches import RecordBatchCoder, one_batch
 from transforms.duplicates import RecentIds
-from transforms.live.blocks import Blocks
-from transforms.live.shard_log import Tick, pack_arrays, rows_of, unpack_arrays
+from transforms.live.blocks import Blocks, pack_arrays, unpack_arrays
+from transforms.live.shard_log import Tick, rows_of
 from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.steps.stamps import CODE
 from transforms.ticks import DAY_US, Int64s, TickSettings

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from configs.loader import loads
-from pipelines.parity.offline_check import archive_spec
+from pipelines.parity.recompute import archive_spec
 from transforms.catalog import CATALOG
 from transforms.decode import decode_columns, decode_json
 from transforms.order import order_events, places

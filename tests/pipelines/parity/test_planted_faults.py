@@ -270,13 +270,13 @@ def test_a_fault_of_the_backfill_is_not_excused_by_late_events(scored, monkeypat
 
 def test_an_event_that_the_backfill_loses_is_no_duplicate(scored, monkeypatch):
     state, bundles = scored("late everywhere", late_for_every_place, cold=True)
-    offline = ideal_module._offline
+    offline = ideal_module.recompute
 
     def losing(*given):
         made = offline(*given)
         return dataclasses.replace(made, there=made.there & (np.arange(len(made.there)) != 3))
 
-    monkeypatch.setattr(ideal_module, "_offline", losing)
+    monkeypatch.setattr(ideal_module, "recompute", losing)
     ideal = check_ideal(state, bundles)
     assert ideal.by_cause[UNEXPLAINED] == 1
     refused(ideal)
