@@ -121,7 +121,7 @@ def read_published(path: str, error: type[LockstepError] = InputError) -> pa.Tab
 def checked_file(path: str, error: type[LockstepError] = InputError) -> Any:
     """A published file for random access, if its bytes have the digest that its name ends with.
 
-    Each process looks once at each file, at 1.5 GB/s, and again where the file has changed since.
+    Each process looks once at each file, and again where the file has changed since.
     Names of earlier builds have no digest: such files are opened as they are.
 
     Raises:
