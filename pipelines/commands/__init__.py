@@ -45,10 +45,6 @@ def main() -> None:
     from pipelines import logs, signals
 
     signals.install()
-    try:
-        logs.install()
-    except ValueError as error:
-        sys.exit(f"lockstep: {error}")
     app = typer.Typer(
         name="lockstep",
         help="Spam and abuse detection where training and serving never drift apart.",
@@ -60,7 +56,15 @@ def main() -> None:
     for verb in _VERBS:
         if importlib.util.find_spec(f"pipelines.commands.{verb}"):
             importlib.import_module(f"pipelines.commands.{verb}").register(app)
-    sys.exit(run_app(lambda: app(standalone_mode=False), "--json" in sys.argv[1:]))
+
+    def start() -> object:
+        try:
+            logs.install()
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        return app(standalone_mode=False)
+
+    sys.exit(run_app(start, "--json" in sys.argv[1:]))
 
 
 def run_app(app: Callable[[], object], as_json: bool) -> int:
@@ -73,6 +77,7 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
     from typer import TyperException
 
     from configs.errors import ConfigError, LockstepError
+    from pipelines import logs
 
     written = _Watched(sys.stdout)
     with contextlib.redirect_stdout(cast(TextIO, written)):
@@ -84,7 +89,10 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
             code = error.exit_code
             failure = {"error": "UsageError", "message": error.format_message()}
             show = getattr(error, "show", None)  # of wrong usage: with the command's usage line
-            show() if show else _print_error(f"lockstep: {error}")
+            if show is None or logs.structured():
+                _print_error(f"lockstep: {error.format_message()}")
+            else:
+                show()
         except LockstepError as error:
             code = error.exit_code
             failure = {"error": type(error).__name__, "message": str(error)}

@@ -49,11 +49,16 @@ def test_a_run_that_fails_shows_the_first_dead_letters_and_nothing_of_the_record
         }
         for i in range(9)
     ]
+    bad.append({"id": "z", "at": "1998-03-01T10:00:00Z", "kind": "post", "who": "w"})
     with pytest.raises(InputError, match="are dead letters") as refusal:
         run(write([*make_events(20), *bad]))
     _, *lines = str(refusal.value).splitlines()
     first = len(make_events(20))
-    assert len(lines) == 2, "one of each reason and column"
+    assert len(lines) == 3, "one of each reason, column and expectation"
+    assert (
+        f"record {first + 69}: bad_time, column event_time: expected a time from events.e"
+        in (lines[2])
+    )
     assert f"events.jsonl, record {first}: bad_time, column event_time: expected " in lines[0]
     assert f"events.jsonl, record {first + 60}: wrong_type, column amount: expected " in lines[1]
     assert "secret" not in str(refusal.value)
