@@ -213,6 +213,7 @@ def walk(node: Node) -> list[Node]:
 
 
 _EXPECTED = "expected one such as 'amount > 5 and not is_null(country)', or 'amount / 100'"
+_TOO_DEEP = "more than 50 levels deep"
 _NOTHING = math.nan
 _LINE_ENDS = dict.fromkeys(map(ord, "\r\n"), " ")  # so that places stay what they were
 
@@ -226,7 +227,9 @@ def parse_with_faults(text: str, faults: list[ExpressionError]) -> Node:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         offset = (getattr(error, "offset", 1) or 1) - 1
         at = indent + max(0, min(offset, len(line) - 1))
-        faults.append(ExpressionError(f"this is not an expression; {_EXPECTED}", at))
+        deep = isinstance(error, (RecursionError, MemoryError)) or "too many nested" in str(error)
+        message = _TOO_DEEP if deep else f"this is not an expression; {_EXPECTED}"
+        faults.append(ExpressionError(message, at))
         return Number(_NOTHING, indent)
     return _Reader(line.encode(), indent, faults).node(tree.body, 0)
 
@@ -240,7 +243,7 @@ class _Reader:
     def node(self, tree: ast.expr, depth: int) -> Node:
         at = self._at(tree)
         if depth > 50:
-            return self._fault("more than 50 levels deep", at)
+            return self._fault(_TOO_DEEP, at)
         match tree:
             case ast.Constant(value=bool(value)):
                 return Number(int(value), at)

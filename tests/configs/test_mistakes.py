@@ -223,6 +223,14 @@ def test_what_has_a_meaning_still_loads(text):
     assert loads(text, "fine.yaml", CATALOG).entities
 
 
+@pytest.mark.parametrize(
+    "text", ["(" * 1500 + "n" + ")" * 1500, "-" * 1500 + "n", "-" * 15000 + "n"]
+)
+def test_a_deep_expression_is_told_as_deep(text):
+    with pytest.raises(ConfigError, match="where: more than 50 levels deep"):
+        loads(aggregates(f'z: {{op: count, where: "{text} > 1"}}'), "deep.yaml", CATALOG)
+
+
 def test_bounds_are_kept_as_written():
     text = BASE.replace(
         "  n: {type: number}",
