@@ -66,7 +66,6 @@ class InputManifest:
         self._splits = splits
         self._pattern = pattern
         self._known: dict[Split, Contents | None] = {}
-        self._records: dict[str, int] = {}
         self._read: set[Split] = set()
         self._earlier = files or {}
         for split in splits:
@@ -79,12 +78,10 @@ class InputManifest:
         for split in splits:
             self._of_path.setdefault(path_of(split), []).append(split)
 
-    def add(self, split: Split, found: Contents, records: int) -> None:
-        """A split was read: what it holds of each day, and how many records it has in all."""
+    def add(self, split: Split, found: Contents) -> None:
+        """A split was read: what it holds of each day."""
         self._known[split] = found
         self._read.add(split)
-        path = path_of(split)
-        self._records[path] = self._records.get(path, 0) + records
 
     def record(self, day: dt.date) -> Record:
         """The files that give the day its events, as far as they are known."""
@@ -110,8 +107,12 @@ class InputManifest:
         return dict(sorted(kept.items()))
 
     def silent(self) -> list[str]:
-        """Files that this run read without finding a record in them."""
-        return sorted(path for path, records in self._records.items() if not records)
+        """Files that this run read without finding an event in them."""
+        return sorted(
+            path
+            for path, splits in self._of_path.items()
+            if all(split in self._read and not self._known[split] for split in splits)
+        )
 
     def newest(self, last: dt.date) -> dt.date | None:
         """The newest day up to `last` of which the source shows an event; None: none.
@@ -258,12 +259,13 @@ _WORDS = {True: ("it", "it", "is"), False: ("them", "they", "are")}
 
 
 def warn_of_silent_files(manifest: InputManifest) -> tuple[str, ...]:
-    """A line about files in which there was no record at all."""
+    """A line about files in which there was no event at all."""
     paths = manifest.silent()
     if not paths:
         return ()
     return (
-        f"{_all_of(paths)} gave no event: nothing is in there, or no row that the config asks for",
+        f"{_all_of(paths)} gave no event: nothing is in there, no row that the config asks for, or "
+        "nothing but dead letters",
     )
 
 
@@ -272,15 +274,13 @@ def read_unknown(manifest: InputManifest, spec: Spec, days: Iterable[dt.date]) -
     unreadable = []
     for split in manifest.unknown(days):
         found: Contents = {}
-        records = 0
         try:
             for part in read_split(split, spec):
                 found = add_contents([found, contents_of(spec, part.batch)])
-                records += part.batch.num_rows + len(part.dead)
         except InputError:
             unreadable.append(path_of(split))
         else:
-            manifest.add(split, found, records)
+            manifest.add(split, found)
     return sorted(set(unreadable))
 
 

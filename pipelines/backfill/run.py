@@ -243,7 +243,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
                 continue
             self._read.add(split["number"])
             seen = split["seen"]
-            self.manifest.add(self.plan.splits[split["number"]], seen, split["read"])
+            self.manifest.add(self.plan.splits[split["number"]], seen)
             self._totals["read"] += split["read"]
             self._totals["outside"] += sum(count(seen[day]) for day in seen if day not in wanted)
             for stage, reason, rows in split["dead"]:

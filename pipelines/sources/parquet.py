@@ -11,6 +11,7 @@ import datetime as dt
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +42,8 @@ def parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
     splits = []
     groups: list[int] = []
     first = rows = size = 0
+    if not metadata.num_row_groups:  # a file that gives nothing, which is to be named
+        return [_split(file)]
     for group in range(metadata.num_row_groups):
         groups.append(group)
         rows += metadata.row_group(group).num_rows
@@ -48,21 +51,29 @@ def parquet_splits(file: FileMetadata, spec: Spec) -> list[Split]:
         if rows >= _SPLIT_ROWS or group == metadata.num_row_groups - 1:
             low, high = bounds.of(groups)
             splits.append(
-                Split(
-                    path=file.path,
-                    format="parquet",
+                _split(
+                    file,
                     row_groups=tuple(groups),
                     first_row=first,
                     rows=rows,
                     min_us=low,
                     max_us=high,
                     size=size,
-                    file_bytes=file.size_in_bytes,
-                    modified=file.last_updated_in_seconds,
                 )
             )
             first, groups, rows, size = first + rows, [], 0, 0
     return splits
+
+
+def _split(file: FileMetadata, rows: int = 0, **values: Any) -> Split:
+    return Split(
+        path=file.path,
+        format="parquet",
+        rows=rows,
+        file_bytes=file.size_in_bytes,
+        modified=file.last_updated_in_seconds,
+        **values,
+    )
 
 
 def parquet_batches(

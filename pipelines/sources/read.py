@@ -108,7 +108,8 @@ def _one_a_line(
         with _damage_of(split), open_text(split, spec) as file:
             first = file.read(_BEGINNING)
     first = first.strip()
-    if first == b"{":
+    goes_on = len(text) == 2 and first.endswith(b",") and (text[1] or b"").lstrip()[:1] == b'"'
+    if first == b"{" or (first.startswith(b"{") and goes_on):
         raise _not_lines(split, "an object that goes over several lines", "-c .")
     if re.match(rb"\[\s*(\{|$)", first) and (len(text) == 1 or not first.endswith(b"]")):
         raise _not_lines(split, "an array", "-c '.[]'")

@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import re
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from backfill_world import make_events, tree_bytes
 
@@ -289,11 +292,15 @@ def test_a_late_file_that_cannot_be_read_is_named(write, run, tmp_path):
     assert "half.jsonl.gz cannot be read" in warning
 
 
-def test_a_file_that_gives_nothing_is_named(write, run):
-    write([], "empty.jsonl")
-    report = run(write(FIRST), "2026-03-01..2026-03-02")
-    (warning,) = report.warnings
-    assert "empty.jsonl gave no event" in warning
+def test_a_file_that_gives_nothing_is_named(write, run, tmp_path):
+    """Without a line, without a row group, and with nothing but dead letters."""
+    write([], "a.jsonl")
+    write([{"id": "x"}], "b.jsonl")
+    with pq.ParquetWriter(tmp_path / "input" / "c.parquet", pa.schema({"id": pa.string()})):
+        pass
+    good = [event(f"e{hour}", f"2026-03-01T1{hour}:00:00Z") for hour in range(8)]
+    (warning,) = run(write(good), "2026-03-01").warnings
+    assert re.match(r"\S*a\.jsonl, \S*b\.jsonl and \S*c\.parquet gave no event", warning)
 
 
 def test_every_file_that_gives_nothing_is_named(write, run):

@@ -305,6 +305,7 @@ ARRAY = json.dumps([fact(id=str(i)) for i in range(3)])
         (json.dumps(json.loads(ARRAY), indent=1), "an array"),
         ("[" + "".join(f"\n {json.dumps(one)}," for one in json.loads(ARRAY)), "an array"),
         (json.dumps(fact(), indent=2), "an object that goes over several lines"),
+        (json.dumps(fact()).replace(", ", ",\n"), "an object that goes over several lines"),
         ("[" + ARRAY[1:-1].replace("}, ", "}, " + " " * 500_000) + "]", "an array"),
     ],
 )
