@@ -1,17 +1,14 @@
-"""Runs the analysed TFT graph, so that a row's bits do not depend on the batch that it is in.
+"""What the analysed TFT graph makes of events, with the bits of the graph.
 
-Kernels of TensorFlow take rows eight at a time and the rest one by one, and a few give other last
-bits in the rest (DESIGN section 4): batches are padded to a multiple of eight, and cut at `CHUNK`
-rows, so the rest is always empty.
-
-N-grams of texts are hashed by compiled code of ours, as long as it gives the loaded graph's own ids
-for a set of texts (`transforms.ngrams.PROBES`): words and letters in a fifth of TensorFlow's time.
+Compiled code applies the constants that analysis found (`constants.npz` beside the graph, written
+only where it gives the graph's own bits: `transforms.saved_graph`). Every operation is of one row,
+so a row's bits do not depend on the batch that it is in. TensorFlow is loaded where there are no
+constants: for a graph of an earlier release, or one that compiled code does not reproduce.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse
 
-from configs.schema import Spec, TextInput
-from transforms.ngrams import PROBES, text_ids
-from transforms.quiet import import_tensorflow
+from configs.schema import Spec
+from transforms.ngrams import string_hashes, text_ids
 
-CHUNK = 4096
-_LANES = 8
+CONSTANTS = "constants.npz"
+HASH_SPACE = 1 << 62
+"""Strings are looked up by FarmHash64 in so many buckets."""
+
+_LEAST_NORMAL = np.float32(np.finfo(np.float32).tiny)
 _SHORT = 64  # ids of a row that are sorted by insertion
+
+Floats = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Transformed:
         a text input.
     """
 
-    numeric: npt.NDArray[np.float32]
-    categories: npt.NDArray[np.int64]
+    numeric: Floats
+    categories: Int64s
     text: scipy.sparse.csr_matrix | None
 
     def __len__(self) -> int:
@@ -54,8 +56,50 @@ class Transformed:
         return Transformed(self.numeric[rows], self.categories[rows], text)
 
 
+@dataclasses.dataclass(frozen=True)
+class Constants:
+    """What analysis found.
+
+    Attributes:
+      mean, deviation: float32 `[K]`, for z-scores; 0 and 1 otherwise.
+      bounds: float32 `[K, QUANTILES - 1]`, for quantiles; `[K, 0]` otherwise.
+      vocabularies: per category, int64: known hashes, ascending, and their places.
+    """
+
+    mean: Floats
+    deviation: Floats
+    bounds: Floats
+    vocabularies: tuple[tuple[Int64s, Int64s], ...]
+
+    @property
+    def width(self) -> int:
+        """K."""
+        return len(self.mean)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """By name, for a file."""
+        made: dict[str, npt.NDArray[Any]] = {
+            "mean": self.mean, "deviation": self.deviation, "bounds": self.bounds
+        }  # fmt: skip
+        for index, (known, places) in enumerate(self.vocabularies):
+            made |= {f"known_{index}": known, f"places_{index}": places}
+        return made
+
+    @classmethod
+    def read(cls, path: Path) -> Constants:
+        """The reverse of `arrays`."""
+        with np.load(path, allow_pickle=False) as found:
+            count = sum(name.startswith("known_") for name in found)
+            return cls(
+                found["mean"],
+                found["deviation"],
+                found["bounds"],
+                tuple((found[f"known_{i}"], found[f"places_{i}"]) for i in range(count)),
+            )
+
+
 class Executor:
-    """The loaded graph.
+    """The analysed graph, ready to be applied.
 
     Args:
       folder: as `transforms.steps.graph.AnalyzeGraph` wrote it.
@@ -64,12 +108,17 @@ class Executor:
 
     def __init__(self, folder: Path, spec: Spec) -> None:
         self.folder, self.spec = folder, spec
-        self._run, self._width = _load(str(folder))
-        self._hashes_texts = spec.inputs.text is not None and self._agrees_on_texts(
-            spec.inputs.text
-        )
+        self._graph: Any = None
+        self._constants: Constants | None = None
+        if (folder / CONSTANTS).exists():
+            self._constants = Constants.read(folder / CONSTANTS)
+        else:
+            from transforms.saved_graph import SavedGraph
 
-    def transform(self, numeric: npt.NDArray[np.float32], batch: pa.RecordBatch) -> Transformed:
+            self._graph = SavedGraph(folder, spec)
+            self._constants = self._graph.constants()
+
+    def transform(self, numeric: Floats, batch: pa.RecordBatch) -> Transformed:
         """Applies the graph.
 
         Args:
@@ -79,91 +128,58 @@ class Executor:
         Raises:
           ValueError: the block and the events differ in rows, or the graph in columns.
         """
-        from transforms.graph import TEXT, graph_batch
-
-        count = len(numeric)
-        if count != batch.num_rows:
-            raise ValueError(f"a numeric block of {count} rows for {batch.num_rows} events")
-        if numeric.shape[1] != self._width:
+        if len(numeric) != batch.num_rows:
+            raise ValueError(f"a numeric block of {len(numeric)} rows for {batch.num_rows} events")
+        width = self._graph.width if self._constants is None else self._constants.width
+        if numeric.shape[1] != width:
             raise ValueError(
-                f"a numeric block of {numeric.shape[1]} columns for a graph of {self._width}"
+                f"a numeric block of {numeric.shape[1]} columns for a graph of {width}"
             )
-        arrays = graph_batch(self.spec, numeric, batch)
-        own = None
-        if self._hashes_texts and self.spec.inputs.text is not None:
-            text = self.spec.inputs.text
-            own = _bag(*text_ids(batch.column(text.column), text), text.buckets)
-            arrays[TEXT] = np.full(count, b"", object)
-        parts = [
-            self._chunk({name: value[at : at + CHUNK] for name, value in arrays.items()})
-            for at in range(0, max(count, 1), CHUNK)
-        ]
-        if own is None and parts[0].text is not None:
-            own = scipy.sparse.vstack([part.text for part in parts], "csr")
-        return Transformed(
-            np.concatenate([part.numeric for part in parts]),
-            np.concatenate([part.categories for part in parts]),
-            own,
-        )
-
-    def _agrees_on_texts(self, text: TextInput) -> bool:
-        """Whether the loaded graph hashes the probes as we do; one of another build may not."""
-        from transforms.graph import NUMERIC, TEXT, category_name
-
-        count = len(PROBES)
-        arrays: dict[str, npt.NDArray[Any]] = {
-            category_name(i): np.full(count, b"", object)
-            for i in range(len(self.spec.inputs.categorical))
-        }
-        arrays[NUMERIC] = np.zeros((count, self._width), np.float32)
-        arrays[TEXT] = np.array([probe.encode() for probe in PROBES], object)
-        theirs = self._chunk(arrays).text
-        ours = _bag(*text_ids(pa.array(PROBES), text), text.buckets)
-        return (
-            theirs is not None
-            and np.array_equal(theirs.indptr, ours.indptr)
-            and np.array_equal(theirs.indices, ours.indices)
-        )
-
-    def _chunk(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Transformed:
-        from transforms.graph import NUMERIC, TEXT, category_name
-
-        count = len(arrays[NUMERIC])
-        padded = max(_LANES, -(-count // _LANES) * _LANES)
-        made = self._run({name: _pad(value, padded) for name, value in arrays.items()})
-        inputs = self.spec.inputs
-        categories = [
-            made[category_name(i)].numpy()[:count] for i in range(len(inputs.categorical))
-        ]
-        text = None
-        if inputs.text is not None:
-            text = _bag(*_ragged(made[TEXT], count), inputs.text.buckets)
-        return Transformed(
-            made[NUMERIC].numpy()[:count],
-            np.stack(categories, 1) if categories else np.empty((count, 0), np.int64),
-            text,
-        )
+        if self._constants is None:
+            made: Transformed = self._graph.transform(numeric, batch)
+            return made
+        return apply_constants(self.spec, self._constants, numeric, batch)
 
 
-def _pad(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    if len(values) == size:
-        return values
-    padded = np.zeros((size, *values.shape[1:]), values.dtype)
-    if values.dtype == object:
-        padded[:] = b""
-    padded[: len(values)] = values
-    return padded
+def apply_constants(
+    spec: Spec, constants: Constants, numeric: Floats, batch: pa.RecordBatch
+) -> Transformed:
+    """What `transforms.graph.make_preprocessing_fn` does, in compiled code.
+
+    Args:
+      spec: its `inputs` say everything.
+      constants: of the analysed graph.
+      numeric: float32 `[n, K]`.
+      batch: the same n events.
+    """
+    inputs = spec.inputs
+    categories = np.empty((len(numeric), len(inputs.categorical)), np.int64)
+    for index, one in enumerate(inputs.categorical):
+        hashes = string_hashes(batch.column(one.column))
+        known, places = constants.vocabularies[index]
+        looked_up = _look_up(hashes, known, places, np.uint64(one.oov_buckets))
+        categories[:, index] = looked_up
+    text = None
+    if inputs.text is not None:
+        text = bag(*text_ids(batch.column(inputs.text.column), inputs.text), inputs.text.buckets)
+    return Transformed(_scale(numeric, constants, inputs.scaling), categories, text)
 
 
-def _ragged(sparse: Any, count: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Values of a sparse tensor, and where each row's begin."""
-    rows = sparse.indices.numpy()[:, 0]  # ascending
-    return sparse.values.numpy(), np.searchsorted(rows, np.arange(count + 1))
+def same_bits(one: Transformed, other: Transformed) -> bool:
+    """Whether two are equal as bytes: NaN equals NaN, 0.0 does not equal -0.0."""
+    if one.numeric.tobytes() != other.numeric.tobytes():
+        return False
+    if not np.array_equal(one.categories, other.categories):
+        return False
+    if one.text is None or other.text is None:
+        return one.text is other.text
+    return all(
+        getattr(one.text, part).tobytes() == getattr(other.text, part).tobytes()
+        for part in ("data", "indices", "indptr")
+    )
 
 
-def _bag(
-    values: npt.NDArray[Any], starts: npt.NDArray[np.int64], buckets: int
-) -> scipy.sparse.csr_matrix:
+def bag(values: npt.NDArray[Any], starts: Int64s, buckets: int) -> scipy.sparse.csr_matrix:
     """N-gram ids as a set per row, scaled to length 1: CSR float32 `[n, buckets]`."""
     ids = np.empty(starts[-1], np.int32)
     weights = np.empty(starts[-1], np.float32)
@@ -171,6 +187,66 @@ def _bag(
     made = ends[-1]
     shape = (len(starts) - 1, buckets)
     return scipy.sparse.csr_matrix((weights[:made], ids[:made], ends), shape=shape)
+
+
+def _scale(numeric: Floats, constants: Constants, how: str) -> Floats:
+    made: Floats = numeric
+    if how == "zscore":
+        made = _z_scores(numeric, constants.mean, constants.deviation)
+    elif how == "quantile":
+        # TensorFlow multiplies by the reciprocal of a constant that it is to divide by.
+        share = np.float32(1) / np.float32(constants.bounds.shape[1] + 1)
+        made = _shares(numeric, constants.bounds, share)
+    return made
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _z_scores(numeric, mean, deviation):  # type: ignore[no-untyped-def]
+    made = np.empty_like(numeric)
+    largest = np.float32(np.finfo(np.float32).max)
+    for row in range(len(numeric)):
+        for column in range(numeric.shape[1]):
+            less = _flushed(_flushed(numeric[row, column]) - _flushed(mean[column]))
+            scaled = _flushed(less / _flushed(deviation[column]))
+            if np.isinf(scaled):
+                scaled = largest if scaled > 0 else -largest
+            made[row, column] = scaled
+    return made
+
+
+@numba.njit(cache=True, nogil=True)
+def _flushed(value):  # type: ignore[no-untyped-def]
+    """TensorFlow takes what is smaller than a normal number for zero, and keeps the sign."""
+    return np.float32(0) * value if abs(value) < _LEAST_NORMAL else value
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _shares(numeric, bounds, share):  # type: ignore[no-untyped-def]
+    made = np.empty_like(numeric)
+    for row in range(len(numeric)):
+        for column in range(numeric.shape[1]):
+            value = numeric[row, column]
+            if np.isnan(value):
+                made[row, column] = value
+            else:
+                rank = np.searchsorted(bounds[column], value, side="right")
+                made[row, column] = np.float32(rank) * share
+    return made
+
+
+@numba.njit(cache=True, nogil=True)
+def _look_up(hashes, known, places, buckets):  # type: ignore[no-untyped-def]
+    """Places of known strings; others go to the buckets after them."""
+    made = np.empty(len(hashes), np.int64)
+    last = len(known) - 1  # the last entry stands for nothing
+    for row in range(len(hashes)):
+        hashed = np.int64(hashes[row] % np.uint64(HASH_SPACE))
+        at = min(np.searchsorted(known, hashed), last)
+        if known[at] == hashed:
+            made[row] = places[at]
+        else:
+            made[row] = last + np.int64(hashes[row] % buckets)
+    return made
 
 
 @numba.njit(cache=True, nogil=True)
@@ -198,29 +274,3 @@ def _sets(values, starts, ids, weights):  # type: ignore[no-untyped-def]
             weights[place] = np.float32(1.0 / np.sqrt(at - begin))
         ends[row + 1] = at
     return ends
-
-
-def _load(folder: str) -> tuple[Any, int]:
-    """The graph as one `tf.function`, and K: 0.9 ms per 1000 rows, where op by op takes 12.7.
-
-    Never kept by path: every nightly run analyses anew into the same folder.
-    """
-    import_tensorflow()
-    import tensorflow as tf
-    import tensorflow_transform as tft
-
-    from transforms.graph import NUMERIC
-
-    output = tft.TFTransformOutput(folder)
-    layer = output.transform_features_layer()
-    signature = {
-        name: tf.TensorSpec([None, *feature.shape], feature.dtype, name=name)
-        for name, feature in output.raw_feature_spec().items()
-    }
-
-    @tf.function(input_signature=[signature], reduce_retracing=True)
-    def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = layer(inputs)
-        return made
-
-    return run, int(signature[NUMERIC].shape[1])

@@ -24,9 +24,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from configs.schema import Categorical, Spec, TextInput
+from transforms.executor import HASH_SPACE
 
 NUMERIC, TEXT = "numeric", "text"
-_HASH_SPACE = 1 << 62  # strings are looked up by FarmHash64 in so many buckets
 
 _BETWEEN_WORDS = r"[^\pL\pM\pN_]+"
 
@@ -102,7 +102,7 @@ def look_up(values: Any, categorical: Categorical, name: str) -> Any:
       categorical: size of the vocabulary, buckets, least frequency.
       name: of the vocabulary's file.
     """
-    hashes = tf.strings.to_hash_bucket_fast(values, _HASH_SPACE)
+    hashes = tf.strings.to_hash_bucket_fast(values, HASH_SPACE)
     known, places = tft.experimental.ptransform_analyzer(
         [values, hashes],
         _Vocabulary(categorical.vocabulary, categorical.min_frequency),
@@ -351,7 +351,7 @@ def sorted_places(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """A vocabulary's hashes, ascending, and their places; one more entry stands for nothing."""
     chosen = [counts[text][1] for text in most_frequent(counts, size, least)]
-    hashes = np.array([*chosen, _HASH_SPACE], np.int64)
+    hashes = np.array([*chosen, HASH_SPACE], np.int64)
     order = np.argsort(hashes, kind="stable")
     return hashes[order], order.astype(np.int64)
 

@@ -1,8 +1,8 @@
 """Hashed n-grams of texts as compiled code: the bits of `transforms.graph.hash_ngrams`, sooner.
 
 TensorFlow makes a string of every n-gram before it hashes it. Here bytes are hashed where they
-stand, in Arrow's own buffers. The saved graph stays what is true: the executor asks both for the
-ids of some texts when it loads a graph, and leaves texts to TensorFlow where they differ.
+stand, in Arrow's own buffers. The saved graph stays what is true: both are asked for the ids of
+`PROBES`, and texts are left to TensorFlow where they differ (`transforms.saved_graph`).
 
 The hash is FarmHash's `Fingerprint64` (Geoff Pike, 2014), which `tf.strings.to_hash_bucket_fast`
 takes and whose values never change.
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import TextInput
+from transforms.hashing import string_buffers
 
 PROBES = (
     "",
@@ -58,14 +59,7 @@ def text_ids(
     >>> len(ids), starts.tolist()
     (3, [0, 3, 3])
     """
-    plain = array.cast(pa.large_binary()).fill_null(b"")
-    if plain.offset:
-        plain = pa.concat_arrays([plain])
-    offsets = np.frombuffer(plain.buffers()[1], np.int64)[
-        plain.offset : plain.offset + len(plain) + 1
-    ]
-    buffer = plain.buffers()[2]
-    data = np.empty(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+    offsets, data = _plain(array)
     low, high = text.word_ngrams
     few, many = text.char_ngrams or (1, 0)
     lengths = np.diff(offsets)
@@ -79,6 +73,30 @@ def text_ids(
         data, offsets, low, high, few, many, np.uint64(text.buckets), scratch, places, ids, starts
     )
     return ids[:made], starts
+
+
+def string_hashes(array: pa.Array) -> npt.NDArray[np.uint64]:
+    """FarmHash's `Fingerprint64` of each string: uint64 `[n]`; null is "".
+
+    >>> hashes = string_hashes(pa.array(["", None, "a"]))
+    >>> bool(hashes[0] == hashes[1]), bool(hashes[0] == hashes[2])
+    (True, False)
+    """
+    return _hash_strings(*_plain(array))  # type: ignore[no-any-return]
+
+
+def _plain(array: pa.Array) -> tuple[npt.NDArray[np.int64], Bytes]:
+    """Offsets `[n + 1]` into the bytes of strings without nulls, and those bytes."""
+    offsets, data = string_buffers(array.cast(pa.large_binary()).fill_null(b""))
+    return offsets.astype(np.int64, copy=False), data
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_strings(offsets, data):  # type: ignore[no-untyped-def]
+    made = np.empty(len(offsets) - 1, np.uint64)
+    for row in range(len(made)):
+        made[row] = _hash(data, offsets[row], offsets[row + 1] - offsets[row])
+    return made
 
 
 @numba.njit(cache=True, nogil=True)

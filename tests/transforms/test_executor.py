@@ -10,7 +10,8 @@ from graph_world import SHIPPED, analysed, as_batch, make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.executor import CHUNK, Executor, Transformed
+from transforms.executor import CONSTANTS, Executor, Transformed, apply_constants, same_bits
+from transforms.saved_graph import CHUNK, SavedGraph, probes
 
 GRAPHS = [(name, "zscore") for name in SHIPPED] + [("full", "zscore"), ("full", "quantile")]
 ROWS = 300
@@ -27,26 +28,13 @@ def world(request):
     return executor, numeric, batch, executor.transform(numeric, batch)
 
 
-def same_bits(one: Transformed, other: Transformed) -> None:
-    """Equal as bytes: NaN equals NaN, 0.0 does not equal -0.0."""
-    assert one.numeric.tobytes() == other.numeric.tobytes()
-    assert one.categories.tobytes() == other.categories.tobytes()
-    assert (one.text is None) == (other.text is None)
-    if one.text is not None:
-        assert one.text.shape == other.text.shape
-        for part in ("data", "indices", "indptr"):
-            ours, theirs = getattr(one.text, part), getattr(other.text, part)
-            assert ours.tolist() == theirs.tolist()
-        assert one.text.data.dtype == np.float32
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=70))
 def test_any_rows_in_any_order_give_the_bits_of_the_whole(world, rows):
     executor, numeric, batch, whole = world
     index = np.array(rows)
     made = executor.transform(numeric[index], batch.take(pa.array(index)))
-    same_bits(made, whole.take(index))
+    assert same_bits(made, whole.take(index))
 
 
 @pytest.mark.parametrize("size", range(1, 71, 3))
@@ -55,7 +43,7 @@ def test_every_batch_size_gives_the_bits_of_the_whole(world, size):
     for start in (0, ROWS - size):
         rows = np.arange(start, start + size)
         made = executor.transform(numeric[rows], batch.slice(start, size))
-        same_bits(made, whole.take(rows))
+        assert same_bits(made, whole.take(rows))
 
 
 def test_no_rows(world):
@@ -74,13 +62,13 @@ def test_more_rows_than_a_chunk():
     numeric, table = make_rows(spec, 50, seed=3, width=3)
     repeat = np.arange(CHUNK + 21) % 50
     made = executor.transform(numeric[repeat], as_batch(table).take(pa.array(repeat)))
-    same_bits(made, executor.transform(numeric, as_batch(table)).take(repeat))
+    assert same_bits(made, executor.transform(numeric, as_batch(table)).take(repeat))
 
 
 def test_two_loads_of_a_graph_agree(world):
     executor, numeric, batch, whole = world
     again = Executor(executor.folder, executor.spec)
-    same_bits(again.transform(numeric, batch), whole)
+    assert same_bits(again.transform(numeric, batch), whole)
 
 
 def test_another_graph_in_the_same_folder_is_read_anew(tmp_path):
@@ -119,29 +107,45 @@ def test_transformed_takes_an_index_or_a_mask():
     assert dataclasses.is_dataclass(plain)
 
 
-def test_texts_are_hashed_by_us_and_have_the_bits_of_the_graph(world):
+def test_compiled_code_has_the_bits_of_the_graph_for_every_batch_size(world):
     executor, numeric, batch, whole = world
-    if executor.spec.inputs.text is None:
-        pytest.skip("no texts here")
-    assert executor._hashes_texts
-    graph = Executor(executor.folder, executor.spec)
-    graph._hashes_texts = False
-    same_bits(graph.transform(numeric, batch), whole)
+    assert (executor.folder / CONSTANTS).exists()
+    graph = SavedGraph(executor.folder, executor.spec)
+    assert same_bits(graph.transform(numeric, batch), whole)
+    numeric = np.where(np.isnan(numeric), np.float32(-1e-39), numeric)  # not a normal number
+    for size in range(1, 18):
+        made = graph.transform(numeric[-size:], batch.slice(ROWS - size))
+        assert same_bits(made, executor.transform(numeric[-size:], batch.slice(ROWS - size)))
 
 
-def test_texts_are_left_to_a_graph_that_hashes_them_otherwise(tmp_path):
+def test_compiled_code_is_compared_with_the_graph_before_it_is_used(world):
+    """Every scaling, the ends of float32, and texts and categories of many scripts."""
+    executor, _, _, _ = world
+    graph = SavedGraph(executor.folder, executor.spec)
+    found = graph.constants()
+    assert found is not None
+    numeric, batch = probes(executor.spec, found)
+    expected = graph.transform(numeric, batch)
+    assert same_bits(executor.transform(numeric, batch), expected)
+    other = dataclasses.replace(found, mean=found.mean + np.float32(1), bounds=found.bounds * 2)
+    if executor.spec.inputs.scaling != "none":
+        made = apply_constants(executor.spec, other, numeric, batch)
+        assert not same_bits(made, expected)
+
+
+def test_a_graph_without_constants_is_run_with_the_same_bits(world, tmp_path):
+    """One of an earlier release."""
+    executor, numeric, batch, whole = world
+    shutil.copytree(executor.folder, tmp_path / "graph")
+    (tmp_path / "graph" / CONSTANTS).unlink()
+    assert same_bits(Executor(tmp_path / "graph", executor.spec).transform(numeric, batch), whole)
+
+
+@pytest.mark.parametrize("how", [{"max_tokens": 2}, {"buckets": 1000}])
+def test_a_graph_that_does_otherwise_is_left_to_tensorflow(how, tmp_path):
     """A graph of another build: its bits are what was trained on."""
     spec, folder = analysed("video_comments", "zscore")
-    other = dataclasses.replace(
-        spec,
-        inputs=dataclasses.replace(
-            spec.inputs, text=dataclasses.replace(spec.inputs.text, max_tokens=2)
-        ),
-    )
-    numeric, table = make_rows(spec, 40, seed=3)
-    executor = Executor(folder, other)
-    assert not executor._hashes_texts
-    same_bits(
-        executor.transform(numeric, as_batch(table)),
-        Executor(folder, spec).transform(numeric, as_batch(table)),
-    )
+    text = dataclasses.replace(spec.inputs.text, **how)
+    other = dataclasses.replace(spec, inputs=dataclasses.replace(spec.inputs, text=text))
+    assert SavedGraph(folder, other).constants() is None
+    assert SavedGraph(folder, spec).constants() is not None

@@ -225,11 +225,14 @@ def _tensor_schema(spec: Spec, width: int) -> Any:
 
 
 def _write_inputs(spec: Spec, width: int, folder: str) -> str:
-    """Writes the schema of what enters the graph, which TFT does not write by itself."""
+    """Writes what TFT does not write by itself: the schema of what enters, and the constants."""
     import_tensorflow()
     import tensorflow_transform as tft
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+    from transforms.saved_graph import write_constants
+
     raw = f"{folder.rstrip('/')}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
     metadata_io.write_metadata(dataset_metadata.DatasetMetadata(_tensor_schema(spec, width)), raw)
+    write_constants(folder, spec)
     return folder
