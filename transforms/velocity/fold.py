@@ -68,7 +68,7 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
     begins = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
     starts = np.concatenate([begins, [count]]).astype(np.int64)
     keys: list[int] = grouped[begins].tolist()
-    packed = [state.get(key) for key in keys]
+    packed = state.get_all(keys)
     old = Packed(
         np.frombuffer(b"".join(packed) or b"\0", np.uint8), np.zeros(len(keys) + 1, np.int64)
     )
@@ -95,8 +95,8 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
             )
         data = new.data[: new.at[done]].tobytes()
         ends = new.at[first : done + 1].tolist()
-        for index, key in enumerate(keys[first:done]):
-            delta[key] = data[ends[index] : ends[index + 1]]
+        parts = map(data.__getitem__, map(slice, ends, ends[1:]))
+        delta.update(zip(keys[first:done], parts, strict=True))
         first = done
     return Folded(outputs, sequence, delta)
 

@@ -6,7 +6,9 @@ the plan's fingerprint and a digest, which refuses to be read by another plan or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import operator
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ from transforms.velocity.rows import shard_of
 Int64s = npt.NDArray[np.int64]
 UInt8s = npt.NDArray[np.uint8]
 
-_CLOCK = slice(1, 9)  # after the version byte
+_clock = operator.itemgetter(slice(1, 9))  # bytes after the version byte
 _FORMAT_KEY, _PLAN_KEY = b"lockstep.state_format", b"lockstep.state"
 _DIGEST_KEY = b"lockstep.state_digest"
 
@@ -57,6 +59,10 @@ class ShardState:
         """A key's packed bytes; empty if there is none."""
         return self._states.get(key, b"")
 
+    def get_all(self, keys: Sequence[int]) -> list[bytes]:
+        """The packed bytes of some keys, as `get` gives them."""
+        return list(map(self._states.get, keys, itertools.repeat(b"")))
+
     def update(self, delta: Mapping[int, bytes]) -> None:
         """Takes over what a fold has made."""
         self._states.update(delta)
@@ -75,9 +81,7 @@ class ShardState:
         The fold treats such a state as empty anyway; this frees its memory.
         """
         oldest = now_us - self._plan.retention_us
-        clocks = np.frombuffer(
-            b"".join([packed[_CLOCK] for packed in self._states.values()]), "<i8"
-        )
+        clocks = np.frombuffer(b"".join(map(_clock, self._states.values())), "<i8")
         old = np.flatnonzero(clocks < oldest)
         if len(old):
             keys = list(self._states)
@@ -86,19 +90,22 @@ class ShardState:
 
     def to_table(self) -> pa.Table:
         """Arrow: `key` uint64 ascending, `state` large_binary; equal states are equal bytes."""
-        keys = np.fromiter(self._states, np.uint64, len(self._states))
-        order = np.argsort(keys)
-        packed = pa.array(list(self._states.values()), pa.large_binary())
-        packed = packed.take(pa.array(order))
+        keys = np.sort(np.fromiter(self._states, np.uint64, len(self._states)))
+        states = self.get_all(keys.tolist())
+        offsets = np.zeros(len(keys) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, states), np.int64, len(keys)), out=offsets[1:])
+        data = pa.py_buffer(b"".join(states))
+        buffers = [None, pa.py_buffer(offsets), data]
+        packed = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(keys), buffers)
         schema = pa.schema(
             {"key": pa.uint64(), "state": pa.large_binary()},
             metadata={
                 _FORMAT_KEY: str(FORMAT),
                 _PLAN_KEY: self._plan.fingerprint,
-                _DIGEST_KEY: _digest(keys[order], *_packed(packed)),
+                _DIGEST_KEY: _digest(keys, *_packed(packed)),
             },
         )
-        return pa.table([pa.array(keys[order]), packed], schema=schema)
+        return pa.table([pa.array(keys), packed], schema=schema)
 
     def split(self, plan: Plan, shards: int) -> list[ShardState]:
         """The same keys, each in its shard's state (`rows.shard_of`), under another plan's name.
