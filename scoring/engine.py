@@ -7,7 +7,7 @@ entity, assemble the numeric block, score. No Beam, no clock, no I/O here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from transforms.inputs import numeric_block
 from transforms.order import Position, position_of
 from transforms.selection import scored_mask
 from transforms.ticks import LATE
-from transforms.velocity import Plan, ShardState, entity_rows, finish, fold, make_plan
+from transforms.velocity import Plan, Rows, ShardState, entity_rows, finish, fold, make_plan
 
 SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
@@ -83,6 +83,19 @@ class Outcome:
     duplicates: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """Features and scores of scored events; as in `Outcome`."""
+
+    numeric: npt.NDArray[np.float32]
+    sequences: npt.NDArray[np.int64]
+    scored: Scored | None
+
+
+Score = Callable[[npt.NDArray[np.float32], pa.RecordBatch], Scored]
+"""Numeric block and derived events to scores, as `Scorer.score`."""
+
+
 class Engine:
     """Folds and scores micro-batches, one after the other.
 
@@ -131,7 +144,11 @@ class Engine:
             state.expire(now_us)
 
     def step(
-        self, batch: pa.RecordBatch, late: npt.NDArray[np.bool_], accepted: bool = False
+        self,
+        batch: pa.RecordBatch,
+        late: npt.NDArray[np.bool_],
+        accepted: bool = False,
+        score: Score | None = None,
     ) -> Outcome:
         """Folds and scores one micro-batch.
 
@@ -140,6 +157,7 @@ class Engine:
           late: bool `[n]`.
           accepted: the events are of a log, so they were found to be no duplicates; when an id is
             forgotten depends on the watermark at that time, which a replay does not have.
+          score: in place of the scorer's own (`arrival.Decided.score`).
         """
         times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
         if self.resident.position is not None:
@@ -152,39 +170,68 @@ class Engine:
             batch, late = batch.filter(pa.array(keep)), late[keep]
         derived = derive(self.spec, batch)
         mask = scored_mask(self.spec, batch)
-        queried = np.flatnonzero(mask)
-        place = np.full(batch.num_rows, -1, np.int64)
-        place[queried] = np.arange(len(queried))
-        features, sequences = {}, []
-        for entity, plan in self.plans.items():
-            rows = entity_rows(plan, derived)
-            state = self.resident.states[entity]
-            folded = fold(plan, state, rows)
-            state.update(folded.delta)
-            matrix = np.full((len(queried), len(plan.features)), np.nan, np.float32)
-            at = place[rows.row[rows.query]]
-            matrix[at] = finish(plan, folded.outputs)
-            sequence = np.full(len(queried), -1, np.int64)
-            sequence[at] = folded.sequence
-            features[entity] = matrix
-            sequences.append(sequence)
-        asked = derived.take(pa.array(queried))
-        numeric = numeric_block(self.spec, asked, features)
-        scored = None
-        if self._scorer is not None and len(queried):
-            scored = self._scorer.score(numeric, asked)
+        rows = {entity: entity_rows(plan, derived) for entity, plan in self.plans.items()}
+        made, deltas = self.look(derived, mask, rows, score)
+        for entity, delta in deltas.items():
+            self.resident.states[entity].update(delta)
         ordered = np.flatnonzero(~late)
         if len(ordered):
             position = position_of(self.spec, batch, int(ordered[-1]))
             self.resident = dataclasses.replace(self.resident, position=position)
-        events = batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask))
+        return self.outcome(batch, late, mask, made, duplicates)
+
+    def look(
+        self,
+        derived: pa.RecordBatch,
+        mask: npt.NDArray[np.bool_],
+        rows: Mapping[str, Rows],
+        score: Score | None = None,
+    ) -> tuple[Looked, dict[str, dict[int, bytes]]]:
+        """Features and scores of events on the state as it is, which stays so.
+
+        Args:
+          derived: events `[n]`.
+          mask: bool `[n]`, the scored ones.
+          rows: of each entity, in the order in which they are folded; those that query are of
+            events of `derived`.
+          score: as `step`.
+
+        Returns:
+          What came out, and each entity's keys as they would be after it.
+        """
+        queried = np.flatnonzero(mask)
+        place = np.full(derived.num_rows, -1, np.int64)
+        place[queried] = np.arange(len(queried))
+        features, deltas = {}, {}
+        sequences = np.full((len(queried), len(self.plans)), -1, np.int64)
+        for index, (entity, plan) in enumerate(self.plans.items()):
+            folded = fold(plan, self.resident.states[entity], rows[entity])
+            matrix = np.full((len(queried), len(plan.features)), np.nan, np.float32)
+            at = place[rows[entity].row[rows[entity].query]]
+            matrix[at] = finish(plan, folded.outputs)
+            sequences[at, index] = folded.sequence
+            features[entity], deltas[entity] = matrix, folded.delta
+        asked = derived.take(pa.array(queried))
+        numeric = numeric_block(self.spec, asked, features)
+        scored = None
+        if self._scorer is not None and len(queried):
+            scored = (score or self._scorer.score)(numeric, asked)
+        return Looked(numeric, sequences, scored), deltas
+
+    def outcome(
+        self,
+        batch: pa.RecordBatch,
+        late: npt.NDArray[np.bool_],
+        mask: npt.NDArray[np.bool_],
+        made: Looked,
+        duplicates: int = 0,
+    ) -> Outcome:
+        """What became of events, under the bundle that decides now."""
         return Outcome(
-            events=events,
-            numeric=numeric,
-            sequences=np.stack(sequences, axis=1)
-            if sequences
-            else np.empty((len(queried), 0), np.int64),
-            scored=scored,
+            events=batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask)),
+            numeric=made.numeric,
+            sequences=made.sequences,
+            scored=made.scored,
             bundle=self._scorer.bundle.fingerprint if self._scorer else "",
             duplicates=duplicates,
         )
@@ -248,7 +295,7 @@ def _unlike(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 def log_batch(
     outcome: Outcome,
     step: int,
-    decisions: list[bytes],
+    decisions: Sequence[bytes | None],
     expired: int | None = None,
     arrivals: Sequence[int] = (),
 ) -> pa.RecordBatch:
@@ -261,7 +308,8 @@ def log_batch(
     Args:
       outcome: of the step.
       step: the number of the micro-batch; the same in every row.
-      decisions: one message per scored event (`decisions.encode_decisions`).
+      decisions: one message per scored event (`decisions.encode_decisions`); None: it was decided
+        at its arrival, and stays so.
       expired: `Engine.expire` was called with this since the step before; None: it was not.
       arrivals: numbers of messages that need nothing more once this step is logged; in the first
         row.
@@ -338,6 +386,14 @@ def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArra
     offsets = np.concatenate([[0], np.cumsum(mask) * width]).astype(np.int32)
     flat = pa.array(np.ascontiguousarray(values).ravel())
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(~mask))
+
+
+def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """The lists of a column that are there, as rows: `[s, width]`."""
+    lists = column.drop_null()
+    count = len(lists)
+    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
+    return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
 
 
 def _spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:

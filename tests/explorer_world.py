@@ -16,9 +16,11 @@ from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import Clocks, Intake
 from pipelines.pubsub.settings import SourceSettings
 from pipelines.streaming.arrivals import ArrivalLog
+from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
+from scoring.decision import DecisionPolicy, Threshold
 from scoring.engine import Engine, Resident
 from scoring.scorer import Scored
 from transforms.decode import Decoded
@@ -51,7 +53,26 @@ class WholeBlock:
         return Scored(numeric, score.astype(np.float32), score, zeros, ("allow",))
 
     def explain(self, scored, rows, numeric):
-        return []
+        return [() for _ in rows]
+
+
+class ByBits(WholeBlock):
+    """Acts on half of the events, by a bit of the score; counts what it scores."""
+
+    bundle = SimpleNamespace(
+        spec=SPEC,
+        fingerprint="01",
+        policy=DecisionPolicy((Threshold("block", 0.5, 0.5),), "allow"),
+    )
+
+    def __init__(self):
+        self.scored = 0
+
+    def score(self, numeric, rows):
+        self.scored += len(numeric)
+        made = super().score(numeric, rows)
+        action = (np.floor(made.score * 2**30) % 2).astype(np.int8)
+        return dataclasses.replace(made, action=action, names=self.bundle.policy.names)
 
 
 class Topic:
@@ -126,10 +147,11 @@ class World:
       root: the state folder.
       rows: facts (`fold_world.batch`); places in it are what arrives.
       logs: messages are acknowledged from an arrival log; else after their decision.
+      at_arrival: events are decided at once, and again where their order makes another of it.
     """
 
-    def __init__(self, root, rows, logs=True):
-        self.root, self.rows, self.logs = root, rows, logs
+    def __init__(self, root, rows, logs=True, at_arrival=False):
+        self.root, self.rows, self.logs, self.at_arrival = root, rows, logs, at_arrival
         self.subscription = Subscription()
         self.topic, self.now_us, self.crashes = Topic(), 0, 0
         self.start()
@@ -142,16 +164,20 @@ class World:
             save_snapshot(self.root, -1, snapshot_files(SPEC, Resident.empty(SPEC), -1))
             restored = restore(SPEC, self.journal)
         undone = self.log.recover(restored.done)
-        engine = Engine(SPEC, restored.resident, WholeBlock())
+        self.first = None
+        if self.at_arrival:
+            self.first = AtArrival(self.root, self.topic.publish, lambda what, write: write())
+            self.first.republish()
+        engine = Engine(SPEC, restored.resident, ByBits() if self.first else WholeBlock())
         self.service = Service(
             engine, self.journal, restored.next_step, self.topic, settings=SETTINGS,
-            arrivals=self.log, done=restored.done,
+            arrivals=self.log, done=restored.done, first=self.first,
         )  # fmt: skip
         self.service.republish(restored.unpublished)
         self.intake = Intake(
             SPEC, SOURCE, self.decode, self.subscription,
             Clocks(lambda: self.now_us, lambda: 0.0), restored.resident.position,
-            self.log if self.logs else None,
+            self.log if self.logs else None, self.at_arrival,
         )  # fmt: skip
         self.intake.recover(undone)
         self.subscription.redeliver()
@@ -192,18 +218,23 @@ class World:
         self.topic.kill, append = kill, self.journal.append
         if kill in ("before log", "after log"):
             self.journal.append = lambda *given: self.die(append, given, kill)
+        if kill in ("before look", "after look") and self.first is not None:
+            looked = self.first._journal.append
+            self.first._journal.append = lambda *given: self.die(looked, given, kill)
         try:
             self.service.process(micro)
         except Killed:
             self.crash()
             return True
         self.topic.kill, self.journal.append = None, append
+        if self.first is not None:
+            self.first._journal.__dict__.pop("append", None)
         self.intake.finish(micro.sequence)
         return True
 
     @staticmethod
     def die(append, given, kill):
-        if kill == "after log":
+        if kill in ("after log", "after look"):
             append(*given)
         raise Killed
 
@@ -213,6 +244,8 @@ class World:
         if thread is not None:
             thread.join()
         self.journal.close()
+        if self.first is not None:
+            self.first.close()
         self.log.close()
         self.start()
 

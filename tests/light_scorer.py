@@ -1,21 +1,24 @@
 """A scorer whose model takes no time to load, over a real server: it starts in a moment, so that a
 test can kill a hundred of them. Everything but the bundle is what `lockstep stream` runs."""
 
+import functools
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from explorer_world import WholeBlock
+from explorer_world import ByBits, WholeBlock
 from fold_world import SPEC, S, batch
 from stream_world import DECISIONS, SUBSCRIPTION
 
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack, SourceSettings
+from pipelines.pubsub.settings import Ack, Decide, SourceSettings
 from pipelines.streaming.arrivals import KeptArrivals
+from pipelines.streaming.at_arrival import AtArrival
+from pipelines.streaming.disk import retry_until_written
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.loop import run_loop
 from pipelines.streaming.restore import restore, snapshot_files
@@ -46,12 +49,20 @@ def decode(payloads):
     )
 
 
-def serve(root, endpoint, ack=Ack.ARRIVED, idle_exit_s=None, ahead_us=None, batch_events=20):
+def serve(
+    root,
+    endpoint,
+    ack=Ack.ARRIVED,
+    idle_exit_s=None,
+    ahead_us=None,
+    batch_events=20,
+    decide=Decide.IN_ORDER,
+):
     """Runs until it is killed, told to stop, or nothing came for so long."""
     root = Path(root)
     source = SourceSettings(
         SUBSCRIPTION, endpoint, BOUND_S * S, ahead_us=ahead_us, batch_events=batch_events,
-        idle_s=0.2, lease_s=10, ack=ack, end_after_idle_s=idle_exit_s,
+        idle_s=0.2, lease_s=10, ack=ack, end_after_idle_s=idle_exit_s, decide=decide,
     )  # fmt: skip
     with Stopping() as stopping:
         journal = Journal(root)
@@ -61,15 +72,22 @@ def serve(root, endpoint, ack=Ack.ARRIVED, idle_exit_s=None, ahead_us=None, batc
         kept = KeptArrivals(root, stopping)
         undone = kept.log.recover(restored.done)
         topic = TopicPublisher(DECISIONS, endpoint)
+        first = None
+        if decide is Decide.AT_ARRIVAL:
+            write = functools.partial(retry_until_written, root, stopping=stopping)
+            first = AtArrival(root, topic.publish, write)
+            first.republish()
         service = Service(
-            Engine(SPEC, restored.resident, WholeBlock()), journal, restored.next_step, topic,
+            Engine(SPEC, restored.resident, ByBits() if first else WholeBlock()),
+            journal, restored.next_step, topic,
             settings=ServiceSettings(snapshot_steps=7), stopping=stopping,
-            arrivals=kept.log, done=restored.done,
+            arrivals=kept.log, done=restored.done, first=first,
         )  # fmt: skip
         service.republish(restored.unpublished)
         intake = Intake(
             SPEC, source, decode, Puller(source.pull()),
             position=restored.resident.position, arrivals=kept if ack is Ack.ARRIVED else None,
+            at_arrival=service.decides_at_arrival,
         )  # fmt: skip
         intake.recover(undone)
         stopping.draining(intake.stop)

@@ -77,6 +77,30 @@ class RecentIds:
         self._from[before : self._count] = np.maximum(time[keep], self._reached)
         return keep
 
+    def known(self, hash_1: UInt64s, hash_2: UInt64s, time: Int64s) -> npt.NDArray[np.bool_]:
+        """Which of some events repeat one that is remembered; nothing is remembered by it.
+
+        >>> ids = np.array([5, 6], np.uint64)
+        >>> recent = RecentIds(horizon_us=10)
+        >>> recent.take(ids[:1], ids[:1], np.array([0])).tolist()
+        [True]
+        >>> recent.known(ids, ids, np.array([3, 3])).tolist(), len(recent)
+        ([True, False], 1)
+        """
+        found = np.zeros(len(time), np.bool_)
+        _known(
+            self._slots,
+            self._hash_1,
+            self._hash_2,
+            self._time,
+            hash_1,
+            hash_2,
+            time,
+            self.horizon_us,
+            found,
+        )
+        return found
+
     def reach(self, now_us: int) -> None:
         """Event time has come so far: ids that are accepted from now on are kept for no less.
 
@@ -178,3 +202,15 @@ def _take(slots, hash_1, hash_2, time, count, new_1, new_2, new_time, horizon, k
             time[count] = new_time[row]
             count += 1
     return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _known(slots, hash_1, hash_2, time, of_1, of_2, of_time, horizon, found):  # type: ignore[no-untyped-def]
+    mask = np.uint64(len(slots) - 1)
+    for row in range(len(of_time)):
+        at = of_1[row] & mask
+        while slots[at] >= 0 and not found[row]:
+            other = slots[at]
+            same = hash_1[other] == of_1[row] and hash_2[other] == of_2[row]
+            found[row] = same and abs(of_time[row] - time[other]) <= horizon
+            at = (at + np.uint64(1)) & mask

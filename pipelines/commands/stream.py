@@ -66,6 +66,13 @@ def stream(
             "for a --state whose disk may be lost).",
         ),
     ] = "arrived",
+    decide: Annotated[
+        Literal["in_order", "at_arrival"],
+        typer.Option(
+            help="When an event is decided: once, after the disorder bound; or at once, and again "
+            "(revision 1) where its order makes another action of it.",
+        ),
+    ] = "in_order",
     idle_exit: Annotated[
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
@@ -138,7 +145,7 @@ def stream(
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
         from pipelines.pubsub.admin import ensure_topic
-        from pipelines.pubsub.settings import Ack, SourceSettings
+        from pipelines.pubsub.settings import Ack, Decide, SourceSettings
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
@@ -158,6 +165,7 @@ def stream(
                 ahead_us=round(ahead_seconds * 1e6),
                 lease_s=lease_seconds,
                 ack=Ack(ack),
+                decide=Decide(decide),
                 end_after_idle_s=idle_exit,
             ),
             decisions=decisions,
@@ -192,7 +200,10 @@ def refuse_embedded_only(context: typer.Context) -> None:
     instead = {
         "idle_exit": "a job ends when it is cancelled",
         "metrics_port": "look at the engine's metrics, namespace lockstep",
+        "decide": "an engine's job decides in order",
     }
+    if context.params.get("decide") == "in_order":
+        instead.pop("decide")
     for name, words in instead.items():
         if context.params.get(name) is not None:
             option = "--" + name.replace("_", "-")

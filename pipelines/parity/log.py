@@ -223,14 +223,6 @@ def clock_of(batch: pa.RecordBatch, before: int = _NEVER) -> npt.NDArray[np.int6
     return np.maximum(clocks, before)
 
 
-def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """The lists of a column that are there, as rows: `[s, width]`."""
-    lists = column.drop_null()
-    count = len(lists)
-    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
-    return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
-
-
 def newest_decision(state: Path) -> int | None:
     """The scorer's clock at the last decision of its log; None where there is none."""
     for first, _ in reversed(list_segments(state)):

@@ -50,14 +50,13 @@ from pipelines.parity.log import (
     find_base,
     logged_batches,
     lost_before,
-    matrix,
     nothing_in_range,
 )
 from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
 from pipelines.parity.recompute import Offline, recompute
 from pipelines.parity.replay import replay
 from scoring.bundle import bundle_spec, load_bundle
-from scoring.engine import INPUTS, SCORE
+from scoring.engine import INPUTS, SCORE, matrix
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.store import Store

@@ -20,9 +20,8 @@ from pipelines.backfill import BackfillRequest, backfill, read_features
 from pipelines.backfill.publish import day_marker
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import FILES, STATE, Days, Layout, day_of, make_folders, write_json
-from pipelines.parity.log import matrix
 from pipelines.states import WHOLE_RECENT_IDS, state_file
-from scoring.engine import Resident
+from scoring.engine import Resident, matrix
 from scoring.steps import MODEL_INPUTS, SCORE
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan

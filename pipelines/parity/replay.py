@@ -23,7 +23,7 @@ from pipelines.parity.compare import (
 )
 from pipelines.parity.diagnose import Sided
 from pipelines.parity.keys import entities_of, entity_keys, sequence_of
-from pipelines.parity.log import Base, LogBatch, matrix
+from pipelines.parity.log import Base, LogBatch
 from scoring.engine import (
     NUMERIC,
     SCORE,
@@ -33,6 +33,7 @@ from scoring.engine import (
     Resident,
     expired_before,
     logged_events,
+    matrix,
 )
 from scoring.scorer import Scorer
 from transforms.decode import event_schema

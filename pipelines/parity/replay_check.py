@@ -24,17 +24,17 @@ from pipelines.parity.compare import (
     gather,
 )
 from pipelines.parity.diagnose import Suspects, diagnose, unlike_after_the_fold
+from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import (
     TimeSpan,
     find_base,
     logged_batches,
     lost_before,
-    matrix,
     nothing_in_range,
 )
 from pipelines.parity.replay import Replayed, logged_side, replay
 from scoring.bundle import load_bundle
-from scoring.engine import ACTION, INPUTS, SCORE
+from scoring.engine import ACTION, INPUTS, SCORE, matrix
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.scorer import Scorer
@@ -86,6 +86,15 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
         differences += _differences(one, unlike, suspects)
     if not sum(versions.values()):
         raise nothing_in_range(state, base, span)
+    firsts = check_firsts(state, spec, base, scorer_of, span)
+    times, versions = times + firsts.times, versions + firsts.versions
+    differences += firsts.differences
+    faults = []
+    if firsts.wrong_revisions:
+        faults.append(
+            f"{firsts.wrong_revisions:,} events were decided otherwise in order than at their "
+            "arrival and have no revision, or have one without need"
+        )
     sides = map(logged_side, logged_batches(state, base, span))
     hints = (
         diagnose(spec, base.state(spec), sides, suspects, "The served values") if suspects else []
@@ -93,7 +102,7 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     categories = [one.column for one in spec.inputs.categorical]
     hints += unlike_after_the_fold(unlike, categories, spec.inputs.text is not None)
     hints += filter(None, [lost_before(state, base, span)])
-    return gather("as served", np.concatenate(times), differences, versions, hints)
+    return gather("as served", np.concatenate(times), differences, versions, hints, faults)
 
 
 def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> list[Difference]:

@@ -65,6 +65,7 @@ class MicroBatch:
         twice.
       arrivals: numbers in the arrival log of the messages that this micro-batch completes.
       doubtful_s: as `client.Puller.doubtful_s`, when it was handed out.
+      arrived: events that came since the micro-batch before, where they are asked for.
     """
 
     sequence: int
@@ -78,6 +79,7 @@ class MicroBatch:
     redelivered: int = 0
     arrivals: tuple[int, ...] = ()
     doubtful_s: float = -math.inf
+    arrived: tuple[pa.RecordBatch, ...] = ()
 
 
 class Messages(Protocol):
@@ -172,6 +174,7 @@ class Intake:
       position: as `DisorderBuffer`.
       arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
         acknowledged when they are finished.
+      at_arrival: a micro-batch tells what has arrived, and does not wait for more then.
     """
 
     def __init__(
@@ -183,8 +186,11 @@ class Intake:
         clocks: Clocks | None = None,
         position: Position | None = None,
         arrivals: Arrivals | None = None,
+        at_arrival: bool = False,
     ) -> None:
         self.settings = settings
+        self._at_arrival = at_arrival
+        self._arrived: list[pa.RecordBatch] = []
         self._decode = decode
         self._messages = messages
         self._clocks = clocks or Clocks()
@@ -260,7 +266,8 @@ class Intake:
             if ready or self._news():
                 ends = min(ends, steady() + settings.latency_s)
             wait = ends - steady()
-            if ready >= settings.batch_events or wait <= 0 or self._buffer.full:
+            full = ready >= settings.batch_events or self._buffer.full
+            if full or wait <= 0 or self._arrived:
                 break
             stuck = self._stuck()  # unless something that has arrived already lies unread
             came = self._pull(0.0 if stuck else min(wait, _POLL_S) if len(self._buffer) else wait)
@@ -296,7 +303,7 @@ class Intake:
         self._messages.close()
 
     def _news(self) -> bool:
-        return bool(self._dead or self._done)
+        return bool(self._dead or self._done or self._arrived)
 
     def _stuck(self) -> bool:
         """Whether nothing can arrive because all that may be held is held, and none may go."""
@@ -352,6 +359,9 @@ class Intake:
         event_refs = refs[decoded.positions]
         counts = np.bincount(decoded.positions, minlength=len(fresh)).tolist()
         ahead = set(self._buffer.add(decoded.batch, event_refs, now_us).tolist())
+        if self._at_arrival and decoded.batch.num_rows:
+            taken = ~np.isin(event_refs, list(ahead))
+            self._arrived.append(decoded.batch.filter(pa.array(taken)))
         made = 0
         for index, message in enumerate(fresh):
             ref = int(refs[index])
@@ -429,7 +439,9 @@ class Intake:
             redelivered,
             tuple(held.number for held in done if held.number is not None),
             self._messages.doubtful_s,
+            tuple(self._arrived),
         )
+        self._arrived = []
         self._out[self._sequence] = (batch, done)
         self._sequence += 1
         return batch

@@ -26,6 +26,17 @@ class Ack(enum.Enum):
     DECIDED = "decided"
 
 
+class Decide(enum.Enum):
+    """When an event is decided.
+
+    IN_ORDER: once, after the disorder bound.
+    AT_ARRIVAL: at once, with what is known; again, where its order makes another action of it.
+    """
+
+    IN_ORDER = "in_order"
+    AT_ARRIVAL = "at_arrival"
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceSettings:
     """How a subscription is read.
@@ -42,6 +53,7 @@ class SourceSettings:
       buffer_bytes: not yet acknowledged, in payload bytes, at which pulling stops.
       lease_s: ack deadline, 10 to 600; extended at half of it.
       ack: when a message is acknowledged.
+      decide: when an event is decided.
       end_after_idle_s: everything is given out, and the stream ends, when nothing came for so
         long; None: never.
     """
@@ -58,6 +70,7 @@ class SourceSettings:
     buffer_bytes: int = 256 << 20
     lease_s: int = 30
     ack: Ack = Ack.ARRIVED
+    decide: Decide = Decide.IN_ORDER
     end_after_idle_s: float | None = None
 
     def order(self) -> OrderSettings:

@@ -24,6 +24,7 @@ class Counts:
 
     events: int = _counter("Events folded.")
     decisions: int = _counter("Decisions made.")
+    revisions: int = _counter("Decisions that another action replaced, once their order was known.")
     late: int = _counter("Events that came after the disorder bound.")
     duplicates: int = _counter("Events dropped because their id was known.")
     before_start: int = _counter("Events left out as those that the initial state holds.")

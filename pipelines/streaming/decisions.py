@@ -7,6 +7,7 @@ form for ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +22,12 @@ from transforms.ticks import LATE
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
-def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> list[bytes]:
+def encode_decisions(
+    spec: Spec,
+    outcome: Outcome,
+    scorer: Scorer | None,
+    revisions: Sequence[int | None] | None = None,
+) -> list[bytes | None]:
     """One message per scored event, in fold order.
 
     A decision has: decision_id, event_id, event_time (microseconds UTC), score, action, threshold
@@ -31,6 +37,8 @@ def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> lis
       spec: its name is part of the decision's id.
       outcome: of a step.
       scorer: that made it; None where nothing was scored.
+      revisions: for each scored event, which revision the decision is; None: it has been decided
+        so before, and there is no message. Not given: they have no revisions.
     """
     scored = outcome.scored
     if scored is None or scorer is None:
@@ -41,11 +49,15 @@ def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> lis
     times = rows.column(EVENT_TIME).to_pylist()
     late = rows.column(LATE).to_pylist()
     policy = scorer.bundle.policy
-    acted = np.flatnonzero(scored.action)
+    sent = np.array([revisions is None or revisions[row] is not None for row in range(len(ids))])
+    acted = np.flatnonzero((scored.action != 0) & sent)
     said = scorer.explain(scored, acted, outcome.numeric)
     reasons = dict(zip(acted.tolist(), said, strict=True))
-    messages = []
+    messages: list[bytes | None] = []
     for row, event in enumerate(ids):
+        if not sent[row]:
+            messages.append(None)
+            continue
         number = int(scored.action[row])
         decision: dict[str, Any] = {
             "decision_id": decision_id(spec.name, event),
@@ -66,5 +78,7 @@ def encode_decisions(spec: Spec, outcome: Outcome, scorer: Scorer | None) -> lis
                 for one in reasons.get(row, ())
             ],
         }
+        if revisions is not None:
+            decision["revision"] = revisions[row]
         messages.append(_ENCODER.encode(decision))
     return messages

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import math
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake, Logged
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack, SourceSettings
+from pipelines.pubsub.settings import Ack, Decide, SourceSettings
 from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
+from pipelines.streaming.at_arrival import FOLDER, AtArrival
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
+from pipelines.streaming.disk import retry_until_written
 from pipelines.streaming.health import Health
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.loop import run_loop
@@ -149,17 +152,25 @@ def _service(
         )
 
     dead = topic(request.dead_letters) if request.dead_letters else None
+    decisions = topic(request.decisions)
+    first = None
+    looks = request.source.decide is Decide.AT_ARRIVAL
+    if looks or (request.state / FOLDER).is_dir():  # what was decided at arrival stands
+        write = functools.partial(retry_until_written, request.state, stopping=stopping)
+        first = AtArrival(request.state, decisions.publish, write, looks)
+        first.republish()
     return Service(
         Engine(scorer.bundle.spec, restored.resident, scorer),
         journal,
         restored.next_step,
-        topic(request.decisions),
+        decisions,
         DeadLetters(request.state, dead, request.settings.keep_dead_days),
         Store(request.bundles),
         request.settings,
         stopping,
         arrivals,
         restored.done,
+        first,
     )
 
 
@@ -182,7 +193,9 @@ def _run(
     position = service.engine.resident.position
     puller = Puller(settings.pull())
     kept = arrivals if settings.ack is Ack.ARRIVED else None
-    intake = Intake(spec, settings, decoder, puller, position=position, arrivals=kept)
+    intake = Intake(
+        spec, settings, decoder, puller, None, position, kept, service.decides_at_arrival
+    )
     intake.recover(undone)
     progress.say(f"ready; {intake.unfinished:,} messages of the arrival log go on")
     stopping.draining(intake.stop)

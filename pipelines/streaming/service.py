@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from configs.errors import StateError
-from configs.schema import EVENT_TIME
+from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
 from pipelines.streaming.arrivals import ArrivalLog, Done
+from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.dead_letters import DeadLetters
 from pipelines.streaming.decisions import encode_decisions
@@ -98,6 +99,7 @@ class Service:
       stopping: asked while a full disk is waited for.
       arrivals: the arrival log, of which decided segments are deleted; None: there is none.
       done: its messages that need nothing more.
+      first: decides at arrival; None: decisions are made in order.
 
     Attributes:
       counts: of what was done.
@@ -118,8 +120,10 @@ class Service:
         stopping: Stopping | None = None,
         arrivals: ArrivalLog | None = None,
         done: Done | None = None,
+        first: AtArrival | None = None,
     ) -> None:
         self.engine = engine
+        self._first = first
         self.counts = Counts()
         self.timings = Timings()
         self.failure: BaseException | None = None
@@ -141,6 +145,11 @@ class Service:
         self._expired_us: int | None = None  # done, and to be logged with the next step
         self._snapshot_at = next_step + self._settings.snapshot_steps
         self._snapshot: threading.Thread | None = None
+
+    @property
+    def decides_at_arrival(self) -> bool:
+        """Whether it is to be told what arrives: it decides that, or goes by what was decided."""
+        return self._first is not None
 
     @property
     def next_step(self) -> int:
@@ -166,6 +175,7 @@ class Service:
         try:
             self._take_saved()
             self._swap_if_ready()
+            self._decide_at_arrival(micro)
             if micro.dead:  # before the step says that they are done
                 self._bury(micro.dead)
             if not (micro.batch.num_rows and self._take(micro)):
@@ -189,6 +199,8 @@ class Service:
         self._folded.clear()
         self._expire_us = self._expired_us = None
         self._snapshot_at = self._step + self._settings.snapshot_steps
+        if self._first is not None:
+            self._first.resume()
         self.republish(restored.unpublished)
         self.failure = None
 
@@ -199,6 +211,8 @@ class Service:
         self._snapshot_at = self._step + self._settings.snapshot_steps
         copied, done = self.engine.resident.copy(), self._done.copy()
         done.add(self._unlogged)
+        if self._first is not None:
+            self._first.forget(time.time() - self._settings.keep_log_days * 86_400)
         if copied.position is not None:
             self._expire_us = copied.position.time_us
         self._snapshot = threading.Thread(
@@ -218,6 +232,8 @@ class Service:
         if self.failure is None:
             self._done.add(self._unlogged)
             self._write_snapshot(self.engine.resident, self._step - 1, self._done)
+        if self._first is not None:
+            self._first.close()
         self._journal.close()
 
     def _take(self, micro: MicroBatch) -> bool:
@@ -226,12 +242,15 @@ class Service:
             self.engine.expire(self._expire_us)
             self._expire_us, self._expired_us = None, self._expire_us
         started = time.perf_counter()
-        outcome = self.engine.step(micro.batch, micro.late)
+        first, engine = self._first, self.engine
+        score = functools.partial(first.decided.score, engine) if first is not None else None
+        outcome = engine.step(micro.batch, micro.late, score=score)
         self.timings.stages["score"].add(time.perf_counter() - started)
         self.counts.duplicates += outcome.duplicates
         if outcome.events.num_rows == 0:
             return False
-        messages = encode_decisions(self.engine.spec, outcome, self.engine.scorer)
+        revisions = first.decided.revisions(outcome) if first is not None else None
+        messages = encode_decisions(engine.spec, outcome, engine.scorer, revisions)
         done = [*self._unlogged, *micro.arrivals]
         batch = log_batch(outcome, self._step, messages, self._expired_us, done)
         times = batch.column(EVENT_TIME)
@@ -244,17 +263,28 @@ class Service:
         self._step += 1
         self._unlogged = []
         self._done.add(done)
+        if first is not None:
+            first.folded(micro.batch.column(EVENT_ID))
         if self._arrivals is not None:
             self._arrivals.forget(self._done.below)
         self.counts.events += batch.num_rows
         self.counts.late += pc.sum(outcome.events.column(LATE)).as_py() or 0
         self.counts.decisions += len(messages)
+        self.counts.revisions += (revisions or []).count(1)
         if outcome.scored is not None:
             self.counts.actions.update(outcome.scored.actions().to_pylist())
         self._forget_ids(micro.doubtful_s)
-        self._publish(self._step - 1, messages)
-        self._tell_delay(outcome)
+        self._publish(self._step - 1, [one for one in messages if one is not None])
+        if first is None or not first.looks:
+            self._tell_delay(outcome)
         return True
+
+    def _decide_at_arrival(self, micro: MicroBatch) -> None:
+        if self._first is None or not micro.arrived:
+            return
+        outcome = self._first.decide(self.engine, micro.arrived, self._step)
+        if outcome is not None:
+            self._tell_delay(outcome)
 
     def _take_saved(self) -> None:
         """A snapshot has come to disk, and what it says is done need not be logged any more."""

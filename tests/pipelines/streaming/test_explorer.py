@@ -4,6 +4,7 @@ The driver without Beam (`explorer_world`).
 """
 
 import dataclasses
+import itertools
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,22 +12,27 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from explorer_world import World
+from explorer_world import ByBits, World
 from fold_world import SPEC, S, oracle
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
+from pipelines.parity.first_check import check_firsts
+from pipelines.parity.log import find_base
 from pipelines.streaming import journal as journal_module
 from pipelines.streaming.arrivals import ArrivalLog, Done
+from pipelines.streaming.at_arrival import read_looks
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.restore import restore
 from pipelines.streaming.service import Service
 from scoring.decision import decision_id
-from scoring.engine import NUMERIC, SCORED, Engine
+from scoring.engine import ACTION, NUMERIC, SCORED, Engine
 from transforms.duplicates import RecentIds
 from transforms.inputs import numeric_names
 from transforms.ticks import LATE
 from transforms.velocity import ShardState
+
+SCORER = ByBits()
 
 
 def check(world):
@@ -49,15 +55,31 @@ def check(world):
         frontier = frontier if was_late else here
     if not any(late):
         assert order == sorted(order, key=lambda one: position(world.rows, one))
-    decided = {}
+    decided, revised = {}, {}
     for message in world.topic.sent:
         one = msgspec.json.decode(message)
-        assert decided.setdefault(one["decision_id"], message) == message
+        of = revised if one.get("revision") else decided
+        assert of.setdefault(one["decision_id"], message) == message
     posts = [place for place, row in enumerate(world.rows) if row[2] == "a"]
     assert decided.keys() == {decision_id(SPEC.name, f"e{place:05d}") for place in posts}
+    if world.at_arrival:
+        check_first_decisions(world, steps, decided, revised)
     done = restore(SPEC, Journal(world.root)).done
     assert not (world.logs and ArrivalLog(world.root).recover(done)), "not all that came is done"
     return {place for place, was_late in zip(order, late, strict=True) if was_late}
+
+
+def check_first_decisions(world, steps, decided, revised):
+    """One for each event, as its replay makes it, and a revision where the order says otherwise."""
+    firsts = check_firsts(world.root, SPEC, find_base(world.root), lambda bundle: SCORER)
+    assert not firsts.differences and not firsts.wrong_revisions
+    looks = [one.batch.column("event_id").to_pylist() for one in read_looks(world.root)]
+    assert sorted(itertools.chain(*looks)) == [f"e{n:05d}" for n in range(len(world.rows))]
+    assert sum(map(len, firsts.times)) == len(decided)
+    final = [row for step in steps for row in step.select(["decision", ACTION]).to_pylist()]
+    assert sum(row["decision"] is not None for row in final) == len(revised)
+    sent = [msgspec.json.decode(one)["action"] for one in (decided | revised).values()]
+    assert sorted(sent) == sorted(row[ACTION] for row in final if row[ACTION] is not None)
 
 
 def position(rows, place):
@@ -92,7 +114,10 @@ facts = st.lists(
 FIND = [Phase.explicit, Phase.generate]  # finding is enough there, the smallest case is not asked
 
 moments = st.sampled_from(
-    [None, None, "before log", "after log", "before publish", "after publish"]
+    [
+        *(None, None, "before log", "after log", "before publish", "after publish"),
+        *("before look", "after look"),
+    ]
 )
 
 
@@ -127,21 +152,21 @@ def schedules(draw):
             )
         )
     actions += [("arrive", [place]) for place in twice]
-    return rows, actions, draw(st.booleans())
+    return rows, actions, draw(st.booleans()), draw(st.booleans())
 
 
-def explore(rows, actions, logs):
-    late = run(rows, actions, logs)
+def explore(rows, actions, logs, at_arrival=False):
+    late = run(rows, actions, logs, at_arrival)
     if logs:
         calm = [one[:2] for one in actions if one[0] not in ("stop", "crash")]
-        assert late <= run(rows, calm, logs), "late by a kill"
+        assert late <= run(rows, calm, logs, at_arrival), "late by a kill"
 
 
-def run(rows, actions, logs):
+def run(rows, actions, logs, at_arrival=False):
     """Does what a schedule says, and checks it; which rows were late."""
     root = Path(tempfile.mkdtemp(prefix="lockstep-explorer-"))
     try:
-        world = World(root, rows, logs)
+        world = World(root, rows, logs, at_arrival)
         for name, *given_values in actions:
             getattr(world, name)(*given_values)
         world.finish()

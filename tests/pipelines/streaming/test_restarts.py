@@ -15,15 +15,19 @@ import time
 
 import numpy as np
 import pytest
+from explorer_world import ByBits
 from fold_world import SPEC, S, oracle
 from light_scorer import BOUND_S, READY, fact, serve
 from stream_world import EVENTS, hear
 
+from pipelines.parity.first_check import check_firsts
+from pipelines.parity.log import find_base
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack
+from pipelines.pubsub.settings import Ack, Decide
+from pipelines.streaming.at_arrival import read_looks
 from pipelines.streaming.journal import Journal
 from scoring.decision import decision_id
-from scoring.engine import NUMERIC, SCORED
+from scoring.engine import ACTION, NUMERIC, SCORED
 from transforms.inputs import numeric_names
 from transforms.ticks import LATE
 
@@ -31,6 +35,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["light_scorer"])
 
 PATIENCE_S = 200.0  # for something to be decided, on a busy machine
+SCORER = ByBits()
 EACH = 40  # events that come during a life
 
 
@@ -80,7 +85,7 @@ def until(what, process, patience_s=PATIENCE_S):
     return what()
 
 
-def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED):
+def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED, decide=Decide.IN_ORDER):
     """Kills scorers at random moments; how long each took from ready to its first decision."""
     rng = random.Random(kills)
     times = times_of((kills + 4) * EACH, rng)
@@ -88,7 +93,7 @@ def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED):
     resumed = []
     for number in range(4, kills + 4):
         (root / READY).unlink(missing_ok=True)
-        process = start(root, endpoint, ack=ack)
+        process = start(root, endpoint, ack=ack, decide=decide)
         publish(endpoint, range(number * EACH, (number + 1) * EACH), times, rng)
         if number % 2:
             process.join(rng.random() * 3)
@@ -100,7 +105,7 @@ def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED):
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    last = start(root, endpoint, ack=ack, idle_exit_s=6.0)
+    last = start(root, endpoint, ack=ack, decide=decide, idle_exit_s=6.0)
     last.join(300)
     assert last.exitcode == 0
     check(root, endpoint, times)
@@ -119,18 +124,36 @@ def check(root, endpoint, times):
     found = np.array([row[NUMERIC] for row in chosen if row[SCORED]], np.float32)
     rows = [fact(n, times) for n in order]
     np.testing.assert_array_equal(found.reshape(-1, len(numeric_names(SPEC))), oracle(rows))
-    decided = {}
+    decided, revised = {}, {}
     for one in hear(endpoint):
-        assert decided.setdefault(one["decision_id"], one) == one
+        of = revised if one.get("revision") else decided
+        assert of.setdefault(one["decision_id"], one) == one
     posts = [n for n, row in enumerate(rows) if fact(n, times)[2] == "a"]
     assert decided.keys() == {decision_id(SPEC.name, f"e{n:05d}") for n in posts}
+    actions = {one["event_id"]: one["action"] for one in (decided | revised).values()}
+    final = [row for step in steps for row in step.select(["event_id", ACTION]).to_pylist()]
+    assert actions == {row["event_id"]: row[ACTION] for row in final if row[ACTION] is not None}
+    return revised
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("ack", list(Ack))
-def test_kills_on_a_backlog_lose_double_and_delay_nothing(ack, either_server, tmp_path):
-    kill_over_and_over(tmp_path, either_server, 12, ack)
+def test_kills_on_a_backlog_lose_double_and_delay_nothing(either_server, tmp_path):
+    kill_over_and_over(tmp_path, either_server, 12, Ack.DECIDED)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_nor_do_they_where_events_are_decided_at_arrival(either_server, tmp_path):
+    """Each event has one first decision, and a revision where the order makes another of it."""
+    kill_over_and_over(tmp_path, either_server, 12, Ack.ARRIVED, Decide.AT_ARRIVAL)
+    firsts = check_firsts(tmp_path, SPEC, find_base(tmp_path), lambda bundle: SCORER)
+    assert not firsts.differences and not firsts.wrong_revisions
+    events = [
+        one for step in read_looks(tmp_path) for one in step.batch.column("event_id").to_pylist()
+    ]
+    assert len(events) == len(set(events)), "decided twice at arrival"
+    assert sum(map(len, firsts.times)) == sum(firsts.versions.values()) > 0
 
 
 @pytest.mark.soak
