@@ -95,7 +95,7 @@ def test_duckdb_polars_and_pandas_read_the_dataset(write, run, tmp_path, spec):
     left = tmp_path / "out" / "features" / "date=2026-03-01" / "part-0000-left.parquet"
     pl.DataFrame({"event_id": ["by a dead attempt"]}).write_parquet(left)
     [shown] = re.findall(r"```sql\n(.*?)```", Path("docs/commands.md").read_text(), re.DOTALL)
-    days = duckdb.connect().execute(shown.replace("house/", f"{tmp_path}/out/")).fetchall()
+    days = duckdb.connect().execute(shown.replace("out/", f"{tmp_path}/out/")).fetchall()
     assert (len(days), sum(rows for _, rows in days)) == (3, 300)
 
 
