@@ -18,7 +18,7 @@ from configs.errors import InputError
 from pipelines.layout import DAY_US, day_us
 from pipelines.nightly import nightly
 from pipelines.parity import TimeSpan, check_ideal, check_served
-from pipelines.parity import offline_check as ideal_module
+from pipelines.parity import recompute as ideal_module
 from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base, logged_batches, newest_decision
 from pipelines.parity.order import Archived, OrderCauses
