@@ -186,6 +186,7 @@ def read_expression(
     want: str,
     kinds: Collection[str],
     required: bool = False,
+    features: Collection[str] = (),
 ) -> Expression | None:
     """An expression over columns, checked; each mistake is noted at its place in it.
 
@@ -196,6 +197,7 @@ def read_expression(
       want: `BOOLEAN` for a condition, `NUMBER` for a value.
       kinds: of events, for a `kind` that is compared with one.
       required: whether its absence is a mistake.
+      features: which of the columns are features (`expression_types.read`).
     """
     value = section.raw(key)
     if value is None:
@@ -208,7 +210,7 @@ def read_expression(
         section.note(key, f"{key}: expected an expression, found a list or a section")
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    node, faults = read(text, types, want, kinds)
+    node, faults = read(text, types, want, kinds, features)
     for fault in faults:
         hint = did_you_mean(fault.name, fault.choices or types) if fault.name else ""
         section.mistakes.add(section.within(key, text, fault.column), f"{key}: {fault}", hint)

@@ -65,7 +65,9 @@ def read_inputs(
         check_name(cast(Section, inner), name, "computed")
         if name in features or name in types:
             cast(Section, inner).note(name, f"computed: the name {name!r} is taken")
-        expression = read_expression(cast(Section, inner), name, numeric_types, NUMBER, ())
+        expression = read_expression(
+            cast(Section, inner), name, numeric_types, NUMBER, (), features=features
+        )
         if expression is not None:
             computed[name] = expression
     made = Inputs(

@@ -20,6 +20,7 @@ from configs.expression import (
     Number,
     Text,
     Unary,
+    columns,
     parse_with_faults,
 )
 from configs.schema import KIND, ColumnType
@@ -36,6 +37,7 @@ _TYPES = {
 
 _WHOLE = (ColumnType.INTEGER, ColumnType.TIMESTAMP, ColumnType.BOOLEAN)
 _EQUALITY = ("==", "!=", "in", "not in")
+_EXACT_IN_32_BITS = 2**24
 
 
 def read(
@@ -43,6 +45,7 @@ def read(
     types: Mapping[str, ColumnType],
     want: str,
     kinds: Collection[str] = (),
+    features: Collection[str] = (),
 ) -> tuple[Node, tuple[ExpressionError, ...]]:
     """The tree of an expression, and everything that is wrong with it, from left to right.
 
@@ -52,6 +55,8 @@ def read(
       want: `BOOLEAN` or `NUMBER`; either may stand for the other (true is 1, 0 is false), text for
         none of them.
       kinds: the kinds of event; a comparison of `kind` with any other text is a fault.
+      features: which of the columns are features, 32-bit floats: from 2^24 on they do not tell
+        whole numbers apart, so to ask whether one equals such a number is a fault.
 
     >>> _, faults = read("lnks > 0 and text > 1", {"text": ColumnType.STRING}, BOOLEAN)
     >>> [(fault.column, str(fault)) for fault in faults]
@@ -59,7 +64,7 @@ def read(
     """
     faults: list[ExpressionError] = []
     node = parse_with_faults(text, faults)
-    given = _Types(types, kinds, faults).of(node)
+    given = _Types(types, kinds, faults, frozenset(features)).of(node)
     if given == TEXT:
         wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
         faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
@@ -98,8 +103,10 @@ class _Types:
         types: Mapping[str, ColumnType],
         kinds: Collection[str],
         faults: list[ExpressionError],
+        features: frozenset[str] = frozenset(),
     ) -> None:
         self._types, self._kinds, self._faults = types, kinds, faults
+        self._features = features
 
     def of(self, node: Node) -> str | None:
         match node:
@@ -175,6 +182,16 @@ class _Types:
                 if value not in self._kinds:
                     message, known = f"there is no kind {value!r} here", tuple(self._kinds)
                     self._faults.append(ExpressionError(message, literal.at, value, known))
+            case Number(value) if (
+                op in _EQUALITY
+                and abs(value) >= _EXACT_IN_32_BITS
+                and not self._features.isdisjoint(columns(other))
+            ):
+                message = (
+                    f"a feature is a 32-bit float, and whole numbers from {_EXACT_IN_32_BITS:,} on "
+                    "are not told apart: compare with < or >, or the column itself in a `where`"
+                )
+                self._faults.append(ExpressionError(message, literal.at))
             case Number(int(value)) if op in _EQUALITY and not is_whole(other, self._types):
                 if int(float(value)) != value:
                     message = f"a number is never {value}: no 64-bit float is; its column needs "

@@ -41,6 +41,14 @@ def aggregates(*lines):
 
 
 BROKEN = {
+    "narrow": BASE
+    + """inputs:
+  computed:
+    q: e_c_1h == 16777217
+    r: e_c_1h + 1 in [3, 1152921504606846976]
+    s: 16777216.0 != e_c_1h
+    fine: e_c_1h == 16777215 or e_c_1h > 16777217 or n == 16777217
+""",
     "expressions": aggregates(
         'text:     {op: count, where: "k"}',
         "written:  {op: count, where: \"'a'\"}",
