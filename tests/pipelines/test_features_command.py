@@ -14,7 +14,7 @@ from transforms.inputs import numeric_names
 def test_every_input_is_listed(name, capsys):
     spec = load(shipped(name), CATALOG)
     features(name, as_json=True)
-    infos = json.loads(capsys.readouterr().out)
+    infos = json.loads(capsys.readouterr().out)["features"]
     seen = [info["name"] for info in infos if info["role"] not in ("categorical", "text")]
     assert sorted(set(seen) - set(spec.inputs.exclude)) == sorted(numeric_names(spec))
     assert len(seen) == len(set(seen))

@@ -57,7 +57,7 @@ def test_a_terminal_gets_lines_too(structured, monkeypatch):
     assert isinstance(choose_progress(), Terminal)
 
 
-@pytest.mark.parametrize(("asked", "code"), [("json", 4), ("xml", 1)])
+@pytest.mark.parametrize(("asked", "code"), [("json", 4), ("xml", 2)])
 def test_the_commands_last_word_is_one_too(asked, code):
     ended = subprocess.run(
         [
