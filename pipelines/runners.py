@@ -280,15 +280,20 @@ class _PooledHandler(worker_handlers.GrpcWorkerHandler):
         worker = self._pool.begin(
             {"CONTROL_API_SERVICE_DESCRIPTOR": control, "WORKER_ID": self.worker_id}
         )
+        self._stopped = threading.Event()
         self._waiting = threading.Thread(target=self._wait, args=[worker], daemon=True)
         self._waiting.start()
 
     def stop_worker(self) -> None:
+        self._stopped.set()
         self._waiting.join()
 
     def _wait(self, worker: int) -> None:
-        if not self._pool.wait(worker):
-            self.control_conn.abort(RuntimeError("a worker process has died"))
+        self._pool.wait(worker)
+        # Beam ends only what was asked before: who asks of a worker that has gone would wait on.
+        while not self._stopped.wait(_TELL_S):
+            with contextlib.suppress(RuntimeError):  # one more was asked meanwhile
+                self.control_conn.abort(RuntimeError("a worker process has died"))
 
 
 class _Sent:
@@ -309,6 +314,7 @@ class _Sent:
 worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 _POOLED = "lockstep:env:pool:v1"
+_TELL_S = 0.2
 _pools: weakref.WeakValueDictionary[int, WorkerPool] = weakref.WeakValueDictionary()
 Environment.register_urn(_POOLED, None)(_Pooled)
 worker_handlers.WorkerHandler.register_environment(_POOLED, bytes)(_PooledHandler)
