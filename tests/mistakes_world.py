@@ -1,0 +1,180 @@
+"""Configs with mistakes, by what is wrong with them; `tests/configs/golden` has what is said."""
+
+BASE = """lockstep: 1
+columns:
+  k: {type: string}
+  n: {type: number}
+  b: {type: boolean}
+kinds:
+  a: {scored: true}
+  v: {}
+entities:
+  e:
+    key: {a: [k], v: [k]}
+    windows: [1h]
+    aggregates:
+      c: {op: count}
+"""
+DIGITS = "9" * 400
+
+
+def aggregates(*lines):
+    return BASE + "".join(f"      {line}\n" for line in lines)
+
+
+BROKEN = {
+    "narrow": BASE
+    + """inputs:
+  computed:
+    q: e_c_1h == 16777217
+    r: e_c_1h + 1 in [3, 1152921504606846976]
+    s: 16777216.0 != e_c_1h
+    fine: e_c_1h == 16777215 or e_c_1h > 16777217 or n == 16777217
+""",
+    "expressions": aggregates(
+        'text:     {op: count, where: "k"}',
+        "written:  {op: count, where: \"'a'\"}",
+        "null:     {op: count, where: \"is_null('a')\"}",
+        f'digits:   {{op: count, where: "n < {DIGITS}"}}',
+        'infinite: {op: count, where: "n < 1e999"}',
+        "several: {op: count, where: \"nn > 3 and k < 'x' and kk == 4 and floor(1, 2) or abd(n)\"}",
+        "plain:    {op: count, where: n > 3 and nn < 2}",
+        "single:   {op: count, where: 'n > 3 and nn < 2'}",
+        "umlaut:   {op: count, where: \"k == 'äöü' and nn < 2\"}",
+        "folded:\n        op: count\n        where: >-\n          n > 3\n          and nn < 2",
+        "syntax:   {op: count, where: 'n > 3 and'}",
+        "list:     {op: count, where: [n]}",
+    )
+    + 'derive: {d: {op: arithmetic, expression: "k"}}\n'
+    + 'inputs: {computed: {q: "\'a\'", "r r": "n"}}\n'
+    + 'labels: {kind: v, subject: k, positive: "k"}\n',
+    "settings": """lockstep: 1
+columns:
+  k: {type: string, minimum: 3, maximum: 4, allow_nonfinite: true}
+  b: {type: boolean, max_bytes: 3, minimum: 7}
+  t: {type: timestamp, maximum: 7}
+  n: {type: number, minimum: 5, maximum: .nan, max_bytes: 1}
+  i: {type: integer, minimum: 5, maximum: 4}
+  j: {type: integer, allow_nonfinite: true}
+kinds:
+  a: {scored: true}
+events:
+  earliest: 2030-01-01
+  latest: 2020-01-01
+  dedup: DIGITSd
+  aliases: {ts: event_tme, code: j}
+training:
+  span: 7d
+  delay: 1d
+  gate: 30d
+  model: ''
+  booster: {max_dept: 3, eta: 0.1, nthread: 4, seed: 1}
+inputs: {scaling: ''}
+labels: {kind: '', subject: k, positive: "i == 1"}
+policy: {actions: {allow: {min_precision: 0.9}, block: {min_precision: 0.8}}, default: allow}
+""".replace("DIGITS", DIGITS),
+    "merged": """lockstep: 1
+columns:
+  k: &s {type: strng, max_bytes: 0}
+  l: {<<: *s, privat: true}
+  m:
+    <<: *s
+    max_bytes: x
+kinds: {a: {scored: true}}
+""",
+    "keys": BASE.replace("v: [k]", "v: [n]").replace("windows: [1h]", "windows: [1.5h, 1h]")
+    + "  pair:\n    key: {a: [k, n], v: [k]}\n    windows: [999999999999d]\n"
+    "    aggregates: {c: {op: count}}\n",
+    "operation": aggregates("z: {op: ''}", "y: {op: count, of: ''}"),
+    "taken": BASE.replace(
+        "entities:\n",
+        "entities:\n  e_c:\n    key: {a: [k]}\n    windows: [1h]\n"
+        "    aggregates: {d: {op: count}}\n",
+    )
+    .replace("  n: {type", "  e_c_1h: {type: number}\n  n: {type")
+    .replace("      c: {op", "      c_d: {op: count}\n      c: {op")
+    + 'inputs: {numeric: [n, n], computed: {n: "n + 1", e_c_d_1h: "n", fine: "n"}}\n',
+    "places": BASE.replace("windows: [1h]", "windows: 1h").replace(
+        "{op: count}", "{op: count, 7: x}"
+    )
+    + "training: {span: 7d, delay: 1d, seed: "
+    + DIGITS
+    + ", text_regularisation: "
+    + DIGITS
+    + "}\n",
+    "literals": BASE.replace("  n: {type: number}", "  n: {type: number}\n  i: {type: integer}")
+    + "".join(
+        f'      z{index}: {{op: count, where: "{text}"}}\n'
+        for index, text in enumerate(
+            (
+                "kind == 'aa'",
+                "kind not in ['a', 'b', 'vv']",
+                "n == 1152921504606846977",
+                "n / 2 in [1, 1152921504606846977]",
+                "i == 1152921504606846977.0",
+                "i == 1152921504606846977 and n > 1152921504606846977",
+                "i < 9223372036854775808",
+                "k in []",
+                "k in k",
+                "k in [k]",
+                "k in [1, 'a']",
+                "i in ['a']",
+                "starts_with(n, 'a')",
+                "starts_with(k, k)",
+                "starts_with('k', 'k')",
+                "starts_with(k)",
+                "log(k) > 1",
+            )
+        )
+    ),
+    "meaningless": aggregates(
+        "a1: {op: last, of: a, column: b, windows: [1h]}",
+        "a2: {op: seconds_since_last, windows: [1h]}",
+        "a3: {op: seconds_since_first, windows: [1h, 2d]}",
+        "a4: {op: ratio, numerator: c, denominator: c, of: a, where: b, windows: [1h]}",
+        "a5: {op: count, windows: [60s, 1m, {length: 60000ms, tiles: 2}]}",
+        "a6: {op: count, of: [a, a]}",
+        "a7: {op: count, of: a, where: \"kind == 'v'\"}",
+        "a8: {op: count, where: '1 < 2'}",
+        "a9: {op: last, column: k, decimals: 2, values: [p, p]}",
+        "a10: {op: last, column: b, values: [p]}",
+        "a11: {op: last, column: k, values: []}",
+    )
+    + "  f:\n    key: {a: [k, k]}\n    windows: [1h]\n"
+    + "    aggregates: {c: {op: count, windows: [1d]}, d: {op: seconds_since_last}}\n"
+    + "inputs: {exclude: [e_c_1h, e_c_1h]}\n"
+    + "evaluation: {top: 10, drop_known: true}\n",
+    "booster": BASE
+    + "training:\n  span: 7d\n  delay: 1d\n  booster:\n"
+    + "".join(
+        f"    {line}\n"
+        for line in (
+            "eta: fast",
+            "learning_rate: 0.1",
+            "gamma: -3",
+            "max_depth: 2.5",
+            "subsample: 0",
+            "colsample_bytree: 1.5",
+            "lambda: .nan",
+            "booster: gblinear",
+            "eval_metric: accuracy",
+            "monotone_constraints: 1,0",
+            "interaction_constraints: '[[0, 1]'",
+            "grow_policy: true",
+            "updater: shotgun",
+            "max_bin: 1",
+            "base_score: 1",
+        )
+    ),
+    "maturity": BASE
+    + "labels: {kind: v, subject: k, positive: 'n == 1', maturity: 3d}\n"
+    + "training: {span: 7d, delay: 1d}\n",
+    "bounds": """lockstep: 1
+columns:
+  n: {type: number, minimum: 9007199254740993}
+  i: {type: integer, maximum: 9223372036854775808}
+  j: {type: integer, minimum: 9007199254740993, maximum: 9007199254740992}
+kinds: {a: {scored: true}}
+""",
+    "slots": aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(63))),
+}
