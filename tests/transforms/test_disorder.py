@@ -282,7 +282,7 @@ def test_a_restart_without_an_arrival_log_makes_nothing_late(
 ) -> None:
     """Events in disorder within the bound; what was held at the crash comes again, when it may:
     at once where its leases could be ended, else order waits for them."""
-    rows = [(time, f"{time:03d}{n}") for n, (time, _) in enumerate(drawn)]
+    rows = [(time, f"{time:03d}{n:02d}") for n, (time, _) in enumerate(drawn)]
     arrivals = [(time + delay, place) for place, (time, delay) in enumerate(drawn)]
     settings = OrderSettings(bound_us=BOUND, idle_after_us=3, ahead_us=1000)
     buffer, held = DisorderBuffer(SPEC, settings), {*range(0)}
@@ -320,7 +320,7 @@ def test_disorder_within_the_bound_is_put_right_whatever_the_batches(
     drawn: list[tuple[int, int]], cuts: list[int], limit: int
 ) -> None:
     """Each event arrives at most the bound after its time: none is late, in any grouping."""
-    rows = [(time, f"{time:03d}{n}") for n, (time, _) in enumerate(drawn)]
+    rows = [(time, f"{time:03d}{n:02d}") for n, (time, _) in enumerate(drawn)]
     arrival = sorted(range(len(rows)), key=lambda n: (drawn[n][0] + drawn[n][1], n))
     buffer = DisorderBuffer(SPEC, SETTINGS)
     out: list[str] = []
