@@ -29,7 +29,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 soak: $(READY)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m "soak or hypothesis" --hypothesis-profile=explore
 
 results: $(READY)
 	$(BIN)/python -m benchmarks.results

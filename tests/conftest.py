@@ -7,9 +7,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The first call of a kernel compiles it, and the machine may be busy: time is no verdict here.
+# `make test` tries the same examples each time, so that a change is red for what it changed;
+# `make soak` looks for new ones (`--hypothesis-profile=explore`).
 settings.register_profile(
-    "lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "explore", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
+settings.register_profile("lockstep", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("lockstep")
 
 ROOT = Path(__file__).parents[1]
