@@ -112,15 +112,3 @@ def fit_sparse(
     weights = np.zeros(inputs.shape[1])
     weights[used] = made.weights
     return Weights(weights, made.intercept)
-
-
-def resolve_positive_weight(asked: float | str, labels: npt.NDArray[np.int8]) -> float:
-    """The weight of a positive: a number, or "balanced" for negatives per positive.
-
-    >>> resolve_positive_weight("balanced", np.array([1, 0, 0, 0], np.int8))
-    3.0
-    """
-    if asked == "balanced":
-        positives = max(1, int(np.count_nonzero(labels == 1)))
-        return int(np.count_nonzero(labels == 0)) / positives
-    return float(asked)

@@ -94,7 +94,6 @@ class _Replay:
         self._position = self._folds.resident.position
         self._steps = read_steps(state, base.step)
         self._next: LoggedStep | None = next(self._steps, None)
-        self._base = base
         self._looks: Engine | None = None
         self._waiting: Waiting | None = None
         self._actions: dict[str, str] = {}  # of first decisions that wait

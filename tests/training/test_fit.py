@@ -218,3 +218,10 @@ def test_a_balanced_weight_is_of_the_fit_slice(span):
     assert made.notes["positive_weight"] == class_weight(training, span.labels[rows])
     plain = fit(spec_with(refit=False), span, CUT)
     assert weights(made.models) != weights(plain.models)
+
+
+@pytest.mark.parametrize(("asked", "negatives", "weight"), [("balanced", 4, 4), (2, 4, 2)])
+def test_weights_of_a_positive(asked, negatives, weight):
+    training = Training(1, 1, positive_weight=asked)
+    assert class_weight(training, np.array([1] + [0] * negatives, np.int8)) == weight
+    assert class_weight(training, np.zeros(negatives, np.int8)) == weight

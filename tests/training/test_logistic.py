@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from training.logistic import Weights, fit_logistic, resolve_positive_weight
+from training.logistic import Weights, fit_logistic
 
 
 def rows(n: int = 3000):
@@ -56,10 +56,3 @@ def test_a_start_changes_the_way_not_the_end():
 def test_one_class_has_no_rule():
     inputs, _ = rows(10)
     assert fit_logistic(inputs, np.ones(10, np.int8)) is None
-
-
-def test_weights_of_a_positive():
-    labels = np.array([1, 0, 0, 0, 0], np.int8)
-    assert resolve_positive_weight("balanced", labels) == 4.0
-    assert resolve_positive_weight(2, labels) == 2.0
-    assert resolve_positive_weight("balanced", labels[1:]) == 4.0
