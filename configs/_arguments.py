@@ -12,7 +12,7 @@ from configs._yaml import Section, did_you_mean
 from configs.catalog import AggregateName, ColumnName
 from configs.expression import columns
 from configs.expression_types import BOOLEAN, NUMBER, read
-from configs.schema import ColumnType, Expression
+from configs.schema import Column, ColumnType, Expression
 
 
 def read_arguments(
@@ -20,7 +20,8 @@ def read_arguments(
     operation: type[Any],
     types: Mapping[str, ColumnType],
     siblings: Mapping[str, Any],
-    kinds: Collection[str] = (),
+    kinds: Collection[str],
+    columns: Mapping[str, Column],
 ) -> tuple[dict[str, Any], list[str]]:
     """The arguments of an operation, by its dataclass fields, and the columns that they name.
 
@@ -30,6 +31,7 @@ def read_arguments(
       types: every column that may be named.
       siblings: aggregates of the same entity, for `AggregateName` fields.
       kinds: of events, for expressions that name them.
+      columns: what is known of the columns' values, for expressions.
     """
     hints = typing.get_type_hints(operation)
     arguments: dict[str, Any] = {}
@@ -47,7 +49,9 @@ def read_arguments(
                 )
             lacking.append(field)
             continue
-        value = _argument(section, field, hints[field.name], operation, types, siblings, kinds)
+        value = _argument(
+            section, field, hints[field.name], operation, types, siblings, kinds, columns
+        )
         if value is None:
             continue
         arguments[field.name] = value
@@ -101,6 +105,7 @@ def _argument(
     types: Mapping[str, ColumnType],
     siblings: Mapping[str, Any],
     kinds: Collection[str],
+    columns: Mapping[str, Column],
 ) -> Any:
     key, limits = field.name, field.metadata
     if type(None) in typing.get_args(hint):
@@ -110,7 +115,7 @@ def _argument(
     if hint is AggregateName:
         return section.choice(key, siblings)
     if hint is Expression:
-        return read_expression(section, key, types, NUMBER, kinds)
+        return read_expression(section, key, types, NUMBER, kinds, columns)
     if typing.get_origin(hint) is tuple:
         if typing.get_args(hint)[0] is not ColumnName:
             return _texts(section, key)
@@ -166,10 +171,13 @@ def _column(
 
 
 def read_where(
-    section: Section, types: Mapping[str, ColumnType], kinds: Collection[str]
+    section: Section,
+    types: Mapping[str, ColumnType],
+    kinds: Collection[str],
+    columns: Mapping[str, Column],
 ) -> Expression | None:
     """The condition `where` of a section; one that looks at no column is a mistake."""
-    where = read_expression(section, "where", types, BOOLEAN, kinds)
+    where = read_expression(section, "where", types, BOOLEAN, kinds, columns)
     if where is not None and not where.columns:
         section.note(
             "where",
@@ -185,6 +193,7 @@ def read_expression(
     types: Mapping[str, ColumnType],
     want: str,
     kinds: Collection[str],
+    known: Mapping[str, Column],
     required: bool = False,
     features: Collection[str] = (),
 ) -> Expression | None:
@@ -196,6 +205,7 @@ def read_expression(
       types: of the columns that it may name.
       want: `BOOLEAN` for a condition, `NUMBER` for a value.
       kinds: of events, for a `kind` that is compared with one.
+      known: what is known of the columns' values (`expression_ranges`).
       required: whether its absence is a mistake.
       features: which of the columns are features (`expression_types.read`).
     """
@@ -210,8 +220,8 @@ def read_expression(
         section.note(key, f"{key}: expected an expression, found a list or a section")
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    node, faults = read(text, types, want, kinds, features)
+    node, faults = read(text, types, want, kinds, features, known)
     for fault in faults:
-        hint = did_you_mean(fault.name, fault.choices or types) if fault.name else ""
+        hint = did_you_mean(fault.name, fault.choices or types) if fault.name else fault.hint
         section.mistakes.add(section.within(key, text, fault.column), f"{key}: {fault}", hint)
     return None if faults else Expression(text, columns(node))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ from configs._events import check_name, known_names
 from configs._nodes import Fields, Items, Position
 from configs._yaml import Section, did_you_mean, what_is
 from configs.catalog import Catalog, operand_fields
-from configs.schema import LIFETIME, Aggregate, ColumnType, Entity, Kind, Window
+from configs.expression_ranges import columns_of
+from configs.schema import LIFETIME, Aggregate, Column, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
 MOST_TILES = 1024
@@ -26,13 +28,14 @@ def read_entities(
     root: Section,
     kinds: Mapping[str, Kind],
     types: Mapping[str, ColumnType],
+    known: Mapping[str, Column],
     catalog: Catalog,
 ) -> dict[str, Entity]:
-    """The `entities` section."""
+    """The `entities` section; `known` says what values columns can have."""
     found: dict[str, Entity] = {}
     for name, section in root.sections("entities"):
         check_name(section, name, "entities")
-        found[name] = _entity(name, section, kinds, types, catalog)
+        found[name] = _entity(name, section, kinds, types, known, catalog)
     seen: dict[str, str] = {}
     for entity in found.values():
         for feature, where in feature_names({entity.name: entity}, catalog).items():
@@ -72,11 +75,24 @@ def feature_names(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str,
     return names
 
 
+def feature_values(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str, Column]:
+    """Every velocity feature, as a column of what its operation can make."""
+    return columns_of(
+        (name, ColumnType.NUMBER, catalog.aggregates.get(aggregate.op))
+        for entity in entities.values()
+        for aggregate in entity.aggregates
+        for name in feature_names(
+            {"": dataclasses.replace(entity, aggregates=(aggregate,))}, catalog
+        )
+    )
+
+
 def _entity(
     name: str,
     section: Section,
     kinds: Mapping[str, Kind],
     types: Mapping[str, ColumnType],
+    known: Mapping[str, Column],
     catalog: Catalog,
 ) -> Entity:
     keys = {}
@@ -101,7 +117,7 @@ def _entity(
     windows = read_windows(section)
     parts = section.sections("aggregates")
     aggregates = tuple(
-        _aggregate(one, part, declared, kinds, windows, types, catalog, dict(parts))
+        _aggregate(one, part, declared, kinds, windows, types, known, catalog, dict(parts))
         for one, part in parts
     )
     if "windows" in section and not any(_takes_windows(part, catalog) for _, part in parts):
@@ -156,13 +172,14 @@ def _aggregate(
     kinds: Mapping[str, Kind],
     windows: tuple[Window, ...] | None,
     types: Mapping[str, ColumnType],
+    known: Mapping[str, Column],
     catalog: Catalog,
     siblings: Mapping[str, Any],
 ) -> Aggregate:
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
     of = known_names(section, "of", keyed, "kind with a key in this entity:")
-    where = read_where(section, types, of or keyed or kinds)
+    where = read_where(section, types, of or keyed or kinds, known)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows
     section.raw("windows")
@@ -171,7 +188,7 @@ def _aggregate(
     operation = catalog.aggregates[op]
     _check_shared(section, name, operation)
     others = {one: None for one in siblings if one != name}
-    arguments, _ = read_arguments(section, operation, types, others, kinds)
+    arguments, _ = read_arguments(section, operation, types, others, kinds, known)
     section.done()
     if operation.windowed and own == ():
         section.mistakes.add(

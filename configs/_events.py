@@ -14,6 +14,7 @@ from configs._arguments import read_arguments, read_where
 from configs._nodes import Position
 from configs._yaml import Section, did_you_mean
 from configs.catalog import Catalog
+from configs.expression_ranges import columns_of
 from configs.schema import (
     RESERVED_COLUMNS,
     Column,
@@ -250,64 +251,6 @@ def with_ids(
     return dataclasses.replace(events, numbered=tuple(sorted(found)), prefixed=True)
 
 
-def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
-    """Notes names in `events` of which rules of `ingest` read nothing: they decide in their place.
-
-    A default, and a name that a rule reads too, are no mistake.
-    """
-    section = root.section("events")
-    if section is None or not ingest:
-        return
-    read: dict[str, set[str | None]] = {
-        "id": {Events.id, *(rule.id for rule in ingest)},
-        "time": {Events.time, *(rule.time for rule in ingest)},
-        "kind": set(),
-    }
-    for key, names in read.items():
-        value = section.text(key, None)
-        if value is not None and value not in names:
-            section.mistakes.add(
-                section.at_key(key),
-                f"events: {key} means nothing beside ingest, whose rules do not read {value!r}",
-                f"leave it out: {key} is what each rule of ingest says",
-            )
-
-
-def check_header(root: Section, events: Events, ingest: Sequence[Ingest]) -> None:
-    """Notes a header without what every event needs: all rows would be dead letters."""
-    section = root.section("events")
-    if section is None or not events.header:
-        return
-    names = {events.id: "id", events.time: "time", events.kind: "kind"}
-    if ingest:
-        names = {rule.time: "time" for rule in ingest}
-        names |= {rule.id: "id" for rule in ingest if rule.id is not None}
-    known = {*events.header, *(events.aliases.get(name, name) for name in events.header)}
-    for name, what in names.items():
-        if name is not None and name not in known:
-            section.note(
-                "header",
-                f"header: no column of it is {name!r}, the {what} of events",
-                str(did_you_mean(name, known)),
-            )
-
-
-def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
-    """Notes aliases of names that no input column has.
-
-    Args:
-      root: the file.
-      events: with the aliases.
-      names: every input name that events are made from.
-    """
-    section = root.section("events")
-    inner = section.section("aliases") if section is not None and events.aliases else None
-    known = set(names)
-    for other, name in events.aliases.items():
-        if inner is not None and name not in known:
-            inner.note(other, f"aliases: no column is read as {name!r}", did_you_mean(name, known))
-
-
 def _aliases(section: Section) -> dict[str, str]:
     inner = section.section("aliases")
     if inner is None:
@@ -347,14 +290,13 @@ def read_derived(
     types = {name: column.type for name, column in columns.items()}
     types |= {"event_id": ColumnType.STRING, "kind": ColumnType.STRING}
     types |= {"event_time": ColumnType.TIMESTAMP}
-    returns = {}
-    for name, section in parts:
-        op = section.raw("op")
-        if isinstance(op, str) and op in catalog.derivations:
-            returns[name] = catalog.derivations[op].returns
-        else:
-            returns[name] = ColumnType.NUMBER
+    operations = {name: catalog.derivations.get(str(section.raw("op"))) for name, section in parts}
+    returns = {name: one.returns if one else ColumnType.NUMBER for name, one in operations.items()}
     known = returns | types  # a clash is told once, and the column stays
+    values = {
+        **columns_of((name, returns[name], one) for name, one in operations.items()),
+        **columns,
+    }
     found: dict[str, Derived] = {}
     needs: dict[str, list[str]] = {}
     for name, section in parts:
@@ -363,7 +305,9 @@ def read_derived(
         arguments: dict[str, Any] = {}
         used: list[str] = []
         if op is not None:
-            arguments, used = read_arguments(section, catalog.derivations[op], known, {}, kinds)
+            arguments, used = read_arguments(
+                section, catalog.derivations[op], known, {}, kinds, values
+            )
             section.done()
         needs[name] = [one for one in used if one in returns and one not in types]
         found[name] = Derived(name, op or "", returns[name], arguments, about)
@@ -440,7 +384,7 @@ def read_ingest(
                 delay_us=section.duration("delay", 0),
                 columns=renames,
                 subject=subject,
-                where=read_where(section, types, kinds),
+                where=read_where(section, types, kinds, known),
             )
         )
         section.done()

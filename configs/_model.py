@@ -30,9 +30,12 @@ _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
 
 def read_inputs(
-    root: Section, types: Mapping[str, ColumnType], features: Mapping[str, str]
+    root: Section,
+    types: Mapping[str, ColumnType],
+    features: Mapping[str, str],
+    known: Mapping[str, Column],
 ) -> Inputs:
-    """The `inputs` section: what the model sees."""
+    """The `inputs` section: what the model sees; `known` says what values columns can have."""
     section = root.section("inputs")
     if section is None:
         return Inputs()
@@ -66,7 +69,7 @@ def read_inputs(
         if name in features or name in types:
             cast(Section, inner).note(name, f"computed: the name {name!r} is taken")
         expression = read_expression(
-            cast(Section, inner), name, numeric_types, NUMBER, (), features=features
+            cast(Section, inner), name, numeric_types, NUMBER, (), known, features=features
         )
         if expression is not None:
             computed[name] = expression
@@ -142,8 +145,9 @@ def read_labels(
     kinds: Mapping[str, Kind],
     types: Mapping[str, ColumnType],
     columns: Mapping[str, Column],
+    known: Mapping[str, Column],
 ) -> Labels | None:
-    """The `labels` section: how verdicts become labels."""
+    """The `labels` section: how verdicts become labels; `known` as in `read_inputs`."""
     section = root.section("labels")
     if section is None:
         return None
@@ -155,7 +159,7 @@ def read_labels(
             f"subject: there is no string column {subject!r}",
             did_you_mean(subject, types),
         )
-    positive = read_expression(section, "positive", types, BOOLEAN, kinds, required=True)
+    positive = read_expression(section, "positive", types, BOOLEAN, kinds, known, required=True)
     maturity = section.duration("maturity", None)
     source = section.text("source", None)
     judge = columns.get(source or "")

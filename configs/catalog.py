@@ -55,6 +55,7 @@ class DerivationOp(Protocol):
     returns: ClassVar[ColumnType]
     accepts: ClassVar[frozenset[ColumnType]]
     """Types that its `ColumnName` arguments may have."""
+    # `least` and `most`, the smallest and the largest value that it can make, may be left out.
 
 
 class AggregateOp(Protocol):
@@ -70,7 +71,8 @@ class AggregateOp(Protocol):
     """Unit of the feature: "events", "seconds", "share", …; "" stands for the column's own."""
     null_rule: ClassVar[str]
     """What the feature is when the window is empty, in words."""
-    # Two that a class may leave out:
+    # Some that a class may leave out:
+    #   least, most: the smallest and the largest value that it can make.
     #   error: str, by how much the feature may be off, in words, if it is an estimate.
     #   needs_length: bool, whether it means nothing over a lifetime window ("all").
 

@@ -152,6 +152,7 @@ class ExpressionError(ValueError):
       column: offset in the text.
       name: an unknown name, for a did-you-mean; or None.
       choices: what it may have meant; empty: a column.
+      hint: what to do, where no name was meant.
     """
 
     def __init__(
@@ -160,11 +161,13 @@ class ExpressionError(ValueError):
         column: int = 0,
         name: str | None = None,
         choices: tuple[str, ...] = (),
+        hint: str = "",
     ) -> None:
         super().__init__(message)
         self.column = column
         self.name = name
         self.choices = choices
+        self.hint = hint
 
 
 @functools.lru_cache(maxsize=4096)

@@ -23,7 +23,8 @@ from configs.expression import (
     columns,
     parse_with_faults,
 )
-from configs.schema import KIND, ColumnType
+from configs.expression_ranges import impossible, impossible_beginning
+from configs.schema import KIND, Column, ColumnType
 
 NUMBER, TEXT, BOOLEAN = "number", "text", "boolean"
 
@@ -46,6 +47,7 @@ def read(
     want: str,
     kinds: Collection[str] = (),
     features: Collection[str] = (),
+    columns: Mapping[str, Column] | None = None,
 ) -> tuple[Node, tuple[ExpressionError, ...]]:
     """The tree of an expression, and everything that is wrong with it, from left to right.
 
@@ -57,6 +59,8 @@ def read(
       kinds: the kinds of event; a comparison of `kind` with any other text is a fault.
       features: which of the columns are features, 32-bit floats: from 2^24 on they do not tell
         whole numbers apart, so to ask whether one equals such a number is a fault.
+      columns: what is known of the values of some; a comparison that is the same for every value
+        is a fault.
 
     >>> _, faults = read("lnks > 0 and text > 1", {"text": ColumnType.STRING}, BOOLEAN)
     >>> [(fault.column, str(fault)) for fault in faults]
@@ -64,7 +68,7 @@ def read(
     """
     faults: list[ExpressionError] = []
     node = parse_with_faults(text, faults)
-    given = _Types(types, kinds, faults, frozenset(features)).of(node)
+    given = _Types(types, kinds, faults, frozenset(features), columns or {}).of(node)
     if given == TEXT:
         wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
         faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
@@ -103,10 +107,11 @@ class _Types:
         types: Mapping[str, ColumnType],
         kinds: Collection[str],
         faults: list[ExpressionError],
-        features: frozenset[str] = frozenset(),
+        features: frozenset[str],
+        columns: Mapping[str, Column],
     ) -> None:
         self._types, self._kinds, self._faults = types, kinds, faults
-        self._features = features
+        self._features, self._columns = features, columns
 
     def of(self, node: Node) -> str | None:
         match node:
@@ -127,10 +132,12 @@ class _Types:
                 return NUMBER
             case Compare(op, left, right):
                 self._compare(op, left, right)
+                self._check_rest(op, left, (right,))
                 return BOOLEAN
             case In(op, operand, options):
                 for option in options:
                     self._compare(op, operand, option)
+                self._check_rest(op, operand, options)
                 return BOOLEAN
             case Logic(op, operands):
                 self._want(op, *operands)
@@ -147,8 +154,8 @@ class _Types:
                     if self.of(one) not in (TEXT, None) or not isinstance(one, wanted | Number):
                         message = f"starts_with takes {what} here"
                         self._faults.append(ExpressionError(message, one.at))
-                if _is_kind(argument) and isinstance(beginning, Text) and self._kinds:
-                    self._check_beginning(beginning)
+                if isinstance(argument, ColumnRef) and isinstance(beginning, Text):
+                    self._check_beginning(argument, beginning)
                 return BOOLEAN
             case Call(name, arguments):
                 self._want(name, *arguments)
@@ -170,8 +177,11 @@ class _Types:
         elif one == TEXT and op not in _EQUALITY:
             message = f"text is compared by {', '.join(_EQUALITY)} only, not by {op}"
         else:
+            known = len(self._faults)
             for side, opposite in ((left, right), (right, left)):
                 self._check_literal(op, side, opposite)
+            if len(self._faults) == known:
+                self._check_ranges(op, left, right)
             return
         self._faults.append(ExpressionError(message, left.at))
 
@@ -197,8 +207,28 @@ class _Types:
                     message = f"a number is never {value}: no 64-bit float is; its column needs "
                     self._faults.append(ExpressionError(f"{message}type: integer", literal.at))
 
-    def _check_beginning(self, beginning: Text) -> None:
-        if not any(kind.startswith(beginning.value) for kind in self._kinds):
+    def _check_ranges(self, op: str, left: Node, right: Node) -> None:
+        equality = "==" if op in ("in", "not in") else op
+        found = impossible(equality, left, right, self._columns, self._features)
+        if found is not None:
+            place = right if isinstance(right, Number | Text) else left
+            self._faults.append(ExpressionError(found[0], place.at, hint=found[1]))
+
+    def _check_rest(self, op: str, operand: Node, options: tuple[Node, ...]) -> None:
+        """A condition that leaves out each kind that there is here is never true."""
+        texts = {option.value for option in options if isinstance(option, Text)}
+        if op in ("!=", "not in") and _is_kind(operand) and self._kinds and texts >= {*self._kinds}:
+            message = f"this is never true: every event here is of kind {' or '.join(self._kinds)}"
+            self._faults.append(ExpressionError(message, operand.at))
+
+    def _check_beginning(self, column: ColumnRef, beginning: Text) -> None:
+        reason = impossible_beginning(beginning.value, column, self._columns)
+        if reason is not None:
+            hint = "write what the text begins with, within the column's max_bytes"
+            self._faults.append(ExpressionError(reason, beginning.at, hint=hint))
+        elif not _is_kind(column) or not self._kinds:
+            return
+        elif not any(kind.startswith(beginning.value) for kind in self._kinds):
             message = f"no kind here begins with {beginning.value!r}"
             known = tuple(self._kinds)
             self._faults.append(ExpressionError(message, beginning.at, beginning.value, known))

@@ -2,8 +2,9 @@
 
 What enters: a path (or text) and the catalog of operations. What leaves: a frozen `Spec` in which
 every name resolves, every type fits, and derived columns stand in the order of their dependencies.
-The parts: `_yaml` reads values with their places, `_events`, `_behaviour`, `_model` and `_training`
-build the sections, `_arguments` what operations are given; this file puts them together.
+The parts: `_yaml` reads values with their places, `_events`, `_input_names`, `_behaviour`, `_model`
+and `_training` build the sections, `_arguments` what operations are given; this file puts them
+together.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from configs._behaviour import feature_names, read_entities
+from configs._behaviour import feature_names, feature_values, read_entities
 from configs._events import (
-    check_aliases,
-    check_header,
-    check_names_beside_ingest,
     read_columns,
     read_derived,
     read_events,
@@ -25,13 +23,15 @@ from configs._events import (
     read_kinds,
     with_ids,
 )
+from configs._input_names import check_aliases, check_header, check_names_beside_ingest
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
 from configs._training import check_training, read_training
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
+from configs.expression_ranges import columns_of
 from configs.labels import check_labels
-from configs.schema import Column, ColumnType, Spec
+from configs.schema import Column, ColumnType, Derived, Spec
 
 VERSION = 1
 
@@ -74,7 +74,8 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     kinds = read_kinds(root, columns)
     derived = read_derived(root, columns, kinds, catalog)
     types = column_types(columns, derived)
-    entities = read_entities(root, kinds, types, catalog)
+    known = known_values(columns, derived, catalog)
+    entities = read_entities(root, kinds, types, known, catalog)
     features = feature_names(entities, catalog)
     ingest = read_ingest(root, kinds, columns)
     events = with_ids(read_events(root, columns), ingest, kinds, columns)
@@ -88,8 +89,8 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         kinds=kinds,
         derived=derived,
         entities=entities,
-        inputs=read_inputs(root, types, features),
-        labels=read_labels(root, kinds, types, columns),
+        inputs=read_inputs(root, types, features, known | feature_values(entities, catalog)),
+        labels=read_labels(root, kinds, types, columns, known),
         training=read_training(root),
         policy=read_policy(root),
         gate=read_gate(root),
@@ -102,7 +103,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     check_training(root, spec, features)
     check_names_beside_ingest(root, ingest)
-    check_header(root, events, ingest)
+    check_header(root, events, ingest, kinds)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)
     root.done()
@@ -132,6 +133,16 @@ def column_types(
     types |= {name: column.type for name, column in columns.items()}
     types |= {"event_id": ColumnType.STRING, "kind": ColumnType.STRING}
     return types | {"event_time": ColumnType.TIMESTAMP}
+
+
+def known_values(
+    columns: Mapping[str, Column], derived: Mapping[str, Derived], catalog: Catalog
+) -> dict[str, Column]:
+    """Columns of events, and derived ones with what their operations can make."""
+    made = columns_of(
+        (one.name, one.type, catalog.derivations.get(one.op)) for one in derived.values()
+    )
+    return {**made, **columns}
 
 
 __all__ = ["load", "loads", "shipped"]

@@ -250,8 +250,9 @@ expressions: numbers, `'text'`, `true`, `false`, names of columns, `+ - * /`, co
   `sqrt` and `log` give floats, and so does arithmetic with a float (the whole number becomes the
   nearest float).
 - Comparisons are exact, also of a whole number with a float. Text is compared by `==`, `!=`, `in`
-  and `starts_with` only. A literal that no value can be, and a `kind` that there is not, are
-  mistakes.
+  and `starts_with` only. A literal that no value can be, a `kind` that there is not, and a
+  comparison that is the same for every value that a column may have (by its type, `minimum`,
+  `maximum`, `max_bytes`) are mistakes.
 - Null: arithmetic with a null is null, and so are a division by zero and an overflow. A comparison
   with a null, `in` and `not in` included, is false; `not` of it is true. `is_null` and `coalesce`
   look at nulls.

@@ -127,6 +127,42 @@ kinds: {a: {scored: true}}
             )
         )
     ),
+    "ranges": BASE.replace(
+        "  n: {type: number}",
+        "  n: {type: number}\n  i: {type: integer, minimum: 0}\n"
+        "  x: {type: number, minimum: -1, maximum: 1}\n  s: {type: string, max_bytes: 3}",
+    )
+    + "".join(
+        f'      z{index}: {{op: count, where: "{text}"}}\n'
+        for index, text in enumerate(
+            (
+                "i == 1.5",
+                "i in [1, -1, 2.5]",
+                "-1 == i or i < 0 or 0 <= i",
+                "i + 1 > 0.5 and i * 2 == 2",
+                "b == 2 or b > 1 or b in [0, 1, 2]",
+                "x > 1 or 1 >= x or x != 3 or abs(x) * 2 > 2",
+                "s == 'four' or 'four' != s or s in ['one', 'four'] or starts_with(s, 'äö')",
+                "starts_with(k, '') and s == 'äo'",
+                "kind not in ['a', 'v'] or kind != 'a'",
+                "floor(n) == 0.5 or floor(n) == 2",
+                "hour == 24 or hour < 24 or hour == 23 or length < 0",
+                "i == 9223372036854775807 and n == 1.5 and x == 1 and max(i, 5) >= 5",
+                r"s == '\\ud800'",
+            )
+        )
+    )
+    + "      single: {op: count, of: a, where: \"kind != 'a'\"}\n"
+    + "derive: {hour: {op: hour_of_day, of: event_time}, length: {op: text_length, of: k}}\n"
+    + "inputs: {computed: {q: e_c_1h == 0.1, r: e_c_1h < 0, t: e_c_1h == 0.25}}\n",
+    "header": BASE.replace("a: {scored: true}", "a: {scored: true, required: [k, n]}").replace(
+        "v: {}", "v: {required: [b]}"
+    )
+    + "events: {header: [event_id, event_time, kind, k]}\n",
+    "header_of_rules": BASE.replace("v: {}", "v: {required: [k, b, n]}")
+    + "events: {header: [id, t, n]}\n"
+    + "ingest:\n  - {kind: a, id: id, time: t}\n"
+    + "  - {kind: v, id: id, time: t, columns: {b: flag}, subject: {k: a}}\n",
     "meaningless": aggregates(
         "a1: {op: last, of: a, column: b, windows: [1h]}",
         "a2: {op: seconds_since_last, windows: [1h]}",

@@ -29,6 +29,8 @@ class HourOfDay:
     op: ClassVar[str] = "hour_of_day"
     about: ClassVar[str] = "hour of the day, UTC"
     returns: ClassVar[ColumnType] = ColumnType.INTEGER
+    least: ClassVar[int] = 0
+    most: ClassVar[int] = 23
     accepts: ClassVar[frozenset[ColumnType]] = _TIMES
 
     of: ColumnName

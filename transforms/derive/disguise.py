@@ -30,6 +30,7 @@ class _OfText:
 
 class _Count(_OfText):
     returns: ClassVar[ColumnType] = ColumnType.INTEGER
+    least: ClassVar[int] = 0
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """int64 `[n]`, null where the text is."""

@@ -62,6 +62,7 @@ class CountLinks:
     op: ClassVar[str] = "count_links"
     about: ClassVar[str] = "number of links"
     returns: ClassVar[ColumnType] = ColumnType.INTEGER
+    least: ClassVar[int] = 0
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName

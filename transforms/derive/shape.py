@@ -29,6 +29,7 @@ class TextLength:
     op: ClassVar[str] = "text_length"
     about: ClassVar[str] = "length in code points"
     returns: ClassVar[ColumnType] = ColumnType.INTEGER
+    least: ClassVar[int] = 0
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName
@@ -49,6 +50,8 @@ class UppercaseShare:
     op: ClassVar[str] = "uppercase_share"
     about: ClassVar[str] = "share of capitals A to Z"
     returns: ClassVar[ColumnType] = ColumnType.NUMBER
+    least: ClassVar[int] = 0
+    most: ClassVar[int] = 1
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName
@@ -69,6 +72,8 @@ class DigitShare:
     op: ClassVar[str] = "digit_share"
     about: ClassVar[str] = "share of digits 0 to 9"
     returns: ClassVar[ColumnType] = ColumnType.NUMBER
+    least: ClassVar[int] = 0
+    most: ClassVar[int] = 1
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName

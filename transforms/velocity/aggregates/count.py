@@ -23,6 +23,7 @@ class Count:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "events"
     null_rule: ClassVar[str] = "0 without events"
+    least: ClassVar[int] = 0
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One sum of ones."""

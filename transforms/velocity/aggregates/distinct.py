@@ -23,6 +23,7 @@ class Distinct:
     accepts: ClassVar[frozenset[ColumnType]] = ANY_COLUMN
     unit: ClassVar[str] = "values"
     null_rule: ClassVar[str] = "0 without events"
+    least: ClassVar[int] = 0
     error: ClassVar[str] = f"standard error {STANDARD_ERROR:.1%} of large counts"
 
     column: ColumnName

@@ -21,6 +21,7 @@ class Rate:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "events per second"
     null_rule: ClassVar[str] = "0 without events"
+    least: ClassVar[int] = 0
     needs_length: ClassVar[bool] = True
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:

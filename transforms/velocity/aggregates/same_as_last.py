@@ -28,6 +28,8 @@ class SameAsLast:
     accepts: ClassVar[frozenset[ColumnType]] = ANY_COLUMN
     unit: ClassVar[str] = "1 or 0"
     null_rule: ClassVar[str] = "null without an earlier event, or without a value of its own"
+    least: ClassVar[int] = 0
+    most: ClassVar[int] = 1
 
     column: ColumnName
 

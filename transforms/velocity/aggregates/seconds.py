@@ -23,6 +23,7 @@ class SecondsSinceFirst:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "seconds"
     null_rule: ClassVar[str] = "null without an earlier event"
+    least: ClassVar[int] = 0
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""
@@ -43,6 +44,7 @@ class SecondsSinceLast:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "seconds"
     null_rule: ClassVar[str] = "null without an earlier event"
+    least: ClassVar[int] = 0
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""

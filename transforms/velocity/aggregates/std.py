@@ -29,6 +29,7 @@ class Std:
     accepts: ClassVar[frozenset[ColumnType]] = NUMBERS
     unit: ClassVar[str] = ""
     null_rule: ClassVar[str] = "null with fewer than two events"
+    least: ClassVar[int] = 0
 
     column: ColumnName
     decimals: int = decimals()

@@ -1,0 +1,92 @@
+"""Names of input columns that cannot be right: beside `ingest`, in a header, in aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from configs._yaml import Section, did_you_mean
+from configs.schema import Events, Ingest, Kind
+
+
+def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
+    """Notes names in `events` of which rules of `ingest` read nothing: they decide in their place.
+
+    A default, and a name that a rule reads too, are no mistake.
+    """
+    section = root.section("events")
+    if section is None or not ingest:
+        return
+    read: dict[str, set[str | None]] = {
+        "id": {Events.id, *(rule.id for rule in ingest)},
+        "time": {Events.time, *(rule.time for rule in ingest)},
+        "kind": set(),
+    }
+    for key, names in read.items():
+        value = section.text(key, None)
+        if value is not None and value not in names:
+            section.mistakes.add(
+                section.at_key(key),
+                f"events: {key} means nothing beside ingest, whose rules do not read {value!r}",
+                f"leave it out: {key} is what each rule of ingest says",
+            )
+
+
+def check_header(
+    root: Section, events: Events, ingest: Sequence[Ingest], kinds: Mapping[str, Kind]
+) -> None:
+    """Notes a header without what events, or one kind of them, need: rows would be dead letters.
+
+    Without `ingest`, files with a header and other files may each hold some of the kinds: then what
+    scored events need must be there, and what one kind needs if none is scored.
+    """
+    section = root.section("events")
+    if section is None or not events.header:
+        return
+    names = {events.id: "id", events.time: "time", events.kind: "kind"}
+    if ingest:
+        names = {rule.time: "time" for rule in ingest}
+        names |= {rule.id: "id" for rule in ingest if rule.id is not None}
+    known = {*events.header, *(events.aliases.get(name, name) for name in events.header)}
+    for name, what in names.items():
+        if name is not None and name not in known:
+            section.note(
+                "header",
+                f"header: no column of it is {name!r}, the {what} of events",
+                str(did_you_mean(name, known)),
+            )
+    for kind, name in _needed(ingest, kinds):
+        if name not in known:
+            section.note(
+                "header",
+                f"header: no column of it is {name!r}, which every {kind!r} needs (kinds: "
+                f"{kind}: required)",
+                str(did_you_mean(name, known)),
+            )
+
+
+def _needed(ingest: Sequence[Ingest], kinds: Mapping[str, Kind]) -> Iterable[tuple[str, str]]:
+    """Kinds, and the input columns that each must have."""
+    for rule in ingest:
+        subject = rule.subject[0] if rule.subject is not None else None
+        for name in kinds[rule.kind].required if rule.kind in kinds else ():
+            if name != subject:
+                yield rule.kind, rule.columns.get(name, name)
+    for kind in kinds.values() if not ingest else ():
+        if kind.scored or not any(one.scored for one in kinds.values()):
+            yield from ((kind.name, name) for name in kind.required)
+
+
+def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
+    """Notes aliases of names that no input column has.
+
+    Args:
+      root: the file.
+      events: with the aliases.
+      names: every input name that events are made from.
+    """
+    section = root.section("events")
+    inner = section.section("aliases") if section is not None and events.aliases else None
+    known = set(names)
+    for other, name in events.aliases.items():
+        if inner is not None and name not in known:
+            inner.note(other, f"aliases: no column is read as {name!r}", did_you_mean(name, known))
