@@ -1,0 +1,102 @@
+"""Features of every account of a graph, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from transforms.social.graph import Graph
+from transforms.social.neighbours import Float64s, neighbour_means
+from transforms.social.rows import Int64s, shared
+from transforms.social.structure import clustering, reciprocity
+from transforms.social.trust import sybil_rank, sybil_scar
+
+BASE = {
+    "in_degree": "accounts that have an edge to it",
+    "out_degree": "accounts that it has an edge to",
+    "reciprocity": "share of its edges that are answered by one back",
+    "acceptance": "share of the requests that it sent that were accepted",
+    "clustering": "share of pairs of its neighbours that are neighbours",
+    "age": "seconds since its first live edge",
+    "trust": "trust that reaches it from honest accounts (SybilRank)",
+    "distrust": "the same from abusive accounts",
+    "standing": "standing by judged accounts around it (SybilSCAR)",
+}
+"""What each feature of an account itself says."""
+
+HOPS = (1, 2)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Standing:
+    """Accounts that were judged, as known at the graph's moment.
+
+    Attributes:
+      honest, abusive: int64 `[k]`, ascending numbers of nodes.
+    """
+
+    honest: Int64s
+    abusive: Int64s
+
+
+def feature_names(base: Sequence[str]) -> tuple[str, ...]:
+    """The chosen features, then their means over neighbours, at one hop and at two.
+
+    >>> feature_names(["age", "trust"])
+    ('age', 'trust', 'age_mean_1', 'trust_mean_1', 'age_mean_2', 'trust_mean_2')
+    """
+    return (*base, *(f"{name}_mean_{hop}" for hop in HOPS for name in base))
+
+
+def node_features(
+    graph: Graph, standing: Standing, as_of: int, base: Sequence[str] = tuple(BASE)
+) -> Float64s:
+    """The features named by `feature_names(base)`, of every node: float64 `[n, 3 K]`.
+
+    Args:
+      as_of: the graph's moment, microseconds UTC.
+      base: which of `BASE`.
+
+    Returns:
+      NaN where a feature has no value.
+    """
+    columns = [_base(name, graph, standing, as_of) for name in base]
+    means = [np.column_stack(columns).astype(np.float64, copy=False)]
+    for _ in HOPS:
+        means.append(neighbour_means(graph.both, means[-1]))
+    return np.column_stack(means)
+
+
+def _acceptance(graph: Graph) -> Float64s:
+    asked = np.zeros(len(graph.ids), np.int64)
+    accepted = np.zeros(len(graph.ids), np.int64)
+    for relation, sent in graph.requests.items():
+        asked += sent.degrees
+        accepted += shared(sent, graph.answers[relation])
+    with np.errstate(invalid="ignore"):
+        return np.divide(accepted, asked)
+
+
+def _base(name: str, graph: Graph, standing: Standing, as_of: int) -> Float64s | Int64s:
+    match name:
+        case "in_degree":
+            return graph.into.degrees
+        case "out_degree":
+            return graph.out.degrees
+        case "reciprocity":
+            return reciprocity(graph.out, graph.into)
+        case "acceptance":
+            return _acceptance(graph)
+        case "clustering":
+            return clustering(graph.both)
+        case "age":
+            return (as_of - graph.since) / 1e6
+        case "trust":
+            return sybil_rank(graph.both, standing.honest)
+        case "distrust":
+            return sybil_rank(graph.both, standing.abusive)
+        case "standing":
+            return sybil_scar(graph.both, standing.honest, standing.abusive)
+    raise ValueError(f"{name!r} is no feature of the graph; there are {', '.join(BASE)}")
