@@ -54,6 +54,7 @@ class WorkerPool:
             one.close()
         self._idle = list(range(count))
         self._lock = threading.Lock()
+        self._lost = False
 
     def begin(self, environment: Environment) -> int:
         """Gives a pipeline to an idle worker: its number, for `wait`."""
@@ -71,7 +72,17 @@ class WorkerPool:
                 with self._lock:
                     self._idle.append(worker)
                 return True
+        self._lost = True
         return False
+
+    @property
+    def loss(self) -> str | None:
+        """That a worker has died, and by which signal if that is known; None: none has."""
+        if not self._lost:
+            return None
+        ended = self._first.poll() or 0
+        how = f" ({signal.Signals(-ended).name})" if ended < 0 else ""
+        return f"a worker process has died{how}"
 
     @property
     def whole(self) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
@@ -38,6 +39,10 @@ pass over it."""
 # checkpoint; a bundle that is not ended by time holds events and timers for 10 s.
 _STREAMING = {"checkpointing_interval": 1000, "max_bundle_time_mills": 100, "max_bundle_size": 1000}
 _STREAMING_DATAFLOW = {"experiments": "enable_streaming_engine"}
+_WITHOUT_WORKER = (
+    "where memory runs out, the kernel ends a process like that. What was published before stays, "
+    "and nothing else was; start again, with --workers 1 if memory is short"
+)
 _ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
 
 
@@ -130,22 +135,23 @@ def run_pipeline(
       attempt: the attempt's folder, where steps write down why they fail.
 
     Raises:
-      LockstepError: what a step wrote down.
+      LockstepError: what a step wrote down; or a worker process has died.
       SystemExit: a signal came meanwhile.
     """
     listen_on_loopback()
     with contextlib.ExitStack() as stack:
-        runner = None
+        runner, workers = None, None
         if running.embedded:
             logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is raised says it
-            runner = FnApiRunner(stack.enter_context(workers_of(running)))
+            workers = stack.enter_context(workers_of(running))
+            runner = FnApiRunner(workers)
         pipeline = beam.Pipeline(runner=runner, options=running.options())
         build(pipeline)
-        return _run(pipeline, attempt)
+        return _run(pipeline, attempt, workers)
 
 
 @contextlib.contextmanager
-def workers_of(running: Running) -> Iterator[Environment | None]:
+def workers_of(running: Running) -> Iterator[_Pooled | None]:
     """Holds the embedded runner's processes for the pipelines that are run within; None: no others.
 
     They start at once, and import what they need while their first pipeline is built.
@@ -159,7 +165,7 @@ def workers_of(running: Running) -> Iterator[Environment | None]:
         yield _Pooled(pool, capabilities=python_sdk_capabilities())
 
 
-def _run(pipeline: beam.Pipeline, attempt: str) -> RunMetrics:
+def _run(pipeline: beam.Pipeline, attempt: str, workers: _Pooled | None) -> RunMetrics:
     try:
         result = pipeline.run()
         result.wait_until_finish()
@@ -168,6 +174,8 @@ def _run(pipeline: beam.Pipeline, attempt: str) -> RunMetrics:
         failure = reported_failure(attempt)
         if failure is not None and isinstance(error, Exception):
             raise failure from error
+        if workers is not None and (loss := workers.pool.loss) is not None:
+            raise LockstepError(f"{loss}; {_WITHOUT_WORKER}") from error
         raise
     raise_if_stopped()
     failure = reported_failure(attempt) if str(result.state) != "DONE" else None
@@ -252,11 +260,11 @@ class _Pooled(Environment):
 
     def __init__(self, pool: WorkerPool, **rest: Any) -> None:
         super().__init__(**rest)
-        self._pool = pool
+        self.pool = pool
 
     def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
-        _pools[id(self._pool)] = self._pool
-        return _POOLED, str(id(self._pool)).encode()
+        _pools[id(self.pool)] = self.pool
+        return _POOLED, str(id(self.pool)).encode()
 
     @staticmethod
     def from_runner_api_parameter(payload: bytes, *rest: Any) -> _Pooled:
@@ -271,6 +279,9 @@ class _PooledHandler(worker_handlers.GrpcWorkerHandler):
         self._pool = _pools[int(payload)]
         self._streams = self.data_conn.output_stream
         self.data_conn.output_stream = self._output_stream
+        control, data = self.control_conn, self.data_conn
+        control._read_thread = threading.Thread(target=_quiet(control._read), daemon=True)
+        data._read_inputs = _quiet(data._read_inputs)
 
     def _output_stream(self, instruction: str, transform: str) -> _Sent:
         return _Sent(self._streams(instruction, transform))
@@ -294,6 +305,16 @@ class _PooledHandler(worker_handlers.GrpcWorkerHandler):
         while not self._stopped.wait(_TELL_S):
             with contextlib.suppress(RuntimeError):  # one more was asked meanwhile
                 self.control_conn.abort(RuntimeError("a worker process has died"))
+
+
+def _quiet(read: Callable[..., None]) -> Callable[..., None]:
+    """Of a worker that has died `_wait` tells, not the traceback of a thread that reads of it."""
+
+    def reads(*arguments: Any) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            read(*arguments)
+
+    return reads
 
 
 class _Sent:

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import data_plane
 
-from configs.errors import InputError, StateError
+from configs.errors import InputError, LockstepError, StateError
 from pipelines import signals
 from pipelines.failures import reported
 from pipelines.runners import Running, _Sent, check_flags, run_pipeline, workers_of
@@ -149,9 +149,8 @@ def test_what_is_written_to_a_worker_while_a_piece_is_sent_is_not_lost():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
 def test_a_worker_that_dies_fails_its_pipeline(tmp_path):
-    with pytest.raises(RuntimeError, match="a worker process has died"):
+    with pytest.raises(LockstepError, match=r"a worker process has died.*--workers 1"):
         run_pipeline(
             lambda root: root | beam.Create([9]) | beam.Map(os._exit), Running(2), str(tmp_path)
         )
