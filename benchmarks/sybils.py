@@ -176,7 +176,8 @@ def main() -> int:
         print(f"no {folder}: see ../shared/data/README.md", file=sys.stderr)
         return 4
     world = read_world(folder)
-    print("| attack edges | SybilRank published | ours | SybilSCAR published | ours | both |")
+    names = ("SybilRank published", "ours", "SybilSCAR published", "ours", "combination")
+    print(f"| attack edges | {' | '.join(names)} |")
     print("|---|---|---|---|---|---|")
     for edges, (rank, scar) in PUBLISHED.items():
         ours = row(world, edges)

@@ -23,7 +23,7 @@ from configs.schema import Column, Events, Expression, Ingest, Spec
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header")
-_LATER = ("sequence", "source", "tokens", *_READING)  # settings that there were not always
+_LATER = ("sequence", "source", "tokens", "graph", *_READING)  # settings that there were not always
 _BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
@@ -106,6 +106,12 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
             "scored": list(spec.scored_kinds),
         }
     )
+
+
+def graph_fingerprint(spec: Spec) -> str:
+    """Of what shapes a snapshot of the social graph, in 16 hex digits."""
+    names = ("graph", "events", "columns", "kinds", "derived", "ingest", "labels")
+    return _digest(_plain(spec, names))
 
 
 def reading_fingerprint(spec: Spec, kind: str, column: str | None = None) -> str:

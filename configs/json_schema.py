@@ -20,6 +20,7 @@ from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
 from configs.reference import EXPRESSION, described
 from configs.schema import LIFETIME, ColumnType, Expression
+from configs.social import GRAPH_FEATURES
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -66,6 +67,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "retention": _DURATION,
         "aggregates": _map(_operations(catalog.aggregates, aggregate)),
     }
+    edge = _object(_EDGE, ["of", "from", "to"])
     column = {
         "type": {"enum": [str(one) for one in ColumnType]},
         "private": _BOOLEAN,
@@ -94,6 +96,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "policy": _object({"actions": _map(_object(_ACTION, ["min_precision"])), "default": _TEXT}),
         "gate": _object(_GATE),
         "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
+        "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),
     }
     schema = _object(sections, ["lockstep", "columns", "kinds"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep"} | schema
@@ -185,6 +188,19 @@ _LABELS = {
     "positive": _EXPRESSION,
     "maturity": _DURATION,
     "source": _TEXT,
+}
+_EDGE = {
+    "of": _ONE_OR_MORE,
+    "from": _TEXT,
+    "to": _TEXT,
+    "where": _WHERE,
+    "expires": _DURATION,
+    "answers": _TEXT,
+}
+_GRAPH = {
+    "judged": _TEXT,
+    "features": {"type": "array", "items": {"enum": list(GRAPH_FEATURES)}},
+    "delay": _DURATION,
 }
 _TRAINING = {
     "span": _DURATION,

@@ -25,6 +25,7 @@ from configs._events import (
 )
 from configs._input_names import check_aliases, check_header, check_names_beside_ingest
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
+from configs._social import read_graph
 from configs._training import check_training, read_training
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
@@ -81,6 +82,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     events = with_ids(read_events(root, columns), ingest, kinds, columns)
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
+    labels = read_labels(root, kinds, types, columns, known)
     spec = Spec(
         name=root.text("name", "unnamed"),
         about=root.text("about", ""),
@@ -90,7 +92,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         derived=derived,
         entities=entities,
         inputs=read_inputs(root, types, features, known | feature_values(entities, catalog)),
-        labels=read_labels(root, kinds, types, columns, known),
+        labels=labels,
         training=read_training(root),
         policy=read_policy(root),
         gate=read_gate(root),
@@ -98,6 +100,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         ingest=ingest,
         shards=root.integer("shards", 16, least=1),
         hash_seed=root.integer("hash_seed", 0),
+        graph=read_graph(root, kinds, types, known, labels),
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")

@@ -30,6 +30,7 @@ from configs.schema import (
     TextInput,
     Training,
 )
+from configs.social import SocialGraph
 from configs.texts import SHARED, TEXTS
 from configs.units import format_duration
 
@@ -47,6 +48,7 @@ _CLASSES: Mapping[str, type[Any]] = {
     "policy.actions.NAME": Action,
     "gate": Gate,
     "evaluation": Evaluation,
+    "graph": SocialGraph,
 }
 _OTHER_DEFAULTS = {"name": "unnamed"}
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.frozen import Frozen
+from configs.social import SocialGraph
 
 EVENT_ID = "event_id"
 EVENT_TIME = "event_time"
@@ -414,6 +415,7 @@ class Spec(Frozen):
     shards: int = 16
     hash_seed: int = 0
     about: str = ""
+    graph: SocialGraph | None = None
 
     @property
     def scored_kinds(self) -> tuple[str, ...]:

@@ -152,6 +152,24 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation.top": ("groups a day that are looked at", "top: 100"),
     "evaluation.drop_known": ("leave out groups that are known to be bad already",
                               "drop_known: true"),
+    "graph": ("the social graph, of which `lockstep graph` makes snapshots",
+              "graph: {edges: {friend: {of: befriend, from: author_id, to: target_id}}}"),
+    "graph.edges": ("which events make an edge from one account to another, by name",
+                    "edges: {friend: {of: befriend, from: author_id, to: target_id}}"),
+    "graph.edges.NAME.of": ("kinds of the events that make it", "of: befriend"),
+    "graph.edges.NAME.from": ("column with the account that acts", "from: author_id"),
+    "graph.edges.NAME.to": ("column with the account that it acts on", "to: target_id"),
+    "graph.edges.NAME.where": ("only events for which this is true make one",
+                               "where: 'recipients == 1'"),
+    "graph.edges.NAME.expires": ("how long after its last event it is there; 90d unless said, at "
+                                 "most 400d", "expires: 30d"),
+    "graph.edges.NAME.answers": ("the edge that it answers, the other way round: an acceptance "
+                                 "answers a request", "answers: request"),
+    "graph.judged": ("column of verdict events with the judged account, for trust, distrust and "
+                     "standing", "judged: target_id"),
+    "graph.features": ("of each account, with their means over neighbours to two hops; all that "
+                       "can be, unless said", "features: [in_degree, trust]"),
+    "graph.delay": ("from a snapshot's moment until it is known", "delay: 2h"),
 }  # fmt: skip
 
 SHARED: Mapping[str, tuple[str, str]] = {

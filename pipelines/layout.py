@@ -16,6 +16,7 @@ attempt; the next run removes it (`backfill.publish`).
     ├── sources/2026-03-01.json                           the files that the day was made from
     ├── sources/files.json                                what each file held when it was read last
     ├── bundles/                                          trained models (scoring.store)
+    ├── graph/2026-03-12.json                             a snapshot of the social graph
     ├── reports/2026-03-04/report.html                    one page a run
     └── .work/                                            scratch of the run that holds the lock
 """

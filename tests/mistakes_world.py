@@ -213,4 +213,19 @@ columns:
 kinds: {a: {scored: true}}
 """,
     "slots": aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(63))),
+    "graph": BASE.replace("k: {type: string}", "k: {type: string}\n  l: {type: string}")
+    + "graph:\n  judged: k\n  delay: soon\n"
+    + "  features: [in_degre, acceptance, in_degree, in_degree]\n  edges:\n"
+    + "".join(
+        f"    {line}\n"
+        for line in (
+            "e1: {of: a, from: k, to: k}",
+            "e2: {of: b, from: n, to: m}",
+            "e3: {of: a, from: k, to: l, expires: 2000d, answers: e9}",
+            "e4: {from: k, to: l, answers: e4, weight: 2}",
+            "e5: {of: a, from: k, to: l, expires: 0s, where: '1 < 2'}",
+            "e6: {of: a, to: l}",
+        )
+    ),
+    "graph_without": BASE + "graph: {judged: k, features: []}\n",
 }

@@ -34,6 +34,7 @@ _VERBS = (
     "parity",
     "explain",
     "labels",
+    "graph",
     "demo",
 )
 

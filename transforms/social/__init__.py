@@ -9,7 +9,7 @@ one order; trust, which travels, is held in whole numbers, whose sums have none.
 """
 
 from transforms.social.edges import EDGES, latest, live
-from transforms.social.features import BASE, Standing, feature_names, node_features
+from transforms.social.features import Standing, feature_names, node_features
 from transforms.social.graph import Graph, graph_of
 from transforms.social.neighbours import neighbour_means, neighbour_sums
 from transforms.social.rows import Rows, make_rows, merge, transpose
@@ -17,7 +17,6 @@ from transforms.social.structure import clustering, reciprocity, triangles
 from transforms.social.trust import sybil_rank, sybil_scar
 
 __all__ = [
-    "BASE",
     "EDGES",
     "Graph",
     "Rows",

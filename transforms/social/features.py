@@ -7,24 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from configs.social import GRAPH_FEATURES
 from transforms.social.graph import Graph
 from transforms.social.neighbours import Float64s, neighbour_means
 from transforms.social.rows import Int64s, shared
 from transforms.social.structure import clustering, reciprocity
 from transforms.social.trust import sybil_rank, sybil_scar
-
-BASE = {
-    "in_degree": "accounts that have an edge to it",
-    "out_degree": "accounts that it has an edge to",
-    "reciprocity": "share of its edges that are answered by one back",
-    "acceptance": "share of the requests that it sent that were accepted",
-    "clustering": "share of pairs of its neighbours that are neighbours",
-    "age": "seconds since its first live edge",
-    "trust": "trust that reaches it from honest accounts (SybilRank)",
-    "distrust": "the same from abusive accounts",
-    "standing": "standing by judged accounts around it (SybilSCAR)",
-}
-"""What each feature of an account itself says."""
 
 HOPS = (1, 2)
 
@@ -51,13 +39,13 @@ def feature_names(base: Sequence[str]) -> tuple[str, ...]:
 
 
 def node_features(
-    graph: Graph, standing: Standing, as_of: int, base: Sequence[str] = tuple(BASE)
+    graph: Graph, standing: Standing, as_of: int, base: Sequence[str] = tuple(GRAPH_FEATURES)
 ) -> Float64s:
     """The features named by `feature_names(base)`, of every node: float64 `[n, 3 K]`.
 
     Args:
       as_of: the graph's moment, microseconds UTC.
-      base: which of `BASE`.
+      base: which of `GRAPH_FEATURES`.
 
     Returns:
       NaN where a feature has no value.
@@ -99,4 +87,4 @@ def _base(name: str, graph: Graph, standing: Standing, as_of: int) -> Float64s |
             return sybil_rank(graph.both, standing.abusive)
         case "standing":
             return sybil_scar(graph.both, standing.honest, standing.abusive)
-    raise ValueError(f"{name!r} is no feature of the graph; there are {', '.join(BASE)}")
+    raise ValueError(f"{name!r} is no feature of the graph; there are {', '.join(GRAPH_FEATURES)}")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.social import GRAPH_FEATURES
 from transforms.social import (
     EDGES,
     Standing,
@@ -24,7 +25,6 @@ from transforms.social import (
     sybil_scar,
     triangles,
 )
-from transforms.social.features import BASE
 
 NAMES = ["a", "b", "B", "é", "f", "g", "a1"]
 NAME = st.sampled_from(NAMES)
@@ -81,11 +81,11 @@ def test_features_are_those_of_the_definition(edges):
         }
 
     of = dict(zip(ids, map(base, ids), strict=True))
-    names = feature_names(list(BASE))
+    names = feature_names(list(GRAPH_FEATURES))
     columns = {name: found[:, at] for at, name in enumerate(names)}
     for name in ("in_degree", "out_degree", "reciprocity", "acceptance", "clustering", "age"):
         np.testing.assert_array_equal(columns[name], [of[u][name] for u in ids])
-    for name in BASE:
+    for name in GRAPH_FEATURES:
         for hop, before in ((1, name), (2, f"{name}_mean_1")):
             value = dict(zip(ids, columns[before].tolist(), strict=True))
             for at, u in enumerate(ids):
@@ -161,7 +161,7 @@ def test_standing_is_that_of_exact_arithmetic(edges, data):
 def test_without_edges_or_judged_accounts_nothing_is_said():
     empty, features = made([])
     assert len(empty.ids) == 0
-    assert features.shape == (0, 3 * len(BASE))
+    assert features.shape == (0, 3 * len(GRAPH_FEATURES))
     one = graph([("a", "b", "accept", 1)])
     none = np.empty(0, np.int64)
     assert np.isnan(sybil_rank(one.both, none)).all()

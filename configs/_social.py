@@ -1,0 +1,117 @@
+"""The section of a config about the social graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from configs._arguments import read_where
+from configs._events import check_name, known_names
+from configs._yaml import Section, did_you_mean
+from configs.schema import Column, ColumnType, Kind, Labels
+from configs.social import GRAPH_FEATURES, OF_JUDGED, OF_REQUESTS, EdgeRule, SocialGraph
+
+_DAY_US = 86_400_000_000
+_EXPIRES_US = 90 * _DAY_US
+_LONGEST_US = 400 * _DAY_US
+
+
+def read_graph(
+    root: Section,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+    known: Mapping[str, Column],
+    labels: Labels | None,
+) -> SocialGraph | None:
+    """The `graph` section; `known` says what values columns can have."""
+    section = root.section("graph")
+    if section is None:
+        return None
+    if "edges" not in section:
+        section.mistakes.add(section.position, "graph: 'edges' is missing (at least one)")
+    parts = section.sections("edges")
+    edges = {name: _edge(name, part, kinds, types, known) for name, part in parts}
+    for name, part in parts:
+        _check_answer(name, part, edges)
+    judged = _text_column(section, "judged", types) if "judged" in section else None
+    if judged is not None and labels is None:
+        section.note(
+            "judged", "graph: judged needs verdicts", "say in labels which events are verdicts"
+        )
+    graph = SocialGraph(
+        edges=edges,
+        judged=judged,
+        features=_features(section, edges, judged),
+        delay_us=section.duration("delay", SocialGraph.delay_us),
+    )
+    section.done()
+    return graph
+
+
+def _edge(
+    name: str,
+    section: Section,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+    known: Mapping[str, Column],
+) -> EdgeRule:
+    check_name(section, name, "graph: edges")
+    of = known_names(section, "of", kinds, "kind")
+    if "of" not in section:
+        section.mistakes.add(section.position, f"{name}: 'of' is missing (a kind of event)")
+    expires = section.duration("expires", _EXPIRES_US)
+    if not 0 < expires <= _LONGEST_US:
+        section.note("expires", "expires: expected more than 0s and at most 400d")
+    rule = EdgeRule(
+        name=name,
+        kinds=tuple(of),
+        source=_text_column(section, "from", types) or "",
+        target=_text_column(section, "to", types) or "",
+        where=read_where(section, types, of or kinds, known),
+        expires_us=expires,
+        answers=section.text("answers", None),
+    )
+    if rule.source and rule.source == rule.target:
+        section.note("to", f"{name}: from and to are the same column, so it would make no edge")
+    section.done()
+    return rule
+
+
+def _text_column(section: Section, key: str, types: Mapping[str, ColumnType]) -> str | None:
+    name: str | None = section.text(key)
+    texts = [one for one, type_ in types.items() if type_ is ColumnType.STRING]
+    if name is not None and name not in texts:
+        what = f"is a {types[name]}; expected text" if name in types else "is no column"
+        section.note(key, f"{key}: {name!r} {what}", did_you_mean(name, texts))
+    return name
+
+
+def _check_answer(name: str, section: Section, edges: Mapping[str, EdgeRule]) -> None:
+    answers = edges[name].answers
+    if answers is None:
+        return
+    if answers == name or answers not in edges:
+        others = [one for one in edges if one != name]
+        section.note(
+            "answers",
+            f"{name}: there is no other edge {answers!r} to answer",
+            did_you_mean(answers, others),
+        )
+
+
+def _features(
+    section: Section, edges: Mapping[str, EdgeRule], judged: str | None
+) -> tuple[str, ...]:
+    missing: dict[str, str] = {}
+    if not any(rule.answers for rule in edges.values()):
+        missing |= dict.fromkeys(OF_REQUESTS, "an edge that answers another (answers: NAME)")
+    if judged is None:
+        missing |= dict.fromkeys(OF_JUDGED, "judged accounts (judged: COLUMN)")
+    if "features" not in section:
+        return tuple(name for name in GRAPH_FEATURES if name not in missing)
+    chosen = known_names(section, "features", GRAPH_FEATURES, "feature of a graph")
+    for name in chosen:
+        if name in missing:
+            section.note("features", f"features: {name} needs {missing[name]}")
+    if not chosen:
+        section.note("features", "features: expected at least one", "leave it out for all")
+    return tuple(name for name in GRAPH_FEATURES if name in chosen)

@@ -1,0 +1,75 @@
+"""The `graph` section as frozen dataclasses: which events make edges between accounts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from configs.frozen import Frozen
+
+if TYPE_CHECKING:
+    from configs.schema import Expression
+
+GRAPH_FEATURES: Mapping[str, str] = {
+    "in_degree": "accounts that have an edge to it",
+    "out_degree": "accounts that it has an edge to",
+    "reciprocity": "share of its edges that are answered by one back",
+    "acceptance": "share of the requests that it sent that were accepted",
+    "clustering": "share of pairs of its neighbours that are neighbours",
+    "age": "seconds since its first live edge",
+    "trust": "trust that reaches it from accounts judged honest (SybilRank)",
+    "distrust": "the same from accounts judged abusive",
+    "standing": "standing by judged accounts around it (SybilSCAR)",
+}
+"""What each feature of an account says."""
+
+OF_REQUESTS = ("acceptance",)
+"""Features that need an edge which answers another."""
+OF_JUDGED = ("trust", "distrust", "standing")
+"""Features that need judged accounts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EdgeRule:
+    """Which events make an edge, and for how long.
+
+    Attributes:
+      kinds: of the events.
+      source, target: string columns with the account that acts and the one that it acts on; an
+        event with a null or the same account in both makes no edge.
+      where: only events for which it is true make one.
+      expires_us: how long after its last event an edge is there.
+      answers: the rule whose edge this one answers, the other way round; None: none.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    source: str
+    target: str
+    where: Expression | None
+    expires_us: int
+    answers: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SocialGraph(Frozen):
+    """Accounts and the edges between them.
+
+    Attributes:
+      judged: the string column of verdict events with the account that is judged; None: trust is
+        not computed.
+      features: of each account, in the order of `GRAPH_FEATURES`; their means over neighbours
+        follow.
+      delay_us: from a snapshot's moment until it is published.
+    """
+
+    edges: Mapping[str, EdgeRule]
+    judged: str | None
+    features: tuple[str, ...]
+    delay_us: int = 7_200_000_000
+
+    @property
+    def longest_us(self) -> int:
+        """How far back an event can be that still makes an edge."""
+        return max(rule.expires_us for rule in self.edges.values())

@@ -1,0 +1,302 @@
+"""Snapshots of the social graph: events in, features of every account as of a moment out.
+
+    splits ─ ReadEvents ─ SocialEdges ─ a file per shard of edges and of judgements ─┐
+                                        graph_of ─ node_features ─ accounts, marker ─┘
+
+Beam reads, narrows and reduces events shard by shard; the launcher joins the shards and computes.
+A snapshot is immutable: it exists when its marker does, which names its files.
+
+    OUT/graph/2026-03-12.json                           the marker: moment, publication, files
+    OUT/graph/as-of=2026-03-12/accounts-003-7b1c….arrow  accounts of a shard, a column per feature
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.errors import InputError
+from configs.fingerprint import graph_fingerprint
+from configs.schema import Spec
+from configs.social import SocialGraph
+from pipelines.failures import FAILURES, explain_os_error, reported
+from pipelines.files import arrow_bytes, read_published, write_by_content
+from pipelines.layout import Layout, day_us, locked, make_folders, write_json
+from pipelines.progress import Progress, Quiet
+from pipelines.runners import Running, run_pipeline, workers_of
+from pipelines.sources import Split, open_source
+from pipelines.sources.listing import require_apart
+from pipelines.sources.step import FACTS, ReadEvents
+from pipelines.writers import MANIFEST, SPLIT, WriteManifest
+from scoring.files import Place, exists, join, read_file
+from transforms.social import Graph, Standing, feature_names, graph_of, node_features
+from transforms.social.edges import EDGES
+from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
+from transforms.steps.shards import Keyed
+from transforms.steps.social import EDGES_GROUP, JUDGEMENTS_GROUP, SocialEdges, account_shard
+
+GRAPH = "graph"
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphRequest:
+    """What someone asks for.
+
+    Attributes:
+      source: file, folder or glob of events.
+      as_of: the snapshot is of events before this day, UTC.
+      published: when it is published, by the launcher's clock.
+      workers, flags: see `pipelines.runners`.
+    """
+
+    spec: Spec
+    source: str
+    out: Place
+    as_of: dt.date
+    published: dt.datetime
+    workers: int = 1
+    flags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A published snapshot, as its marker tells it.
+
+    Attributes:
+      name: day and digest of its contents.
+      known_from: the first moment that may see it, microseconds UTC: `as_of` and `graph.delay`.
+      published: when it was written, in ISO format.
+      accounts, edges, honest, abusive: counts; edges as pairs of accounts, whatever the relation.
+      files: of its accounts, by shard.
+      already: whether it was there before.
+    """
+
+    name: str
+    as_of: str
+    known_from: int
+    published: str
+    spec: str
+    accounts: int
+    edges: int
+    honest: int
+    abusive: int
+    features: tuple[str, ...]
+    files: tuple[Mapping[str, Any], ...]
+    already: bool = False
+
+
+def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Snapshot:
+    """Makes the snapshot of a day; one that is there stays as it is.
+
+    Raises:
+      InputError: the config has no graph; the source cannot be read, or has no edge; too many dead
+        letters; another config's snapshot is there.
+      BusyError: another run holds the output folder.
+    """
+    if request.spec.graph is None:
+        raise InputError(
+            f"the config {request.spec.name} has no section graph; say in it which events make "
+            "edges (docs/graph.md)"
+        )
+    require_apart(request.source, str(request.out))
+    layout = Layout(request.out)
+    try:
+        with locked(layout):
+            return _published(request, layout) or _make(
+                request, request.spec.graph, layout, progress or Quiet()
+            )
+    except OSError as error:
+        raise explain_os_error(error) from error
+
+
+def read_snapshot(out: Place, as_of: dt.date) -> pa.Table:
+    """Accounts of a snapshot and their features, float32, in the order of their ids.
+
+    Raises:
+      InputError: there is none of this day, or a file of it is damaged.
+    """
+    layout = Layout(out)
+    if not exists(_marker(layout, as_of)):
+        raise InputError(f"{layout.root} has no graph as of {as_of}; run `lockstep graph` for it")
+    named = json.loads(read_file(_marker(layout, as_of)))["files"]
+    tables = [read_published(join(layout.root, *one["path"].split("/"))) for one in named]
+    return pa.concat_tables(tables).sort_by(ACCOUNT)
+
+
+def _marker(layout: Layout, as_of: dt.date) -> str:
+    return join(layout.root, GRAPH, f"{as_of}.json")
+
+
+def _published(request: GraphRequest, layout: Layout) -> Snapshot | None:
+    path = _marker(layout, request.as_of)
+    if not exists(path):
+        return None
+    marker = json.loads(read_file(path))
+    if marker["spec"] != graph_fingerprint(request.spec):
+        raise InputError(
+            f"{layout.root} holds the graph as of {request.as_of} under another config "
+            f"({marker['spec']}, now {graph_fingerprint(request.spec)}), and a snapshot is never "
+            "changed; choose another --out"
+        )
+    return Snapshot(**marker | {"already": True, "features": tuple(marker["features"]),
+                                "files": tuple(marker["files"])})  # fmt: skip
+
+
+def _make(
+    request: GraphRequest, graph: SocialGraph, layout: Layout, progress: Progress
+) -> Snapshot:
+    end = day_us(request.as_of)
+    start = end - graph.longest_us
+    splits = [split for split in open_source(request.source, request.spec)
+              if _overlaps(split, start, end)]  # fmt: skip
+    attempt = join(layout.work, f"attempt-{uuid.uuid4().hex}")
+    folder = f"{GRAPH}/as-of={request.as_of}"
+    make_folders([join(attempt, FAILURES), join(attempt, GRAPH), join(layout.root, folder)])
+    running = Running(request.workers, request.flags)
+    progress.say(f"reads {len(splits)} splits of {request.source}")
+
+    def build(root: beam.Pipeline) -> None:
+        read = root | ReadEvents(list(enumerate(splits)), request.spec, start, end, attempt)
+        written = (
+            read["events"] | SocialEdges(request.spec, end) | WriteShards(attempt),
+            read[FACTS],
+        )
+        _ = written | "Written" >> beam.Flatten() | WriteManifest(attempt)
+
+    if splits:
+        with workers_of(running):
+            run_pipeline(build, running, attempt)
+    lines = _lines(attempt) if splits else []
+    _check_read(request.spec, [one for one in lines if one["what"] == SPLIT], len(splits))
+    edges, judgements = (
+        pa.concat_tables(
+            [schema.empty_table()]
+            + [
+                read_published(join(attempt, *one["path"].split("/")))
+                for one in lines
+                if one["what"] == GRAPH and one["group"] == group
+            ]
+        )
+        for group, schema in ((EDGES_GROUP, EDGES), (JUDGEMENTS_GROUP, JUDGEMENTS))
+    )
+    if not edges.num_rows:
+        raise InputError(
+            f"{request.source} has no event before {request.as_of} that makes an edge still there "
+            "then; look at --as-of and at graph.edges"
+        )
+    answers = {rule.name: rule.answers for rule in graph.edges.values() if rule.answers}
+    made = graph_of(edges, answers)
+    standing = _standing(made, judgements)
+    progress.say(f"{len(made.ids):,} accounts, {len(made.out.to):,} edges")
+    table = _accounts(graph, made, standing, end)
+    files = tuple(_write_accounts(layout, folder, table, request.spec.shards))
+    digest = hashlib.sha256("".join(one["sha256"] for one in files).encode()).hexdigest()
+    snapshot = Snapshot(
+        name=f"{request.as_of}-{digest[:16]}",
+        as_of=str(request.as_of),
+        known_from=end + graph.delay_us,
+        published=request.published.astimezone(dt.UTC).isoformat(timespec="seconds"),
+        spec=graph_fingerprint(request.spec),
+        accounts=len(made.ids),
+        edges=len(made.out.to),
+        honest=len(standing.honest),
+        abusive=len(standing.abusive),
+        features=feature_names(graph.features),
+        files=files,
+    )
+    marker = dataclasses.asdict(snapshot)
+    del marker["already"]
+    write_json(_marker(layout, request.as_of), marker)
+    return snapshot
+
+
+def _overlaps(split: Split, start: int, end: int) -> bool:
+    if split.min_us is None or split.max_us is None:
+        return True
+    return split.min_us < end and split.max_us >= start
+
+
+def _lines(attempt: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in read_file(join(attempt, MANIFEST)).splitlines()]
+
+
+def _check_read(spec: Spec, facts: list[dict[str, Any]], splits: int) -> None:
+    """Refuses a run whose runner lost a split, or that read too many bad records."""
+    if len(facts) != splits:
+        raise RuntimeError(
+            f"{len(facts)} of {splits} splits were read; nothing was published. The runner has "
+            "lost elements: run it again, on another runner"
+        )
+    dead: Counter[str] = Counter()
+    for one in facts:
+        for _, reason, count in one["dead"]:
+            dead[reason] += count
+    read = sum(one["read"] for one in facts)
+    if dead.total() > spec.events.max_dead_share * read:
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dead.most_common())
+        raise InputError(
+            f"{dead.total():,} of {read:,} records are dead letters ({reasons}; max_dead_share is "
+            f"{spec.events.max_dead_share:.2%}). `lockstep backfill` of this input writes them down"
+        )
+
+
+def _standing(graph: Graph, judgements: pa.Table) -> Standing:
+    of = {
+        abusive: judgements.filter(pc.equal(judgements[ABUSIVE], abusive))[ACCOUNT].combine_chunks()
+        for abusive in (False, True)
+    }
+    return Standing(graph.numbers(of[False]), graph.numbers(of[True]))
+
+
+def _accounts(config: SocialGraph, graph: Graph, standing: Standing, as_of: int) -> pa.Table:
+    features = node_features(graph, standing, as_of, config.features).astype(np.float32)
+    columns = {name: features[:, at] for at, name in enumerate(feature_names(config.features))}
+    return pa.table({ACCOUNT: graph.ids, **columns})
+
+
+def _write_accounts(
+    layout: Layout, folder: str, table: pa.Table, shards: int
+) -> Iterator[dict[str, Any]]:
+    shard = account_shard(table[ACCOUNT], shards)
+    for number in range(shards):
+        rows = table.filter(pa.array(shard == number)).combine_chunks()
+        name = f"accounts-{number:03d}.arrow"
+        yield write_by_content(layout.root, folder, name, arrow_bytes(rows))
+
+
+@dataclasses.dataclass(eq=False)
+class WriteShards(beam.PTransform):
+    """Batches by shard to Arrow files of the attempt.
+
+    Args:
+      attempt: the attempt's folder.
+    """
+
+    attempt: str
+
+    def expand(self, shards: beam.PCollection[Keyed]) -> beam.PCollection[str]:
+        """Applies it."""
+        return shards | "Write" >> beam.ParDo(_WriteShard(self.attempt)).with_output_types(str)
+
+
+class _WriteShard(beam.DoFn):
+    def __init__(self, attempt: str) -> None:
+        self._attempt = attempt
+
+    def process(self, element: Keyed) -> Iterator[str]:
+        (group, shard), batch = element
+        with reported(self._attempt):
+            name = f"{group}-{shard:03d}.arrow"
+            made = write_by_content(self._attempt, GRAPH, name, arrow_bytes(batch))
+        yield json.dumps({"what": GRAPH, "group": group, **made}, sort_keys=True)

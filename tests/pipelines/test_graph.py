@@ -1,0 +1,172 @@
+"""`lockstep graph`: a snapshot is that of the pure functions over all events, and never changes."""
+
+import dataclasses
+import datetime as dt
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from configs.errors import InputError
+from configs.loader import loads
+from pipelines.graph import GraphRequest, make_snapshot, read_snapshot
+from pipelines.layout import day_us
+from transforms.catalog import CATALOG
+from transforms.social import EDGES, Standing, feature_names, graph_of, node_features
+
+CONFIG = """
+lockstep: 1
+name: friends
+shards: SHARDS
+events: {max_dead_share: 0.1}
+columns:
+  who: {type: string, private: true}
+  whom: {type: string, private: true}
+  subject: {type: string}
+  bad: {type: boolean}
+  score: {type: number}
+kinds:
+  post: {scored: true, required: [who]}
+  ask: {required: [who, whom]}
+  accept: {required: [who, whom]}
+  verdict: {required: [subject, bad]}
+entities:
+  who: {key: {post: [who]}, aggregates: {posts: {op: count, windows: [1h]}}}
+labels: {kind: verdict, subject: subject, positive: "bad == 1", maturity: 1d}
+graph:
+  judged: whom
+  delay: 3h
+  edges:
+    request: {of: ask, from: who, to: whom, expires: 5d}
+    friend: {of: accept, from: who, to: whom, expires: 300d, answers: request}
+    reply: {of: post, from: who, to: whom, expires: 2d, where: score > 0}
+"""
+EXPIRES = {"ask": ("request", 5), "accept": ("friend", 300), "post": ("reply", 2)}
+DAY = 86_400_000_000
+AS_OF = dt.date(2026, 3, 12)
+PUBLISHED = dt.datetime(2026, 3, 12, 1, 30, tzinfo=dt.UTC)
+
+
+def spec(shards=4, graph=""):
+    return loads(CONFIG.replace("SHARDS", str(shards)) + graph, "friends.yaml", CATALOG)
+
+
+def make_events(count=900, seed=3):
+    rng = random.Random(seed)
+    events = []
+    for number in range(count):
+        kind = rng.choice(["post", "ask", "accept", "accept", "verdict"])
+        events.append(
+            {
+                "event_id": f"{kind}-{number}",
+                "event_time": day_us(AS_OF) + round((rng.random() * 11 - 10) * DAY),
+                "kind": kind,
+                "who": f"é{rng.randrange(40)}",
+                "whom": rng.choice([None, *(f"é{n}" for n in range(40))])
+                if kind in ("post", "verdict")
+                else f"é{rng.randrange(40)}",
+                "subject": "post-1" if kind == "verdict" else None,
+                "bad": rng.random() < 0.5 if kind == "verdict" else None,
+                "score": rng.choice([None, -1.0, 2.0]),
+            }
+        )
+    return events
+
+
+def expected(config, events):
+    """By the pure functions, of edges and judgements found here."""
+    moment = day_us(AS_OF)
+    rows, judged = [], {}
+    for event in sorted(events, key=lambda one: (one["event_time"], one["event_id"])):
+        time, whom, kind = event["event_time"], event["whom"], event["kind"]
+        if time >= moment or whom is None:
+            continue
+        if kind == "verdict":
+            if time >= moment - 300 * DAY:
+                judged[whom] = event["bad"]
+        elif kind != "post" or (event["score"] or 0) > 0:
+            relation, days = EXPIRES[kind]
+            edge = {"from": event["who"], "to": whom, "relation": relation}
+            if time + days * DAY > moment:
+                times = {"since": time, "time": time, "until": time + days * DAY}
+                rows.append(edge | times)
+    graph = graph_of(pa.Table.from_pylist(rows, EDGES), {"friend": "request"})
+    standing = Standing(
+        *(graph.numbers(pa.array([a for a in judged if judged[a] is bad])) for bad in (False, True))
+    )
+    features = node_features(graph, standing, moment, config.graph.features)
+    return graph.ids, features.astype(np.float32), len(graph.out.to)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Events, their snapshot, and the request that made it."""
+    folder = tmp_path_factory.mktemp("graph")
+    events = make_events()
+    (folder / "in").mkdir()
+    pq.write_table(pa.Table.from_pylist(events), folder / "in" / "all.parquet")
+    request = GraphRequest(spec(), str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
+    return events, make_snapshot(request), request
+
+
+def test_the_snapshot_is_that_of_the_definition(world):
+    events, made, request = world
+    ids, features, edges = expected(request.spec, events)
+    table = read_snapshot(request.out, AS_OF)
+    assert table["account"].combine_chunks().equals(ids)
+    assert made.features == feature_names(request.spec.graph.features)
+    assert len(made.features) == 27
+    found = np.column_stack([table[name].to_numpy() for name in made.features])
+    assert found.tobytes() == features.tobytes()
+    assert (made.accounts, made.edges) == (len(ids), edges)
+    assert made.honest and made.abusive
+    assert made.known_from == day_us(AS_OF) + 3 * DAY // 24
+    assert made.published == "2026-03-12T01:30:00+00:00"
+
+
+def test_other_files_order_repeats_and_shards_give_the_same_accounts(world, tmp_path):
+    events, made, request = world
+    shuffled = events + events[::3]
+    random.Random(1).shuffle(shuffled)
+    (tmp_path / "in").mkdir()
+    for part in range(3):
+        table = pa.Table.from_pylist(shuffled[part::3])
+        pq.write_table(table, tmp_path / "in" / f"{part}.parquet")
+    other = dataclasses.replace(
+        request, spec=spec(shards=3), source=str(tmp_path / "in"), out=tmp_path / "out"
+    )
+    make_snapshot(other)
+    one, found = (read_snapshot(out, AS_OF) for out in (request.out, other.out))
+    assert found["account"].equals(one["account"])
+    for name in made.features:
+        assert found[name].to_numpy().tobytes() == one[name].to_numpy().tobytes()
+
+
+def test_a_snapshot_is_kept_as_it_is(world):
+    _, made, request = world
+    later = dataclasses.replace(request, published=PUBLISHED + dt.timedelta(days=1))
+    assert make_snapshot(later) == dataclasses.replace(made, already=True)
+    with pytest.raises(InputError, match=r"another config.*choose another --out"):
+        make_snapshot(dataclasses.replace(later, spec=spec(graph="  features: [age]\n")))
+
+
+def test_what_makes_no_snapshot_is_said(world, tmp_path):
+    _, _, request = world
+    other = dataclasses.replace(request, out=tmp_path / "out")
+    without = loads(CONFIG.split("graph:")[0].replace("SHARDS", "2"), "friends.yaml", CATALOG)
+    with pytest.raises(InputError, match="no section graph"):
+        make_snapshot(dataclasses.replace(other, spec=without))
+    with pytest.raises(InputError, match="no event before 2020-01-01 that makes an edge"):
+        make_snapshot(dataclasses.replace(other, as_of=dt.date(2020, 1, 1)))
+    with pytest.raises(InputError, match="no graph as of 2020-01-01"):
+        read_snapshot(other.out, dt.date(2020, 1, 1))
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    lines = [json.dumps({**event, "who": None}) for event in make_events(50)]
+    (bad / "events.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"dead letters .*missing"):
+        make_snapshot(dataclasses.replace(other, source=str(bad)))
+    assert not list((tmp_path / "out").rglob("*.arrow"))

@@ -1,0 +1,77 @@
+"""Edges and judgements of a batch of events, as the config's `graph` section says."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from configs.social import EdgeRule, SocialGraph
+from transforms.expression import evaluate_mask
+from transforms.selection import verdict_mask
+from transforms.social.edges import EDGES
+
+ACCOUNT, ABUSIVE = "account", "abusive"
+
+JUDGEMENTS = pa.schema(
+    [
+        (ACCOUNT, pa.string()),
+        (EVENT_TIME, pa.int64()),
+        (EVENT_ID, pa.string()),
+        (ABUSIVE, pa.bool_()),
+    ]
+)
+"""Who was judged, when that became known, by which verdict, and how."""
+
+
+def edges_of(graph: SocialGraph, batch: pa.RecordBatch) -> pa.Table:
+    """The edges that events make: a row per event and rule, of `EDGES`.
+
+    Args:
+      batch: decoded events with their derived columns.
+    """
+    made = [_edges(rule, batch) for rule in graph.edges.values()]
+    return pa.Table.from_batches([one for one in made if one.num_rows], EDGES)
+
+
+def judgements_of(spec: Spec, batch: pa.RecordBatch) -> pa.Table:
+    """What verdicts say of accounts: a row per verdict that names one, of `JUDGEMENTS`."""
+    if spec.graph is None or spec.graph.judged is None or spec.labels is None:
+        return JUDGEMENTS.empty_table()
+    mask = verdict_mask(spec, batch)
+    verdicts = batch.filter(pa.array(mask & _there(batch.column(spec.graph.judged))))
+    columns = [verdicts.column(name) for name in (spec.graph.judged, EVENT_TIME, EVENT_ID)]
+    abusive = pa.array(evaluate_mask(spec.labels.positive, verdicts), pa.bool_())
+    return pa.Table.from_arrays([*columns, abusive], schema=JUDGEMENTS)
+
+
+def latest_judgements(judgements: pa.Table) -> pa.Table:
+    """The last judgement of each account, in the order of time and id, whatever theirs here."""
+    order = [(name, "ascending") for name in (ACCOUNT, EVENT_TIME, EVENT_ID, ABUSIVE)]
+    ordered = judgements.sort_by(order)
+    accounts = ordered[ACCOUNT].combine_chunks()
+    last = np.ones(len(accounts), np.bool_)
+    if len(accounts) > 1:
+        last[:-1] = pc.not_equal(accounts[1:], accounts[:-1]).to_numpy(zero_copy_only=False)
+    return ordered.filter(pa.array(last))
+
+
+def _edges(rule: EdgeRule, batch: pa.RecordBatch) -> pa.RecordBatch:
+    kinds = pc.is_in(batch.column(KIND), value_set=pa.array(rule.kinds, pa.string()))
+    mask = kinds.to_numpy(zero_copy_only=False)
+    mask = mask & _there(batch.column(rule.source)) & _there(batch.column(rule.target))
+    if rule.where is not None:
+        mask &= evaluate_mask(rule.where, batch)
+    events = batch.filter(pa.array(mask))
+    time = events.column(EVENT_TIME)
+    relation = pa.array([rule.name], pa.string()).take(pa.array(np.zeros(len(time), np.int64)))
+    columns = [events.column(rule.source), events.column(rule.target), relation]
+    times = [time, time, pc.add(time, rule.expires_us)]
+    return pa.RecordBatch.from_arrays([*columns, *times], schema=EDGES)
+
+
+def _there(column: pa.Array) -> npt.NDArray[np.bool_]:
+    there: npt.NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
+    return there

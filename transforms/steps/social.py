@@ -1,0 +1,102 @@
+"""`SocialEdges`: events to the live edges and last judgements of each shard of accounts.
+
+    events ─ Derive ─ Narrow ─ GroupByKey ─ Reduce ─ a batch per shard, of edges or of judgements
+
+Edges are of the shard of the account that acts. What a shard gives is a function of its rows: an
+event that comes twice changes nothing, nor does any order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.schema import EVENT_TIME, Spec
+from transforms.batches import ShardKey, one_batch
+from transforms.hashing import hash_column
+from transforms.social.edges import EDGES, FROM, RELATION, TO, latest, live
+from transforms.social.events import (
+    ACCOUNT,
+    JUDGEMENTS,
+    edges_of,
+    judgements_of,
+    latest_judgements,
+)
+from transforms.steps.decode import Derive
+from transforms.steps.shards import Keyed
+from transforms.velocity.rows import shard_of
+
+EDGES_GROUP, JUDGEMENTS_GROUP = "edges", "judgements"
+_SEED = 0x736F6369
+
+
+@dataclasses.dataclass(eq=False)
+class SocialEdges(beam.PTransform):
+    """Decoded events to a snapshot's edges and judgements, by shard.
+
+    Args:
+      spec: the use; it has a graph.
+      as_of: the snapshot's moment, microseconds UTC: of events strictly before it.
+    """
+
+    spec: Spec
+    as_of: int
+
+    def expand(self, events: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[Keyed]:
+        """Applies it."""
+        return (
+            events
+            | Derive(self.spec)
+            | "Narrow" >> beam.ParDo(_Narrow(self.spec, self.as_of)).with_output_types(Keyed)
+            | "ByAccountShard" >> beam.GroupByKey()
+            | "Reduce" >> beam.Map(_reduce).with_output_types(Keyed)
+        )
+
+
+def account_shard(accounts: pa.ChunkedArray, shards: int) -> npt.NDArray[np.int32]:
+    """The shard of each account: int32 `[n]`."""
+    return shard_of(hash_column(accounts, _SEED), shards)
+
+
+class _Narrow(beam.DoFn):
+    def __init__(self, spec: Spec, as_of: int) -> None:
+        self._spec, self._as_of = spec, as_of
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Keyed]:
+        if self._spec.graph is None:
+            return
+        edges = latest(live(edges_of(self._spec.graph, batch), self._as_of))
+        yield from _by_shard(EDGES_GROUP, edges, FROM, self._spec.shards)
+        judged = judgements_of(self._spec, batch)
+        judged = judged.filter(pc.less(judged[EVENT_TIME], self._as_of))
+        yield from _by_shard(JUDGEMENTS_GROUP, judged, ACCOUNT, self._spec.shards)
+
+
+def _by_shard(group: str, table: pa.Table, key: str, shards: int) -> Iterator[Keyed]:
+    if not table.num_rows:
+        return
+    shard = account_shard(table[key], shards)
+    for number in np.unique(shard).tolist():
+        rows = table.filter(pa.array(shard == number)).combine_chunks()
+        yield ShardKey(group, number), one_batch(rows.to_batches(), table.schema)
+
+
+def _reduce(element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Keyed:
+    """All rows of a shard as one batch, in an order of their own, so that its bytes are too."""
+    key, batches = element
+    bare = [batch.replace_schema_metadata(None) for batch in batches]
+    if key.group == JUDGEMENTS_GROUP:
+        table = latest_judgements(pa.Table.from_batches(bare, JUDGEMENTS))
+    else:
+        table = latest(pa.Table.from_batches(bare, EDGES))
+        table = table.sort_by([(name, "ascending") for name in (FROM, TO, RELATION)])
+    return key, one_batch(table.combine_chunks().to_batches(), table.schema)
+
+
+__all__ = ["EDGES_GROUP", "JUDGEMENTS_GROUP", "SocialEdges", "account_shard"]
