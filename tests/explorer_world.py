@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from fold_world import SPEC, S, batch
+from hypothesis import strategies as st
 
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import Clocks, Intake
@@ -35,6 +36,19 @@ SOURCE = SourceSettings(
 )
 SETTINGS = ServiceSettings(snapshot_steps=4, keep_log_days=1000)
 POLICY = SimpleNamespace(threshold_of=lambda number: None)
+
+
+facts = st.lists(
+    st.tuples(
+        st.sampled_from(["x", "x", "y", None]),
+        st.integers(0, 30) | st.integers(0, 4000),
+        st.sampled_from("aab"),
+        st.none() | st.integers(-300, 2000).map(lambda n: n / 100),
+        st.none() | st.sampled_from("pqrs"),
+    ),
+    min_size=1,
+    max_size=25,
+)
 
 
 class Killed(BaseException):

@@ -31,6 +31,7 @@ _VERBS = (
     "bundle",
     "publish",
     "stream",
+    "serve",
     "parity",
     "explain",
     "labels",

@@ -211,7 +211,7 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
         following = first if expected is None else max(first, expected)
         for batch in read_segment(path):
             number = batch.column(STEP)[0].as_py()
-            if last is not None and number == first and _is_repeated(last, batch):
+            if last is not None and number == first and is_repeated(last, batch):
                 continue
             if expected is not None and number != expected:
                 raise StateError(f"{path}: step {number} follows step {expected - 1}; {_REMEDY}")
@@ -228,7 +228,7 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
             )
 
 
-def _is_repeated(last: pa.RecordBatch, batch: pa.RecordBatch) -> bool:
+def is_repeated(last: pa.RecordBatch, batch: pa.RecordBatch) -> bool:
     """Whether a segment begins with the last step of the one before, bit by bit.
 
     A disk that fails may keep a step that it did not confirm, and not let it be cut off: the
@@ -258,7 +258,7 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         while True:
             with pa.OSFile(str(path)) as source:
-                for batch, end in _batches(source, good):
+                for batch, end in read_batches(source, good):
                     good = end
                     if batch is not None:
                         yield batch
@@ -276,7 +276,7 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
         ) from error
 
 
-def _batches(source: pa.NativeFile, good: int) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+def read_batches(source: pa.NativeFile, good: int) -> Iterator[tuple[pa.RecordBatch | None, int]]:
     """What can be read from `good` on, each with the place behind it; None for the schema."""
     try:
         reader = pa.ipc.open_stream(source)

@@ -26,7 +26,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from configs.errors import InputError
 from pipelines.layout import day_us
-from pipelines.streaming.health import Health, Verdict
+from pipelines.streaming.health import Verdict
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -48,6 +48,23 @@ class Waiting(Protocol):
     @property
     def watermark_us(self) -> int | None:
         """No earlier event is expected."""
+
+
+class Collector(Protocol):
+    """What Prometheus' registry asks."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, as it is now."""
+
+
+class Probed(Protocol):
+    """What answers probes (`pipelines.streaming.health.Health`)."""
+
+    def alive(self) -> Verdict:
+        """False: start it again."""
+
+    def ready(self) -> Verdict:
+        """False: it does not serve now."""
 
 
 class ScorerMetrics:
@@ -127,7 +144,7 @@ class MetricsServer:
       InputError: on entering, the address cannot be had.
     """
 
-    def __init__(self, port: int, health: Health, host: str = HOST) -> None:
+    def __init__(self, port: int, health: Probed, host: str = HOST) -> None:
         self._host, self._port, self._registry = host, port, CollectorRegistry()
         self._metrics = make_wsgi_app(self._registry)
         self._asked: dict[str, Callable[[], Verdict]] = {
@@ -135,7 +152,7 @@ class MetricsServer:
             "/readyz": health.ready,
         }
 
-    def show(self, collector: ScorerMetrics) -> None:
+    def show(self, collector: Collector) -> None:
         """What is served from now on."""
         self._registry.register(collector)
 

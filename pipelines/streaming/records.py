@@ -102,7 +102,25 @@ def read_segment(data: bytes) -> Segment:
     found = zlib.crc32(data[: _HEAD.size - _CHECK.size])
     if magic != MAGIC or check != found:
         raise DamagedError(0, check, found)
-    view, payloads, at = memoryview(data), [], _HEAD.size
+    return read_records(data[_HEAD.size :], first, _HEAD.size)
+
+
+def read_records(data: bytes, first: int, begins: int) -> Segment:
+    """The whole records of a segment from a place on, for a reader that goes on where it was.
+
+    Args:
+      data: the file's bytes from there on.
+      first: of the segment.
+      begins: the place, where a record begins.
+
+    >>> data = begin_segment(7) + frame(b"one", 7, HEAD_BYTES)
+    >>> read_records(data[HEAD_BYTES:], 7, HEAD_BYTES) == read_segment(data)
+    True
+
+    Raises:
+      DamagedError: something is neither whole nor torn.
+    """
+    view, payloads, at = memoryview(data), [], 0
     while len(data) - at >= _FRAME:
         length, check = _RECORD.unpack_from(data, at)
         (of_head,) = _CHECK.unpack_from(data, at + _RECORD.size)
@@ -110,25 +128,29 @@ def read_segment(data: bytes) -> Segment:
         if of_head != found:
             if not any(view[at:]):
                 break
-            raise DamagedError(at, of_head, found)
-        begins, ends = at + _FRAME, at + _FRAME + length
+            raise DamagedError(begins + at, of_head, found)
+        start, ends = at + _FRAME, at + _FRAME + length
         if ends > len(data):
             break
-        found = _checksum(view[begins:ends], first, at)
+        found = _checksum(view[start:ends], first, begins + at)
         if check != found:
-            if ends == len(data) and _has_hole(view, begins, ends):
+            if ends == len(data) and _has_hole(view, start, ends, begins):
                 break
-            raise DamagedError(at, check, found)
-        payloads.append(view[begins:ends])
+            raise DamagedError(begins + at, check, found)
+        payloads.append(view[start:ends])
         at = ends
-    return Segment(first, tuple(payloads), at)
+    return Segment(first, tuple(payloads), begins + at)
 
 
 def _checksum(payload: bytes | memoryview, first: int, offset: int) -> int:
     return zlib.crc32(payload, zlib.crc32(_PLACE.pack(first, offset)))
 
 
-def _has_hole(view: memoryview, begins: int, ends: int) -> bool:
-    """Whether a sector was never filled: all of it is zeros, or what the record has of the last."""
-    sectors = range(-(-begins // _SECTOR) * _SECTOR, ends - _LEAST_HOLE, _SECTOR)
+def _has_hole(view: memoryview, start: int, ends: int, begins: int) -> bool:
+    """Whether a sector was never filled: all of it is zeros, or what the record has of the last.
+
+    Sectors are the file's, in which the view begins at `begins`.
+    """
+    first = -(-(begins + start) // _SECTOR) * _SECTOR - begins
+    sectors = range(first, ends - _LEAST_HOLE, _SECTOR)
     return any(not any(view[at : min(at + _SECTOR, ends)]) for at in sectors)

@@ -5,33 +5,13 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
-from explorer_world import ByBits
+from arrival_world import ROW, bits, engine
 from fold_world import SPEC, batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.arrival import Decided, Waiting, look, unseen
-from scoring.engine import Engine, Resident
 from transforms.order import order_events
-
-ROW = st.tuples(
-    st.sampled_from(["x", "y", "z", None]),
-    st.integers(0, 40),  # ties are many
-    st.sampled_from("ab"),
-    st.one_of(st.none(), st.integers(0, 40).map(lambda n: n / 4)),
-    st.sampled_from(["p", "q", None]),
-)
-
-
-def bits(resident):
-    """All of a state, as bytes."""
-    states = {name: state.to_table() for name, state in resident.states.items()}
-    place = resident.position and (resident.position.time_us, resident.position.place)
-    return states, resident.recent.to_table(since=True), place
-
-
-def engine():
-    return Engine(SPEC, Resident.empty(SPEC), ByBits())
 
 
 def cuts_of(draw, count):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from explorer_world import ByBits, World
+from explorer_world import ByBits, World, facts
 from fold_world import SPEC, S, oracle
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
@@ -100,17 +100,6 @@ def scored_blocks(steps, rows):
     return np.array(found, np.float32).reshape(-1, len(numeric_names(SPEC)))
 
 
-facts = st.lists(
-    st.tuples(
-        st.sampled_from(["x", "x", "y", None]),
-        st.integers(0, 30) | st.integers(0, 4000),
-        st.sampled_from("aab"),
-        st.none() | st.integers(-300, 2000).map(lambda n: n / 100),
-        st.none() | st.sampled_from("pqrs"),
-    ),
-    min_size=1,
-    max_size=25,
-)
 FIND = [Phase.explicit, Phase.generate]  # finding is enough there, the smallest case is not asked
 
 moments = st.sampled_from(

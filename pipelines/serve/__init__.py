@@ -1,0 +1,1 @@
+"""Decisions over gRPC for callers who cannot wait for a topic (docs/serve.md)."""

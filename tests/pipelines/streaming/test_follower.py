@@ -1,0 +1,56 @@
+"""`lockstep serve`: the scorer's decisions at arrival, bit for bit, from another process's view."""
+
+import itertools
+
+import msgspec
+from explorer_world import ByBits, World, facts
+from fold_world import SPEC, batch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from pipelines.serve.follower import Follower
+from pipelines.streaming.decisions import encode_decisions
+
+
+def follow(world):
+    return Follower(world.root, ByBits(), world.decode)
+
+
+def answer(follower, events):
+    """Decisions as a client gets them."""
+    outcome = follower.ask(events)
+    return encode_decisions(SPEC, outcome, follower.engine.scorer, [0] * events.num_rows)
+
+
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
+@given(st.data(), facts)
+def test_an_answer_is_what_the_scorer_decides_at_arrival(tmp_path_factory, data, rows):
+    """Asked just before it arrives, whatever was folded, waits, came twice, or was restarted."""
+    world = World(tmp_path_factory.mktemp("state"), rows, at_arrival=True)
+    events, follower, clock = batch(rows), follow(world), itertools.count()
+    order = data.draw(st.permutations(range(len(rows))))
+    for place in order:
+        if data.draw(st.integers(0, 9)) == 0:
+            world.crash()
+        if data.draw(st.integers(0, 9)) == 0:
+            follower = follow(world)
+        if data.draw(st.booleans()):
+            world.tick(data.draw(st.integers(0, 20)))
+        while world.take(data.draw(st.integers(1, 5))) and data.draw(st.booleans()):
+            pass
+        follower.poll(float(next(clock)), fold_s=data.draw(st.sampled_from([0.0, 3.0])))
+        told = answer(follower, events.slice(place, 1))
+        sent = len(world.topic.sent)
+        world.arrive([place])
+        world.take(1)
+        first = [
+            one for one in world.topic.sent[sent:] if msgspec.json.decode(one)["revision"] == 0
+        ]
+        assert told == first
+        if data.draw(st.integers(0, 5)) == 0:
+            world.arrive([place])
+    world.finish()
+    follower.poll(1e9, fold_s=0.0)
+    assert not len(follower.waiting) and follower.steps == world.service.next_step
+    for entity, state in world.service.engine.resident.states.items():
+        assert follower.engine.resident.states[entity].to_table().equals(state.to_table())
