@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.world import START, chat
 from pipelines.backfill import BackfillReport, BackfillRequest, backfill
 from pipelines.layout import Days
+from pipelines.runners import forked_workers
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,9 @@ def main() -> None:
 def _backfill(
     source: str, out: str, days: str, workers: str, bundle: str | None = None
 ) -> dict[str, Any]:
-    report = _run(source, out, days, workers=int(workers) or None, bundle=bundle)
+    count = int(workers) or None
+    with forked_workers(count):  # as the command does
+        report = _run(source, out, days, workers=count, bundle=bundle)
     return {
         "events": report.events,
         "peak": max(one.peak_bytes for one in report.usage),

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from configs.loader import load, shipped
 from configs.schema import Spec
-from pipelines.nightly import NightlyRequest, nightly
 from pipelines.simulate import SimulateSettings, simulate
 from transforms.catalog import CATALOG
 
@@ -33,6 +32,8 @@ def simulated(root: Path, events: int, days: int = DAYS) -> Path:
 
 def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
     """The store of a small night, whose bundle serves: a graph and a model of real size."""
+    from pipelines.nightly import NightlyRequest, nightly  # which contenders do not need
+
     out = root / "trained"
     if not out.exists():
         source = root / "training"
@@ -45,6 +46,8 @@ def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
 
 def second_night(root: Path) -> str:
     """A bundle of the night after `trained`'s, in the same store; it does not serve yet."""
+    from pipelines.nightly import NightlyRequest, nightly
+
     night = START + dt.timedelta(days=12)
     config = shipped("chat").read_text()
     source, out = str(root / "training"), root / "trained"

@@ -1,9 +1,11 @@
 """Worker processes of the embedded runner: one for each core, started once, forked from one.
 
 `WorkerPool` starts a process that imports Beam and the steps, and becomes the workers by forking
-itself before anything has made a thread; TensorFlow is imported later, by whom needs it. A worker
-serves one pipeline after the other, so a run of many chunks pays for imports, compiled kernels and
-the bundle once. Where a worker dies, what waits for it is told, and does not wait for ever.
+itself before anything has made a thread; TensorFlow is imported later, by whom needs it. A command,
+whose process is its own, forks them from itself and so saves the imports
+(`runners.forked_workers`). A worker serves one pipeline after the other, so a run of many chunks
+pays for imports, compiled kernels and the bundle once. Where a worker dies, what waits for it is
+told, and does not wait for ever.
 
 Beam's own subprocesses start anew with every pipeline (6 CPU seconds each), and wait for ever for a
 launcher that was killed; these are killed by the kernel with the process that started them (Linux).
@@ -22,8 +24,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import get_context
 from typing import IO
+
+from scoring.booster import import_xgboost_alone
 
 LAUNCHER = "LOCKSTEP_LAUNCHER"
 """Environment variable: the process that a worker must not outlive."""
@@ -37,18 +42,23 @@ class WorkerPool:
 
     Args:
       count: how many.
+      fork: whether the first is forked from this process.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, fork: bool = False) -> None:
         self.count = count
         ours, theirs = zip(*(socket.socketpair() for _ in range(count)), strict=True)
         numbers = [one.fileno() for one in theirs]
-        self._first = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.beam_worker", *map(str, numbers)],
-            pass_fds=numbers,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, LAUNCHER: str(os.getpid())},
-        )
+        self._first: subprocess.Popen[bytes] | _Fork
+        if fork:
+            self._first = _Fork(numbers, ours)
+        else:
+            self._first = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.beam_worker", *map(str, numbers)],
+                pass_fds=numbers,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, LAUNCHER: str(os.getpid())},
+            )
         self._lines = [one.makefile("rw", encoding="utf-8") for one in ours]
         for one in (*ours, *theirs):
             one.close()
@@ -101,17 +111,48 @@ class WorkerPool:
             self._first.wait()
 
 
+class _Fork:
+    """A copy of this process that becomes workers; with what is used of `subprocess.Popen`."""
+
+    def __init__(self, numbers: Sequence[int], others: Sequence[socket.socket]) -> None:
+        launcher = os.getpid()
+
+        def become() -> None:
+            for one in others:
+                one.close()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _end_with(launcher)
+            _become(numbers)
+
+        self._process = get_context("fork").Process(target=become, daemon=True)
+        self._process.start()
+        self.kill = self._process.kill
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a worker", timeout or 0)
+
+
 _open: list[WorkerPool] = []
 
 
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
-def worker_pool(count: int) -> Iterator[WorkerPool]:
+def worker_pool(count: int, fork: bool = False) -> Iterator[WorkerPool]:
     """Workers for the pipelines that are run within; those of an outer block where it has them."""
     for pool in _open:
-        if pool.count == count and pool.whole:
+        if pool.count >= count and pool.whole:
             yield pool
             return
-    pool = WorkerPool(count)
+    pool = WorkerPool(count, fork)
     _open.append(pool)
     try:
         yield pool
@@ -122,17 +163,26 @@ def worker_pool(count: int) -> Iterator[WorkerPool]:
 
 def main() -> None:
     """Becomes the workers: arguments are the numbers of their sockets."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher's to handle
     _end_with(int(os.environ[LAUNCHER]))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # processes are the parallelism
+    import_steps()
+    gc.collect()
+    _become([int(number) for number in sys.argv[1:]])
+
+
+def import_steps() -> None:
+    """Imports what workers need."""
+    import pipelines.backfill.build  # and what they import  # noqa: F401
+
+    import_xgboost_alone()
+
+
+def _become(numbers: Sequence[int]) -> None:
+    """Becomes the workers of some sockets."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     keep_memory()
-    import pipelines.backfill.build  # the steps, and what they import  # noqa: F401
-
-    numbers = [int(number) for number in sys.argv[1:]]
-    gc.collect()
     gc.freeze()  # the pages stay shared
     mine = numbers[0]
     for number in numbers[1:]:
@@ -173,6 +223,8 @@ def _serve(lines: IO[str]) -> None:
 
 
 def _end_with(parent: int) -> None:
+    """Of whoever works for a process: ends with it, and leaves Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <sys/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,13 @@ from apache_beam.transforms.environments import Environment, python_sdk_capabili
 
 from configs.errors import InputError, LockstepError
 from pipelines.beam_metrics import RunMetrics, read_metrics
-from pipelines.beam_worker import WorkerPool, keep_memory, worker_pool
+from pipelines.beam_worker import (
+    WorkerPool,
+    core_count,
+    import_steps,
+    keep_memory,
+    worker_pool,
+)
 from pipelines.failures import reported_failure
 from pipelines.loopback import listen_on_loopback
 from pipelines.signals import raise_if_stopped
@@ -163,6 +170,26 @@ def workers_of(running: Running) -> Iterator[_Pooled | None]:
         return
     with worker_pool(running.workers) as pool:
         yield _Pooled(pool, capabilities=python_sdk_capabilities())
+
+
+@contextlib.contextmanager
+def forked_workers(workers: int | None, flags: Sequence[str] = ()) -> Iterator[None]:
+    """Keeps embedded workers at hand; the pipelines within take as many of them as they want.
+
+    Of a command, after its imports and before anything makes a thread: a copy of the process has
+    no other thread, and would wait for ever for what one of them held.
+
+    Args:
+      workers: how many; None: one for each core.
+      flags: of Beam.
+    """
+    count = workers or core_count()
+    if count == 1 or not Running(count, tuple(flags)).embedded or sys.platform != "linux":
+        yield
+        return
+    import_steps()
+    with worker_pool(count, fork=True):
+        yield
 
 
 def _run(pipeline: beam.Pipeline, attempt: str, workers: _Pooled | None) -> RunMetrics:

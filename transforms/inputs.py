@@ -5,7 +5,7 @@ It is the one place where features become inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -105,10 +105,7 @@ def input_arrays(spec: Spec, table: pa.Table) -> tuple[Floats, pa.RecordBatch]:
             f"the table has no column {missing[0]!r} ({len(missing)} are missing); expected the "
             "inputs of this bundle, as `lockstep backfill` writes them under its spec.yaml"
         )
-    block = np.empty((table.num_rows, len(names)), np.float32)
-    for index, name in enumerate(names):
-        block[:, index] = _cast(table, name, pa.float32()).to_numpy()
-    block[np.isinf(block)] = np.nan  # as `numeric_block` does
+    block = _block([_cast(table, name, pa.float32()).to_numpy() for name in names], table.num_rows)
     types = {name: ARROW_TYPES[spec.column_type(name)] for name in other}
     columns = {name: _cast(table, name, type_).combine_chunks() for name, type_ in types.items()}
     if not columns:  # a batch without columns has no length
@@ -154,7 +151,12 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
                 arrays[name] = values.astype(np.float64)
     for expression in computed.values():
         columns.append(evaluate_arrays(expression, arrays, batch.num_rows))
-    block = np.empty((batch.num_rows, len(columns)), np.float32)
+    return _block(columns, batch.num_rows)
+
+
+def _block(columns: Sequence[npt.NDArray[np.floating]], count: int) -> Floats:
+    """Columns side by side: float32 `[count, K]`; infinite values are null."""
+    block = np.empty((count, len(columns)), np.float32)
     with np.errstate(over="ignore"):
         for start in range(0, len(block), _ROWS):
             part = block[start : start + _ROWS]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from configs.fingerprint import dataset_fingerprint
 from configs.schema import Spec
 from pipelines.backfill.input_manifest import InputManifest, require_events
 from pipelines.backfill.publish import entity_marker
+from pipelines.beam_worker import core_count
 from pipelines.layout import STATE, Days, Layout
 from pipelines.runners import Running
 from pipelines.sources import Split, open_source
@@ -93,7 +92,7 @@ class BackfillPlan:
     def running(self) -> Running:
         """Where its pipelines run: a worker more for every `EVENTS_PER_WORKER`, up to the cores."""
         request = self.request
-        workers = request.workers or min(_cores(), 1 + self.events // EVENTS_PER_WORKER)
+        workers = request.workers or min(core_count(), 1 + self.events // EVENTS_PER_WORKER)
         return Running(workers, request.flags)
 
     @property
@@ -340,11 +339,6 @@ def _states(
     every = sorted({*made, *published})
     newest = every[-request.keep_states :] if made else every
     return tuple(day for day in newest if day in set(made) or layout.state(day))
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _overlaps(split: Split, days: Sequence[dt.date]) -> bool:

@@ -51,6 +51,7 @@ def backfill(
     from pipelines.commands._shared import beam_flags, load_config, warn
     from pipelines.layout import Days
     from pipelines.progress import choose_progress
+    from pipelines.runners import forked_workers
 
     request = BackfillRequest(
         spec=load_config(config),
@@ -69,7 +70,8 @@ def backfill(
         plan = make_backfill_plan(request)
         print(json.dumps(plan.to_builtins()) if as_json else "\n".join(plan.lines()))
         return
-    report = run(request, choose_progress(quiet or as_json))
+    with forked_workers(workers, request.flags):
+        report = run(request, choose_progress(quiet or as_json))
     warn(report.warnings)
     if as_json:
         print(json.dumps(dataclasses.asdict(report), default=str))

@@ -51,6 +51,7 @@ def nightly(
     from pipelines.nightly import NightlyRequest, plan_nightly
     from pipelines.nightly import nightly as run
     from pipelines.progress import choose_progress
+    from pipelines.runners import forked_workers
 
     spec = load_config(config)
     request = NightlyRequest(
@@ -71,7 +72,8 @@ def nightly(
         plan = plan_nightly(request)
         print(json.dumps(plan.to_builtins()) if as_json else "\n".join(plan.lines()))
         return
-    outcome = run(request, choose_progress(quiet or as_json))
+    with forked_workers(workers, request.flags):
+        outcome = run(request, choose_progress(quiet or as_json))
     warn(outcome.warnings)
     if as_json:
         print(json.dumps(json.loads(outcome.report.to_json())))

@@ -79,25 +79,42 @@ def test_a_signal_ends_the_pipeline_and_the_run(tmp_path, number, monkeypatch):
 
 
 LAUNCHER = """
-import sys, time
+import os, sys, time
+from pathlib import Path
+import apache_beam as beam
 from pipelines.beam_worker import WorkerPool
-pool = WorkerPool(2)
-print(pool._first.pid, flush=True)
-time.sleep(120)
+from pipelines.runners import Running, forked_workers, run_pipeline
+
+folder = Path(sys.argv[1])
+
+def build(root):
+    seen = lambda number: (folder / f"{os.getpid()} {number}").touch()
+    _ = root | beam.Create(list(range(1000))) | beam.Reshuffle() | beam.Map(seen)
+
+with forked_workers(2):
+    run_pipeline(build, Running(2), str(folder))
+    pool = WorkerPool(2)
+    print(pool._first.pid, flush=True)
+    time.sleep(120)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
-def test_workers_end_with_their_launcher():
+def test_workers_of_either_kind_end_with_their_launcher(tmp_path):
     launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER], stdout=subprocess.PIPE, cwd=os.getcwd()
+        [sys.executable, "-c", LAUNCHER, str(tmp_path)], stdout=subprocess.PIPE, cwd=os.getcwd()
     )
     first = int(launcher.stdout.readline())
+    made = [path.name.split() for path in tmp_path.iterdir()]
+    assert sorted(int(number) for _, number in made) == list(range(1000))
+    forked = {int(process) for process, _ in made}
+    assert launcher.pid not in forked
+    assert {_command(one) for one in forked} == {_command(launcher.pid)}
     [second] = _wait(lambda: Path(f"/proc/{first}/task/{first}/children").read_text().split())
     launcher.kill()
     launcher.wait()
     launcher.stdout.close()
-    _wait(lambda: not _alive(first) and not _alive(second))
+    _wait(lambda: not any(map(_alive, [first, second, *forked])))
 
 
 @pytest.mark.soak  # twice in a whole run on a busy machine its workers were gone, cause not found
@@ -164,6 +181,10 @@ def _wait(condition, seconds=60):
             return found
         time.sleep(0.1)
     raise TimeoutError(f"not within {seconds} s")
+
+
+def _command(process):
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def _alive(process):

@@ -339,15 +339,17 @@ class _Fold(beam.DoFn):
         if isinstance(ordered, pa.Table):
             ordered = one_batch([], ordered.schema)
         self._rows.update(ordered.num_rows)
+        made = []
         for features, moment in fold_shard(plan, state, ordered, self._moments):
             if features is not None and features.num_rows:
-                put = self._exchange.put(features)
-                yield tag_batch(put, **tags_of(features), group="rows")
+                made.append(features)
             if moment is not None:
-                [table] = state.to_table().combine_chunks().to_batches() or [None]
-                if table is None:
-                    table = one_batch([], state.to_table().schema)
-                yield TaggedOutput(STATES, (key, tag_batch(table, moment=moment)))
+                table = state.to_table()
+                batch = one_batch(table.to_batches(), table.schema)
+                yield TaggedOutput(STATES, (key, tag_batch(batch, moment=moment)))
+        if made:
+            put = self._exchange.put(one_batch(made))
+            yield tag_batch(put, **tags_of(made[0]), group="rows")
         self._bytes.update(state.nbytes)
 
     @staticmethod

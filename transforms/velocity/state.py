@@ -90,13 +90,13 @@ class ShardState:
 
     def to_table(self) -> pa.Table:
         """Arrow: `key` uint64 ascending, `state` large_binary; equal states are equal bytes."""
-        keys = np.sort(np.fromiter(self._states, np.uint64, len(self._states)))
-        states = self.get_all(keys.tolist())
+        keys, states = np.fromiter(self._states, np.uint64, len(self)), list(self._states.values())
         offsets = np.zeros(len(keys) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, states), np.int64, len(keys)), out=offsets[1:])
-        data = pa.py_buffer(b"".join(states))
-        buffers = [None, pa.py_buffer(offsets), data]
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(states))]
         packed = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(keys), buffers)
+        order = np.argsort(keys)
+        keys, packed = keys[order], packed.take(pa.array(order))
         schema = pa.schema(
             {"key": pa.uint64(), "state": pa.large_binary()},
             metadata={
