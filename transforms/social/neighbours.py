@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from transforms.social.rows import Int32s, Int64s, Rows
+from transforms.social.rows import Int32s, Int64s, Rows, in_threads, parts_of
 
 Float64s = npt.NDArray[np.float64]
 
@@ -30,7 +30,12 @@ def neighbour_sums(rows: Rows, values: Int64s) -> Int64s:
     >>> neighbour_sums(rows, np.array([1, 10, 100])).tolist()
     [110, 0, 0]
     """
-    return cast(Int64s, _sums(rows.starts, rows.to, values))
+
+    def sums(begin: int, end: int) -> Int64s:
+        part = rows.shard(begin, end)
+        return cast(Int64s, _sums(part.starts, part.to, values))
+
+    return np.concatenate(in_threads(sums, parts_of(rows)))
 
 
 def neighbour_means(rows: Rows, values: Float64s) -> Float64s:
@@ -52,7 +57,13 @@ def neighbour_means(rows: Rows, values: Float64s) -> Float64s:
     >>> neighbour_means(rows, np.array([[1.0], [2.0], [np.nan]])).tolist()
     [[2.0], [nan], [nan]]
     """
-    return cast(Float64s, _means(rows.starts, rows.to, np.ascontiguousarray(values)))
+    values = np.ascontiguousarray(values)
+
+    def means(begin: int, end: int) -> Float64s:
+        part = rows.shard(begin, end)
+        return cast(Float64s, _means(part.starts, part.to, values))
+
+    return np.concatenate(in_threads(means, parts_of(rows)))
 
 
 @_jit

@@ -8,7 +8,11 @@ rows are put in order by transposing, not by comparing.
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
 
 import numba
 import numpy as np
@@ -16,6 +20,8 @@ import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+
+T = TypeVar("T")
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -94,6 +100,26 @@ def merge(one: Rows, other: Rows) -> Rows:
 def shared(one: Rows, other: Rows) -> Int64s:
     """How many neighbours each row of the two has in common: int64 `[rows]`."""
     return one.degrees + other.degrees - merge(one, other).degrees
+
+
+def parts_of(rows: Rows, least: int = 1 << 20) -> list[tuple[int, int]]:
+    """Ranges of rows `[begin, end)` with about as many entries each, one for each core.
+
+    Args:
+      least: entries for which another part is worth a thread.
+    """
+    parts = min(len(os.sched_getaffinity(0)), 1 + len(rows.to) // least)
+    goals = np.linspace(0, len(rows.to), parts + 1)[1:-1]
+    cuts = [0, *np.searchsorted(rows.starts, goals).tolist(), len(rows)]
+    return list(itertools.pairwise(cuts))
+
+
+def in_threads(function: Callable[[int, int], T], parts: Sequence[tuple[int, int]]) -> list[T]:
+    """What a function that lets go of the interpreter's lock gives for each part, in order."""
+    if len(parts) == 1:
+        return [function(*parts[0])]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(lambda part: function(*part), parts))
 
 
 def _starts(counts: Int64s) -> Int64s:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from transforms.social.neighbours import Float64s
-from transforms.social.rows import Int32s, Int64s, Rows, shared
+from transforms.social.rows import Int32s, Int64s, Rows, in_threads, parts_of, shared
 
 _jit = numba.njit(cache=True, nogil=True)
 
@@ -64,10 +64,13 @@ def triangles(both: Rows, shards: Iterable[tuple[int, int]] | None = None) -> In
       shards: ranges `[begin, end)` of nodes from which triangles are looked for; all if None.
     """
     starts, to = _upward(both.starts, both.to)
-    found = np.zeros(len(both), np.int64)
-    for begin, end in [(0, len(both))] if shards is None else shards:
-        found += cast(Int64s, _triangles(starts, to, begin, end))
-    return found
+    upward = Rows(starts, to, both.columns)
+    parts = parts_of(upward) if shards is None else list(shards)
+
+    def found(begin: int, end: int) -> Int64s:
+        return cast(Int64s, _triangles(starts, to, begin, end))
+
+    return cast(Int64s, sum(in_threads(found, parts)))
 
 
 def _share(part: Int64s, whole: Int64s) -> Float64s:

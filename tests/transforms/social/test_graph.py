@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -18,13 +19,19 @@ from transforms.social import (
     graph_of,
     latest,
     live,
+    make_rows,
+    merge,
     neighbour_means,
     neighbour_sums,
+    neighbours,
     node_features,
+    structure,
     sybil_rank,
     sybil_scar,
+    transpose,
     triangles,
 )
+from transforms.social.rows import parts_of
 
 NAMES = ["a", "b", "B", "é", "f", "g", "a1"]
 NAME = st.sampled_from(NAMES)
@@ -123,6 +130,27 @@ def test_shards_of_the_rows_give_the_bits_of_the_whole(edges, count):
     assert means.tobytes() == neighbour_means(both, values).tobytes()
     assert triangles(both, itertools.pairwise(cuts)).tolist() == triangles(both).tolist()
     assert [shard.first for shard in shards] == cuts[:-1]
+
+
+def test_as_many_parts_as_cores_give_the_bits_of_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    source, target = rng.integers(0, 500, (2, 5000), np.int32)
+    out = make_rows(source, target, 500)
+    both = merge(out, transpose(out))
+    values = np.where(rng.random((500, 2)) < 0.2, np.nan, rng.random((500, 2)))
+    whole = rng.integers(-99, 99, 500)
+
+    def all_of_it():
+        made = neighbour_sums(both, whole), neighbour_means(both, values), triangles(both)
+        return [one.tobytes() for one in made]
+
+    alone = all_of_it()
+    parts = parts_of(both, 1) if len(os.sched_getaffinity(0)) > 1 else [(0, 100), (100, 500)]
+    assert len(parts) > 1
+    assert (parts[0][0], parts[-1][1]) == (0, 500)
+    for module in (neighbours, structure):
+        monkeypatch.setattr(module, "parts_of", lambda rows: parts)
+    assert all_of_it() == alone
 
 
 @given(LISTS.filter(lambda edges: any(a != b for a, b, _, _ in edges)), st.data())
