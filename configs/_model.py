@@ -14,6 +14,7 @@ from configs.schema import (
     Categorical,
     Column,
     ColumnType,
+    Costs,
     Evaluation,
     Gate,
     Inputs,
@@ -25,6 +26,8 @@ from configs.schema import (
 
 MOST_PLACES = 2**23
 """Of a vocabulary, its buckets, a text: a category is a float of 32 bits, whole below 2^24."""
+
+LEAST_COST, MOST_COST = 1e-9, 1e9
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
@@ -179,24 +182,20 @@ def read_labels(
 
 
 def read_policy(root: Section) -> Policy:
-    """The `policy` section: actions, strictest first."""
+    """The `policy` section: actions, strongest first."""
     section = root.section("policy")
     if section is None:
         return Policy()
     actions = []
     for name, inner in section.sections("actions"):
-        actions.append(
-            Action(
-                name=name,
-                min_precision=inner.number("min_precision", least=0.0, most=1.0) or 0.0,
-                confidence=inner.number("confidence", 0.95, least=0.5, most=0.9999),
-            )
-        )
+        actions.append(_action(name, inner))
         inner.done()
-    strict = [action.min_precision for action in actions]
+    strict = [action.asked for action in actions if action.asked is not None]
     if strict != sorted(strict, reverse=True):
         section.note(
-            "actions", "actions: expected the strictest first (min_precision falling down the list)"
+            "actions",
+            "actions: expected the strongest first (the precision that each asks for falling down "
+            "the list)",
         )
     policy = Policy(tuple(actions), section.text("default", "allow"))
     for name, inner in section.sections("actions"):
@@ -208,6 +207,38 @@ def read_policy(root: Section) -> Policy:
             )
     section.done()
     return policy
+
+
+def _action(name: str, inner: Section) -> Action:
+    costs = inner.section("costs")
+    if costs is not None and "min_precision" in inner:
+        inner.mistakes.add(
+            inner.at_key("costs"),
+            f"{name}: it has costs and a min_precision",
+            "costs mean a precision of their own (false_alarm / (false_alarm + missed)); "
+            "leave one out",
+        )
+    if not {"costs", "min_precision", "per_day"} & set(inner.keys()):
+        inner.mistakes.add(
+            inner.position,
+            f"{name}: an action without a contract",
+            "say what it promises: min_precision, costs or per_day",
+        )
+    made = Action(
+        name=name,
+        min_precision=inner.number("min_precision", None, least=0.0, most=1.0),
+        confidence=inner.number("confidence", 0.95, least=0.5, most=0.9999),
+        per_day=inner.integer("per_day", 1, least=1) if "per_day" in inner else None,
+        costs=None
+        if costs is None
+        else Costs(
+            costs.number("false_alarm", least=LEAST_COST, most=MOST_COST) or 1.0,
+            costs.number("missed", least=LEAST_COST, most=MOST_COST) or 1.0,
+        ),
+    )
+    if costs is not None:
+        costs.done()
+    return made
 
 
 def read_gate(root: Section) -> Gate:

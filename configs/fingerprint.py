@@ -23,7 +23,8 @@ from configs.schema import Column, Events, Expression, Ingest, Spec
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header")
-_LATER = ("sequence", "source", "tokens", "graph", *_READING)  # settings that there were not always
+_LATER = ("sequence", "source", "tokens", "graph", "per_day", "costs", *_READING)
+"""Settings that there were not always."""
 _BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 

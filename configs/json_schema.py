@@ -14,7 +14,7 @@ from typing import Any
 
 from configs._behaviour import MOST_TILES, shared_settings
 from configs._events import SETTINGS
-from configs._model import MOST_PLACES
+from configs._model import LEAST_COST, MOST_COST, MOST_PLACES
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog
@@ -93,7 +93,7 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "inputs": _object(_INPUTS),
         "labels": _object(_LABELS, ["kind", "subject", "positive"]),
         "training": _object(_TRAINING, ["span", "delay"]),
-        "policy": _object({"actions": _map(_object(_ACTION, ["min_precision"])), "default": _TEXT}),
+        "policy": _object({"actions": _map(_object(_ACTION)), "default": _TEXT}),
         "gate": _object(_GATE),
         "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
         "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),
@@ -238,7 +238,18 @@ _GATE = {
     "parity": _DURATION,
 }
 _CONFIDENCE = {"type": "number", "minimum": 0.5, "maximum": 0.9999}
-_ACTION = {"min_precision": _SHARE, "confidence": _CONFIDENCE}
+_COST = {"type": "number", "minimum": LEAST_COST, "maximum": MOST_COST}
+_ACTION = {
+    "min_precision": _SHARE,
+    "confidence": _CONFIDENCE,
+    "per_day": _COUNT,
+    "costs": {
+        "type": "object",
+        "properties": {"false_alarm": _COST, "missed": _COST},
+        "additionalProperties": False,
+        "required": ["false_alarm", "missed"],
+    },
+}
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Dataset:
       labels: int8 `[n]`, as known at the given moment: 1, 0, -1.
       judged: bool `[n]`, whether a verdict was known then; other labels come from age alone.
       early: bool `[n]`, whether one has an earlier time than the event, which has no label then.
+      share: of the range's scored events that these are.
     """
 
     numeric: npt.NDArray[np.float32]
@@ -40,6 +41,7 @@ class Dataset:
     labels: npt.NDArray[np.int8]
     judged: npt.NDArray[np.bool_]
     early: npt.NDArray[np.bool_]
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.times)
@@ -54,6 +56,7 @@ class Dataset:
             self.labels[rows],
             self.judged[rows],
             self.early[rows],
+            self.share,
         )
 
     def group(self, spec: Spec) -> pa.ChunkedArray | None:
@@ -92,7 +95,8 @@ def load_dataset(
     events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
     times = events.column(EVENT_TIME).to_numpy()
     known = load_labels(spec, layout, events.column(EVENT_ID), times, as_of_us)
-    return Dataset(_stack(table, names), events, times, *known)
+    share = 1.0 if limit is None else table.num_rows / count
+    return Dataset(_stack(table, names), events, times, *known, share)
 
 
 class KnownLabels(NamedTuple):

@@ -67,6 +67,7 @@ class Evaluation:
       trained_on_days: the part of `days` that the bundle was trained on, "" if none: the figures
         are then those of a model that has seen its own exam.
       silent: actions that never fire -> why, in words.
+      contracts: other actions -> what each promises, and the evidence that the bundle keeps.
       scores: what was measured, a row per event in total order: `bundle`, `event_id`,
         `event_time` (int64 microseconds UTC), `label` (int8: 1, 0, null where not known), `judged`
         (whether by a verdict, or only by age), `raw`, `score`, `action`, and `split`: "trained"
@@ -81,6 +82,7 @@ class Evaluation:
     trained_on_days: str
     metrics: Metrics
     silent: dict[str, str]
+    contracts: dict[str, tuple[str, str]]
     scores: pa.Table
 
     def to_builtins(self) -> dict[str, Any]:
@@ -153,6 +155,11 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         trained_on_days=_seen(bundle, span),
         metrics=measure(bundle, scored, known.labels),
         silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},
+        contracts={
+            one.action: (one.contract, one.evidence)
+            for one in bundle.policy.thresholds
+            if one.evidence
+        },
         scores=_scores(bundle, scored, known),
     )
 

@@ -25,6 +25,7 @@ from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_f
 from pipelines.read_days import read_part
 from pipelines.streaming.journal import read_steps
 from scoring.bundle import load_bundle
+from scoring.decision import Threshold
 from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, logged_events
 from scoring.explanation import InputPart, explain_inputs
 from scoring.files import Place
@@ -64,7 +65,8 @@ class Explanation:
       same: whether scoring it again gives the inputs that the log has, bit for bit; None where
         there is no log.
       raw, score, action: log odds, share of abuse among such events, what follows.
-      thresholds: of each action, strictest first; None: it never fires.
+      thresholds: of each action, strongest first; None: it never fires.
+      contracts: of each action, what shows that it may fire, or why it never does.
       parts: what each input added to the log odds, largest first; empty for the text model alone.
       rest: of the log odds, where every event begins.
       compared: what `InputPart.above` and `usual` are of, in words.
@@ -82,6 +84,7 @@ class Explanation:
     score: float
     action: str
     thresholds: dict[str, float | None]
+    contracts: dict[str, str]
     parts: tuple[InputPart, ...]
     rest: float
     compared: str
@@ -157,12 +160,17 @@ def explain(request: ExplainRequest) -> Explanation:
         score=float(scored.score[0]),
         action=scored.actions()[0].as_py(),
         thresholds={one.action: one.value for one in bundle.policy.thresholds},
+        contracts={one.action: _contract(one) for one in bundle.policy.thresholds},
         parts=parts,
         rest=float(made[0, -1]) if made is not None else float(scored.raw[0]),
         compared=compared,
         verdicts=verdicts,
         label=label,
     )
+
+
+def _contract(one: Threshold) -> str:
+    return f"{one.contract}: {one.evidence}" if one.evidence else one.reason
 
 
 def _shown(spec: Spec, row: pa.RecordBatch, text_score: float) -> dict[str, float | str | None]:

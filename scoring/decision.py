@@ -1,4 +1,4 @@
-"""From a calibrated score to an action: the first threshold that is reached, strictest first."""
+"""From a calibrated score to an action: the first threshold that is reached, strongest first."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,20 +20,63 @@ from scoring.arrays import load_json, save_json
 class Threshold:
     """An action fires at scores at or above `value`; None: never, for want of evidence.
 
+    The evidence is of the gate slice; bundles of earlier releases have less of it.
+
     Attributes:
-      min_precision: what the policy asks of it.
+      min_precision: what the policy asks of it; None: it asks for a number a day.
       reason: why there is no value, in words.
+      contract: what the action promises, in words.
+      confidence: with which it is shown.
+      labelled: labelled events of the gate slice; prevalence: the share of abuse among them.
+      flagged, positives: labelled events at or above the value, and how many of them are abuse.
+      accounts: that these are of; effective: how many independent events they stand for.
+      precision, precision_low: the share, and its lower bound, corrected for choosing the value
+        among others and for accounts.
+      recall: share of the slice's positives at or above it; 0 when it never fires.
+      per_day, per_day_high: events a day that it takes and no stronger action does, labelled or
+        not, and the upper bound of that.
     """
 
     action: str
     value: float | None
-    min_precision: float
+    min_precision: float | None
     reason: str = ""
+    contract: str = ""
+    confidence: float | None = None
+    labelled: int = 0
+    prevalence: float | None = None
+    flagged: int = 0
+    positives: int = 0
+    accounts: int = 0
+    effective: float = 0.0
+    precision: float | None = None
+    precision_low: float | None = None
+    recall: float = 0.0
+    per_day: float | None = None
+    per_day_high: float | None = None
+
+    @property
+    def evidence(self) -> str:
+        """What shows that the promise holds, in words; "" if there is none, or it was not kept."""
+        if self.value is None or not self.contract:
+            return ""
+        parts = []
+        if self.precision is not None and self.precision_low is not None:
+            parts.append(
+                f"{self.positives:,} of {self.flagged:,} flagged events of {self.accounts:,} "
+                f"accounts were abuse (as {self.effective:,.0f} independent events): precision "
+                f"{self.precision:.3f}, at least {self.precision_low:.3f}"
+            )
+        if self.per_day is not None and self.per_day_high is not None:
+            parts.append(f"{self.per_day:,.0f} a day, at most {self.per_day_high:,.0f}")
+        if self.prevalence is not None:
+            parts.append(f"{self.labelled:,} labelled events, {self.prevalence:.2%} of them abuse")
+        return "; ".join(parts)
 
 
 @dataclasses.dataclass(frozen=True)
 class DecisionPolicy:
-    """Thresholds, strictest first, and what is done below all of them."""
+    """Thresholds, strongest first, and what is done below all of them."""
 
     thresholds: tuple[Threshold, ...]
     default: str
@@ -94,9 +138,7 @@ def decision_id(use: str, event_id: str) -> str:
 
 
 def _threshold(plain: dict[str, Any]) -> Threshold:
-    value = None if plain["value"] is None else float(plain["value"])
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"the threshold {value} is no number")
-    return Threshold(
-        str(plain["action"]), value, float(plain["min_precision"]), str(plain["reason"])
-    )
+    made = msgspec.convert(plain, Threshold)
+    if made.value is not None and not math.isfinite(made.value):
+        raise ValueError(f"the threshold {made.value} is no number")
+    return made

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoring.decision import Threshold
+from training.clusters import own_clusters
 from training.curve import (
     CurvePoint,
     area_under_roc,
@@ -26,6 +27,7 @@ from training.curve import (
     precision_recall_points,
 )
 from training.groups import GroupPrecision, encode_groups, group_precision
+from training.intervals import interval
 from training.labels import POSITIVE, UNLABELLED
 from training.probability import (
     CalibrationBin,
@@ -36,7 +38,6 @@ from training.probability import (
     histogram,
     log_loss,
 )
-from training.thresholds import interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +286,7 @@ def bootstrap_ranking(
     order = np.argsort(-ranks, kind="stable")
     ordered, positive = ranks[order], hits[order].astype(np.int64)
     last = last_of_ties(ordered)
-    drawn_by = np.arange(len(ranks)) if clusters is None else _own_clusters(clusters)
+    drawn_by = np.arange(len(ranks)) if clusters is None else own_clusters(clusters)
     units = int(drawn_by.max()) + 1
     which = drawn_by[order]
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -309,14 +310,6 @@ def _percentiles(found: Sequence[float]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _own_clusters(clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Dense numbers; an event without a cluster gets one of its own."""
-    alone = clusters < 0
-    numbered = clusters.copy()
-    numbered[alone] = clusters.max(initial=-1) + 1 + np.arange(int(alone.sum()))
-    return np.unique(numbered, return_inverse=True)[1].astype(np.int64)
 
 
 def _check(

@@ -25,7 +25,7 @@ from configs.errors import ConfigError
 from configs.schema import Spec, Training
 from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
-from scoring.decision import DecisionPolicy, Threshold
+from scoring.decision import DecisionPolicy
 from scoring.linear import LinearModel
 from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
@@ -34,11 +34,14 @@ from training.calibrate import fit_calibration
 from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
 from training.evaluate import Metrics, evaluate
 from training.folds import chain_forward, time_blocks
+from training.groups import encode_groups
 from training.labels import POSITIVE, UNLABELLED
 from training.logistic import Weights, fit_sparse
 from training.newton import MOST_COLUMNS, Design, fit_newton
-from training.thresholds import ChosenThreshold, choose_thresholds
+from training.thresholds import choose_thresholds
 from transforms.executor import Transformed
+
+DAY_US = 86_400_000_000
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -58,12 +61,14 @@ class Span:
       event_times: int64 `[n]`, microseconds UTC, not falling.
       labels: int8 `[n]`: 1, 0, -1.
       groups: string `[n]` (`spec.evaluation.group`), or None.
+      share: of the span's scored events that these are.
     """
 
     transformed: Transformed
     event_times: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int8]
     groups: pa.Array | pa.ChunkedArray | None = None
+    share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +78,8 @@ class Fitted:
     Attributes:
       models: that serve, refitted on the whole span if the config says so.
       judged: that the metrics are of.
-      calibration, policy: of the judged models, kept for the serving ones.
-      thresholds: with the evidence for each, or why there is none.
+      calibration, policy: of the judged models, kept for the serving ones; each threshold with the
+        evidence for it, or why there is none.
       metrics: of the serving kind of model on the gate slice.
       gate_scores, gate_ranks: of the gate slice's rows in their order, as the metrics are of.
       baseline: of the linear model on the same events, calibrated the same way, with thresholds of
@@ -88,7 +93,6 @@ class Fitted:
     judged: Models
     calibration: Calibration
     policy: DecisionPolicy
-    thresholds: tuple[ChosenThreshold, ...]
     metrics: Metrics
     gate_scores: npt.NDArray[np.float64]
     gate_ranks: Floats
@@ -150,8 +154,10 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
     calibration = calibrations[training.model]
     raw = _raw_on(judged, training.model, span, gate_rows)
     scores, gate_labels = calibration.apply(raw), labels[gate_rows]
-    thresholds = choose_thresholds(scores, gate_labels, spec.policy.actions)
     groups = None if span.groups is None else span.groups.take(pa.array(gate_rows))
+    accounts = None if groups is None else encode_groups(groups)
+    days = training.gate_us / DAY_US * span.share
+    thresholds = choose_thresholds(scores, gate_labels, spec.policy.actions, accounts, days)
     metrics = evaluate(
         scores,
         gate_labels,
@@ -171,7 +177,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
             gate_labels,
             times[gate_rows],
             ranks=plain,
-            thresholds=choose_thresholds(said, gate_labels, spec.policy.actions),
+            thresholds=choose_thresholds(said, gate_labels, spec.policy.actions, accounts, days),
             groups=groups,
             top=spec.evaluation.top,
             seed=training.seed,
@@ -186,8 +192,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
         models=models,
         judged=judged,
         calibration=calibration,
-        policy=_policy(spec, thresholds),
-        thresholds=thresholds,
+        policy=DecisionPolicy(thresholds, spec.policy.default),
         metrics=metrics,
         gate_scores=scores,
         gate_ranks=raw,
@@ -362,15 +367,6 @@ def _fit_linear(
 def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:
     part = span.transformed.take(rows)
     return models.raw(which, part, models.text_scores(part))
-
-
-def _policy(spec: Spec, thresholds: tuple[ChosenThreshold, ...]) -> DecisionPolicy:
-    return DecisionPolicy(
-        tuple(
-            Threshold(one.action, one.value, one.min_precision, one.reason) for one in thresholds
-        ),
-        spec.policy.default,
-    )
 
 
 def _gains(spec: Spec, models: Models) -> dict[str, float]:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from training.thresholds import interval
+from training.intervals import interval
 
 Floats = npt.NDArray[np.float64]
 Hits = npt.NDArray[np.bool_]

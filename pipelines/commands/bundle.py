@@ -67,6 +67,8 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
 def show(name: Name, out: Out, as_json: Json = False) -> None:
     """Show a bundle's manifest, thresholds and provenance, after checking its files."""
     from scoring.arrays import load_json
+    from scoring.decision import DecisionPolicy
+    from scoring.manifest import POLICY
 
     store = _store(out)
     store.verify(name)
@@ -89,6 +91,9 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
     for one in facts["policy"]["thresholds"]:
         value = "never: " + one["reason"] if one["value"] is None else f">= {one['value']:.6f}"
         print(f"  {one['action']:<10} {value}")
+    for threshold in DecisionPolicy.load(folder / POLICY).thresholds:
+        if threshold.evidence:
+            print(f"  {threshold.action} promises {threshold.contract}: {threshold.evidence}")
     versions = manifest.get("versions", {})
     print(f"  made with  {', '.join(f'{library} {v}' for library, v in versions.items())}")
     for key, value in facts["provenance"].items():

@@ -103,6 +103,8 @@ def evaluate(
                 f"{at.promise}{' BROKEN' if at.broken else ''}" if at.promise else "flags nothing"
             )
             print(f"{one.bundle} {at.action}: {kept}")
+            if at.action in one.contracts:
+                print("  promised: {}; shown by: {}".format(*one.contracts[at.action]))
         for action, reason in one.silent.items():
             print(f"{one.bundle} {action} never fires: {reason}")
     if scores is not None:
@@ -150,6 +152,7 @@ def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:
             for one in metrics
         ]),
         ("Brier score", [_figure(one.brier, 5) for one in metrics]),
+        ("calibration error (ECE)", [_figure(one.calibration_error, 5) for one in metrics]),
     ]  # fmt: skip
     if any(one.group_precision for one in metrics):
         groups = [one.group_precision for one in metrics]

@@ -61,10 +61,12 @@ def describe(found: Explanation, top: int) -> list[str]:
         )
     for action, at in found.thresholds.items():
         if at is None:
-            lines.append(f"  {action} never fires: too little evidence for a threshold")
+            lines.append(f"  {action} never fires: {found.contracts[action]}")
         else:
             word = "reached" if found.score >= at else f"{at - found.score:.4f} more was needed"
             lines.append(f"  {action} from {at:.4f} on: {word}")
+            if found.contracts[action]:
+                lines.append(f"    {found.contracts[action]}")
     if found.parts:
         lines += ["", *_inputs(found, top)]
     else:

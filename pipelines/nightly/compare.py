@@ -84,7 +84,7 @@ def compare_with_serving(
             part.labels,
             part.times,
             ranks=fitted.gate_ranks[rows],
-            thresholds=fitted.thresholds,
+            thresholds=fitted.policy.thresholds,
             groups=part.group(spec),
             top=top,
             seed=seed,

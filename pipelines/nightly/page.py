@@ -166,7 +166,7 @@ def make_report(
         serving=compared.serving if compared is not None and whole else None,
         beside=None if whole else compared,
         gate=facts.gate,
-        thresholds=fitted.thresholds if fitted else (),
+        thresholds=fitted.policy.thresholds if fitted else (),
         features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
         parts=facts.parts,
         stages=tuple(StageCost(one.step, one.seconds, one.peak_bytes) for one in usage),
@@ -188,7 +188,9 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
     silent = (
-        [one.action for one in facts.fitted.thresholds if one.value is None] if facts.fitted else []
+        [one.action for one in facts.fitted.policy.thresholds if one.value is None]
+        if facts.fitted
+        else []
     )
     if silent:
         verb = "never fires" if len(silent) == 1 else "never fire"

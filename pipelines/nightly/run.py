@@ -102,7 +102,7 @@ def _make_bundle(
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
     parts = report.progress.step("train", fit_parts(spec), "parts")
     with stage("train"), parts as step:
-        span = Span(transformed, data.times, data.labels, data.group(spec))
+        span = Span(transformed, data.times, data.labels, data.group(spec), data.share)
         fitted = facts.fitted = fit(spec, span, cut, request.threads, step.advance)
         judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
         facts.parts = make_parts(spec, fitted, judged)

@@ -10,13 +10,13 @@ import dataclasses
 
 import msgspec
 
+from scoring.decision import Threshold
 from training.by_slice import SliceMetrics
 from training.drift import InputDrift, InputSummary
 from training.evaluate import Metrics
 from training.gate import GateResult, ServingComparison
 from training.importance import Importance
 from training.labels import VerdictCounts
-from training.thresholds import ChosenThreshold
 
 __all__ = [
     "DeadCount",
@@ -186,7 +186,7 @@ class NightlyReport:
     serving: Metrics | None = None
     beside: ServingComparison | None = None
     gate: GateResult | None = None
-    thresholds: tuple[ChosenThreshold, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     features: tuple[Importance, ...] = ()
     parts: tuple[Parts, ...] = ()
     stages: tuple[StageCost, ...] = ()

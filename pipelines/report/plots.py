@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.report.facts import PastRun
+from scoring.decision import Threshold
 from training.evaluate import Metrics
-from training.thresholds import ChosenThreshold
 
 # Colours that occur nowhere else -> the page's variables.
 INK, FAINT, NEW, SERVING, BASELINE, BAD = (
@@ -67,7 +67,7 @@ def precision_recall_svg(
     metrics: Metrics,
     baseline: Metrics | None = None,
     serving: Metrics | None = None,
-    thresholds: Sequence[ChosenThreshold] = (),
+    thresholds: Sequence[Threshold] = (),
 ) -> str:
     """Precision over recall: the new model, the baseline, what serves, and the thresholds."""
     with rc_context(STYLE):
@@ -152,7 +152,7 @@ def calibration_svg(metrics: Metrics) -> str:
         return as_svg(figure)
 
 
-def histogram_svg(metrics: Metrics, thresholds: Sequence[ChosenThreshold] = ()) -> str:
+def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str:
     """Events per bin of score, by class, on a logarithmic axis; thresholds as lines."""
     with rc_context(STYLE):
         figure, axes = make_axes("score", "events (logarithmic)")

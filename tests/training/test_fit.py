@@ -156,10 +156,10 @@ def test_thresholds_and_metrics_are_of_the_gate_slice(span, fitted):
     scores = fitted.calibration.apply(raw)
     np.testing.assert_array_equal(fitted.gate_scores, scores)
     np.testing.assert_array_equal(fitted.gate_ranks, raw)
-    expected = choose_thresholds(scores, span.labels[rows], spec_with().policy.actions)
-    assert fitted.thresholds == expected
+    actions, days = spec_with().policy.actions, spec_with().training.gate_us / (24 * HOUR)
+    expected = choose_thresholds(scores, span.labels[rows], actions, days=days)
+    assert fitted.policy.thresholds == expected
     assert any(one.value is not None for one in expected)
-    assert [one.value for one in fitted.policy.thresholds] == [one.value for one in expected]
     assert fitted.metrics.events == len(rows)
     assert fitted.metrics.labelled == int((span.labels[rows] != UNLABELLED).sum())
     assert {one.action for one in fitted.metrics.at} == {
@@ -208,7 +208,7 @@ def test_unlabelled_rows_teach_nothing(span, fitted):
 def test_two_fits_on_the_same_rows_are_the_same(span, fitted):
     again = fit(spec_with(), span, CUT)
     assert weights(again.models) == weights(fitted.models)
-    assert (again.metrics, again.thresholds) == (fitted.metrics, fitted.thresholds)
+    assert (again.metrics, again.policy) == (fitted.metrics, fitted.policy)
 
 
 def test_a_balanced_weight_is_of_the_fit_slice(span):

@@ -1,0 +1,194 @@
+"""Are contracts kept? Gate slices are drawn again and again, and each choice is held to the truth.
+
+`python -m benchmarks.contracts` draws made-up scores, of which the truth is known. It prints, for
+each world and promise: the share of draws in which the action may fire, and in which its true
+precision is below what it promises (at most 5 % may be); the mean recall; and both shares without
+the corrections for choosing and for accounts. A world is a population of accounts with heavy-tailed
+activity, of which some abuse; scores of one account move together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.schema import Action
+from training.curve import best_of_each_recall, make_curve
+from training.intervals import shows_share
+from training.thresholds import choose_thresholds
+
+Floats = npt.NDArray[np.float64]
+PROMISES = (0.6, 0.8, 0.95)
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """A population of accounts.
+
+    Attributes:
+      share: of accounts that abuse; purity: of their events that are abuse.
+      tail: of a Pareto law of events an account; most: of an account.
+      busy: how many times as active abusers are.
+      shift: how far abuse scores above the rest; between, within: how widely scores spread between
+        accounts and within one.
+      alarms: share of accounts whose every score is 4 higher, whatever they do.
+    """
+
+    share: float = 0.05
+    purity: float = 0.9
+    tail: float = 1.3
+    most: int = 200
+    busy: float = 1.0
+    shift: float = 3.0
+    between: float = 1.0
+    within: float = 1.0
+    alarms: float = 0.0
+
+
+WORLDS = {
+    "independent events": World(tail=50.0, between=0.0, purity=1.0),
+    "heavy-tailed accounts": World(),
+    "busy abusers": World(busy=5.0),
+    "all of an account alike": World(tail=1.2, between=1.4, within=0.4, purity=1.0),
+    "accounts of false alarms": World(between=0.7, alarms=0.003, busy=2.0),
+    "a good model": World(between=0.7, shift=4.5, busy=3.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Events of some accounts: scores float64, labels int8, accounts int64, all `[n]`."""
+
+    scores: Floats
+    labels: npt.NDArray[np.int8]
+    accounts: npt.NDArray[np.int64]
+
+
+def draw(world: World, accounts: int, generator: np.random.Generator) -> Drawn:
+    """A gate slice of a world.
+
+    >>> made = draw(World(), 100, np.random.default_rng(0))
+    >>> len(made.scores) == len(made.labels) >= 100
+    True
+    """
+    events = np.floor(generator.pareto(world.tail, accounts) + 1.0)
+    abusers = generator.random(accounts) < world.share
+    events = np.minimum(np.where(abusers, events * world.busy, events), world.most).astype(int)
+    account = np.repeat(np.arange(accounts), events)
+    labels = abusers[account] & (generator.random(len(account)) < world.purity)
+    own = generator.normal(0.0, world.between, accounts)
+    own += 4.0 * (generator.random(accounts) < world.alarms)
+    noise = generator.normal(0.0, world.within, len(account))
+    raw = world.shift * labels + own[account] + noise - world.shift
+    return Drawn(1.0 / (1.0 + np.exp(-raw)), labels.astype(np.int8), account)
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """Precision at or above each score, rising scores, of a population that stands for all."""
+
+    scores: Floats
+    precision: Floats
+
+    @classmethod
+    def of(cls, world: World, accounts: int = 300_000) -> Truth:
+        """By a population much larger than a gate slice."""
+        drawn = draw(world, accounts, np.random.default_rng(999))
+        order = np.argsort(-drawn.scores)
+        share = np.cumsum(drawn.labels[order]) / np.arange(1, len(order) + 1)
+        return cls(drawn.scores[order][::-1], share[::-1])
+
+    def at(self, value: float) -> float:
+        """Precision of flagging all scores from a value on."""
+        place = min(int(np.searchsorted(self.scores, value)), len(self.scores) - 1)
+        return float(self.precision[place])
+
+
+@dataclasses.dataclass
+class Kept:
+    """Of some draws: those in which the action may fire, those below the promise, sum of recall."""
+
+    fires: int = 0
+    broken: int = 0
+    recall: float = 0.0
+
+
+def count_kept(
+    world: World,
+    truth: Truth,
+    accounts: int,
+    draws: int,
+    promises: Sequence[float] = PROMISES,
+    seed: int = 1,
+) -> dict[float, tuple[Kept, Kept]]:
+    """By promise: of `choose_thresholds`, and of a choice without corrections.
+
+    >>> found = count_kept(WORLDS["a good model"], Truth.of(World(), 100), 50, 2, [0.5])
+    >>> [one.fires <= 2 for one in found[0.5]]
+    [True, True]
+    """
+    generator = np.random.default_rng(seed)
+    actions = [Action(f"{asked:g}", asked) for asked in sorted(promises, reverse=True)]
+    found = {asked: (Kept(), Kept()) for asked in promises}
+    for _ in range(draws):
+        drawn = draw(world, accounts, generator)
+        chosen = choose_thresholds(drawn.scores, drawn.labels, actions, drawn.accounts)
+        plain = _without_corrections(drawn, [action.min_precision or 0.0 for action in actions])
+        for action, made, other in zip(actions, chosen, plain, strict=True):
+            asked = action.min_precision or 0.0
+            for kept, value, recall in zip(
+                found[asked], (made.value, other[0]), (made.recall, other[1]), strict=True
+            ):
+                if value is not None:
+                    kept.fires += 1
+                    kept.recall += recall
+                    kept.broken += truth.at(value) < asked
+    return found
+
+
+def _without_corrections(
+    drawn: Drawn, promises: Sequence[float]
+) -> list[tuple[float | None, float]]:
+    """Score and recall of the lowest score whose own lower bound is high enough."""
+    curve = make_curve(drawn.scores, drawn.labels)
+    best = best_of_each_recall(curve)
+    found: list[tuple[float | None, float]] = []
+    for asked in promises:
+        passing = np.flatnonzero(
+            shows_share(curve.positives[best], curve.flagged[best], 0.95, asked)
+        )
+        at = best[passing[-1]] if len(passing) else None
+        found.append(
+            (None, 0.0)
+            if at is None
+            else (float(curve.values[at]), float(curve.positives[at] / curve.total))
+        )
+    return found
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--accounts", type=int, default=3000, help="in a gate slice")
+    arguments = parser.parse_args(given)
+    print("| world | promised | may fire | broken | recall | uncorrected: fires | broken |")
+    print("|---|---|---|---|---|---|---|")
+    for name, world in WORLDS.items():
+        found = count_kept(world, Truth.of(world), arguments.accounts, arguments.draws)
+        for asked, (kept, plain) in found.items():
+            cells = [one / arguments.draws for one in (kept.fires, kept.broken, kept.recall)]
+            other = [one / arguments.draws for one in (plain.fires, plain.broken)]
+            print(
+                f"| {name} | {asked:g} | {cells[0]:.1%} | {cells[1]:.1%} | {cells[2]:.1%} "
+                f"| {other[0]:.1%} | {other[1]:.1%} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
