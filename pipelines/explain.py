@@ -25,6 +25,7 @@ from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_f
 from pipelines.read_days import read_part
 from pipelines.streaming.journal import read_steps
 from scoring.bundle import load_bundle
+from scoring.controls import split_name
 from scoring.decision import Threshold
 from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, logged_events
 from scoring.explanation import InputPart, explain_inputs
@@ -195,7 +196,7 @@ def _of_log(request: ExplainRequest, layout: Layout) -> _Found | None:
         if at < 0 or not batch.column(NUMERIC)[at].is_valid:
             continue
         row = batch.slice(at, 1)
-        served: str = row.column(BUNDLE)[0].as_py()
+        served, _ = split_name(row.column(BUNDLE)[0].as_py())
         bundle = _bundle(layout, request.bundle or served)
         logged = row.column(INPUTS)[0]
         inputs = None

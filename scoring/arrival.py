@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from scoring.controls import Withheld
 from scoring.engine import SCORED, Engine, Outcome
 from scoring.scorer import Scored
 from transforms.decode import event_schema
@@ -152,6 +153,7 @@ class First:
     score: float
     action: str
     bundle: str
+    withheld: Withheld | None = None
 
 
 class Decided:
@@ -190,6 +192,7 @@ class Decided:
                 score,
                 action,
                 outcome.bundle,
+                scored.withheld.get(row),
             )
 
     def forget(self, ids: Iterable[str]) -> None:
@@ -209,7 +212,7 @@ class Decided:
         scorer = engine.scorer
         if scorer is None:
             raise ValueError("an engine without a scorer; give it one")
-        bundle = scorer.bundle.fingerprint
+        bundle = scorer.name
         ids = asked.column(EVENT_ID).to_pylist()
         contents = content_hash(engine.spec, asked).tolist()
         kept: list[tuple[int, First]] = []
@@ -230,14 +233,18 @@ class Decided:
         inputs = np.empty((len(ids), width), np.float32)
         raw, score = np.empty(len(ids), np.float32), np.empty(len(ids), np.float64)
         action = np.empty(len(ids), np.int8)
+        withheld: dict[int, Withheld] = {}
         for row, first in kept:
             inputs[row], raw[row], score[row] = first.inputs, first.raw, first.score
             action[row] = names.index(first.action)
+            if first.withheld is not None:
+                withheld[row] = first.withheld
         if len(rest):
             made = scorer.score(numeric[rest], asked.take(pa.array(rest)))
             inputs[rest], raw[rest], score[rest] = made.inputs, made.raw, made.score
             action[rest] = made.action
-        return Scored(inputs, raw, score, action, names)
+            withheld |= {int(rest[row]): one for row, one in made.withheld.items()}
+        return Scored(inputs, raw, score, action, names, withheld)
 
     def revisions(self, outcome: Outcome) -> list[int | None]:
         """For each scored event of a step: 1, another action than first; 0, none before; None."""

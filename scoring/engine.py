@@ -30,7 +30,7 @@ from transforms.velocity import Plan, Rows, ShardState, entity_rows, finish, fol
 SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
-EXPIRED, ARRIVALS = "expired", "arrivals"
+EXPIRED, ARRIVALS, WITHHELD = "expired", "arrivals", "withheld"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Outcome:
       numeric: float32 `[s, K]` of the scored ones, the numeric block before the TFT graph.
       sequences: int64 `[s, entities]`: how many events of the key came before; -1: no key.
       scored: model inputs, score and action of the scored ones; None when nothing is scored.
-      bundle: fingerprint of the bundle that made the decisions.
+      bundle: what made the decisions: the bundle's fingerprint, and the controls if any were in
+        force (`scoring.controls.decided_by`).
       duplicates: how many events were dropped as seen before.
     """
 
@@ -232,7 +233,7 @@ class Engine:
             numeric=made.numeric,
             sequences=made.sequences,
             scored=made.scored,
-            bundle=self._scorer.bundle.fingerprint if self._scorer else "",
+            bundle=self._scorer.name if self._scorer else "",
             duplicates=duplicates,
         )
 
@@ -302,8 +303,8 @@ def log_batch(
     """An outcome as one Arrow batch for the journal: all that replay and parity need.
 
     One row per accepted event, in fold order. Columns of what was scored are null where the event
-    was not: numeric block, model inputs, score, action, sequence numbers, and the decision as it
-    is published.
+    was not: numeric block, model inputs, score, action, sequence numbers, the decision as it is
+    published, and what held its action back.
 
     Args:
       outcome: of the step.
@@ -330,10 +331,18 @@ def log_batch(
         SCORE: pa.array(scored.score if scored else [], pa.float64()),
         ACTION: scored.actions() if scored else pa.array([], pa.string()),
         DECISION: pa.array(decisions, pa.binary()),
+        WITHHELD: withheld_column(scored) if scored else pa.array([], pa.string()),
     }
     for name, array in values.items():
         columns[name] = _spread_values(array, mask & (scored is not None))
     return pa.RecordBatch.from_pydict(columns)
+
+
+def withheld_column(scored: Scored) -> pa.StringArray:
+    """By what the action of each event was held back, null where none was: string `[n]`."""
+    rows = range(len(scored.score))
+    held = scored.withheld
+    return pa.array([held[row].by if row in held else None for row in rows], pa.string())
 
 
 def logged_events(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:

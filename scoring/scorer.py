@@ -5,6 +5,7 @@ Training evaluates through `Models.score`, so what is measured is what serves.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from configs.schema import EVENT_ID, Spec
 from scoring.calibration import Calibration
+from scoring.controls import NONE, Controls, Withheld, decided_by
 from scoring.decision import DecisionPolicy
 from scoring.explanation import InputReason, input_meanings, shown_inputs, top_reasons
 from scoring.models import Models, input_names, model_inputs
@@ -97,6 +99,7 @@ class Scored:
       score: float64 `[n]`, calibrated.
       action: int8 `[n]`, numbers of `names`.
       names: actions by number.
+      withheld: rows whose action people hold back (`scoring.controls`), and what it was to be.
     """
 
     inputs: Floats
@@ -104,6 +107,7 @@ class Scored:
     score: npt.NDArray[np.float64]
     action: npt.NDArray[np.int8]
     names: tuple[str, ...]
+    withheld: Mapping[int, Withheld] = dataclasses.field(default_factory=dict)
 
     def actions(self) -> pa.StringArray:
         """The actions' names, one per event; strings also where there is no event."""
@@ -115,21 +119,38 @@ class Scorer:
 
     Args:
       bundle: verified (`scoring.bundle.load_bundle`).
+
+    Attributes:
+      controls: what people have switched; `under` gives a scorer with others.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self.controls = NONE
         self.names = input_names(bundle.spec)
         self._executor = Executor(bundle.graph, bundle.spec)
         self._meanings = input_meanings(bundle.spec)
         self._shown = shown_inputs(bundle.spec)
+
+    @property
+    def name(self) -> str:
+        """What decides, as a log names it: the bundle, and the controls if any are in force."""
+        return decided_by(self.bundle.fingerprint, self.controls)
+
+    def under(self, controls: Controls) -> Scorer:
+        """The same scorer with these controls."""
+        if controls == self.controls:
+            return self
+        made = copy.copy(self)
+        made.controls = controls
+        return made
 
     def score(self, numeric: Floats, batch: pa.RecordBatch) -> Scored:
         """Scores events; a row's bits do not depend on the others.
 
         Args:
           numeric: float32 `[n, K]` (`transforms.inputs.numeric_block`).
-          batch: the same n events, derived.
+          batch: the same n events, derived; with the columns of the allow list.
         """
         bundle = self.bundle
         transformed = self._executor.transform(numeric, batch)
@@ -137,12 +158,14 @@ class Scorer:
         inputs = model_inputs(transformed, text_scores)
         raw = bundle.models.raw(bundle.model, transformed, text_scores, inputs)
         score = bundle.calibration.apply(raw)
+        action, withheld = self.controls.decide(bundle.policy, score, batch)
         return Scored(
             inputs=inputs,
             raw=raw,
             score=score,
-            action=bundle.policy.decide(score),
+            action=action,
             names=bundle.policy.names,
+            withheld=withheld,
         )
 
     def explain(

@@ -18,6 +18,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from configs.errors import BundleError
 from scoring.bundle import load_bundle
+from scoring.controls import NONE, read_controls
 from scoring.files import exists, join
 from scoring.manifest import MANIFEST
 from scoring.scorer import Scorer
@@ -38,7 +39,10 @@ class Serving:
       clock: seconds, not falling.
 
     Raises:
-      BundleError: there is no bundle, or it is damaged.
+      BundleError: there is no bundle, or it or the store's controls are damaged.
+
+    Attributes:
+      controls: of the store, as it was looked at last; whoever acts decides under them.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Serving:
         self._followed = not exists(join(place, MANIFEST))
         self._scorer = Scorer(load_bundle(_folder(place, self._followed)))
         self._inputs = input_fingerprints(self._scorer.bundle.spec)
+        self.controls = read_controls(place) if self._followed else NONE
         self._looked = clock()
 
     def current(self) -> Scorer:
@@ -74,6 +79,7 @@ class Serving:
     def _follow(self) -> None:
         name = ""
         try:
+            self.controls = read_controls(self._place)
             name = _pointed(self._place)
             if name in (self._scorer.bundle.fingerprint, self._refused):
                 return

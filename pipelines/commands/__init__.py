@@ -29,6 +29,7 @@ _VERBS = (
     "nightly",
     "evaluate",
     "bundle",
+    "control",
     "publish",
     "stream",
     "serve",

@@ -121,6 +121,7 @@ class RunReport:
         early = self.facts.evidence.early if self.facts.evidence else 0
         return (
             *([f"of the training span, {early_verdicts(early)}"] if early else []),
+            *silent_actions(self.facts),
             *(f"{day}: the source has no event of this day" for day in made.empty),
             *made.warnings,
         )
@@ -187,14 +188,7 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     notes = [facts.cold] if facts.cold else []
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
-    silent = (
-        [one.action for one in facts.fitted.policy.thresholds if one.value is None]
-        if facts.fitted
-        else []
-    )
-    if silent:
-        verb = "never fires" if len(silent) == 1 else "never fire"
-        notes.append(f"With the new model {' and '.join(silent)} {verb}: see Thresholds.")
+    notes += silent_actions(facts)
     serving = facts.comparison.serving if facts.comparison else None
     for at in serving.at if serving else ():
         if at.broken:
@@ -207,6 +201,16 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
         more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
         notes.append(f"Inputs have moved since the run before: {', '.join(moved[:3])}{more}.")
     return (*notes, *(facts.backfill.warnings if facts.backfill else ()))
+
+
+def silent_actions(facts: NightlyFacts) -> list[str]:
+    """Which actions the new model's contracts leave off, and why."""
+    thresholds = facts.fitted.policy.thresholds if facts.fitted else ()
+    return [
+        f"With the new model the action {one.action} never fires: {one.reason}."
+        for one in thresholds
+        if one.value is None
+    ]
 
 
 def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, ...]:

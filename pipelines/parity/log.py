@@ -25,6 +25,7 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import Days
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
+from scoring.controls import split_name
 from scoring.engine import BUNDLE, SCORE, Resident, expired_before
 from transforms.ticks import LATE
 
@@ -93,13 +94,18 @@ class LogBatch:
 
     Attributes:
       batch: `engine.log_batch` of some steps.
-      bundle: fingerprint.
+      bundle: what decided, as the log names it (`scoring.controls.decided_by`).
       inside: bool `[n]`, which lie in the span.
     """
 
     batch: pa.RecordBatch
     bundle: str
     inside: npt.NDArray[np.bool_]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model bundle."""
+        return split_name(self.bundle)[0]
 
 
 def find_base(state: Path, span: TimeSpan | None = None) -> Base:

@@ -291,8 +291,8 @@ def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
         lacking = [n for n in event_schema(spec).names if n not in one.batch.schema.names]
         if lacking:
             raise InputError(
-                f"the log's events under bundle {one.bundle} lack column {lacking[0]!r} of the "
-                "serving spec; give --days after the swap"
+                f"the log's events under bundle {one.fingerprint} lack column {lacking[0]!r} of "
+                "the serving spec; give --days after the swap"
             )
         yield one
 
@@ -323,7 +323,7 @@ def _read_log(
         ids.append(one.scored.column(EVENT_ID))
         times.append(one.scored.column(EVENT_TIME).to_numpy())
         inside.append(one.inside)
-        names = signatures.names(one.log.bundle)
+        names = signatures.names(one.log.fingerprint)
         if names is None:
             scored = len(one.numeric)  # where nothing was, the block has no width
             numeric.append(one.numeric if scored else _null(0, width))
@@ -334,7 +334,7 @@ def _read_log(
         seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
         inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))
         scores.append(one.scored.column(SCORE).to_numpy())
-        bundles += [one.log.bundle] * one.scored.num_rows
+        bundles += [one.log.fingerprint] * one.scored.num_rows
     if not sum(map(np.count_nonzero, inside)):
         raise nothing_in_range(state, base, span)
     return _Logged(

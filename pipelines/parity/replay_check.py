@@ -34,7 +34,8 @@ from pipelines.parity.log import (
 )
 from pipelines.parity.replay import Replayed, logged_side, replay
 from scoring.bundle import load_bundle
-from scoring.engine import ACTION, INPUTS, SCORE, matrix
+from scoring.controls import read_version, split_name
+from scoring.engine import ACTION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.scorer import Scorer
@@ -65,14 +66,15 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
         raise nothing_in_range(state, base, span)
     scorers: dict[str, Scorer] = {}
 
-    def scorer_of(name: str) -> Scorer:
+    def scorer_of(decided_by: str) -> Scorer:
+        name, controls = split_name(decided_by)
         if name not in scorers:
             if (
                 len(scorers) > 1
             ):  # two in memory: around a swap, workers decide by the old and the new
                 scorers.pop(next(iter(scorers)))
             scorers[name] = Scorer(load_bundle(store.path(name), CATALOG))
-        return scorers[name]
+        return scorers[name].under(read_version(bundles, controls))
 
     spec = scorer_of(first.bundle).bundle.spec
     differences: list[Difference] = []
@@ -121,6 +123,9 @@ def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> lis
         scored.actions().to_pylist()
     )
     differ |= np.array([cause is not None for cause in one.causes], np.bool_)
+    if WITHHELD in one.scored.schema.names:
+        by = one.scored.column(WITHHELD).to_pylist()
+        differ |= np.array(by, object) != np.array(withheld_column(scored).to_pylist(), object)
     names, inputs = numeric_names(one.spec), input_names(one.spec)
     rows = np.flatnonzero(differ & one.inside)
     events = one.scored.take(pa.array(rows))

@@ -71,10 +71,13 @@ def decide_batch(
     scored = None
     if score:
         numeric, asked = input_arrays(scorer.bundle.spec, table)
+        for name in scorer.controls.allow:
+            if name in events.schema.names and name not in asked.schema.names:
+                asked = asked.append_column(name, events.column(name))
         scored = scorer.score(numeric, asked)
         flat = batch.column(SEQUENCES).flatten().to_numpy()
         sequences = np.asarray(flat, np.int64).reshape(count, -1)
-    outcome = Outcome(events, numeric, sequences, scored, scorer.bundle.fingerprint, 0)
+    outcome = Outcome(events, numeric, sequences, scored, scorer.name, 0)
     rows = log_batch(outcome, 0, encode_decisions(spec, outcome, scorer))
     for name in (TICK, PLACE_IN_TIME):
         rows = rows.append_column(name, batch.column(name))
@@ -97,7 +100,7 @@ class _Decide(beam.DoFn):
         """Decides a batch by one bundle."""
         serving = self._serving or shared_serving(self._bundles, self._poll_seconds)
         before = serving.swaps
-        scorer = serving.current()
+        scorer = serving.current().under(serving.controls)
         self._swaps.inc(serving.swaps - before)
         self._decided.inc(batch.num_rows if self._scored else 0)
         rows = decide_batch(self._spec, batch, scorer, self._scored)

@@ -31,7 +31,9 @@ def encode_decisions(
     """One message per scored event, in fold order.
 
     A decision has: decision_id, event_id, event_time (microseconds UTC), score, action, threshold
-    (null for the default action), bundle, late, and for actions the reasons in words.
+    (null for the default action), bundle, late, and for actions the reasons in words. Where people
+    have switched something (`scoring.controls`), it has the digest of the controls, and where they
+    held its action back, `withheld`: which action, and by what.
 
     Args:
       spec: its name is part of the decision's id.
@@ -48,7 +50,7 @@ def encode_decisions(
     ids = rows.column(EVENT_ID).to_pylist()
     times = rows.column(EVENT_TIME).to_pylist()
     late = rows.column(LATE).to_pylist()
-    policy = scorer.bundle.policy
+    policy, controls = scorer.bundle.policy, scorer.controls.digest
     sent = np.array([revisions is None or revisions[row] is not None for row in range(len(ids))])
     acted = np.flatnonzero((scored.action != 0) & sent)
     said = scorer.explain(scored, acted, outcome.numeric)
@@ -66,7 +68,7 @@ def encode_decisions(
             "score": float(scored.score[row]),
             "action": scored.names[number],
             "threshold": policy.threshold_of(number),
-            "bundle": outcome.bundle,
+            "bundle": scorer.bundle.fingerprint,
             "late": late[row],
             "reasons": [
                 {
@@ -78,6 +80,11 @@ def encode_decisions(
                 for one in reasons.get(row, ())
             ],
         }
+        if controls:
+            decision["controls"] = controls
+        if row in scored.withheld:
+            held = scored.withheld[row]
+            decision["withheld"] = {"action": held.action, "by": held.by}
         if revisions is not None:
             decision["revision"] = revisions[row]
         messages.append(_ENCODER.encode(decision))

@@ -43,6 +43,7 @@ from pipelines.streaming.start import (
 from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
 from scoring.bundle import load_bundle
+from scoring.controls import read_controls
 from scoring.engine import Engine
 from scoring.files import Place
 from scoring.scorer import Scorer
@@ -111,6 +112,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
                 MetricsServer(request.metrics_port, health, request.metrics_host)
             )
         scorer = Scorer(load_bundle(Store(request.bundles).path("serving"), CATALOG))
+        scorer = scorer.under(read_controls(request.bundles))
         refuse_delays(scorer.bundle.spec)
         opened.enter_context(locked(Layout(request.state), "--state"))
         journal = Journal(request.state)

@@ -17,6 +17,8 @@ from configs.errors import BundleError, LockstepError
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
+from scoring.controls import POINTER as CONTROLS
+from scoring.controls import Controls, read_controls
 from scoring.engine import Engine, check_events, check_fits
 from scoring.files import join, stamps
 from scoring.scorer import Scorer
@@ -39,6 +41,9 @@ class BundleWatch:
       engine: what decides now.
       poll_s: how often the thread looks.
       counts: `refused_bundles` are counted here.
+
+    Attributes:
+      controls: of the store, as it was looked at last; None: not yet.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class BundleWatch:
     ) -> None:
         self._store, self._engine, self._poll_s, self._counts = store, engine, poll_s, counts
         self._ready: Scorer | None = None
+        self.controls: Controls | None = None
         self._refused: Mark | None = None
         self._again_s: float | None = None
         self._failing = False
@@ -73,6 +79,11 @@ class BundleWatch:
 
     def look(self) -> None:
         """Asks once, and loads what is new."""
+        try:
+            self.controls = read_controls(self._store.root)
+        except (BundleError, OSError) as error:
+            self._refuse((CONTROLS, stamps(join(self._store.root, CONTROLS))), error)
+            return
         try:
             wanted = self._store.serving()
         except (BundleError, OSError) as error:
@@ -117,9 +128,9 @@ class BundleWatch:
         passes = not isinstance(error, LockstepError)
         self._again_s = time.monotonic() + _AGAIN_S if passes else None
         if self._refused != mark:
-            what = f"bundle {name}" if name != POINTER else f"the pointer {POINTER}"
+            what = f"the file {name}" if name in (POINTER, CONTROLS) else f"bundle {name}"
             said = type(error).__name__ if passes else str(error)
-            _LOGGER.error("%s is refused, the old bundle serves on: %s", what, said)
+            _LOGGER.error("%s is refused, what decided before decides on: %s", what, said)
             self._counts.refused_bundles += 1
         self._refused = mark
 

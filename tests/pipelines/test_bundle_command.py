@@ -7,8 +7,8 @@ import typer
 from bundle_world import copy_bundle
 from typer.testing import CliRunner
 
-from configs.errors import BundleError
-from pipelines.commands import bundle
+from configs.errors import BundleError, InputError
+from pipelines.commands import bundle, control
 from scoring.store import Store
 
 
@@ -21,11 +21,12 @@ def house(tmp_path):
     return tmp_path, *names
 
 
-def run(*words):
+def run(*words, verb="bundle"):
     """What the command prints; an error of ours comes through."""
     app = typer.Typer()
     bundle.register(app)
-    done = CliRunner().invoke(app, ["bundle", *map(str, words)], env={"COLUMNS": "120"})
+    control.register(app)
+    done = CliRunner().invoke(app, [verb, *map(str, words)], env={"COLUMNS": "120"})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -95,3 +96,25 @@ def test_promote_and_rollback(house):
         with pytest.raises(BundleError, match=r"spec.yaml is missing"):
             run(*words, "--out", out)
     assert Store(out / "bundles").serving() == two
+
+
+def test_control_switches_actions_and_keeps_a_list_without_printing_it(house):
+    out, _, _ = house
+    more = ("--out", out, "--why", "a wave of false alarms")
+    assert run("off", "block", *more, verb="control") == "off: block\nallowed: nobody\n"
+    listed = out / "people"
+    listed.write_text("u-1\n\nu-2\n")
+    column = "who"
+    said = run("allow", column, "u-3", "--file", listed, *more, verb="control")
+    assert said == f"off: block\nallowed: 3 of {column}\n"
+    run("on", "*", *more, verb="control")
+    run("disallow", column, "u-2", *more, verb="control")
+    shown = run("show", "--out", out, verb="control")
+    assert "off: nothing" in shown and f"disallow 1 of {column} (a wave" in shown
+    assert "u-1" not in shown
+    facts = json.loads(run("show", "--out", out, "--json", verb="control"))
+    assert facts["allow"] == {column: ["u-1", "u-3"]} and len(facts["history"]) == 4
+    with pytest.raises(InputError, match="no action 'blok'"):
+        run("off", "blok", *more, verb="control")
+    with pytest.raises(InputError, match="no text column 'nobody'"):
+        run("allow", "nobody", "u-1", *more, verb="control")

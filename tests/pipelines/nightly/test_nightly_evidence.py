@@ -99,9 +99,13 @@ def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, nigh
 
 def test_actions_that_never_fire_are_told(second, night_house):
     for outcome in (second[0], night_house[2]):
-        silent = [one.action for one in outcome.report.thresholds if one.value is None]
+        silent = [one for one in outcome.report.thresholds if one.value is None]
         told = [note for note in outcome.report.notes if note.startswith("With the new model ")]
-        assert told == [f"With the new model {one} never fires: see Thresholds." for one in silent]
+        assert told == [
+            f"With the new model the action {one.action} never fires: {one.reason}."
+            for one in silent
+        ]
+        assert set(told) <= set(outcome.warnings)
 
 
 def test_windows_that_are_not_full_are_told(night_house, tmp_path):

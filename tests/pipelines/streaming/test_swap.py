@@ -27,10 +27,13 @@ from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, read_snapshot, restore, snapshot_files
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import Service, ServiceSettings
-from scoring.bundle import load_bundle
-from scoring.engine import BUNDLE, Engine, Resident, check_fits
-from scoring.manifest import BOOSTER
-from scoring.scorer import Scorer
+from scoring.bundle import BundleParts, load_bundle, write_bundle
+from scoring.controls import POINTER as CONTROLS
+from scoring.controls import Controls, change_controls
+from scoring.decision import DecisionPolicy, Threshold
+from scoring.engine import BUNDLE, DECISION, WITHHELD, Engine, Resident, check_fits
+from scoring.manifest import BOOSTER, SPEC
+from scoring.scorer import BundleContents, Scorer
 from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
@@ -129,6 +132,51 @@ def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring)
         assert scoring.service.counts.refused_bundles == times
         pointer.write_text(right)
         scoring.decide()
+
+
+def fires_always(scoring):
+    """A bundle of the same models that blocks every event, and serves."""
+    folder = scoring.store.path(scoring.first)
+    bundle = load_bundle(folder, CATALOG)
+    same = {field.name: getattr(bundle, field.name) for field in dataclasses.fields(BundleContents)}
+    policy = DecisionPolicy((Threshold("block", 0.0, 0.8),), bundle.policy.default)
+    config = (folder / SPEC).read_text()
+    made = write_bundle(
+        BundleParts(**{**same, "policy": policy}, config=config), scoring.store.root
+    )
+    return scoring.store.promote(made.name)
+
+
+def test_a_kill_switch_and_an_allow_list_hold_at_the_next_look_and_are_replayed(scoring):
+    name, store = fires_always(scoring), scoring.store.root
+
+    def decided(controls=None):
+        if controls is not None:
+            change_controls(store, lambda now: Controls.of(controls), {"why": "a test"})
+        by = scoring.decide()
+        row = list(scoring.journal.steps())[-1].batch
+        return by, json.loads(row.column(DECISION)[0].as_py()), row.column(WITHHELD)[0].as_py()
+
+    assert decided()[1]["action"] == "block"
+    off = Controls(off=("block",))
+    by, decision, withheld = decided(off.plain())
+    assert by == f"{name}+{off.digest}"
+    assert (decision["bundle"], decision["controls"]) == (name, off.digest)
+    assert (decision["action"], decision["threshold"], withheld) == ("allow", None, "switched off")
+    assert decision["withheld"] == {"action": "block", "by": "switched off"}
+    who = scoring.events[scoring.sequence + 1]["who"]
+    _, decision, withheld = decided({"off": [], "allow": {"who": [who]}})
+    assert (decision["action"], withheld) == ("allow", "allow list")
+    # A damaged file changes nothing: what was in force stays so.
+    right = (store / CONTROLS).read_bytes()
+    (store / CONTROLS).write_text("{")
+    assert decided()[0] == f"{name}+{Controls(allow={'who': (who,)}).digest}"
+    (store / CONTROLS).write_bytes(right)
+    by, decision, withheld = decided({})
+    assert (by, decision["action"], withheld) == (name, "block", None)
+    assert "controls" not in decision and "withheld" not in decision
+    report = check_served(scoring.journal.root, store)
+    assert report.clean and report.events == 5 and len(report.versions) == 3
 
 
 def damaged(scoring, name="0123456789abcdef"):
