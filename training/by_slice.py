@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.curve import area_under_roc, average_precision, make_curve
+from training.intervals import interval
 from training.labels import POSITIVE, UNLABELLED
+from training.probability import brier, expected_calibration_error
 
 OTHER = "(other)"
 NONE = "(none)"
@@ -27,7 +29,9 @@ class SliceMetrics:
     Attributes:
       value: of the column; `OTHER` holds the rarer values, `NONE` the nulls.
       events, positives: labelled ones.
-      mean_score: of the calibrated scores; to compare with positives / events.
+      mean_score: of the calibrated scores; to compare with positives / events, whose 95 % interval
+        is share_low to share_high (Clopper and Pearson).
+      brier, calibration_error: as of the whole (`training.probability`).
       auc, average_precision: ranking within the slice.
     """
 
@@ -37,6 +41,10 @@ class SliceMetrics:
     mean_score: float
     auc: float | None
     average_precision: float | None
+    share_low: float = 0.0
+    share_high: float = 1.0
+    brier: float | None = None
+    calibration_error: float | None = None
 
 
 def evaluate_by_slice(
@@ -78,12 +86,18 @@ def _row(
     labels: npt.NDArray[np.int8],
     within: npt.NDArray[np.bool_],
 ) -> SliceMetrics:
-    curve = make_curve(scores[within], labels[within])
+    said, hits = scores[within], labels[within] == POSITIVE
+    curve = make_curve(said, labels[within])
+    low, high = interval(curve.total, len(said))
     return SliceMetrics(
         value=value,
-        events=int(within.sum()),
-        positives=int(np.count_nonzero(labels[within] == POSITIVE)),
-        mean_score=float(scores[within].mean()),
+        events=len(said),
+        positives=curve.total,
+        mean_score=float(said.mean()),
+        share_low=low,
+        share_high=high,
+        brier=brier(said, hits),
+        calibration_error=expected_calibration_error(said, hits),
         auc=area_under_roc(curve),
         average_precision=average_precision(curve),
     )

@@ -24,6 +24,11 @@ def test_every_labelled_event_is_in_one_row():
     first = np.array([one == rows[0].value for one in clients]) & (labels != -1)
     assert rows[0].auc == pytest.approx(oracle.roc_auc_score(labels[first], scores[first]))
     assert rows[0].mean_score == pytest.approx(scores[first].mean())
+    assert rows[0].brier == pytest.approx(oracle.brier_score_loss(labels[first], scores[first]))
+    assert rows[0].share_low < rows[0].positives / rows[0].events < rows[0].share_high
+    # Labels that scores know nothing of: far from calibrated, each score at its own distance.
+    gap = abs(np.sort(scores[first]) - labels[first].mean()).mean()
+    assert rows[0].calibration_error == pytest.approx(gap, abs=0.05)
 
 
 def test_nulls_and_chunks():
