@@ -20,6 +20,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.frozen import Frozen
+from configs.policy import Action as Action
+from configs.policy import Costs as Costs
+from configs.policy import Policy as Policy
 from configs.social import SocialGraph
 
 EVENT_ID = "event_id"
@@ -339,54 +342,6 @@ class Training(Frozen):
     analyse_rows: int = 1_000_000
     train_rows: int = 2_000_000
     seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """What an error costs, in any unit: acting on what is no abuse, and not acting on abuse."""
-
-    false_alarm: float
-    missed: float
-
-    @property
-    def break_even(self) -> float:
-        """The precision from which on acting is cheaper.
-
-        >>> Costs(false_alarm=4.0, missed=1.0).break_even
-        0.8
-        """
-        return self.false_alarm / (self.false_alarm + self.missed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Action:
-    """What is done at or above a threshold, and what that promises.
-
-    Attributes:
-      min_precision: share of its events that are abuse.
-      confidence: with which a promise is shown on the gate slice.
-      per_day: most events a day that it takes, and no stronger action does.
-      costs: in place of `min_precision`: acting is cheaper than doing nothing.
-    """
-
-    name: str
-    min_precision: float | None = None
-    confidence: float = 0.95
-    per_day: int | None = None
-    costs: Costs | None = None
-
-    @property
-    def asked(self) -> float | None:
-        """The precision that must be shown; None: none is asked for."""
-        return self.costs.break_even if self.costs is not None else self.min_precision
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """How scores become decisions: the strongest action that is reached, else `default`."""
-
-    actions: tuple[Action, ...] = ()
-    default: str = "allow"
 
 
 @dataclasses.dataclass(frozen=True)
