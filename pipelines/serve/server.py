@@ -31,6 +31,7 @@ from pipelines.streaming.counts import Counts
 from pipelines.streaming.metrics import HOST, MetricsServer
 from pipelines.streaming.watch import BundleWatch
 from scoring.bundle import load_bundle
+from scoring.controls import read_controls
 from scoring.files import Place
 from scoring.scorer import Scorer
 from scoring.store import Store
@@ -247,7 +248,8 @@ class _Server:
             loaded = await loop.run_in_executor(
                 None, lambda: load_bundle(store.path("serving"), CATALOG)
             )
-            scorer = self._scorer = Scorer(loaded)
+            controls = await loop.run_in_executor(None, lambda: read_controls(request.bundles))
+            scorer = self._scorer = Scorer(loaded).under(controls)
         while not (request.state / "snapshots").is_dir():
             await self._standing("starting: no scorer has written to the state folder yet")
             await asyncio.sleep(_AGAIN_S)
@@ -282,7 +284,7 @@ class _Server:
             try:
                 follower.swap(fresh)
                 self._scorer = fresh
-                self._progress.say(f"bundle {fresh.bundle.fingerprint} decides")
+                self._progress.say(f"{fresh.name} decides")
             except StateError as error:
                 self._watch.refuse(fresh, error)
         if news:

@@ -345,20 +345,19 @@ class Service:
             )
 
     def _swap_if_ready(self) -> None:
-        if self.watch is None:
+        fresh = self.watch.take() if self.watch is not None else None
+        if fresh is None or self.watch is None:
             return
-        fresh, scorer, controls = self.watch.take(), self.engine.scorer, self.watch.controls
-        if fresh is not None:
-            try:
-                self.engine.swap(fresh.under(scorer.controls) if scorer else fresh)
-            except StateError as error:  # another swap came between
-                self.watch.refuse(fresh, error)
-            else:
-                self.counts.swaps += 1
-                name = fresh.bundle.fingerprint
-                _LOGGER.warning("bundle %s decides from step %d on", name, self._step)
-            scorer = self.engine.scorer
-        if scorer is not None and controls is not None and controls != scorer.controls:
-            self.engine.swap(scorer.under(controls))
-            name = controls.digest or "none"
-            _LOGGER.warning("controls in force from step %d on: %s", self._step, name)
+        before = self.engine.scorer
+        try:
+            self.engine.swap(fresh)
+        except StateError as error:  # another swap came between
+            self.watch.refuse(fresh, error)
+            return
+        name, controls = fresh.bundle.fingerprint, fresh.controls
+        if before is None or before.bundle.fingerprint != name:
+            self.counts.swaps += 1
+            _LOGGER.warning("bundle %s decides from step %d on", name, self._step)
+        if before is not None and before.controls != controls:
+            said = controls.digest or "none"
+            _LOGGER.warning("controls in force from step %d on: %s", self._step, said)

@@ -17,8 +17,8 @@ from configs.errors import BundleError, LockstepError
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
+from scoring.controls import NONE, Controls, read_controls
 from scoring.controls import POINTER as CONTROLS
-from scoring.controls import Controls, read_controls
 from scoring.engine import Engine, check_events, check_fits
 from scoring.files import join, stamps
 from scoring.scorer import Scorer
@@ -41,9 +41,6 @@ class BundleWatch:
       engine: what decides now.
       poll_s: how often the thread looks.
       counts: `refused_bundles` are counted here.
-
-    Attributes:
-      controls: of the store, as it was looked at last; None: not yet.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class BundleWatch:
     ) -> None:
         self._store, self._engine, self._poll_s, self._counts = store, engine, poll_s, counts
         self._ready: Scorer | None = None
-        self.controls: Controls | None = None
+        self._controls: Controls | None = None  # of the store, as it was looked at last
         self._refused: Mark | None = None
         self._again_s: float | None = None
         self._failing = False
@@ -73,14 +70,24 @@ class BundleWatch:
             self._thread.join(_JOIN_S)
 
     def take(self) -> Scorer | None:
-        """The scorer that is to decide from now on, once it is loaded; each is given out once."""
+        """The scorer that is to decide from now on; None: the one that does.
+
+        A bundle is given out once, when it is loaded; controls at once.
+        """
         ready, self._ready = self._ready, None
-        return ready
+        now, controls = self._engine().scorer, self._controls
+        scorer = ready or now
+        if scorer is None:
+            return None
+        if controls is None:
+            controls = now.controls if now is not None else NONE
+        wanted = scorer.under(controls)
+        return None if wanted is now else wanted
 
     def look(self) -> None:
         """Asks once, and loads what is new."""
         try:
-            self.controls = read_controls(self._store.root)
+            self._controls = read_controls(self._store.root)
         except (BundleError, OSError) as error:
             self._refuse((CONTROLS, stamps(join(self._store.root, CONTROLS))), error)
             return
