@@ -4,21 +4,27 @@
 each world and promise: the share of draws in which the action may fire, and in which its true
 precision is below what it promises (at most 5 % may be); the mean recall; and both shares without
 the corrections for choosing and for accounts. A world is a population of accounts with heavy-tailed
-activity, of which some abuse; scores of one account move together.
+activity, of which some abuse; scores of one account move together. With `--simulate EVENTS` the
+population is that of the chat simulator, scored by a model that was trained on its earlier days; a
+draw is all messages of some of its accounts.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+import functools
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from configs.schema import Action
+from configs.schema import EVENT_ID, Action
 from training.curve import best_of_each_recall, make_curve
 from training.intervals import shows_share
+from training.labels import UNLABELLED
 from training.thresholds import choose_thresholds
 
 Floats = npt.NDArray[np.float64]
@@ -95,9 +101,8 @@ class Truth:
     precision: Floats
 
     @classmethod
-    def of(cls, world: World, accounts: int = 300_000) -> Truth:
+    def of(cls, drawn: Drawn) -> Truth:
         """By a population much larger than a gate slice."""
-        drawn = draw(world, accounts, np.random.default_rng(999))
         order = np.argsort(-drawn.scores)
         share = np.cumsum(drawn.labels[order]) / np.arange(1, len(order) + 1)
         return cls(drawn.scores[order][::-1], share[::-1])
@@ -117,17 +122,67 @@ class Kept:
     recall: float = 0.0
 
 
+def population(world: World, accounts: int = 300_000) -> Drawn:
+    """What stands for all of a world."""
+    return draw(world, accounts, np.random.default_rng(999))
+
+
+def redraw(whole: Drawn, accounts: int, generator: np.random.Generator) -> Drawn:
+    """All events of some accounts of a population, each account at most once.
+
+    >>> whole = draw(World(), 50, np.random.default_rng(0))
+    >>> len(set(redraw(whole, 7, np.random.default_rng(1)).accounts))
+    7
+    """
+    known = np.unique(whole.accounts)
+    chosen = np.isin(whole.accounts, generator.choice(known, accounts, replace=False))
+    return Drawn(whole.scores[chosen], whole.labels[chosen], whole.accounts[chosen])
+
+
+def simulated_population(root: Path, events: int) -> Drawn:
+    """Judged messages of the chat simulator's last days, by a bundle trained on earlier ones."""
+    # Here, since the worlds above need none of it.
+    import datetime as dt
+
+    import pyarrow.compute as pc
+
+    from benchmarks.world import START, chat, simulated
+    from configs.loader import shipped
+    from pipelines.backfill import BackfillRequest, backfill, read_features
+    from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+    from pipelines.layout import Days, Layout
+    from pipelines.nightly import NightlyRequest, nightly
+    from training.groups import encode_groups
+
+    source, out = simulated(root, events, days=16), root / "out"
+    night, last = START + dt.timedelta(days=9), START + dt.timedelta(days=15)
+    spec = chat()
+    config = shipped("chat").read_text()
+    asked = NightlyRequest(spec, config, str(source), out, night, workers=1, promote=False)
+    bundle = nightly(asked).bundle
+    backfill(BackfillRequest(spec, str(source), out, Days(START, last), 1))
+    days = Days(night, last - dt.timedelta(days=2))  # the last verdicts are still to come
+    made = evaluate_bundle(EvaluateRequest(out, bundle, days)).scores
+    author = read_features(Layout(out), list(days), [EVENT_ID, "author_id"])
+    place = pc.index_in(made.column(EVENT_ID), value_set=author.column(EVENT_ID).combine_chunks())
+    accounts = encode_groups(author.column("author_id").take(place))
+    labels = made.column("label").fill_null(UNLABELLED).to_numpy().astype(np.int8)
+    known = labels != UNLABELLED
+    return Drawn(made.column("score").to_numpy()[known], labels[known], accounts[known])
+
+
 def count_kept(
-    world: World,
+    sample: Callable[[np.random.Generator], Drawn],
     truth: Truth,
-    accounts: int,
     draws: int,
     promises: Sequence[float] = PROMISES,
     seed: int = 1,
 ) -> dict[float, tuple[Kept, Kept]]:
     """By promise: of `choose_thresholds`, and of a choice without corrections.
 
-    >>> found = count_kept(WORLDS["a good model"], Truth.of(World(), 100), 50, 2, [0.5])
+    >>> world = WORLDS["a good model"]
+    >>> truth = Truth.of(population(world, 100))
+    >>> found = count_kept(lambda generator: draw(world, 50, generator), truth, 2, [0.5])
     >>> [one.fires <= 2 for one in found[0.5]]
     [True, True]
     """
@@ -135,7 +190,7 @@ def count_kept(
     actions = [Action(f"{asked:g}", asked) for asked in sorted(promises, reverse=True)]
     found = {asked: (Kept(), Kept()) for asked in promises}
     for _ in range(draws):
-        drawn = draw(world, accounts, generator)
+        drawn = sample(generator)
         chosen = choose_thresholds(drawn.scores, drawn.labels, actions, drawn.accounts)
         plain = _without_corrections(drawn, [action.min_precision or 0.0 for action in actions])
         for action, made, other in zip(actions, chosen, plain, strict=True):
@@ -175,11 +230,27 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--accounts", type=int, default=3000, help="in a gate slice")
+    parser.add_argument(
+        "--simulate", type=int, metavar="EVENTS", help="draw accounts of the chat simulator instead"
+    )
     arguments = parser.parse_args(given)
+    accounts = arguments.accounts
+    samples: dict[str, tuple[Callable[[np.random.Generator], Drawn], Drawn]]
+    if arguments.simulate:
+        with tempfile.TemporaryDirectory() as root:
+            whole = simulated_population(Path(root), arguments.simulate)
+        count = len(np.unique(whole.accounts))
+        name = f"simulated chat, {count:,} accounts, {len(whole.scores):,} messages"
+        samples = {name: (functools.partial(redraw, whole, accounts), whole)}
+    else:
+        samples = {
+            name: (functools.partial(draw, world, accounts), population(world))
+            for name, world in WORLDS.items()
+        }
     print("| world | promised | may fire | broken | recall | uncorrected: fires | broken |")
     print("|---|---|---|---|---|---|---|")
-    for name, world in WORLDS.items():
-        found = count_kept(world, Truth.of(world), arguments.accounts, arguments.draws)
+    for name, (sample, whole) in samples.items():
+        found = count_kept(sample, Truth.of(whole), arguments.draws)
         for asked, (kept, plain) in found.items():
             cells = [one / arguments.draws for one in (kept.fires, kept.broken, kept.recall)]
             other = [one / arguments.draws for one in (plain.fires, plain.broken)]

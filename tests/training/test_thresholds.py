@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.contracts import WORLDS, Truth, count_kept
+from benchmarks.contracts import WORLDS, Truth, count_kept, draw, population
 from configs.schema import Action, Costs
 from training.clusters import cluster_sums
 from training.intervals import interval, lower_bound, upper_count
@@ -112,8 +114,9 @@ def test_copies_of_an_account_are_no_evidence():
 
 def test_promises_are_broken_in_at_most_one_of_twenty_draws():
     world = WORLDS["accounts of false alarms"]
-    truth = Truth.of(world, accounts=60_000)
-    found = count_kept(world, truth, accounts=800, draws=300, promises=(0.6,))
+    truth = Truth.of(population(world, accounts=60_000))
+    sample = functools.partial(draw, world, 800)
+    found = count_kept(sample, truth, draws=300, promises=(0.6,))
     for kept, plain in found.values():
         assert kept.broken <= 15
         # The same draws without the corrections: the test can fail, and the world is hard.
