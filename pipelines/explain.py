@@ -27,7 +27,7 @@ from pipelines.streaming.journal import read_steps
 from scoring.bundle import load_bundle
 from scoring.controls import split_name
 from scoring.decision import Threshold
-from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, logged_events
+from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, WITHHELD, logged_events
 from scoring.explanation import InputPart, explain_inputs
 from scoring.files import Place
 from scoring.models import TEXT_SCORE
@@ -66,6 +66,7 @@ class Explanation:
       same: whether scoring it again gives the inputs that the log has, bit for bit; None where
         there is no log.
       raw, score, action: log odds, share of abuse among such events, what follows.
+      withheld: what held its action back when it was decided (`scoring.controls`); "" if nothing.
       thresholds: of each action, strongest first; None: it never fires.
       contracts: of each action, what shows that it may fire, or why it never does.
       parts: what each input added to the log odds, largest first; empty for the text model alone.
@@ -84,6 +85,7 @@ class Explanation:
     raw: float
     score: float
     action: str
+    withheld: str
     thresholds: dict[str, float | None]
     contracts: dict[str, str]
     parts: tuple[InputPart, ...]
@@ -113,6 +115,7 @@ class _Found:
     numeric: npt.NDArray[np.float32]
     row: pa.RecordBatch
     inputs: npt.NDArray[np.float32] | None = None
+    withheld: str = ""
 
 
 def explain(request: ExplainRequest) -> Explanation:
@@ -160,6 +163,7 @@ def explain(request: ExplainRequest) -> Explanation:
         raw=float(scored.raw[0]),
         score=float(scored.score[0]),
         action=scored.actions()[0].as_py(),
+        withheld=found.withheld,
         thresholds={one.action: one.value for one in bundle.policy.thresholds},
         contracts={one.action: _contract(one) for one in bundle.policy.thresholds},
         parts=parts,
@@ -216,6 +220,7 @@ def _of_log(request: ExplainRequest, layout: Layout) -> _Found | None:
             numeric,
             derive(bundle.spec, logged_events(bundle.spec, row)),
             inputs,
+            (row.column(WITHHELD)[0].as_py() or "") if WITHHELD in row.schema.names else "",
         )
     return None
 

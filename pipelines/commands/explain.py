@@ -53,6 +53,8 @@ def describe(found: Explanation, top: int) -> list[str]:
         f"  at {when(found.time_us)}, found in {found.found}",
         f"  {found.model} of bundle {found.bundle}",
     ]
+    if found.withheld:
+        lines.append(f"  not done: held back by people when it was decided ({found.withheld})")
     if found.same is not None:
         lines.append(
             "  scored again: the same inputs, bit for bit"

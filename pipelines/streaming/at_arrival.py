@@ -15,6 +15,7 @@ A restart reads it from `oldest` on: events of the arrival log that are in it ha
 from __future__ import annotations
 
 import functools
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,14 +29,17 @@ from pipelines.layout import day_of
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.journal import Journal, LoggedStep, list_segments, read_steps
 from scoring.arrival import Decided, Waiting, look, unseen
+from scoring.controls import Withheld
 from scoring.engine import (
     ACTION,
     BUNDLE,
+    DECISION,
     INPUTS,
     NUMERIC,
     SCORE,
     SCORED,
     SEQUENCE,
+    WITHHELD,
     Engine,
     Outcome,
     log_batch,
@@ -194,6 +198,7 @@ def logged_outcome(spec: Spec, batch: pa.RecordBatch) -> Outcome:
         chosen.column(SCORE).to_numpy(zero_copy_only=False),
         np.array([names.index(one) for one in actions], np.int8),
         names,
+        _logged_withheld(chosen),
     )
     return Outcome(
         events,
@@ -203,6 +208,18 @@ def logged_outcome(spec: Spec, batch: pa.RecordBatch) -> Outcome:
         batch.column(BUNDLE)[0].as_py() if batch.num_rows else "",
         0,
     )
+
+
+def _logged_withheld(chosen: pa.RecordBatch) -> dict[int, Withheld]:
+    """What was held back of scored rows; the action that it was to be is in the decision."""
+    if WITHHELD not in chosen.schema.names:
+        return {}  # of a log from before there were controls
+    made = {}
+    for row, by in enumerate(chosen.column(WITHHELD).to_pylist()):
+        if by is not None:
+            decision = json.loads(chosen.column(DECISION)[row].as_py())
+            made[row] = Withheld(decision["withheld"]["action"], by)
+    return made
 
 
 def _log_batch(

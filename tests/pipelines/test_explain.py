@@ -135,6 +135,7 @@ def test_a_scorers_decision_is_explained_from_its_log(out, logged):
         assert found.score == message["score"]
         assert found.action == message["action"]
         assert found.bundle == message["bundle"]
+        assert found.withheld == ""
         assert found.verdicts == ()
         assert found.label is None, "too young for a label"
         told = {part.name: part.value for part in found.parts}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import functools
 import itertools
 import json
 import logging
@@ -23,13 +24,14 @@ from pipelines.nightly import nightly
 from pipelines.parity import check_served
 from pipelines.pubsub.intake import MicroBatch
 from pipelines.streaming import watch
+from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, read_snapshot, restore, snapshot_files
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import Service, ServiceSettings
 from scoring.bundle import BundleParts, load_bundle, write_bundle
+from scoring.controls import OFF, Controls, Withheld, change_controls
 from scoring.controls import POINTER as CONTROLS
-from scoring.controls import Controls, change_controls
 from scoring.decision import DecisionPolicy, Threshold
 from scoring.engine import BUNDLE, DECISION, WITHHELD, Engine, Resident, check_fits
 from scoring.manifest import BOOSTER, SPEC
@@ -177,6 +179,33 @@ def test_a_kill_switch_and_an_allow_list_hold_at_the_next_look_and_are_replayed(
     assert "controls" not in decision and "withheld" not in decision
     report = check_served(scoring.journal.root, store)
     assert report.clean and report.events == 5 and len(report.versions) == 3
+
+
+def test_what_was_held_back_at_arrival_is_still_known_after_a_restart(scoring, tmp_path):
+    bundle = load_bundle(scoring.store.path(fires_always(scoring)), CATALOG)
+    scorer = Scorer(bundle).under(Controls(off=("block",)))
+    engine = Engine(scoring.spec, Resident.empty(scoring.spec), scorer)
+    payload = json.dumps(scoring.events[0]).encode()
+    batch = decode_json(scoring.spec, [payload], "test").batch
+
+    def starts():
+        return AtArrival(tmp_path / "first", lambda data: None, lambda what, write: write())
+
+    first = starts()
+    assert first.decide(engine, [batch], 0).scored.withheld == {0: Withheld("block", OFF)}
+    first.close()
+    again = starts()
+    assert again.decide(engine, [batch], 0) is None
+    score = functools.partial(again.decided.score, engine)
+    folded = engine.step(batch, np.zeros(1, np.bool_), score=score)
+    assert folded.scored.withheld == {0: Withheld("block", OFF)}
+    assert again.decided.revisions(folded) == [None]
+    # Switched on again meanwhile: it is decided anew, and revised.
+    on = Engine(scoring.spec, Resident.empty(scoring.spec), scorer.under(Controls()))
+    score = functools.partial(again.decided.score, on)
+    revised = on.step(batch, np.zeros(1, np.bool_), score=score)
+    assert revised.scored.actions().to_pylist() == ["block"]
+    assert again.decided.revisions(revised) == [1]
 
 
 def damaged(scoring, name="0123456789abcdef"):
