@@ -117,7 +117,7 @@ def read_script(pipeline, name, pause_s=0.0):
     return pipeline | "Script" >> read.with_output_types(pa.RecordBatch)
 
 
-def run_until(build, flags, names, enough, timeout_s=240):
+def run_until(build, flags, names, enough, timeout_s=600):
     """Runs an unbounded pipeline until it has given enough, or has ended; then ends it.
 
     Args:
@@ -127,7 +127,8 @@ def run_until(build, flags, names, enough, timeout_s=240):
       enough: `FOUND` -> bool.
     """
     FOUND.clear()
-    options = PipelineOptions(list(flags))
+    # Flink moves the watermark between Beam bundles only (`transforms.steps.timers`).
+    options = PipelineOptions(["--max_bundle_time_mills=100", *flags])
     options.view_as(StandardOptions).streaming = True
     pipeline = beam.Pipeline(options=options)
     made = build(pipeline)

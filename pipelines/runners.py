@@ -43,8 +43,14 @@ elements on both sides is in two bundles at once, and what one of them writes is
 pass over it."""
 
 # Flink's, which an engine that has no use for them passes over. Acks and decisions wait for a
-# checkpoint; a bundle that is not ended by time holds events and timers for 10 s.
-_STREAMING = {"checkpointing_interval": 1000, "max_bundle_time_mills": 100, "max_bundle_size": 1000}
+# checkpoint; a bundle that is not ended by time holds events and timers for 10 s; what one gives
+# out while a checkpoint is made would come after the watermark (`transforms.steps.timers`).
+_STREAMING = {
+    "checkpointing_interval": 1000,
+    "max_bundle_time_mills": 100,
+    "max_bundle_size": 1000,
+    "finish_bundle_before_checkpointing": None,
+}
 _STREAMING_DATAFLOW = {"experiments": "enable_streaming_engine"}
 _WITHOUT_WORKER = (
     "where memory runs out, the kernel ends a process like that. What was published before stays, "
@@ -91,7 +97,11 @@ class Running:
         """For a job that never ends: what engines need for it, where the flags do not say."""
         named = {flag.split("=")[0].lstrip("-") for flag in self.flags}
         wanted = _STREAMING_DATAFLOW if self.native_pubsub else _STREAMING
-        more = [f"--{name}={value}" for name, value in wanted.items() if name not in named]
+        more = [
+            f"--{name}" if value is None else f"--{name}={value}"
+            for name, value in wanted.items()
+            if name not in named
+        ]
         return PipelineOptions([*self._flags(), *more, "--streaming"])
 
     def _flags(self) -> list[str]:

@@ -40,6 +40,7 @@ from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Clocks
 from pipelines.pubsub.session import Read, ReaderSettings, Session, raw_batch
 from transforms.batches import ShardKey
+from transforms.steps.timers import HOLD, Timers
 
 _LOGGER = logging.getLogger(__name__)
 _FORMAT = b"LSREAD\x01"
@@ -47,6 +48,7 @@ _NUMBERS = struct.Struct(">qq")
 _NOWHERE = -(1 << 63)
 _FAR = Timestamp.from_rfc3339("2261-01-01T00:00:00Z")  # beyond `events.latest` of any config
 _STAYS_S = 86_400
+_REST_S = 0.01  # between two Beam bundles of a reader: Flink moves the watermark then
 _SESSION, _CUT = b"lockstep.session", b"lockstep.cut"
 
 Begin = Callable[["Note | None"], Session]
@@ -221,6 +223,11 @@ class _Pull(beam.DoFn):
 
     def __init__(self, spec: Spec, settings: ReaderSettings) -> None:
         self._spec, self._settings = spec, settings
+        self._timers = Timers()
+
+    def start_bundle(self) -> None:
+        """No timer is set yet."""
+        self._timers.start_bundle()
 
     def process(
         self,
@@ -234,11 +241,19 @@ class _Pull(beam.DoFn):
         bundle; what is acknowledged is `_Acknowledge`'s.
         """
         finalizer.register(_nothing)
-        set_holding(again, time.time(), None)
+        hold_at(again, None)
+        self._timers.set(again, Timestamp(time.time()))
 
     @userstate.on_timer(AGAIN)
-    def pull(self, note: Any = _NOTE, again: Any = _AGAIN) -> Iterator[Any]:
+    def pull(
+        self,
+        tag: str = beam.DoFn.DynamicTimerTagParam,
+        note: Any = _NOTE,
+        again: Any = _AGAIN,
+    ) -> Iterator[Any]:
         """Reads for as long as a bundle may last."""
+        if tag == HOLD:
+            return
         name, session = SESSIONS.go_on(note.read(), self._begin)
         ends = time.monotonic() + self._settings.bundle_s
         while True:
@@ -248,7 +263,8 @@ class _Pull(beam.DoFn):
             if not batch.num_rows or time.monotonic() >= ends:
                 break
         note.write(Note(name, session.last_cut, session.watermark_us))
-        set_holding(again, time.time(), session.watermark_us)
+        hold_at(again, session.watermark_us)
+        self._timers.set(again, Timestamp(time.time() + _REST_S))
 
     def _begin(self, note: Note | None) -> Session:
         clocks = Clocks()
@@ -284,8 +300,8 @@ def timestamp_of(time_us: int | None) -> Timestamp:
     return MIN_TIMESTAMP if time_us is None else Timestamp(micros=time_us // 1000 * 1000)
 
 
-def set_holding(timer: Any, at_s: float, watermark_us: int | None) -> None:
-    """Sets a processing-time timer that holds the watermark until it fires.
+def hold_at(timer: Any, watermark_us: int | None) -> None:
+    """Has a processing-time timer, once it is set, hold the watermark until it fires.
 
     Beam's model and its Java SDK have it (`withOutputTimestamp`); in the Python SDK a timer of
     processing time holds at the time of what set it, which is kept in `_input_timestamp`.
@@ -299,4 +315,3 @@ def set_holding(timer: Any, at_s: float, watermark_us: int | None) -> None:
             "install the version of requirements.lock"
         )
     timer._input_timestamp = timestamp_of(watermark_us)
-    timer.set(at_s)

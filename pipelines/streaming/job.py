@@ -126,11 +126,10 @@ def _begin(request: JobRequest, spec: Spec) -> tuple[Mapping[str, str] | None, i
             )
     if night is None:
         return None, None
-    if request.running.goes_back:
+    if request.running.native_pubsub:
         raise InputError(
-            "--from-night goes with the embedded scorer and with PrismRunner only so far: on Flink "
-            "parity found decisions that were made without the night's state. Start cold, or "
-            "leave --runner out"
+            "--from-night goes with the embedded scorer, FlinkRunner and PrismRunner; no job "
+            "was run on Dataflow from a night. Start cold there"
         )
     if request.out is None:
         raise InputError("--from-night needs --out, the folder of the backfill")

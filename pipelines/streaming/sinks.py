@@ -48,6 +48,7 @@ from scoring.files import is_local, join, replace_file
 from transforms.batches import RecordBatchCoder, ShardKey, one_batch
 from transforms.order import total_order
 from transforms.steps.shards import Keyed
+from transforms.steps.timers import HOLD, Timers
 from transforms.ticks import MILLISECOND_US, PLACE_IN_TIME, TICK, TickSettings, expiry_before
 
 _AFTER_US = 3 * MILLISECOND_US  # the join of a tick's events is two behind its end
@@ -215,6 +216,11 @@ class _Order(beam.DoFn):
 
     def __init__(self, ticks: TickSettings) -> None:
         self._ticks = ticks
+        self._timers = Timers()
+
+    def start_bundle(self) -> None:
+        """No timer is set yet."""
+        self._timers.start_bundle()
 
     def process(self, element: Keyed, rows: Any = _ROWS, due: Any = _DUE) -> None:
         """Waits for the rest of the tick."""
@@ -222,7 +228,7 @@ class _Order(beam.DoFn):
         rows.add(batch)
         tick = batch.column(TICK)[0].as_py() // self._ticks.tick_us
         at = Timestamp(micros=self._ticks.due_us(tick) + _AFTER_US)
-        due.set(at, dynamic_timer_tag=str(tick))
+        self._timers.set(due, at, str(tick))
 
     @on_timer(DUE)
     def order(
@@ -232,6 +238,8 @@ class _Order(beam.DoFn):
         at: Any = _AT,
     ) -> Iterator[pa.RecordBatch]:
         """A tick is whole."""
+        if tag == HOLD:
+            return
         batches = list(rows.read())
         step, last = _NUMBERS.unpack(at.read() or _NUMBERS.pack(0, _NO_TICK))
         before = None if last == _NO_TICK else last

@@ -8,7 +8,9 @@
 Each of `Ids`, `Fold` and `Join` keeps rows in bags and sets a timer for the end of their tick,
 under a tag of its own: a second timer under one tag would replace the first. A stage's timers are a
 millisecond behind those of the stage before, so that what that one gave out at the end of a tick is
-there; the watermark is held until it is. Elements and state are bytes (`transforms.live.blocks`).
+there; the watermark is held until it is (`transforms.steps.timers`). Elements and state are bytes
+(`transforms.live.blocks`). A shard's expiry is a tag of the same timer: an engine may hand timers
+of several names over in any order, and a shard is not freed before it has folded what is due.
 """
 
 from __future__ import annotations
@@ -47,9 +49,11 @@ from transforms.live.routes import (
 )
 from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
 from transforms.steps.shards import RECENT_IDS, Keyed
+from transforms.steps.timers import HOLD, Timers
 from transforms.ticks import MILLISECOND_US, TickSettings
 
 DEAD_LETTERS, OTHERS, IDS, KEPT = "dead_letters", "others", "ids", "kept"
+_EXPIRY = "expiry"
 
 _RESIDENTS: dict[tuple[str, ShardKey], Resident[Any]] = {}
 """Of all shards that this process has folded, by step and shard. Beam makes several DoFns of one
@@ -210,11 +214,15 @@ class _Sharded(beam.DoFn):
     SNAPSHOT = ReadModifyWriteStateSpec("snapshot", BytesCoder())
     DELTAS = BagStateSpec("deltas", BytesCoder())
     END = TimerSpec("tick", TimeDomain.WATERMARK)
-    EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
     DELAY_US = 0
 
     def __init__(self, spec: Spec, settings: TickSettings, in_order: bool) -> None:
         self._spec, self._settings, self._in_order = spec, settings, in_order
+        self._timers = Timers()
+
+    def start_bundle(self) -> None:
+        """No timer is set yet."""
+        self._timers.start_bundle()
 
     def process(
         self,
@@ -232,13 +240,14 @@ class _Sharded(beam.DoFn):
         cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
         for tick in self._arrive(key, block, cells):
             at = self._settings.due_us(tick) + self.DELAY_US
-            end.set(Timestamp(micros=at), dynamic_timer_tag=str(tick))
+            self._timers.set(end, Timestamp(micros=at), str(tick))
 
     @on_timer(END)
     def end(
         self,
         key: ShardKey = beam.DoFn.KeyParam,
         tag: str = beam.DoFn.DynamicTimerTagParam,
+        stamp: Timestamp = beam.DoFn.TimestampParam,
         slot_0: Any = beam.DoFn.StateParam(SLOT_0),
         slot_1: Any = beam.DoFn.StateParam(SLOT_1),
         slot_2: Any = beam.DoFn.StateParam(SLOT_2),
@@ -246,33 +255,23 @@ class _Sharded(beam.DoFn):
         version: Any = beam.DoFn.StateParam(VERSION),
         snapshot: Any = beam.DoFn.StateParam(SNAPSHOT),
         deltas: Any = beam.DoFn.StateParam(DELTAS),
-        expiry: Any = beam.DoFn.TimerParam(EXPIRY),
+        end: Any = beam.DoFn.TimerParam(END),
     ) -> Iterator[Any]:
-        """A tick is over."""
+        """A tick is over; or a shard has been silent for as long as its state is kept."""
         cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
-        yield from self._end(key, int(tag), cells, expiry)
-
-    @on_timer(EXPIRY)
-    def expire(
-        self,
-        key: ShardKey = beam.DoFn.KeyParam,
-        stamp: Timestamp = beam.DoFn.TimestampParam,
-        version: Any = beam.DoFn.StateParam(VERSION),
-        snapshot: Any = beam.DoFn.StateParam(SNAPSHOT),
-        deltas: Any = beam.DoFn.StateParam(DELTAS),
-    ) -> None:
-        """A shard has been silent for as long as its state is kept."""
-        now_us = stamp.micros - self._settings.behind_us
-        self._expire(key, now_us, _StateCells((), version, snapshot, deltas))
+        if tag == _EXPIRY:
+            self._expire(key, stamp.micros - self._settings.behind_us, cells)
+        elif tag != HOLD:
+            yield from self._end(key, int(tag), cells, end)
 
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
         raise NotImplementedError
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
         raise NotImplementedError
 
     def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
-        raise NotImplementedError
+        """Frees a shard; a stage that keeps no state sets no timer for it."""
 
 
 class _Logged(_Sharded):
@@ -299,7 +298,7 @@ class _Logged(_Sharded):
             return ()
         return put_arrived(cells, block)
 
-    def _fold(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> list[Any]:
+    def _fold(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> list[Any]:
         log, name = self._logs[key.group], (self._step, key)
         # Let go of while it is changed: a bundle of a job that has failed may still be at it.
         fired = log.fire(cells, tick, _RESIDENTS.pop(name, None), self._in_order)
@@ -308,7 +307,8 @@ class _Logged(_Sharded):
         if fired.outputs:
             self._folds.inc(len(fired.outputs))
             self._rebuilt.inc(int(fired.rebuilt))
-            expiry.set(Timestamp(micros=log.expires_us(tick) + self._settings.behind_us))
+            at = Timestamp(micros=log.expires_us(tick) + self._settings.behind_us)
+            self._timers.set(timer, at, _EXPIRY)
         return fired.outputs
 
     def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
@@ -323,8 +323,8 @@ class _Ids(_Logged):
         super().__init__(spec, settings, in_order, step)
         self._duplicates = Metrics.counter("lockstep", "duplicate_events")
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
-        for ruled in self._fold(key, tick, cells, expiry):
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+        for ruled in self._fold(key, tick, cells, timer):
             for to, block in self._routes.of_ruled(key.shard, ruled):
                 yield TaggedOutput(KEPT, (to, block)) if to.group == JOIN else (to, block)
             if ruled.dropped.num_rows:
@@ -339,10 +339,11 @@ class _Fold(_Logged):
 
     def start_bundle(self) -> None:
         """No features yet."""
+        super().start_bundle()
         self._found: dict[tuple[str, int], list[Any]] = {}
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
-        for folded in self._fold(key, tick, cells, expiry):
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+        for folded in self._fold(key, tick, cells, timer):
             self._found.setdefault((key.group, folded.tick), []).append(folded)
         yield from ()
 
@@ -372,7 +373,7 @@ class _Join(_Sharded):
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
         return put_arrived(cells, block)
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, expiry: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
         for joined in self._rejoin.fire(cells, key.shard, tick, self._in_order):
             self._late.inc(joined.late)
             if joined.rows is not None:
