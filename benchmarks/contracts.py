@@ -155,7 +155,7 @@ def simulated_population(root: Path, events: int) -> Drawn:
     from training.groups import encode_groups
 
     source, out = simulated(root, events, days=16), root / "out"
-    night, last = START + dt.timedelta(days=9), START + dt.timedelta(days=15)
+    night, last = START + dt.timedelta(days=10), START + dt.timedelta(days=15)
     spec = chat()
     config = shipped("chat").read_text()
     asked = NightlyRequest(spec, config, str(source), out, night, workers=1, promote=False)

@@ -21,6 +21,7 @@ from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files
 from pipelines.streaming.service import Service, ServiceSettings
+from scoring.controls import NONE
 from scoring.decision import DecisionPolicy, Threshold
 from scoring.engine import Engine, Resident
 from scoring.scorer import Scored
@@ -59,6 +60,11 @@ class WholeBlock:
     """A model whose score is every bit of the numeric block, so that none can differ unseen."""
 
     bundle = SimpleNamespace(spec=SPEC, fingerprint="00", policy=POLICY)
+    controls = NONE
+
+    @property
+    def name(self):
+        return self.bundle.fingerprint
 
     def score(self, numeric, rows):
         bits = np.ascontiguousarray(numeric).view(np.uint32).astype(np.uint64)
