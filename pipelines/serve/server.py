@@ -1,9 +1,9 @@
 """`lockstep serve`: decisions over gRPC, from a follower of the scorer's state.
 
-Everything happens on one event loop: requests come in, what has come is decided in one call,
-answers go out; between two calls the scorer's logs are read on. So there is no lock, and a caller
-waits for at most two calls and one read. The state is loaded by a thread, and health is
-answered meanwhile.
+An event loop takes requests in and sends answers; one thread decides what has come, in one call,
+and between two calls reads the scorer's logs on. Only that thread touches the state, so there is no
+lock, and a caller waits for at most two calls and one read. (In the loop itself a call would hold
+up requests that need several turns of it to come in.)
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import signal
+import sys
 import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -41,7 +46,9 @@ SERVICE, METHOD = "lockstep.v1.Decisions", "Decide"
 _LOGGER = logging.getLogger(__name__)
 _PORTS = 1 << 16
 _AGAIN_S = 1.0
-_LEAST_S = 1e-6
+_SWITCH_S = 0.001  # between the thread that decides and the loop; Python's 5 ms is a latency
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +98,9 @@ def serve(request: ServeRequest, progress: Progress | None = None) -> None:
             metrics = opened.enter_context(
                 MetricsServer(request.metrics_port, health, request.metrics_host)
             )
+        switch_s = sys.getswitchinterval()
+        opened.callback(sys.setswitchinterval, switch_s)
+        sys.setswitchinterval(_SWITCH_S)
         asyncio.run(_Server(request, progress or Quiet(), health, metrics).run())
 
 
@@ -119,6 +129,7 @@ class _Server:
         self._came = asyncio.Event()
         self._scorer: Scorer | None = None
         self._follower: Follower | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decide")
         self._polled_s = self._news_s = 0.0
         self._away_s: float | None = None  # since when no scorer runs
 
@@ -237,27 +248,35 @@ class _Server:
             await asyncio.sleep(0)  # requests that have come are taken in
             if time.monotonic() - self._polled_s >= self._request.follow_s:
                 await self._follow()
-            self._answer(self._chosen())
+            chosen = self._chosen()
+            if chosen:
+                made = await self._in_thread(functools.partial(self._answers, chosen))
+                for one, result in zip(chosen, made, strict=True):
+                    if one.answered.done():
+                        continue  # its caller has gone meanwhile
+                    if isinstance(result, RefusedError):
+                        one.answered.set_exception(result)
+                    else:
+                        one.answered.set_result(result)
 
     async def _open(self) -> None:
         """Reads bundle and state, until there are some."""
-        loop, request = asyncio.get_running_loop(), self._request
+        request = self._request
         store = Store(request.bundles)
         scorer = self._scorer
         if scorer is None:
-            loaded = await loop.run_in_executor(
-                None, lambda: load_bundle(store.path("serving"), CATALOG)
+            scorer = self._scorer = await self._in_thread(
+                lambda: Scorer(load_bundle(store.path("serving"), CATALOG)).under(
+                    read_controls(request.bundles)
+                )
             )
-            controls = await loop.run_in_executor(None, lambda: read_controls(request.bundles))
-            scorer = self._scorer = Scorer(loaded).under(controls)
         while not (request.state / "snapshots").is_dir():
             await self._standing("starting: no scorer has written to the state folder yet")
             await asyncio.sleep(_AGAIN_S)
         ahead_us = request.limits.ahead_us
-        self._follower = await loop.run_in_executor(
-            None, lambda: Follower(request.state, scorer, ahead_us=ahead_us)
+        follower = self._follower = await self._in_thread(
+            lambda: Follower(request.state, scorer, ahead_us=ahead_us)
         )
-        follower = self._follower
         self._watch = BundleWatch(store, lambda: follower.engine, request.swap_poll_s, Counts())
         self._watch.start()
         if self._metrics is not None and not self._figures.shown:
@@ -272,7 +291,7 @@ class _Server:
             return
         now_s = self._polled_s = time.monotonic()
         try:
-            news = follower.poll(now_s)
+            news = await self._in_thread(lambda: follower.poll(now_s))
         except DivergedError as error:
             _LOGGER.warning("the state is read anew (%s)", error)
             await self._standing("starting: the state is read anew")
@@ -282,7 +301,7 @@ class _Server:
         fresh = self._watch.take()
         if fresh is not None:
             try:
-                follower.swap(fresh)
+                await self._in_thread(lambda: follower.swap(fresh))
                 self._scorer = fresh
                 self._progress.say(f"{fresh.name} decides")
             except StateError as error:
@@ -320,20 +339,20 @@ class _Server:
             events += len(one.events)
         return chosen
 
-    def _answer(self, chosen: list[_Pending]) -> None:
+    def _answers(
+        self, chosen: list[_Pending]
+    ) -> list[tuple[Answers, decide_pb2.Freshness] | RefusedError]:
         follower = self._follower
-        if not chosen or follower is None:
-            return
+        if follower is None:
+            raise RuntimeError("nothing is asked before there is a state")
         requests, now_us = [one.events for one in chosen], time.time_ns() // 1000
         try:
             answers = answer(follower, requests, now_us, self._request.limits)
         except Exception as error:  # of what one of them holds: the others are answered
             if len(chosen) > 1:
-                for one in chosen:
-                    self._answer([one])
-                return
+                return [self._answers([one])[0] for one in chosen]
             _LOGGER.error("a request failed (%s): please report it", type(error).__name__)
-            answers = [RefusedError(Refusal.INTERNAL, "Lockstep itself failed on it")]
+            return [RefusedError(Refusal.INTERNAL, "Lockstep itself failed on it")]
         position = follower.engine.resident.position
         state = decide_pb2.Freshness(
             steps=follower.steps,
@@ -341,8 +360,7 @@ class _Server:
             waiting=len(follower.waiting),
             age_seconds=self._age_s(),
         )
-        for one, made in zip(chosen, answers, strict=True):
-            if isinstance(made, RefusedError):
-                one.answered.set_exception(made)
-            else:
-                one.answered.set_result((made, state))
+        return [one if isinstance(one, RefusedError) else (one, state) for one in answers]
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
