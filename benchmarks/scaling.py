@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import gc
 import json
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from pipelines.streaming.restore import restore, snapshot_files
 from scoring.engine import Engine, Resident
 from transforms.decode import decode_json
 from transforms.derive import derive
-from transforms.velocity import entity_rows, fold, make_plan
+from transforms.velocity import ShardState, entity_rows, fold, make_plan
 from transforms.velocity.rows import shard_of
 
 _ROWS = 20_000
@@ -72,14 +71,11 @@ def main(given: Sequence[str] = ()) -> None:
 
 
 def _by_keys(spec: Spec, keys: int, per_key: int) -> str:
-    gc.collect()
-    before = _resident_bytes()
     engine = Engine(spec, Resident.empty(spec), None)
     _steps(engine, _batches(spec, keys // 2, per_key), 1000)
-    gc.collect()
     states = engine.resident.states.values()
     count = sum(map(len, states))
-    in_memory, packed = _resident_bytes() - before, sum(one.nbytes for one in states)
+    in_memory, packed = sum(map(_memory, states)), sum(one.nbytes for one in states)
     fresh = list(_batches(spec, min(keys // 2, _ROWS), 1, _BEGIN_US + _DAY_US))
     fold_s = _steps(engine, iter(fresh), 1000)
     with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
@@ -179,9 +175,11 @@ def _records(count: int, first: int, begin_us: int) -> Iterator[bytes]:
         ).encode()
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+def _memory(state: ShardState) -> int:
+    """Bytes of a state's objects: a whole number and a bytes object a key, and their mapping."""
+    keys: list[int] = state.to_table().column("key").to_pylist()
+    values = sum(map(sys.getsizeof, state.get_all(keys))) + sum(map(sys.getsizeof, keys))
+    return values + sys.getsizeof(dict.fromkeys(keys))
 
 
 if __name__ == "__main__":
