@@ -15,6 +15,7 @@ No clock, no I/O: the same calls give the same decisions.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -26,24 +27,23 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.controls import Withheld
 from scoring.engine import SCORED, Engine, Outcome
 from scoring.scorer import Scored
-from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
-from transforms.order import content_hash, order_events, places, total_order
+from transforms.order import PLACE_TYPE, content_hash, order_events, places, total_order
 from transforms.selection import scored_mask
 from transforms.velocity import Plan, Rows, concat_rows, entity_rows
 
-Bools = npt.NDArray[np.bool_]
+_LEAST_ROOM = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class Waiting:
-    """Events between their arrival and their fold.
+class Arrived:
+    """Events that came together.
 
     Attributes:
-      events: decoded, `[w]`, as they came; no id twice.
-      places: `[w]`, of the total order.
-      rows: of each entity; `row` counts in `events`, and none queries.
+      events: decoded, `[n]`, as they came; no id twice.
+      places: `[n]`, of the total order.
+      rows: of each entity; `row` counts in `events`.
     """
 
     events: pa.RecordBatch
@@ -51,91 +51,226 @@ class Waiting:
     rows: Mapping[str, Rows]
 
     @classmethod
-    def none(cls, spec: Spec, plans: Mapping[str, Plan]) -> Waiting:
-        """Nothing waits."""
-        empty = pa.RecordBatch.from_pylist([], schema=event_schema(spec))
-        rows = {entity: Rows.empty(plan) for entity, plan in plans.items()}
-        return cls(empty, pa.array([], pa.binary()), rows)
+    def of(cls, spec: Spec, plans: Mapping[str, Plan], events: pa.RecordBatch) -> Arrived:
+        """These came."""
+        return cls(events, places(spec, events), _rows_of(plans, derive(spec, events)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Some events that wait: those with some keys.
+
+    Attributes:
+      ids, times, places: `[k]`.
+      rows: of each entity; `row` counts in these.
+    """
+
+    ids: pa.Array
+    times: npt.NDArray[np.int64]
+    places: pa.Array
+    rows: Mapping[str, Rows]
+
+
+class Waiting:
+    """Events between their arrival and their fold, found by id and by key.
+
+    So a look costs what came, and what waits with the same keys; not all that waits.
+
+    Args:
+      spec, plans: by which rows are made.
+    """
+
+    def __init__(self, spec: Spec, plans: Mapping[str, Plan]) -> None:
+        self.spec, self._plans = spec, plans
+        self._batches: dict[int, pa.RecordBatch] = {}  # number of the first event -> events
+        self._numbers: dict[str, int] = {}  # id -> number, in order of arrival
+        self._facts: dict[int, tuple[str, int, bytes]] = {}  # number -> (id, time, place)
+        self._rows = {entity: _KeyedRows(plan) for entity, plan in plans.items()}
+        self._next = 0
 
     @classmethod
     def of(cls, spec: Spec, plans: Mapping[str, Plan], events: pa.RecordBatch) -> Waiting:
         """These wait."""
-        derived = derive(spec, events)
-        rows = {entity: _quiet(entity_rows(plan, derived)) for entity, plan in plans.items()}
-        return cls(events, places(spec, events), rows)
+        made = cls(spec, plans)
+        made.add_events(events)
+        return made
 
     def __len__(self) -> int:
-        return int(self.events.num_rows)
+        return len(self._numbers)
 
-    def holds(self, ids: pa.Array) -> Bools:
-        """Which of some ids wait."""
-        return _is_in(ids, self.events.column(EVENT_ID))
+    def __contains__(self, event: str) -> bool:
+        return event in self._numbers
 
-    def plus(self, other: Waiting) -> Waiting:
-        """These, and others that came after them."""
-        if not len(self):
-            return other
-        return Waiting(
-            pa.concat_batches([self.events, other.events]),
-            pa.concat_arrays([self.places, other.places]),
+    def add(self, arrived: Arrived) -> None:
+        """These wait too; none of them did."""
+        events, first = arrived.events, self._next
+        numbers = range(first, first + events.num_rows)
+        self._next = numbers.stop
+        ids, times = events.column(EVENT_ID).to_pylist(), events.column(EVENT_TIME).to_pylist()
+        self._numbers |= zip(ids, numbers, strict=True)
+        facts = zip(ids, times, arrived.places.to_pylist(), strict=True)
+        self._facts |= zip(numbers, facts, strict=True)
+        for entity, rows in self._rows.items():
+            rows.add(_quiet(arrived.rows[entity], first))
+        if events.num_rows:
+            self._batches[first] = events
+
+    def add_events(self, events: pa.RecordBatch) -> None:
+        """See `add`."""
+        self.add(Arrived.of(self.spec, self._plans, events))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """These have been folded; those that did not wait are passed over."""
+        gone = [self._numbers.pop(one) for one in ids if one in self._numbers]
+        for number in gone:
+            del self._facts[number]
+        for rows in self._rows.values():
+            rows.forget(gone)
+        oldest = next(iter(self._numbers.values()), self._next)
+        while self._batches:
+            first, events = next(iter(self._batches.items()))
+            if first + events.num_rows > oldest:
+                break
+            del self._batches[first]
+
+    def events(self) -> pa.RecordBatch | None:
+        """All that wait, in order of arrival; None where none does."""
+        left = [
+            batch.filter(pa.array([first + row in self._facts for row in range(batch.num_rows)]))
+            for first, batch in self._batches.items()
+        ]
+        return pa.concat_batches(left) if left else None
+
+    def times(self) -> npt.NDArray[np.int64]:
+        """Event times of all that wait, microseconds UTC."""
+        return np.array([time for _, time, _ in self._facts.values()], np.int64)
+
+    def under(self, spec: Spec, plans: Mapping[str, Plan]) -> Waiting:
+        """The same events as another bundle's spec makes rows of them."""
+        if spec is self.spec or spec == self.spec:
+            self.spec = spec
+            return self
+        events = self.events()
+        return Waiting(spec, plans) if events is None else Waiting.of(spec, plans, events)
+
+    def known(self, asked: Mapping[str, Rows]) -> Known:
+        """The events that wait with the keys of some rows."""
+        found = {entity: self._rows[entity].of(rows.key) for entity, rows in asked.items()}
+        numbers = [np.empty(0, np.int64), *(rows.row for rows in found.values())]
+        here = np.unique(np.concatenate(numbers))
+        facts = [self._facts[number] for number in here.tolist()]
+        return Known(
+            pa.array([one for one, _, _ in facts], pa.string()),
+            np.array([time for _, time, _ in facts], np.int64),
+            pa.array([place for _, _, place in facts], PLACE_TYPE),
             {
-                entity: concat_rows([rows, _moved(other.rows[entity], len(self))])
-                for entity, rows in self.rows.items()
+                entity: dataclasses.replace(rows, row=np.searchsorted(here, rows.row))
+                for entity, rows in found.items()
             },
         )
 
-    def without(self, ids: pa.Array) -> Waiting:
-        """Those that still wait when these have been folded."""
-        stay = ~_is_in(self.events.column(EVENT_ID), ids)
-        if stay.all():
-            return self
-        number = np.cumsum(stay) - 1
-        rows = {}
-        for entity, one in self.rows.items():
-            kept = one.take(np.flatnonzero(stay[one.row]))
-            rows[entity] = dataclasses.replace(kept, row=number[kept.row])
-        mask = pa.array(stay)
-        return Waiting(self.events.filter(mask), self.places.filter(mask), rows)
+    def beside(self, arrived: Arrived) -> dict[str, Rows]:
+        """Rows of the events that came and of those that wait with their keys, in total order.
+
+        `row` counts in `arrived.events`; it is -1 in rows of events that wait.
+        """
+        known, events = self.known(arrived.rows), arrived.events
+        times = np.concatenate([known.times, events.column(EVENT_TIME).to_numpy()])
+        order = total_order(times, pa.concat_arrays([known.places, arrived.places]))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        made = {}
+        for entity, asked in arrived.rows.items():
+            rows = known.rows[entity]
+            ranks = np.concatenate([rank[rows.row], rank[len(known.times) + asked.row]])
+            rows = dataclasses.replace(rows, row=np.full(len(rows), -1))
+            made[entity] = concat_rows([rows, asked]).take(np.argsort(ranks, kind="stable"))
+        return made
 
 
-def look(engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> tuple[Outcome, Waiting]:
-    """Decides events as they come; the engine's state stays as it is.
+class _KeyedRows:
+    """Rows of one entity that wait, by key and by number (`row`)."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._rows = Rows.empty(plan)  # with room behind the first `_count`
+        self._count = 0
+        self._at: dict[int, int] = {}  # number -> place in the rows
+        self._of_key: dict[int, list[int]] = {}  # -> numbers
+
+    def add(self, rows: Rows) -> None:
+        if self._count + len(rows) > len(self._rows):
+            self._make_room(len(rows))
+        for field in dataclasses.fields(Rows):
+            there, more = getattr(self._rows, field.name), getattr(rows, field.name)
+            there[..., self._count : self._count + len(rows)] = more
+        numbers = rows.row.tolist()
+        self._at |= zip(numbers, itertools.count(self._count))
+        for number, key in zip(numbers, rows.key.tolist(), strict=True):
+            self._of_key.setdefault(key, []).append(number)
+        self._count += len(rows)
+
+    def _make_room(self, more: int) -> None:
+        """For as many rows again as are live, and no fewer than `more`; what is gone goes."""
+        live = self._rows.take(np.fromiter(self._at.values(), np.int64, len(self._at)))
+        self._at = dict(zip(self._at, itertools.count()))
+        self._count = len(live)
+        room = max(_LEAST_ROOM, more, len(live))
+        arrays = (getattr(live, field.name) for field in dataclasses.fields(Rows))
+        self._rows = Rows(
+            *(
+                np.concatenate([one, np.empty((*one.shape[:-1], room), one.dtype)], axis=-1)
+                for one in arrays
+            )
+        )
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            place = self._at.pop(number, None)
+            if place is None:
+                continue
+            key = int(self._rows.key[place])
+            same = self._of_key[key]
+            same.remove(number)
+            if not same:
+                del self._of_key[key]
+
+    def of(self, keys: npt.NDArray[np.uint64]) -> Rows:
+        """The rows with one of some keys."""
+        found = [
+            self._at[number]
+            for key in dict.fromkeys(keys.tolist())
+            for number in self._of_key.get(key, ())
+        ]
+        return self._rows.take(np.array(found, np.int64))
+
+
+def look(engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> tuple[Outcome, Arrived]:
+    """Decides events as they come; the engine's state and what waits stay as they are.
 
     Args:
       engine: whose state, spec and scorer are of now.
-      waiting: what came before, and is not folded.
+      waiting: what came before, and is not folded; by the engine's spec.
       fresh: decoded events `[n]`, none of which is folded or waits (`unseen`).
 
     Returns:
-      The outcome, of `fresh` in its order; and what waits with it.
+      The outcome, of `fresh` in its order; and what is to wait (`Waiting.add`).
     """
-    spec, plans = engine.spec, engine.plans
+    spec = engine.spec
     derived, mask = derive(spec, fresh), scored_mask(spec, fresh)
-    made_rows = {entity: entity_rows(plan, derived) for entity, plan in plans.items()}
-    own = Waiting(
-        fresh, places(spec, fresh), {entity: _quiet(rows) for entity, rows in made_rows.items()}
-    )
-    count = len(waiting)
-    times = np.concatenate([one.column(EVENT_TIME).to_numpy() for one in (waiting.events, fresh)])
-    order = total_order(times, pa.concat_arrays([waiting.places, own.places]))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    rows = {}
-    for entity, asked in made_rows.items():
-        before = waiting.rows[entity]
-        before = before.take(np.flatnonzero(np.isin(before.key, asked.key)))
-        ranks = np.concatenate([rank[before.row], rank[count + asked.row]])
-        rows[entity] = concat_rows([before, asked]).take(np.argsort(ranks, kind="stable"))
-    made, _ = engine.look(derived, mask, rows)
+    arrived = Arrived(fresh, places(spec, fresh), _rows_of(engine.plans, derived))
+    made, _ = engine.look(derived, mask, waiting.beside(arrived))
     late = np.zeros(fresh.num_rows, np.bool_)
-    return engine.outcome(fresh, late, mask, made), waiting.plus(own)
+    return engine.outcome(fresh, late, mask, made), arrived
 
 
 def unseen(engine: Engine, waiting: Waiting, came: pa.RecordBatch) -> pa.RecordBatch:
     """Events that are neither folded nor wait, each once: of copies the first in total order."""
     ids = came.column(EVENT_ID)
-    times = came.column(EVENT_TIME).to_numpy()
-    keep = ~waiting.holds(ids) & ~engine.resident.recent.known(*hash_ids(ids), times)
+    names = ids.to_pylist()
+    keep = ~engine.resident.recent.known(*hash_ids(ids), came.column(EVENT_TIME).to_numpy())
+    keep &= np.array([one not in waiting for one in names], np.bool_)
+    if len(set(names)) == len(names):
+        return came if keep.all() else came.filter(pa.array(keep))
     order = order_events(engine.spec, came)
     order = order[keep[order]]
     _, firsts = np.unique(pc.dictionary_encode(ids).indices.to_numpy()[order], return_index=True)
@@ -262,14 +397,10 @@ class Decided:
         return 1 if first.action != action else None
 
 
-def _quiet(rows: Rows) -> Rows:
-    return dataclasses.replace(rows, query=np.zeros(len(rows), np.bool_))
+def _rows_of(plans: Mapping[str, Plan], derived: pa.RecordBatch) -> dict[str, Rows]:
+    return {entity: entity_rows(plan, derived) for entity, plan in plans.items()}
 
 
-def _moved(rows: Rows, by: int) -> Rows:
-    return dataclasses.replace(rows, row=rows.row + by)
-
-
-def _is_in(ids: pa.Array, of: pa.Array) -> Bools:
-    found: Bools = pc.is_in(ids, value_set=of).to_numpy(zero_copy_only=False)
-    return found
+def _quiet(rows: Rows, first: int) -> Rows:
+    """Rows that ask nothing, of events numbered from `first` on."""
+    return dataclasses.replace(rows, query=np.zeros(len(rows), np.bool_), row=rows.row + first)

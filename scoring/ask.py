@@ -44,18 +44,20 @@ def ask(engine: Engine, waiting: Waiting, asked: pa.RecordBatch) -> Outcome:
     """
     spec = engine.spec
     derived, mask = derive(spec, asked), scored_mask(spec, asked)
-    count = len(waiting)
-    times = np.concatenate([one.column(EVENT_TIME).to_numpy() for one in (waiting.events, asked)])
-    order = total_order(times, pa.concat_arrays([waiting.places, places(spec, asked)]))
+    owns = {entity: entity_rows(plan, derived) for entity, plan in engine.plans.items()}
+    owns = {entity: own.take(np.flatnonzero(own.query)) for entity, own in owns.items()}
+    known = waiting.known(owns)
+    count = len(known.times)
+    times = np.concatenate([known.times, asked.column(EVENT_TIME).to_numpy()])
+    order = total_order(times, pa.concat_arrays([known.places, places(spec, asked)]))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    ids = pa.concat_arrays([_ids(waiting.events), _ids(asked)])
+    ids = pa.concat_arrays([known.ids, asked.column(EVENT_ID)])
     number = pc.dictionary_encode(ids).indices.to_numpy()
     rows, states = {}, {}
     for entity, plan in engine.plans.items():
-        own = entity_rows(plan, derived)
-        own = own.take(np.flatnonzero(own.query))
-        before, of = _before(waiting.rows[entity], own, rank, number, count)
+        own = owns[entity]
+        before, of = _before(known.rows[entity], own, rank, number, count)
         keys = np.concatenate([of, np.arange(len(own))])
         ranks = np.concatenate([rank[before.row], rank[count + own.row]])
         whole = concat_rows([before, own])
@@ -89,7 +91,3 @@ def _with_keys(rows: Rows, keys: Int64s) -> Rows:
     return Rows(
         rows.time, keys.astype(np.uint64), rows.row, rows.query, rows.mask, rows.values, rows.hashes
     )
-
-
-def _ids(events: pa.RecordBatch) -> pa.Array:
-    return events.column(EVENT_ID)

@@ -7,6 +7,7 @@ a crash drops the process's memory at a chosen moment of an arrival or a step.
 
 import dataclasses
 import itertools
+from collections import deque
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,6 +147,31 @@ class Subscription:
         pass
 
 
+class Later:
+    """Works behind the loop, but only when they are waited for, or when the schedule says so."""
+
+    def __init__(self):
+        self._jobs = deque()
+
+    def put(self, *steps):
+        self.settle(3)
+        self._jobs.append(deque(steps))
+
+    def settle(self, left=0):
+        while len(self._jobs) > left:
+            steps = self._jobs[0]
+            while steps:
+                steps[0]()
+                steps.popleft()
+            self._jobs.popleft()
+
+    def resume(self):
+        pass
+
+    def close(self):
+        """A process that ends without a word does nothing more."""
+
+
 class Log(ArrivalLog):
     """An arrival log that ends the process before or after it writes, if told so."""
 
@@ -186,7 +212,10 @@ class World:
         undone = self.log.recover(restored.done)
         self.first = None
         if self.at_arrival:
-            self.first = AtArrival(self.root, self.topic.publish, lambda what, write: write())
+            self.works = Later()
+            self.first = AtArrival(
+                self.root, self.topic.publish, lambda what, write: write(), works=self.works
+            )
             self.first.republish()
         engine = Engine(SPEC, restored.resident, ByBits() if self.first else WholeBlock())
         self.service = Service(
@@ -251,6 +280,21 @@ class World:
             self.first._journal.__dict__.pop("append", None)
         self.intake.finish(micro.sequence)
         return True
+
+    def publish(self, left, kill=None):
+        """What was decided at arrival is logged and published, but for the newest looks."""
+        if not self.at_arrival:
+            return
+        self.topic.kill, looked = kill, self.first._journal.append
+        if kill in ("before look", "after look"):
+            self.first._journal.append = lambda *given: self.die(looked, given, kill)
+        try:
+            self.works.settle(left)
+        except Killed:
+            self.crash()
+            return
+        self.topic.kill = None
+        self.first._journal.__dict__.pop("append", None)
 
     @staticmethod
     def die(append, given, kill):

@@ -81,6 +81,8 @@ def type_column(array: pa.Array, column: Column, reading: Reading = PLAIN) -> Ty
     >>> typed.array.to_pylist(), [str(fault.reason) for fault in typed.faults]
     ([1, None, None], ['wrong_type'])
     """
+    if array.null_count == len(array):  # as most columns of a few events are
+        return Typed(pa.nulls(len(array), ARROW_TYPES[column.type]))
     if pa.types.is_union(array.type):
         return _type_union(array, column, reading)
     array, garbled = _plain(array)

@@ -21,7 +21,7 @@ from pipelines.parity.compare import UNEXPLAINED, VERSION, Difference, differing
 from pipelines.parity.log import Base, TimeSpan, clock_of
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
 from pipelines.streaming.journal import LoggedStep, read_steps
-from scoring.arrival import Waiting, look
+from scoring.arrival import Arrived, Waiting, look
 from scoring.engine import (
     ACTION,
     BUNDLE,
@@ -30,7 +30,6 @@ from scoring.engine import (
     SCORED,
     Engine,
     Outcome,
-    Resident,
     expired_before,
     logged_events,
 )
@@ -110,7 +109,7 @@ class _Replay:
             engine.step(logged_events(engine.spec, batch), late, accepted=True)
             self._check_revisions(batch)
             if self._waiting is not None:
-                self._waiting = self._waiting.without(batch.column(EVENT_ID))
+                self._waiting.forget(batch.column(EVENT_ID).to_pylist())
             clocks = clock_of(batch)
             self.clock = int(max(clocks[-1], self.clock or clocks[-1]))
             self._next = next(self._steps, None)
@@ -124,7 +123,9 @@ class _Replay:
             self._wait(engine, fresh)
             return
         was = logged_outcome(engine.spec, step.batch)
-        now, self._waiting = look(engine, self._waiting or self._none(engine), fresh)
+        waiting = self._now(engine)
+        now, arrived = look(engine, waiting, fresh)
+        waiting.add(arrived)
         chosen = step.batch.filter(step.batch.column(SCORED))
         ids = chosen.column(EVENT_ID).to_pylist()
         self._actions |= dict(zip(ids, chosen.column(ACTION).to_pylist(), strict=True))
@@ -136,15 +137,15 @@ class _Replay:
         resident = self._folds.resident
         spec = scorer.bundle.spec
         if self._looks is None or self._looks.scorer is not scorer:
-            if self._looks is not None and self._waiting is not None:
-                plans = Engine(spec, Resident.empty(spec), None).plans
-                self._waiting = Waiting.of(spec, plans, self._waiting.events)
             self._looks = Engine(spec, resident, scorer)
         self._looks.resident = resident
         return self._looks
 
-    def _none(self, engine: Engine) -> Waiting:
-        return Waiting.none(engine.spec, engine.plans)
+    def _now(self, engine: Engine) -> Waiting:
+        if self._waiting is None:
+            self._waiting = Waiting(engine.spec, engine.plans)
+        self._waiting = self._waiting.under(engine.spec, engine.plans)
+        return self._waiting
 
     def _wait(self, engine: Engine, fresh: pa.RecordBatch) -> None:
         """Of looks before the base: what its state has not folded."""
@@ -155,8 +156,7 @@ class _Replay:
                 place = places(engine.spec, fresh.slice(row, 1))[0].as_py()
                 after[row] = place > self._position.place
             fresh = fresh.filter(pa.array(after))
-        more = Waiting.of(engine.spec, engine.plans, fresh)
-        self._waiting = (self._waiting or self._none(engine)).plus(more)
+        self._now(engine).add(Arrived.of(engine.spec, engine.plans, fresh))
 
     def _check_revisions(self, batch: pa.RecordBatch) -> None:
         mask = batch.column(SCORE).is_valid()

@@ -34,6 +34,7 @@ from transforms.disorder import DisorderBuffer, Released
 from transforms.order import Position
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
+_FOLD_S = 0.1  # between two folds while events come that are decided at their arrival
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
 
 Decode = Callable[[Sequence[bytes]], Decoded]
@@ -174,7 +175,8 @@ class Intake:
       position: as `DisorderBuffer`.
       arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
         acknowledged when they are finished.
-      at_arrival: a micro-batch tells what has arrived, and does not wait for more then.
+      at_arrival: a micro-batch tells what has arrived, and does not wait for more then; what is
+        folded is not waited for, so it comes in fewer and larger pieces.
     """
 
     def __init__(
@@ -205,7 +207,7 @@ class Intake:
         self._sequence = 0
         self._out: OrderedDict[int, tuple[MicroBatch, list[_Held]]] = OrderedDict()
         self._again: deque[MicroBatch] = deque()
-        self._arrived_s = self._looked_s = self._clocks.steady_s()
+        self._arrived_s = self._looked_s = self._folded_s = self._clocks.steady_s()
         self._stopping = self._flushing = False
         self._empty: pa.RecordBatch | None = None
 
@@ -257,7 +259,7 @@ class Intake:
         if self._again:
             return self._again.popleft()
         settings, steady = self.settings, self._clocks.steady_s
-        ends, stuck = steady() + settings.idle_s, False
+        ends, stuck, full = steady() + settings.idle_s, False, False
         while not (self._stopping or stuck):
             if self._flushing:
                 self._buffer.flush()
@@ -272,7 +274,12 @@ class Intake:
             stuck = self._stuck()  # unless something that has arrived already lies unread
             came = self._pull(0.0 if stuck else min(wait, _POLL_S) if len(self._buffer) else wait)
             stuck = stuck and not came
-        return None if self._stopping else self._hand_out(force=stuck)
+        if self._stopping:
+            return None
+        if self._arrived and not full and steady() - self._folded_s < _FOLD_S:
+            return self._hand_out(force=False, fold=False)
+        self._folded_s = steady()
+        return self._hand_out(force=stuck)
 
     def recover(self, logged: Iterable[Logged]) -> None:
         """Takes in what an earlier process had logged and not finished, as it came then."""
@@ -407,8 +414,8 @@ class Intake:
             f"expected at most {seconds:g} s ahead of the scorer's clock",
         )
 
-    def _hand_out(self, force: bool) -> MicroBatch | None:
-        released = self._buffer.take(self.settings.batch_events, force)
+    def _hand_out(self, force: bool, fold: bool = True) -> MicroBatch | None:
+        released = self._buffer.take(self.settings.batch_events, force) if fold else None
         if self._empty is None or (released is None and not self._news()):
             return None
         if released is None:

@@ -79,7 +79,7 @@ class Follower:
         restored = self._restored(scorer)
         self._folds = Engine(spec, restored.resident, None)
         self.engine = Engine(spec, restored.resident, scorer)
-        self.waiting = Waiting.none(spec, self.engine.plans)
+        self.waiting = Waiting(spec, self.engine.plans)
         self.steps = restored.next_step
         self._done = restored.done
         self._message_of: dict[str, int] = {}  # of the arrival log, for each event that waits
@@ -116,7 +116,7 @@ class Follower:
         """
         self.engine.swap(scorer)
         self._folds = Engine(self.engine.spec, self.engine.resident, None)
-        self.waiting = Waiting.of(self.engine.spec, self.engine.plans, self.waiting.events)
+        self.waiting = self.waiting.under(self.engine.spec, self.engine.plans)
 
     def ask(self, events: pa.RecordBatch) -> Outcome:
         """Decides events that are not folded; see `scoring.ask`."""
@@ -134,8 +134,7 @@ class Follower:
         count = sum(one.batch.num_rows for one in self._pending)
         if any(bool(pc.any(one.batch.column(LATE)).as_py()) for one in self._pending):
             return True
-        times = self.waiting.events.column(EVENT_TIME).to_numpy()
-        return bool((times <= self._end_us()).sum() != count)
+        return bool((self.waiting.times() <= self._end_us()).sum() != count)
 
     def _restored(self, scorer: Scorer) -> Restored:
         for _ in range(_TRIES):
@@ -167,8 +166,7 @@ class Follower:
             return
         fresh = unseen(self.engine, self.waiting, events)
         if fresh.num_rows:
-            engine = self.engine
-            self.waiting = self.waiting.plus(Waiting.of(engine.spec, engine.plans, fresh))
+            self.waiting.add_events(fresh)
             number = dict(zip(events.column(EVENT_ID).to_pylist(), of.tolist(), strict=True))
             for event in fresh.column(EVENT_ID).to_pylist():
                 self._message_of[event] = came[number[event]][0]
@@ -195,7 +193,7 @@ class Follower:
                 self._done.add(arrivals_done(one))
         # A copy is never folded; that its message is done says that it need not wait either.
         gone += [event for event, number in self._message_of.items() if number in self._done]
-        self.waiting = self.waiting.without(pa.array(gone, pa.string()))
+        self.waiting.forget(gone)
         for event in gone:
             self._message_of.pop(event, None)
         self.engine.resident = engine.resident

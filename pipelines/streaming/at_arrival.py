@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.layout import day_of
+from pipelines.streaming.behind import Behind, Works
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.journal import Journal, LoggedStep, list_segments, read_steps
-from scoring.arrival import Decided, Waiting, look, unseen
+from scoring.arrival import Arrived, Decided, Waiting, look, unseen
 from scoring.controls import Withheld
 from scoring.engine import (
     ACTION,
@@ -52,6 +53,7 @@ from transforms.ticks import LATE
 
 FOLDER = "at_arrival"
 FOLDED, OLDEST, RAW = "folded", "oldest", "raw"
+_ANY = 1 << 62  # jobs
 
 
 class AtArrival:
@@ -62,6 +64,7 @@ class AtArrival:
       publish: returns when the server has the messages.
       write: `disk.retry_until_written` of the folder, for a write that is named.
       looks: false: nothing is decided at its arrival any more; what was stands.
+      works: logs and publishes behind the loop.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class AtArrival:
         publish: Callable[[Sequence[bytes]], object],
         write: Callable[[str, Callable[[], None]], None],
         looks: bool = True,
+        works: Works | None = None,
     ) -> None:
         self.looks = looks
+        self._works = works or Behind()
         self.decided = Decided()
         self._publish, self._write = publish, write
         self._journal = Journal(root / FOLDER)
-        self._waiting: tuple[Spec, Waiting] | None = None
+        self._waiting: Waiting | None = None
         self._step_of: dict[str, int] = {}  # event that waits -> step, in order of steps
         self._step, self._logged = _recover(root)
 
@@ -84,41 +89,66 @@ class AtArrival:
         for step, messages in self._journal.unpublished():
             self._send(step, messages)
 
-    def decide(self, engine: Engine, came: Sequence[pa.RecordBatch], step: int) -> Outcome | None:
-        """Decides, logs and publishes what is new; None where nothing is.
+    def decide(
+        self,
+        engine: Engine,
+        came: Sequence[pa.RecordBatch],
+        step: int,
+        published: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        """Decides what is new; it is logged, and then published, behind the loop.
 
         Args:
           engine: that decides now.
           came: decoded events.
           step: the number of the next step of the scorer's own log.
+          published: called, perhaps from another thread, once the decisions are.
+
+        Raises:
+          BaseException: what kept a look before from being logged or published.
         """
         waiting = self._now(engine)
         fresh = unseen(engine, waiting, pa.concat_batches(list(came)))
         if self._logged:
-            waiting, fresh = self._known(engine, waiting, fresh)
+            fresh = self._known(engine, waiting, fresh)
         if not fresh.num_rows or not self.looks:
-            return None
-        outcome, waiting = look(engine, waiting, fresh)
+            return
+        outcome, arrived = look(engine, waiting, fresh)
         count = fresh.num_rows
         messages = encode_decisions(engine.spec, outcome, engine.scorer, [0] * count)
         number = self._step
         oldest = next(iter(self._step_of.values()), number)
         batch = _log_batch(outcome, number, messages, step, oldest)
         day = day_of(int(np.max(fresh.column(EVENT_TIME).to_numpy())))
-        steps = dict.fromkeys(fresh.column(EVENT_ID).to_pylist(), number)
-        self._write("the log", lambda: self._journal.append(number, batch, day))
-        self._keep(engine.spec, waiting, outcome)
-        self._step_of |= steps
+        self._works.put(
+            lambda: self._write("the log", lambda: self._journal.append(number, batch, day)),
+            lambda: self._send(number, [one for one in messages if one is not None]),
+            lambda: published(outcome),
+        )
+        waiting.add(arrived)
+        self.decided.add(engine.spec, outcome)
+        self._step_of |= dict.fromkeys(fresh.column(EVENT_ID).to_pylist(), number)
         self._step += 1
-        self._send(number, [one for one in messages if one is not None])
-        return outcome
+
+    def settle(self, ids: pa.Array | None = None) -> None:
+        """Returns when the first decisions on some events, or all, are logged and published.
+
+        Before that no step may say that they are folded: after a kill it would have them decided.
+
+        Raises:
+          BaseException: what keeps them from it.
+        """
+        if ids is None:
+            self._works.settle()
+            return
+        last = max((self._step_of.get(one, -1) for one in ids.to_pylist()), default=-1)
+        self._works.settle(max(0, self._step - 1 - last) if last >= 0 else _ANY)
 
     def folded(self, ids: pa.Array) -> None:
         """These have been folded, and logged with what was decided then."""
-        if self._waiting is not None:
-            spec, waiting = self._waiting
-            self._waiting = spec, waiting.without(ids)
         gone = ids.to_pylist()
+        if self._waiting is not None:
+            self._waiting.forget(gone)
         self.decided.forget(gone)
         for event in gone:
             self._step_of.pop(event, None)
@@ -129,32 +159,33 @@ class AtArrival:
         self._journal.forget(oldest - 1, written_before_s)
 
     def resume(self) -> None:
-        """After a failure: goes on behind what is on disk."""
-        self._journal.close()
-        self.republish()
+        """After a failure: what was decided and is not logged or published yet is, now.
+
+        Raises:
+          BaseException: what keeps it from that.
+        """
+        self._works.resume()
+        self._works.settle()
 
     def close(self) -> None:
-        """Closes the log."""
+        """Closes the log, once all that was decided is in it and published."""
+        self._works.close()
         self._journal.close()
 
     def _now(self, engine: Engine) -> Waiting:
         """What waits, by the spec that decides now: another bundle may fold otherwise."""
         if self._waiting is None:
-            return Waiting.none(engine.spec, engine.plans)
-        spec, waiting = self._waiting
-        if spec is not engine.spec:
-            return Waiting.of(engine.spec, engine.plans, waiting.events)
-        return waiting
+            self._waiting = Waiting(engine.spec, engine.plans)
+        self._waiting = self._waiting.under(engine.spec, engine.plans)
+        return self._waiting
 
-    def _known(
-        self, engine: Engine, waiting: Waiting, fresh: pa.RecordBatch
-    ) -> tuple[Waiting, pa.RecordBatch]:
+    def _known(self, engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> pa.RecordBatch:
         """Takes out what an earlier process has decided: it waits, and is not decided again."""
         ids = fresh.column(EVENT_ID).to_pylist()
         known = np.array([event in self._logged for event in ids], np.bool_)
         if not known.any():
-            return waiting, fresh
-        waiting = waiting.plus(Waiting.of(engine.spec, engine.plans, fresh.filter(pa.array(known))))
+            return fresh
+        waiting.add(Arrived.of(engine.spec, engine.plans, fresh.filter(pa.array(known))))
         wanted: dict[int, list[str]] = {}
         steps = {id(step): step for step in self._logged.values()}
         for event, is_known in zip(ids, known, strict=True):
@@ -163,15 +194,11 @@ class AtArrival:
         for key in sorted(wanted, key=lambda one: steps[one].number):
             step = steps[key]
             mask = pc.is_in(step.batch.column(EVENT_ID), value_set=pa.array(wanted[key]))
-            self._keep(engine.spec, waiting, logged_outcome(engine.spec, step.batch.filter(mask)))
+            self.decided.add(engine.spec, logged_outcome(engine.spec, step.batch.filter(mask)))
             self._step_of |= dict.fromkeys(wanted[key], step.number)
             for event in wanted[key]:
                 del self._logged[event]
-        return waiting, fresh.filter(pa.array(~known))
-
-    def _keep(self, spec: Spec, waiting: Waiting, outcome: Outcome) -> None:
-        self._waiting = spec, waiting
-        self.decided.add(spec, outcome)
+        return fresh.filter(pa.array(~known))
 
     def _send(self, step: int, messages: Sequence[bytes]) -> None:
         if messages:

@@ -10,7 +10,10 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
+import gc
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from configs.errors import LockstepError
@@ -49,6 +52,9 @@ from scoring.files import Place
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG
+
+_SWITCH_S = 0.0005
+_COLLECT = (50_000, 20, 100)  # objects, and so many younger collections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +132,25 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         _run(request, service, journal, arrivals, undone, stopping, metrics, health, progress)
         service.close()
     return StreamReport(service.counts, service.next_step, restored.origin)
+
+
+@contextlib.contextmanager
+def _short_pauses() -> Iterator[None]:
+    """Threads wait less for each other, and garbage is looked for in what is new.
+
+    A full collection goes through all that was imported; and a thread that publishes, flushes or
+    loads a bundle would wait for the interpreter, and hold it, for 5 ms at a time.
+    """
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
 
 
 def _begin(request: StreamRequest, spec: Spec, journal: Journal) -> Restored:
@@ -214,7 +239,7 @@ def _run(
         return found
 
     try:
-        with progress.live(StatusLine(service, intake)):
+        with progress.live(StatusLine(service, intake)), _short_pauses():
             recovery = Recovery(service, from_disk, stopping, request.patience)
             run_loop(intake, service.process, recovery, health.turn)
     finally:

@@ -230,6 +230,8 @@ class Service:
         if self._snapshot is not None:
             self._snapshot.join()
         if self.failure is None:
+            if self._first is not None:
+                self._first.settle()
             self._done.add(self._unlogged)
             self._write_snapshot(self.engine.resident, self._step - 1, self._done)
         if self._first is not None:
@@ -256,6 +258,8 @@ class Service:
         times = batch.column(EVENT_TIME)
         position = self.engine.resident.position  # of folded time: late events come and go
         day = day_of(position.time_us if position else int(times[-1].as_py()))
+        if first is not None:
+            first.settle(micro.batch.column(EVENT_ID))
         started = time.perf_counter()
         self._insist("the log", lambda: self._journal.append(self._step, batch, day))
         self.timings.stages["log"].add(time.perf_counter() - started)
@@ -282,9 +286,7 @@ class Service:
     def _decide_at_arrival(self, micro: MicroBatch) -> None:
         if self._first is None or not micro.arrived:
             return
-        outcome = self._first.decide(self.engine, micro.arrived, self._step)
-        if outcome is not None:
-            self._tell_delay(outcome)
+        self._first.decide(self.engine, micro.arrived, self._step, self._tell_delay)
 
     def _take_saved(self) -> None:
         """A snapshot has come to disk, and what it says is done need not be logged any more."""

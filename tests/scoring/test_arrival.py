@@ -10,7 +10,7 @@ from fold_world import SPEC, batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.arrival import Decided, Waiting, look, unseen
+from scoring.arrival import Arrived, Decided, Waiting, look, unseen
 from transforms.order import order_events
 
 
@@ -27,12 +27,12 @@ def test_a_look_is_the_fold_in_order_and_state_is_as_without_it(data, rows):
     hold = data.draw(st.integers(0, 12))
     cuts = cuts_of(data.draw, len(rows))
     ahead, plain = engine(), engine()
-    waiting, decided = Waiting.none(SPEC, ahead.plans), Decided()
+    waiting, decided = Waiting(SPEC, ahead.plans), Decided()
     held, firsts, finals = [], {}, {}
     folded, again = 0, 0
 
     def fold(take):
-        nonlocal waiting, held, folded, again
+        nonlocal held, folded, again
         chosen = events.take(pa.array(take, pa.int64()))
         late = np.zeros(len(take), bool)
         before = ahead.scorer.scored
@@ -53,9 +53,9 @@ def test_a_look_is_the_fold_in_order_and_state_is_as_without_it(data, rows):
                 changed = firsts[event][1] != made.scored.actions()[row].as_py()
                 assert revisions[row] == (1 if changed else None)
         assert str(bits(ahead.resident)) == str(bits(plain.resident))
-        ids = chosen.column("event_id")
-        waiting = waiting.without(ids)
-        decided.forget(ids.to_pylist())
+        ids = chosen.column("event_id").to_pylist()
+        waiting.forget(ids)
+        decided.forget(ids)
         held = [one for one in held if one not in set(take)]
         folded += len(take)
 
@@ -64,7 +64,8 @@ def test_a_look_is_the_fold_in_order_and_state_is_as_without_it(data, rows):
         fresh = unseen(ahead, waiting, events.take(pa.array([*some, *some], pa.int64())))
         assert fresh.num_rows == len(some)
         before = str(bits(ahead.resident))
-        outcome, waiting = look(ahead, waiting, fresh)
+        outcome, arrived = look(ahead, waiting, fresh)
+        waiting.add(arrived)
         assert str(bits(ahead.resident)) == before
         decided.add(SPEC, outcome)
         held += some
@@ -93,20 +94,25 @@ def test_a_look_is_the_fold_in_order_and_state_is_as_without_it(data, rows):
     assert again == sum(firsts[one][0] != finals[one] for one in firsts)
 
 
-def test_waiting_keeps_rows_and_events_together():
+def test_what_waits_is_found_by_id_and_by_key_and_is_gone_when_folded():
     plans = engine().plans
-    events = batch([("x", 1, "a", 1.0, "p"), (None, 2, "a", 2.0, "p"), ("y", 3, "b", 3.0, "q")])
-    ids = events.column("event_id")
-    one = Waiting.of(SPEC, plans, events.slice(0, 2)).plus(Waiting.of(SPEC, plans, events.slice(2)))
-    assert one.holds(ids).all() and len(one) == 3
-    left = one.without(ids[:1])
-    assert left.events.column("event_id").to_pylist() == ids[1:].to_pylist()
-    again = Waiting.of(SPEC, plans, events.slice(1))
-    for entity in plans:
-        for field in dataclasses.fields(again.rows[entity]):
-            found, wanted = (
-                getattr(left.rows[entity], field.name),
-                getattr(again.rows[entity], field.name),
-            )
-            np.testing.assert_array_equal(found, wanted)
-    assert left.places.equals(again.places)
+    rows = [(f"k{n % 7}", n, "a", float(n), "p") for n in range(3000)]
+    events = batch([*rows, (None, 3000, "a", 2.0, "p")])
+    ids = events.column("event_id").to_pylist()
+    waiting, asked = Waiting(SPEC, plans), batch([("k3", 5000, "a", 1.0, "p")])
+    asked = asked.set_column(0, "event_id", pa.array(["asked"]))
+    for first in range(0, 3001, 100):  # many growths, and most of what came is folded meanwhile
+        waiting.add(Arrived.of(SPEC, plans, events.slice(first, 100)))
+        waiting.forget([*ids[max(0, first - 100) : first], "never seen"])
+    assert len(waiting) == 1 and ids[-1] in waiting and ids[-2] not in waiting
+    waiting.add(Arrived.of(SPEC, plans, events.slice(0, 20)))
+    assert waiting.events().column("event_id").to_pylist() == [ids[-1], *ids[:20]]
+    again = Arrived.of(SPEC, plans, events.take(pa.array([3, 10, 17])))
+    for entity, found in waiting.beside(Arrived.of(SPEC, plans, asked)).items():
+        assert found.row.tolist() == [-1, -1, -1, 0] and found.query.tolist() == [False] * 3 + [
+            True
+        ]
+        for field in dataclasses.fields(found):
+            if field.name not in ("row", "query"):
+                one, two = getattr(found, field.name), getattr(again.rows[entity], field.name)
+                np.testing.assert_array_equal(one[..., :3], two)

@@ -26,9 +26,9 @@ def test_an_answer_is_the_look_at_the_event_alone_and_changes_nothing(data, rows
     waiting = Waiting.of(SPEC, served.plans, events.take(pa.array(rest[waits])))
     asked = events.take(pa.array(rest[~waits]))
     asked = pa.concat_batches([asked, asked.slice(0, 1)])  # an id twice is asked twice
-    before = str(bits(served.resident)), waiting.events
+    before = str(bits(served.resident)), waiting.events()
     together = ask(served, waiting, asked)
-    assert (str(bits(served.resident)), waiting.events) == before
+    assert (str(bits(served.resident)), waiting.events()) == before
     scored, place = together.events.column("lockstep_scored").to_pylist(), 0
     for row in range(asked.num_rows):
         alone, _ = look(served, waiting, asked.slice(row, 1))
@@ -51,6 +51,6 @@ def test_an_event_that_waits_does_not_see_itself():
     asked = events.slice(1)
     alone = ask(served, first, asked)
     assert ask(served, both, asked).numeric.tobytes() == alone.numeric.tobytes()
-    assert ask(served, Waiting.none(SPEC, served.plans), asked).numeric.tobytes() != (
+    assert ask(served, Waiting(SPEC, served.plans), asked).numeric.tobytes() != (
         alone.numeric.tobytes()
     )

@@ -8,6 +8,7 @@ outputs that it is finished from.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -89,7 +90,7 @@ class Plan:
     hash_seed: int
     fingerprint: str
 
-    @property
+    @functools.cached_property
     def max_state_bytes(self) -> int:
         """The most bytes that one key's state can take, whatever happens to it."""
         cells = {cell for recipe in self.recipes for cell in recipe.cells}

@@ -135,6 +135,7 @@ def schedules(draw):
             st.lists(
                 st.tuples(st.just("take"), st.integers(1, 8), moments)
                 | st.tuples(st.just("tick"), st.integers(0, 9))
+                | st.tuples(st.just("publish"), st.integers(0, 2), moments)
                 | st.tuples(st.just("stop"))
                 | st.tuples(st.just("crash")),
                 max_size=3,

@@ -43,6 +43,7 @@ def test_an_answer_is_what_the_scorer_decides_at_arrival(tmp_path_factory, data,
         sent = len(world.topic.sent)
         world.arrive([place])
         world.take(1)
+        world.publish(0)
         first = [
             one for one in world.topic.sent[sent:] if msgspec.json.decode(one)["revision"] == 0
         ]
