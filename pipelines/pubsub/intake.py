@@ -34,7 +34,7 @@ from transforms.disorder import DisorderBuffer, Released
 from transforms.order import Position
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
-_FOLD_S = 0.1  # between two folds while events come that are decided at their arrival
+_FOLD_S = 0.1  # between two folds, while events that came are decided
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
 
 Decode = Callable[[Sequence[bytes]], Decoded]
@@ -62,8 +62,7 @@ class MicroBatch:
       dead: messages that cannot be used.
       watermark_us: no earlier event is expected; None before the first event.
       forced: how many events were given out before their time, because the buffer was full.
-      redelivered: how many messages came again while they were held; they are not in the batch
-        twice.
+      redelivered: how many messages came again while held; they are not in the batch twice.
       arrivals: numbers in the arrival log of the messages that this micro-batch completes.
       doubtful_s: as `client.Puller.doubtful_s`, when it was handed out.
       arrived: events that came since the micro-batch before, where they are asked for.
@@ -175,8 +174,8 @@ class Intake:
       position: as `DisorderBuffer`.
       arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
         acknowledged when they are finished.
-      at_arrival: a micro-batch tells what has arrived, and does not wait for more then; what is
-        folded is not waited for, so it comes in fewer and larger pieces.
+      at_arrival: a micro-batch tells what has arrived, and does not wait for more then; while it
+        does, what is to be folded, for which nobody waits, comes every tenth of a second.
     """
 
     def __init__(
@@ -274,12 +273,9 @@ class Intake:
             stuck = self._stuck()  # unless something that has arrived already lies unread
             came = self._pull(0.0 if stuck else min(wait, _POLL_S) if len(self._buffer) else wait)
             stuck = stuck and not came
-        if self._stopping:
-            return None
-        if self._arrived and not full and steady() - self._folded_s < _FOLD_S:
-            return self._hand_out(force=False, fold=False)
-        self._folded_s = steady()
-        return self._hand_out(force=stuck)
+        fold = full or not self._arrived or steady() - self._folded_s >= _FOLD_S
+        self._folded_s = steady() if fold else self._folded_s
+        return None if self._stopping else self._hand_out(stuck, fold)
 
     def recover(self, logged: Iterable[Logged]) -> None:
         """Takes in what an earlier process had logged and not finished, as it came then."""

@@ -1,8 +1,9 @@
 """First decisions on disk: what was decided at an event's arrival, before it was folded.
 
 What a micro-batch brings anew is looked at (`scoring.arrival`), appended to a log of its own and
-flushed, and then published; so a first decision has one form for ever, as one in order has. The log
-is the scorer's (`journal`), with the events as they came, scored or not:
+flushed, and then published, behind the loop (`behind`); so a first decision has one form for ever,
+as one in order has. The log is the scorer's (`journal`), with the events as they came, scored or
+not:
 
     STATE/at_arrival/log/…     a step per look; `folded`: the number of the next step of STATE/log,
                                so that a replay knows the state that it saw; `oldest`: the first
@@ -143,6 +144,15 @@ class AtArrival:
             return
         last = max((self._step_of.get(one, -1) for one in ids.to_pylist()), default=-1)
         self._works.settle(max(0, self._step - 1 - last) if last >= 0 else _ANY)
+
+    def revisions(self, outcome: Outcome) -> list[int | None] | None:
+        """As `Decided.revisions`; None where decisions have none: no event was decided at arrival.
+
+        Args:
+          outcome: of a step.
+        """
+        made = self.decided.revisions(outcome)
+        return made if self.looks or any(one != 0 for one in made) else None
 
     def folded(self, ids: pa.Array) -> None:
         """These have been folded, and logged with what was decided then."""

@@ -251,7 +251,7 @@ class Service:
         self.counts.duplicates += outcome.duplicates
         if outcome.events.num_rows == 0:
             return False
-        revisions = first.decided.revisions(outcome) if first is not None else None
+        revisions = first.revisions(outcome) if first is not None else None
         messages = encode_decisions(engine.spec, outcome, engine.scorer, revisions)
         done = [*self._unlogged, *micro.arrivals]
         batch = log_batch(outcome, self._step, messages, self._expired_us, done)

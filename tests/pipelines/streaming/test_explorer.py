@@ -188,6 +188,24 @@ def test_no_schedule_of_many_does(schedule):
     explore(*schedule)
 
 
+def test_who_decides_in_order_again_writes_no_revisions(tmp_path):
+    world = World(tmp_path, [("x", n, "a", 1.0, "p") for n in range(8)], at_arrival=True)
+    world.arrive([0, 1, 2, 3])
+    assert world.take(2)
+    world.first.looks = False
+    world.arrive([4, 5, 6, 7])
+    world.intake._buffer.flush()
+    while world.take(2):
+        pass
+    world.finish()
+    first, later = [], []
+    for message in world.topic.sent:
+        one = msgspec.json.decode(message)
+        (first if one["event_id"] < "e00004" else later).append(one.get("revision"))
+    assert first.count(0) == 4 and set(first) <= {0, 1}
+    assert later == [None] * 4
+
+
 def found_by_the_explorer():
     """Whether some schedule fails."""
 
