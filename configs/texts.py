@@ -23,9 +23,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "events.kind": ("input column with an event's kind; beside ingest its rules say it",
                     "kind: type"),
     "events.aliases": ("other names of input columns -> the name used here", "aliases: {ts: t}"),
-    "events.earliest": ("first accepted time; earlier ones are dead letters",
+    "events.earliest": ("first accepted time, UTC; earlier ones are dead letters",
                         "earliest: 1998-01-01"),
-    "events.latest": ("last accepted time; a day is included", "latest: 2026-12-31"),
+    "events.latest": (
+        "last accepted time, UTC whatever `time_zone` is; a day is included", "latest: 2026-12-31"
+    ),
     "events.disorder": ("how long the scorer waits for earlier events", "disorder: 5s"),
     "events.dedup": ("how long an event id is remembered, in event time", "dedup: 1d"),
     "events.max_dead_share": ("share of dead letters above which a run fails",
@@ -33,7 +35,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "events.sequence": ("input column with a number that orders events of one time",
                         "sequence: row_number"),
     "events.time_unit": ("unit of times that are numbers since 1970", "time_unit: ms"),
-    "events.time_zone": ("zone of times that name none (IANA)", "time_zone: Europe/Berlin"),
+    "events.time_zone": (
+        "zone of times in the input that name none (IANA); days of Lockstep are UTC",
+        "time_zone: Europe/Berlin",
+    ),
     "events.encoding": ("encoding of text files", "encoding: latin-1"),
     "events.header": ("names of the columns of CSV and TSV files without a header",
                       "header: [id, t, kind, who]"),

@@ -224,7 +224,8 @@ def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, 
     if outcome == "kept" and facts.bundle:
         made.append(Fact("let it serve", f"lockstep bundle promote {facts.bundle} --out {out}"))
     if outcome in ("promoted", "kept") and facts.bundle:
-        other = f" --bundle {facts.serving}" if facts.serving else ""
+        compared = facts.serving is not None and facts.serving != facts.bundle
+        other = f" --bundle {facts.serving}" if compared else ""
         made.append(
             Fact(
                 "measure it on later days",

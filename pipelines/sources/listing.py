@@ -32,6 +32,12 @@ def list_files(pattern: str) -> list[FileMetadata]:
     """
     files = _list_remote(pattern) if "://" in pattern else list(_once(_list_local(pattern)))
     if not files:
+        hidden = [] if "://" in pattern else [p for p in glob.glob(pattern) if os.path.isfile(p)]
+        if hidden:
+            raise InputError(
+                f"the input {pattern} matches only names that begin with '.' or '_' ({hidden[0]}), "
+                "which are bookkeeping and passed over; name such a file outright, or rename it"
+            )
         is_glob = "://" not in pattern and not os.path.lexists(pattern)
         folders = is_glob and any(map(os.path.isdir, glob.iglob(pattern)))
         raise InputError(

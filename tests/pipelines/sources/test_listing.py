@@ -135,3 +135,9 @@ def test_an_output_within_its_input_is_refused(tree, tmp_path, source, out):
 def test_an_output_apart_from_its_input_is_fine(tree, source, out):
     tree("in/events/a.jsonl", "a.jsonl")
     require_apart(source, out)
+
+
+def test_a_pattern_of_bookkeeping_only_says_so(tmp_path):
+    (tmp_path / "_tmp1.csv").touch()
+    with pytest.raises(InputError, match=r"matches only names that begin with '\.' or '_'"):
+        list_files(f"{tmp_path}/_tmp*")
