@@ -117,7 +117,7 @@ def _entity(
     windows = read_windows(section)
     parts = section.sections("aggregates")
     aggregates = tuple(
-        _aggregate(one, part, declared, kinds, windows, types, known, catalog, dict(parts))
+        _aggregate(name, one, part, declared, kinds, windows, types, known, catalog, dict(parts))
         for one, part in parts
     )
     if "windows" in section and not any(_takes_windows(part, catalog) for _, part in parts):
@@ -166,6 +166,7 @@ def _check_key_types(
 
 
 def _aggregate(
+    entity: str,
     name: str,
     section: Section,
     keyed: list[str],
@@ -188,8 +189,10 @@ def _aggregate(
     operation = catalog.aggregates[op]
     _check_shared(section, name, operation)
     others = {one: None for one in siblings if one != name}
+    faults = len(section.mistakes)
     arguments, _ = read_arguments(section, operation, types, others, kinds, known)
     section.done()
+    sound = len(section.mistakes) == faults
     if operation.windowed and own == ():
         section.mistakes.add(
             section.position,
@@ -203,7 +206,13 @@ def _aggregate(
             f"{name}: {op} is by the length of its window, and {LIFETIME.name!r} has none",
             "give it windows of its own, such as windows: [1d]",
         )
-    return Aggregate(name, op, tuple(of), shown, where, arguments, about)
+    made = Aggregate(name, op, tuple(of), shown, where, arguments, about)
+    if sound and catalog.check_values is not None:
+        fault = catalog.check_values(entity, made, known, catalog)
+        if fault is not None:
+            key = "decimals" if "decimals" in section else "column"
+            section.mistakes.add(section.at(key), f"{name}: {fault[0]}", fault[1])
+    return made
 
 
 def shared_settings(operation: type[Any]) -> tuple[str, ...]:

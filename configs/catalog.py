@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NewType, Protocol
 
-from configs.schema import ColumnType, Entity
+from configs.schema import Aggregate, Column, ColumnType, Entity
 
 ColumnName = NewType("ColumnName", str)
 """An argument that names an event column or a derived column."""
@@ -77,6 +77,9 @@ class AggregateOp(Protocol):
     #   needs_length: bool, whether it means nothing over a lifetime window ("all").
 
 
+ValuesCheck = Callable[[str, Aggregate, Mapping[str, Column], "Catalog"], tuple[str, str] | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Catalog:
     """Every operation that a config may name."""
@@ -85,6 +88,8 @@ class Catalog:
     aggregates: Mapping[str, type[Any]]
     check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None
     """What the fold cannot hold of an entity, in words, and what to do; None: it can."""
+    check_values: ValuesCheck | None = None
+    """Which declared values an aggregate of an entity cannot hold; likewise."""
 
     @classmethod
     def of(
@@ -92,13 +97,14 @@ class Catalog:
         derivations: Iterable[type[Any]],
         aggregates: Iterable[type[Any]],
         check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None,
+        check_values: ValuesCheck | None = None,
     ) -> Catalog:
         """A catalog of these classes by their `op` names.
 
         Raises:
           ValueError: two classes have one name.
         """
-        return cls(_by_name(derivations), _by_name(aggregates), check_entity)
+        return cls(_by_name(derivations), _by_name(aggregates), check_entity, check_values)
 
 
 def operand_fields(operation: type[Any]) -> tuple[str, ...]:

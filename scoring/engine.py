@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from configs.errors import StateError
 from configs.fingerprint import state_fingerprint
-from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
-from transforms.duplicates import RecentIds, hash_ids
+from transforms.duplicates import RecentIds, hash_ids, kind_numbers
 from transforms.inputs import numeric_block
 from transforms.order import Position, position_of
 from transforms.selection import scored_mask
@@ -74,6 +74,8 @@ class Outcome:
       bundle: what made the decisions: the bundle's fingerprint, and the controls if any were in
         force (`scoring.controls.decided_by`).
       duplicates: how many events were dropped as seen before.
+      saturated: aggregate -> values that did not fit (`velocity.Folded`).
+      other_kind: how many of the duplicates are of another kind than what was seen.
     """
 
     events: pa.RecordBatch
@@ -82,6 +84,8 @@ class Outcome:
     scored: Scored | None
     bundle: str
     duplicates: int
+    saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    other_kind: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Looked:
     numeric: npt.NDArray[np.float32]
     sequences: npt.NDArray[np.int64]
     scored: Scored | None
+    saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 Score = Callable[[npt.NDArray[np.float32], pa.RecordBatch], Scored]
@@ -163,7 +168,8 @@ class Engine:
         times, recent = batch.column(EVENT_TIME).to_numpy(), self.resident.recent
         if self.resident.position is not None:
             recent.reach(self.resident.position.time_us)
-        keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times)
+        known, kinds = recent.other_kind, kind_numbers(self.spec, batch.column(KIND))
+        keep = recent.take(*hash_ids(batch.column(EVENT_ID)), times, kinds)
         if accepted:
             keep = np.ones(batch.num_rows, np.bool_)
         duplicates = int(len(keep) - keep.sum())
@@ -179,7 +185,8 @@ class Engine:
         if len(ordered):
             position = position_of(self.spec, batch, int(ordered[-1]))
             self.resident = dataclasses.replace(self.resident, position=position)
-        return self.outcome(batch, late, mask, made, duplicates)
+        outcome = self.outcome(batch, late, mask, made, duplicates)
+        return dataclasses.replace(outcome, other_kind=recent.other_kind - known)
 
     def look(
         self,
@@ -204,6 +211,7 @@ class Engine:
         place = np.full(derived.num_rows, -1, np.int64)
         place[queried] = np.arange(len(queried))
         features, deltas = {}, {}
+        saturated: dict[str, int] = {}
         sequences = np.full((len(queried), len(self.plans)), -1, np.int64)
         for index, (entity, plan) in enumerate(self.plans.items()):
             folded = fold(plan, self.resident.states[entity], rows[entity])
@@ -212,12 +220,13 @@ class Engine:
             matrix[at] = finish(plan, folded.outputs)
             sequences[at, index] = folded.sequence
             features[entity], deltas[entity] = matrix, folded.delta
+            saturated |= folded.saturated
         asked = derived.take(pa.array(queried))
         numeric = numeric_block(self.spec, asked, features)
         scored = None
         if self._scorer is not None and len(queried):
             scored = (score or self._scorer.score)(numeric, asked)
-        return Looked(numeric, sequences, scored), deltas
+        return Looked(numeric, sequences, scored, saturated), deltas
 
     def outcome(
         self,
@@ -235,6 +244,7 @@ class Engine:
             scored=made.scored,
             bundle=self._scorer.name if self._scorer else "",
             duplicates=duplicates,
+            saturated=made.saturated,
         )
 
 

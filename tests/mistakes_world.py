@@ -155,6 +155,29 @@ kinds: {a: {scored: true}}
     + "      single: {op: count, of: a, where: \"kind != 'a'\"}\n"
     + "derive: {hour: {op: hour_of_day, of: event_time}, length: {op: text_length, of: k}}\n"
     + "inputs: {computed: {q: e_c_1h == 0.1, r: e_c_1h < 0, t: e_c_1h == 0.25}}\n",
+    "sizes": BASE.replace(
+        "  n: {type: number}",
+        "  n: {type: number, minimum: 0, maximum: 5000000}\n"
+        "  t: {type: integer, minimum: 1600000000000000}\n"
+        "  g: {type: integer, maximum: -1000000000000000000}",
+    )
+    + "".join(
+        f"      z{index}: {text}\n"
+        for index, text in enumerate(
+            (
+                "{op: sum, column: n, decimals: 9}",
+                "{op: sum, column: n, decimals: 8}",
+                "{op: mean, column: t}",
+                "{op: std, column: t}",
+                "{op: max, column: t}",
+                "{op: max, column: n, decimals: 9}",
+                "{op: max, column: g}",
+                "{op: last, column: g, decimals: 2}",
+                "{op: median, column: g}",
+                "{op: median, column: t}",
+            )
+        )
+    ),
     "header": BASE.replace("a: {scored: true}", "a: {scored: true, required: [k, n]}").replace(
         "v: {}", "v: {required: [b]}"
     )

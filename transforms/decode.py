@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_ID_BYTES = 1024
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
@@ -43,11 +45,13 @@ class Decoded:
       batch: events `[n]`.
       positions: int64 `[n]`: the row, line or message of each event.
       dead: the records that cannot be used.
+      columns: input columns that were there; of JSON, that had a value.
     """
 
     batch: pa.RecordBatch
     positions: Int64s
     dead: tuple[DeadLetter, ...]
+    columns: frozenset[str] = frozenset()
 
 
 def no_events(spec: Spec) -> Decoded:
@@ -127,14 +131,15 @@ def _isolated(
 
 def _decode(spec: Spec, records: Sequence[bytes], source: str, positions: Int64s) -> Decoded:
     columns, rows, faults = read_json(
-        records, spec.input_names, spec.events.aliases, most_bytes(spec)
+        records, spec.input_names, spec.events.aliases, most_bytes(spec), partitions(spec, source)
     )
+    columns = {name: one for name, one in columns.items() if one.null_count < len(one)}
     dead = [
         DeadLetter(Stage.DECODE, reason, source, int(positions[row]), None, detail)
         for row, reason, detail in faults
     ]
     made = _events(spec, columns, positions[rows], source)
-    return Decoded(made.batch, made.positions, _in_order([*dead, *made.dead]))
+    return dataclasses.replace(made, dead=_in_order([*dead, *made.dead]))
 
 
 def decode_columns(
@@ -166,7 +171,26 @@ def decode_columns(
     for other, name in spec.events.aliases.items():
         if other in columns and name not in columns:
             columns[name] = columns[other]
+    for name, value in partitions(spec, source).items():
+        if name not in columns:
+            columns[name] = pa.repeat(pa.scalar(value, pa.string()), table.num_rows)
     return _events(spec, columns, positions, source)
+
+
+def partitions(spec: Spec, path: str) -> dict[str, str]:
+    """Columns that a file's folders give (`day=2026-03-01`), as Hive, pyarrow and Spark write them.
+
+    Only columns that the config reads; a file's own column of that name goes before it.
+    """
+    if "=" not in path:
+        return {}
+    wanted, found = source_columns(spec), {}
+    for folder in path.split("/")[:-1]:
+        name, equals, value = folder.partition("=")
+        if equals and name in wanted and value != _NO_PARTITION:
+            found[name] = urllib.parse.unquote(value)
+    aliases = spec.events.aliases.items()
+    return {**{name: found[old] for old, name in aliases if old in found}, **found}
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -194,6 +218,7 @@ def concat_decoded(parts: Sequence[Decoded], schema: pa.Schema) -> Decoded:
         batch,
         np.concatenate(positions) if positions else np.empty(0, np.int64),
         tuple(letter for part in parts for letter in part.dead),
+        frozenset().union(*(part.columns for part in parts)),
     )
 
 
@@ -212,10 +237,11 @@ def _events(spec: Spec, columns: Mapping[str, pa.Array], rows: Int64s, source: s
     parts = [
         _one_rule(spec, rule, _Reader(columns, rows, source, reading)) for rule in _rules(spec)
     ]
+    there = frozenset(columns)
     if len(parts) == 1:
-        return parts[0]
+        return dataclasses.replace(parts[0], columns=there)
     made = concat_decoded(parts, event_schema(spec))
-    return Decoded(made.batch, made.positions, _in_order(made.dead))
+    return Decoded(made.batch, made.positions, _in_order(made.dead), there)
 
 
 def _in_order(dead: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
@@ -302,8 +328,8 @@ def _absurd(spec: Spec) -> str:
     for moment in (spec.events.earliest_us, spec.events.latest_us):
         bounds.append(f"{start + dt.timedelta(microseconds=moment):%Y-%m-%d}")
     return (
-        f"expected a time from events.earliest, {bounds[0]}, to events.latest, {bounds[1]}: say "
-        "`events: {earliest: 1990-01-01}` in the config if such times are right; a number is "
+        f"expected a time from events.earliest, {bounds[0]}, to events.latest, {bounds[1]} UTC: "
+        "say `events: {earliest: 1990-01-01}` in the config if such times are right; a number is "
         f"{_UNITS[spec.events.time_unit]} since 1970 (events.time_unit)"
     )
 

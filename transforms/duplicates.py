@@ -2,8 +2,10 @@
 
 What enters: 128-bit hashes of ids and event times, in the order in which events are taken. What
 leaves: which events are new. The rule, the same for backfill and stream: an event is a duplicate
-if and only if an accepted event with the same id lies at most `horizon_us` from it in event time.
-The first one taken wins.
+if and only if an accepted event with the same id lies at most `horizon_us` from it in event time,
+whatever its kind is. The first one taken wins. Ids of two tables that collide are so lost: those
+dropped for an event of another kind are counted apart (`RecentIds.other_kind`), as far as the kind
+of the first is known; it is not part of the stored state.
 
 Two XXH64 of an id stand for it: among 10^10 ids within the horizon, the chance that any two differ
 and collide is below 2e-19.
@@ -15,7 +17,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from configs.schema import Spec
 from transforms.hashing import hash_column
 
 UInt64s = npt.NDArray[np.uint64]
@@ -32,10 +36,14 @@ class RecentIds:
 
     Args:
       horizon_us: how long an id is remembered, in event time.
+
+    Attributes:
+      other_kind: how many events were dropped so far for one of another kind.
     """
 
     def __init__(self, horizon_us: int) -> None:
         self.horizon_us = horizon_us
+        self.other_kind = 0
         self._count: int = 0
         self._newest = self._reached = np.iinfo(np.int64).min
         self._reserve(0)
@@ -43,12 +51,19 @@ class RecentIds:
     def __len__(self) -> int:
         return self._count
 
-    def take(self, hash_1: UInt64s, hash_2: UInt64s, time: Int64s) -> npt.NDArray[np.bool_]:
+    def take(
+        self,
+        hash_1: UInt64s,
+        hash_2: UInt64s,
+        time: Int64s,
+        kind: npt.NDArray[np.int16] | None = None,
+    ) -> npt.NDArray[np.bool_]:
         """Which of some events are new; those are remembered.
 
         Args:
           hash_1, hash_2: uint64 `[n]`, of the events' ids, in the order in which they are taken.
           time: int64 `[n]`, microseconds UTC.
+          kind: int16 `[n]`, a number for each kind; -1 or None: not known.
 
         Returns:
           bool `[n]`.
@@ -61,19 +76,23 @@ class RecentIds:
         if 2 * (self._count + len(time)) > len(self._slots):
             self._rebuild(len(time))
         keep = np.ones(len(time), np.bool_)
+        kind = np.full(len(time), -1, np.int16) if kind is None else kind
         before = self._count
-        self._count = _take(
+        self._count, other_kind = _take(
             self._slots,
             self._hash_1,
             self._hash_2,
             self._time,
+            self._kind,
             self._count,
             hash_1,
             hash_2,
             time,
+            kind,
             self.horizon_us,
             keep,
         )
+        self.other_kind += other_kind
         self._from[before : self._count] = np.maximum(time[keep], self._reached)
         return keep
 
@@ -127,6 +146,7 @@ class RecentIds:
         made._slots = self._slots.copy()
         made._hash_1, made._hash_2 = self._hash_1.copy(), self._hash_2.copy()
         made._time, made._from = self._time.copy(), self._from.copy()
+        made._kind, made.other_kind = self._kind.copy(), self.other_kind
         return made
 
     def to_table(self, since: bool = False) -> pa.Table:
@@ -156,11 +176,12 @@ class RecentIds:
 
     def _rebuild(self, more: int) -> None:
         hash_1, hash_2, time = self._arrays()
-        since = self._from[: self._count]
+        since, kind = self._from[: self._count], self._kind[: self._count]
         live = since >= self._newest - self.horizon_us if self._count else np.ones(0, np.bool_)
-        hash_1, hash_2, time, since = hash_1[live], hash_2[live], time[live], since[live]
+        hash_1, hash_2, time = hash_1[live], hash_2[live], time[live]
+        since, kind = since[live], kind[live]
         self._reserve(len(time) + more)
-        self.take(hash_1, hash_2, time)  # all: none of them repeats another
+        self.take(hash_1, hash_2, time, kind)  # all: none of them repeats another
         self._from[: self._count] = since
 
     def _reserve(self, entries: int) -> None:
@@ -170,7 +191,15 @@ class RecentIds:
         self._hash_2 = np.empty(size // 2, np.uint64)
         self._time = np.empty(size // 2, np.int64)
         self._from = np.empty(size // 2, np.int64)  # kept for the horizon from then on
+        self._kind = np.empty(size // 2, np.int16)
         self._count = 0
+
+
+def kind_numbers(spec: Spec, kinds: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int16]:
+    """A number for each event's kind: int16 `[n]`."""
+    found = pc.index_in(kinds, value_set=pa.array(list(spec.kinds), pa.string()))
+    numbers: npt.NDArray[np.int16] = found.fill_null(-1).to_numpy().astype(np.int16)
+    return numbers
 
 
 def hash_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[UInt64s, UInt64s]:
@@ -184,8 +213,11 @@ def hash_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[UInt64s, UInt64s]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _take(slots, hash_1, hash_2, time, count, new_1, new_2, new_time, horizon, keep):  # type: ignore[no-untyped-def]
+def _take(  # type: ignore[no-untyped-def]
+    slots, hash_1, hash_2, time, kind, count, new_1, new_2, new_time, new_kind, horizon, keep
+):
     mask = np.uint64(len(slots) - 1)
+    other_kind = 0
     for row in range(len(new_time)):
         at = new_1[row] & mask
         while slots[at] >= 0:
@@ -193,6 +225,9 @@ def _take(slots, hash_1, hash_2, time, count, new_1, new_2, new_time, horizon, k
             same = hash_1[other] == new_1[row] and hash_2[other] == new_2[row]
             if same and abs(new_time[row] - time[other]) <= horizon:
                 keep[row] = False
+                other_kind += (
+                    kind[other] >= 0 and new_kind[row] >= 0 and kind[other] != new_kind[row]
+                )
                 break
             at = (at + np.uint64(1)) & mask
         if keep[row]:
@@ -200,8 +235,9 @@ def _take(slots, hash_1, hash_2, time, count, new_1, new_2, new_time, horizon, k
             hash_1[count] = new_1[row]
             hash_2[count] = new_2[row]
             time[count] = new_time[row]
+            kind[count] = new_kind[row]
             count += 1
-    return count
+    return count, other_kind
 
 
 @numba.njit(cache=True, nogil=True)

@@ -49,6 +49,7 @@ def read_json(
     wanted: frozenset[str],
     aliases: Mapping[str, str] = _NO_ALIASES,
     most_bytes: int = MOST_BYTES,
+    absent: Mapping[str, Any] = _NO_ALIASES,
 ) -> tuple[dict[str, pa.Array], npt.NDArray[np.int64], list[RecordFault]]:
     """The wanted members of JSON objects, as columns.
 
@@ -57,6 +58,7 @@ def read_json(
       wanted: names of members; others are ignored.
       aliases: other name -> wanted name, for records that lack the latter.
       most_bytes: a longer record is not even parsed.
+      absent: what members are where a record has none of their name.
 
     Returns:
       Columns of `[n]` values; int64 `[n]`: which record each row is; and the faults.
@@ -92,7 +94,7 @@ def read_json(
         for other, name in aliases.items():
             if other in value and name not in value:
                 value[name] = value[other]
-        objects.append(value)
+        objects.append({**absent, **value} if absent else value)
         rows.append(row)
     columns = {name: _column([one.get(name) for one in objects]) for name in sorted(wanted)}
     return columns, np.array(rows, np.int64), faults

@@ -10,9 +10,9 @@ looking an event up. In this order of importance:
 2. the number in the column `events.sequence`, if there is one; a null before all numbers;
 3. scored events before those that are not: what a row says beside them is seen by later ones only;
 4. the id, without the kind that an ingest rule puts before it: as a number (`10` after `9`) where
-   it is a whole number of 64 bits as programs write them (`-3`, not `+3` or `007`), whatever type
-   a file gives it; so too where it is declared an integer; by the row's number where a file's rows
-   have no id; else as bytes, after the numbers;
+   it is a whole number of 64 bits, signed or not, as programs write them (`-3`, not `+3` or
+   `007`), whatever type a file gives it; so too where it is declared an integer; by the row's
+   number where a file's rows have no id; else as bytes, after the numbers;
 5. a hash of the contents: the kind and the declared columns.
 
 So the name of a kind, a file or a path decides nothing. Of two records with one id and one time,
@@ -97,7 +97,8 @@ def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
     if text.all():
         made = _joined([heads, _named(spec, ids), b"\0", hashes])
     else:
-        numbered = _joined([heads, _be(_biased(id_numbers(ids))), hashes, ids.cast(pa.binary())])
+        number = _numbered(_biased(id_numbers(ids)), ids)
+        numbered = _joined([heads, number, hashes, ids.cast(pa.binary())])
         if not text.any():
             return numbered
         named = _joined([heads, _named(spec, ids), b"\0", hashes])
@@ -206,6 +207,24 @@ def _named(spec: Spec, ids: pa.StringArray) -> pa.BinaryArray:
     return made
 
 
+def _numbered(biased: UInt64s, ids: pa.StringArray) -> pa.BinaryArray:
+    """Numbers as bytes; after the largest signed one comes by how much the id is larger."""
+    made, last = _be(biased), biased == np.uint64(2**64 - 1)
+    if not last.any():
+        return made
+    excess = np.array([int(one) - _MOST for one in _digits(ids.filter(pa.array(last)))], np.uint64)
+    whole = np.zeros(len(biased), np.uint64)
+    whole[last] = excess
+    longer = pc.binary_join_element_wise(made, _be(whole), b"")
+    return pc.if_else(pa.array(last), longer, made)
+
+
+def _digits(ids: pa.StringArray) -> list[int]:
+    """The number at the end of each, at most the largest of 64 bits without a sign."""
+    ends = pc.struct_field(pc.extract_regex(ids, "(?P<n>[0-9]+)$"), "n").to_pylist()
+    return [min(int(end), 2**64 - 1) for end in ends]
+
+
 def _sorted(time: Int64s, place: pa.Array) -> Int64s:
     table = pa.table({"time": time, "place": place})
     keys = [("time", "ascending"), ("place", "ascending")]
@@ -266,7 +285,7 @@ def _are_numbers(
 ) -> npt.NDArray[np.bool_]:
     """Whether each id, or what comes after its kind, is a whole number of 64 bits as written."""
     made = np.zeros(len(offsets) - 1, np.bool_)
-    most = np.uint64(_MOST)
+    signed, unsigned = np.uint64(_MOST), np.uint64(2**64 - 1)
     for row in range(len(made)):
         start, end = offsets[row], offsets[row + 1]
         if prefixed:
@@ -277,12 +296,13 @@ def _are_numbers(
         negative = start < end and data[start] == 45
         start += negative
         size = end - start
-        if size < 1 or size > 19 or (data[start] == 48 and (size > 1 or negative)):
+        if size < 1 or size > 20 or (data[start] == 48 and (size > 1 or negative)):
             continue
         number = np.uint64(0)
-        digits = True
+        fits: bool | np.bool_ = True
         for at in range(start, end):
-            digits &= 48 <= data[at] <= 57
-            number = number * np.uint64(10) + np.uint64(data[at] - 48)
-        made[row] = digits and number <= most
+            digit = np.uint64(data[at]) - np.uint64(48)  # of what is no digit: 10 or more
+            fits &= digit <= np.uint64(9) and number <= (unsigned - digit) // np.uint64(10)
+            number = number * np.uint64(10) + digit
+        made[row] = fits and (not negative or number <= signed)
     return made

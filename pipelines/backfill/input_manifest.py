@@ -41,11 +41,13 @@ class Difference:
       late: not there when the day was made.
       changed: there with other events of the day.
       removed: gone.
+      copies: late, with the same events as a file that was there: duplicates, which change nothing.
     """
 
     late: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.late or self.changed or self.removed)
@@ -161,12 +163,15 @@ class InputManifest:
             return Difference()
         late = [path for path in now if path not in before and count(now[path])]
         late, gone = _unmoved(late, gone, now, record)
+        old = [file["kinds"] for path, file in before.items() if path in now and "kinds" in file]
+        copies = [path for path in late if any(same(one, now[path]) for one in old)]
+        late = [path for path in late if path not in copies]
         changed = [
             path
             for path in now.keys() & before.keys()
             if self._is_known(path, day) and not _agree(before[path], now[path])
         ]
-        return Difference(tuple(late), tuple(sorted(changed)), tuple(gone))
+        return Difference(tuple(late), tuple(sorted(changed)), tuple(gone), tuple(copies))
 
     def _kinds(self, splits: Iterable[Split], day: dt.date) -> Kinds:
         known = (self._known.get(split) for split in splits)
@@ -234,6 +239,8 @@ def warn_of_changes(
         f"of the old ones. {anew}",
         "removed": "made from {files}, which the input holds no longer; nothing is lost, unless "
         "{they} {are} made anew",
+        "copies": "published before {files} came, with the same events as a file that was there: "
+        "duplicates, which change no feature",
     }
     warnings = []
     for way, text in ways.items():

@@ -27,6 +27,7 @@ from pipelines.backfill.input_manifest import (
     warn_of_changes,
     warn_of_silent_files,
 )
+from pipelines.backfill.oddities import warn_of_counts, warn_of_missing_columns
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.publish import (
     Attempt,
@@ -45,7 +46,7 @@ from pipelines.layout import FILES, Layout, local_scratch, locked, remove_folder
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import run_pipeline, workers_of
-from pipelines.sources.contents import count
+from pipelines.sources.contents import count, kind_counts
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join
 from scoring.locks import Require
@@ -194,12 +195,12 @@ def require_whole(made: Attempt, chunk: Chunk, counters: Mapping[str, int]) -> N
                 "Its runner has lost elements: run it again, on another runner"
             )
     rows = sum(int(part["rows"]) for parts in made.parts.values() for part in parts)
-    scored, dropped = counters.get("scored_events", rows), counters.get("duplicate_events", 0)
-    if rows + dropped < scored:
+    scored = counters.get("scored_events", rows)
+    if rows < scored:
         raise RuntimeError(
-            f"{chunk.days[0]}..{chunk.days[-1]}: {scored:,} events were to be scored, {dropped:,} "
-            f"duplicates dropped, and {rows:,} rows were written; nothing of it was published. Its "
-            "runner has lost elements: run it again, on another runner"
+            f"{chunk.days[0]}..{chunk.days[-1]}: {scored:,} events were to be scored, and {rows:,} "
+            "rows were written; nothing of it was published. Its runner has lost elements: run it "
+            "again, on another runner"
         )
 
 
@@ -218,6 +219,8 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         self.of_day: dict[dt.date, dict[str, int]] = {}
         self._inputs = input_fingerprints(plan.request.spec)
         self._read: set[int] = set()
+        self._columns: set[str] = set()
+        self._kinds: set[str] = set()
         self._totals: Counter[str] = Counter()
         self._dead: dict[str, Counter[str]] = {}
         self._metrics = RunMetrics()
@@ -244,6 +247,8 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             self._read.add(split["number"])
             seen = split["seen"]
             self.manifest.add(self.plan.splits[split["number"]], seen)
+            self._columns.update(split["columns"])
+            self._kinds.update(kind for day in seen for kind in kind_counts(seen[day]))
             self._totals["read"] += split["read"]
             self._totals["outside"] += sum(count(seen[day]) for day in seen if day not in wanted)
             for stage, reason, rows in split["dead"]:
@@ -317,6 +322,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         warnings = (
             *warn_of_changes(self.manifest, plan.request.spec, self.layout, plan.published),
             *warn_of_silent_files(self.manifest),
+            *self._odd(),
         )
         write_json(self.layout.source_files, self.manifest.files())
         for line in warnings:
@@ -337,6 +343,16 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             **{name: self._totals[name] for name in
                ("read", "outside", "events", "scored", "duplicates", "verdicts")},
         )  # fmt: skip
+
+    def _odd(self) -> tuple[str, ...]:
+        """Warnings about what was read; nothing where nothing was."""
+        spec, source = self.plan.request.spec, self.plan.request.source
+        lacking: tuple[str, ...] = ()
+        # An object of JSON may leave out what its kind has no use for; a table has all its columns.
+        sparse = any(self.plan.splits[number].format == "jsonl" for number in self._read)
+        if self._columns and not (sparse and self._kinds < set(spec.kinds)):
+            lacking = warn_of_missing_columns(spec, self._columns, source)
+        return (*lacking, *warn_of_counts(self._metrics.counters))
 
     def _kept(self) -> str:
         made = [day for day in self.plan.days if exists(self.layout.marker(day))]

@@ -189,6 +189,8 @@ def stream(
         print(f"action {action:<17}{count:>12,}")
     for reason, count in sorted(report.counts.dead_letters.items()):
         print(f"dead letters {reason:<11}{count:>12,}")
+    for aggregate, count in sorted(report.counts.saturated.items()):
+        print(f"did not fit {aggregate:<12}{count:>12,}")
 
 
 def refuse_embedded_only(context: typer.Context) -> None:

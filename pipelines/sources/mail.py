@@ -7,6 +7,7 @@ without a readable date has none; whether that is a dead letter is the config's 
 
 from __future__ import annotations
 
+import dataclasses
 import email.errors
 import email.header
 import email.message
@@ -215,4 +216,4 @@ def _decoded(
         table = pa.RecordBatch.from_arrays(columns, list(COLUMNS))
         made = decode_columns(spec, table, path, positions=np.array(numbers, np.int64))
     every = sorted([*dead, *made.dead], key=lambda one: one.position)
-    return Decoded(made.batch, made.positions, tuple(every))
+    return dataclasses.replace(made, dead=tuple(every))

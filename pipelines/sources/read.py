@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import dataclasses
 import gzip
 import io
 import re
@@ -193,7 +194,7 @@ def _typed(
 
 def _with(made: Decoded, dead: list[DeadLetter]) -> Decoded:
     every = sorted([*dead, *made.dead], key=lambda one: one.position)
-    return Decoded(made.batch, made.positions, tuple(every))
+    return dataclasses.replace(made, dead=tuple(every))
 
 
 def _no_columns(split: Split, spec: Spec) -> InputError:

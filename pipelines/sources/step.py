@@ -72,9 +72,11 @@ class _Read(beam.DoFn):
         read = 0
         seen: Contents = {}
         dead: Counter[tuple[str, str]] = Counter()
+        columns: set[str] = set()
         for place, decoded in enumerate(self._batches(split)):
             read += decoded.batch.num_rows + len(decoded.dead)
             seen = add_contents([seen, contents(self._spec, decoded.batch)])
+            columns |= decoded.columns
             if decoded.dead:
                 dead.update((str(one.stage), str(one.reason)) for one in decoded.dead)
                 table = dead_letter_table(decoded.dead)
@@ -93,6 +95,7 @@ class _Read(beam.DoFn):
             "number": number,
             "read": read,
             "seen": seen,
+            "columns": sorted(columns),
             "dead": [[*key, count] for key, count in sorted(dead.items())],
         }
         yield TaggedOutput(FACTS, json.dumps(facts, sort_keys=True))

@@ -20,6 +20,7 @@ class Counts:
     Attributes:
       actions: decisions by action.
       dead_letters: records that could not be used, by reason.
+      saturated: values that did not fit into an aggregate, by aggregate.
     """
 
     events: int = _counter("Events folded.")
@@ -27,6 +28,7 @@ class Counts:
     revisions: int = _counter("Decisions that another action replaced, once their order was known.")
     late: int = _counter("Events that came after the disorder bound.")
     duplicates: int = _counter("Events dropped because their id was known.")
+    other_kind: int = _counter("Duplicates of an event of another kind: ids that collide.")
     before_start: int = _counter("Events left out as those that the initial state holds.")
     forced: int = _counter("Events folded before their time, because the buffer was full.")
     redelivered: int = _counter("Messages that came again while they were held.")
@@ -34,6 +36,7 @@ class Counts:
     refused_bundles: int = _counter("Bundles and pointers that were refused.")
     actions: Counter[str] = dataclasses.field(default_factory=Counter)
     dead_letters: Counter[Reason] = dataclasses.field(default_factory=Counter)
+    saturated: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def totals(self) -> dict[str, tuple[int, str]]:
         """The counters without a label: name -> value and what it counts."""
@@ -48,4 +51,9 @@ class Counts:
         """
         totals = {name: value for name, (value, _) in self.totals().items()}
         dead = {str(reason): count for reason, count in sorted(self.dead_letters.items())}
-        return {**totals, "actions": dict(sorted(self.actions.items())), "dead_letters": dead}
+        return {
+            **totals,
+            "actions": dict(sorted(self.actions.items())),
+            "dead_letters": dead,
+            "saturated": dict(sorted(self.saturated.items())),
+        }

@@ -84,8 +84,16 @@ class ScorerMetrics:
         dead = CounterMetricFamily("lockstep_dead_letters", "Lost records.", labels=["reason"])
         for reason, count in counts.dead_letters.copy().items():
             dead.add_metric([reason], count)
+        full = CounterMetricFamily(
+            "lockstep_saturated_values",
+            "Values that an aggregate could not hold.",
+            labels=["aggregate"],
+        )
+        for aggregate, count in counts.saturated.copy().items():
+            full.add_metric([aggregate], count)
         yield actions
         yield dead
+        yield full
         yield _gauge("buffer_events", "Events in the disorder buffer.", self._intake.held)
         yield _gauge("unacknowledged", "Messages held.", self._intake.unfinished)
         watermark = self._intake.watermark_us

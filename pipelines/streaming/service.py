@@ -249,6 +249,8 @@ class Service:
         outcome = engine.step(micro.batch, micro.late, score=score)
         self.timings.stages["score"].add(time.perf_counter() - started)
         self.counts.duplicates += outcome.duplicates
+        self.counts.other_kind += outcome.other_kind
+        self.counts.saturated.update(outcome.saturated)
         if outcome.events.num_rows == 0:
             return False
         revisions = first.revisions(outcome) if first is not None else None

@@ -399,3 +399,25 @@ def test_a_verdict_that_is_earlier_than_what_it_judges_is_dead_lettered():
     made = judged("2026-03-01T00:00:05")
     assert made.batch.column("kind").to_pylist() == ["post", "report"]
     assert [(one.reason, one.column) for one in made.dead] == [(Reason.BAD_TIME, "event_time")]
+
+
+def test_folders_of_a_path_are_columns():
+    path = "in/who=a%20b/count=7/day=2026-03-01/good=__HIVE_DEFAULT_PARTITION__/seen=1.csv"
+    rows = {
+        "id": ["1", "2"],
+        "at": ["2026-03-01"] * 2,
+        "what": ["act", "act"],
+        "share": [0.5, None],
+    }
+    table = decode_columns(spec_of(PLAIN), pa.table(rows), path)
+    lines = [json.dumps({name: rows[name][row] for name in rows}).encode() for row in (0, 1)]
+    for made in (table, decode_json(spec_of(PLAIN), lines, path)):
+        assert made.dead == ()
+        assert made.batch.column("who").to_pylist() == ["a b", "a b"]
+        assert made.batch.column("count").to_pylist() == [7, 7]
+        assert made.batch.column("good").null_count == made.batch.column("seen").null_count == 2
+        assert made.columns == {"id", "at", "what", "share", "who", "count"}
+    own = decode_columns(spec_of(PLAIN), pa.table({**rows, "who": ["x", "y"]}), path)
+    assert own.batch.column("who").to_pylist() == ["x", "y"], "a file's own column goes first"
+    member = decode_json(spec_of(PLAIN), [lines[0][:-1] + b', "who": "x"}', lines[1]], path)
+    assert member.batch.column("who").to_pylist() == ["x", "a b"]

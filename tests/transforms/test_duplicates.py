@@ -116,3 +116,18 @@ def test_ids_that_differ_hash_differently():
     ids = pa.array([f"event-{i}" for i in range(100_000)])
     one, two = hash_ids(ids)
     assert len(np.unique(one)) == len(np.unique(two)) == 100_000
+
+
+def test_events_dropped_for_one_of_another_kind_are_counted():
+    recent = RecentIds(HORIZON)
+    ids = hash_ids(pa.array(["a", "a", "a", "b"]))
+    times, kinds = np.arange(4), np.array([0, 0, 1, 1], np.int16)
+    assert recent.take(*ids, times, kinds).tolist() == [True, False, False, True]
+    assert recent.other_kind == 1
+    recent.prune(50)  # the table is made anew
+    twice = recent.copy()
+    assert twice.take(*(one[:1] for one in ids), times[:1], kinds[2:3]).tolist() == [False]
+    assert (recent.other_kind, twice.other_kind) == (1, 2)
+    stored = RecentIds.from_table(recent.to_table(), HORIZON)
+    assert stored.take(*(one[:1] for one in ids), times[:1], kinds[2:3]).tolist() == [False]
+    assert stored.other_kind == 0, "the stored state has no kinds"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +33,13 @@ class Folded:
       tick: its number.
       features: `feature_schema`, of the scored rows.
       homes: int64 `[n]`, the shard of event ids of each.
+      saturated: as `velocity.Folded`.
     """
 
     tick: int
     features: pa.RecordBatch
     homes: Int64s
+    saturated: Mapping[str, int]
 
 
 def row_schema(plan: Plan) -> pa.Schema:
@@ -127,7 +130,8 @@ class EntityKeys:
             schema=feature_schema(plan),
         )
         homes = rows.column(HOME).take(asked).to_numpy().astype(np.int64)
-        return _delta(folded.delta, tick.expire_us), Folded(tick.number, features, homes)
+        made = Folded(tick.number, features, homes, folded.saturated)
+        return _delta(folded.delta, tick.expire_us), made
 
     def apply(self, state: ShardState, delta: bytes) -> None:
         """Frees what was freed, and puts the new bytes in their place."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from configs.schema import EVENT_ID, Spec
+from configs.schema import EVENT_ID, KIND, Spec
 from transforms.batches import ShardKey, one_batch
 from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.duplicates import RecentIds
@@ -28,6 +28,8 @@ from transforms.steps.shards import KEPT, STATES, TIME, TOMBSTONE, Keyed
 from transforms.steps.stamps import CODE, tag_batch, tags_of
 
 DEAD_LETTERS = "dead_letters"
+OTHER_KIND = "duplicates_of_another_kind"
+"""The counter of events that were dropped for one of another kind with the same id."""
 _DAY_US = 86_400_000_000
 _DETAIL = "an event with this id was taken before, within the horizon of events.dedup"
 
@@ -72,7 +74,7 @@ def drop_seen(
 
     Args:
       recent: the ids known before; moved on.
-      rows: `hash_1`, `hash_2`, `time`, in the order in which they are taken.
+      rows: `hash_1`, `hash_2`, `time`, `kind`, in the order in which they are taken.
       moments: microseconds UTC, ascending.
 
     Yields:
@@ -80,10 +82,11 @@ def drop_seen(
       None after the last.
     """
     hash_1, hash_2, times = (rows.column(name).to_numpy() for name in ("hash_1", "hash_2", TIME))
+    kinds = rows.column(KIND).to_numpy()
     cuts = [0, *np.searchsorted(times, np.array(moments, np.int64)).tolist(), len(times)]
     for index, (first, last) in enumerate(itertools.pairwise(cuts)):
         part = slice(first, last)
-        keep = recent.take(hash_1[part], hash_2[part], times[part])
+        keep = recent.take(hash_1[part], hash_2[part], times[part], kinds[part])
         moment = moments[index] if index < len(moments) else None
         if moment is not None:
             recent.prune(moment)
@@ -94,6 +97,8 @@ class _DropSeen(beam.DoFn):
     def __init__(self, spec: Spec, moments: tuple[int, ...], exchange: Exchange) -> None:
         self._spec, self._moments, self._exchange = spec, moments, exchange
         self._duplicates = Metrics.counter("lockstep", "duplicate_events")
+        self._scored = Metrics.counter("lockstep", "scored_events")
+        self._other_kind = Metrics.counter("lockstep", OTHER_KIND)
 
     def process(self, element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Iterator[Any]:
         key, tokens = element
@@ -119,9 +124,13 @@ class _DropSeen(beam.DoFn):
             if moment is not None:
                 state = one_batch(recent.to_table().to_batches(), recent.to_table().schema)
                 yield TaggedOutput(STATES, (key, tag_batch(state, moment=moment)))
+        if recent.other_kind:
+            self._other_kind.inc(recent.other_kind)
         places = np.concatenate(found)
         if len(places):
             self._duplicates.inc(len(places))
+            flags = rows.column(KEPT).to_numpy()[places]
+            self._scored.dec(int((flags & 1 > 0).sum()))  # counted where they were split
             named = pa.array([sources[one] for one in order[places]], pa.string())
             yield from self._tell(rows, places, named)
 
@@ -165,6 +174,7 @@ def _no_rows() -> pa.RecordBatch:
         TIME: pa.int64(),
         CODE: pa.int64(),
         PLACE: PLACE_TYPE,
+        KIND: pa.int16(),
     }
     return one_batch([], pa.schema(columns))
 

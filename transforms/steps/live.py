@@ -48,7 +48,7 @@ from transforms.live.routes import (
     verdicts_of,
 )
 from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
-from transforms.steps.shards import RECENT_IDS, Keyed
+from transforms.steps.shards import RECENT_IDS, Keyed, count_saturated
 from transforms.steps.timers import HOLD, Timers
 from transforms.ticks import MILLISECOND_US, TickSettings
 
@@ -344,6 +344,7 @@ class _Fold(_Logged):
 
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
         for folded in self._fold(key, tick, cells, timer):
+            count_saturated(folded.saturated)
             self._found.setdefault((key.group, folded.tick), []).append(folded)
         yield from ()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +22,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import ShardKey, one_batch
-from transforms.duplicates import hash_ids
+from transforms.duplicates import hash_ids, kind_numbers
 from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.order import PLACE, PLACE_TYPE, places, total_order
 from transforms.selection import (
@@ -57,6 +57,8 @@ RECENT_IDS = "recent-ids"
 """The group of the shards of event ids."""
 TOMBSTONE, FEATURES, TIME, ENTITY, MOMENT = "tombstone", "features", "time", "entity", "moment"
 MINUTE_US = 60_000_000
+SATURATED = "saturated_values "
+"""How the counter of each aggregate's values that did not fit begins."""
 _IS_SCORED, _IS_VERDICT = 1, 2
 
 Int64s = npt.NDArray[np.int64]
@@ -138,6 +140,7 @@ def id_rows(
     shards: dict[str, npt.NDArray[np.int32]],
     scored: npt.NDArray[np.bool_],
     verdicts: npt.NDArray[np.bool_],
+    kinds: npt.NDArray[np.int16],
 ) -> pa.RecordBatch:
     """What finds duplicates, and tells those who hold a duplicate's other columns."""
     hash_1, hash_2 = hash_ids(batch.column(EVENT_ID))
@@ -149,6 +152,7 @@ def id_rows(
         PLACE: place,
         "position": pa.array(positions_of(batch)),
         KEPT: pa.array((scored * _IS_SCORED + verdicts * _IS_VERDICT).astype(np.int8)),
+        KIND: pa.array(kinds),
     }
     columns |= {f"shard_{entity}": pa.array(numbers) for entity, numbers in shards.items()}
     return tag_batch(pa.RecordBatch.from_pydict(columns), source=source_of(batch))
@@ -234,11 +238,18 @@ def fold_shard(
             narrow = rows_from_batch(plan, part)
             folded = fold(plan, state, narrow)
             state.update(folded.delta)
+            count_saturated(folded.saturated)
             asked = pa.array(np.flatnonzero(narrow.query))
             made = _features(plan, part, asked, finish(plan, folded.outputs))
         if moment is not None:
             state.expire(moment)
         yield made, moment
+
+
+def count_saturated(saturated: Mapping[str, int]) -> None:
+    """Counts by aggregate what did not fit (`velocity.Folded`)."""
+    for name, count in saturated.items():
+        Metrics.counter("lockstep", f"{SATURATED}{name}").inc(count)
 
 
 def _features(
@@ -276,7 +287,8 @@ class _Split(beam.DoFn):
             shards[entity] = np.full(batch.num_rows, -1, np.int32)
             shards[entity][narrow.column("row").to_numpy()] = numbers
             yield from self._cut(entity, narrow, numbers)
-        ids = id_rows(batch, codes, place, shards, scored, verdicts)
+        kinds = kind_numbers(spec, batch.column(KIND))
+        ids = id_rows(batch, codes, place, shards, scored, verdicts, kinds)
         for one in self._cut(
             RECENT_IDS, ids, shard_of(ids.column("hash_1").to_numpy(), spec.shards)
         ):

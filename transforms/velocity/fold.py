@@ -37,11 +37,14 @@ class Folded:
       sequence: int64 `[q]`, how many events the key had before each, since it was last empty (new,
         or silent for longer than its retention).
       delta: key -> new packed bytes, of every key that was touched.
+      saturated: aggregate -> how often a value, or the sum of a tile, did not fit (`cells.LIMIT`):
+        what is made of them is too small.
     """
 
     outputs: Int64s
     sequence: Int64s
     delta: dict[int, bytes]
+    saturated: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
@@ -82,7 +85,7 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
         starts, order, rows.time, rows.mask,
         np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.hashes), place,
     )  # fmt: skip
-    made = Made(outputs, sequence)
+    made = Made(outputs, sequence, np.zeros(plan.width, np.int64))
     delta: dict[int, bytes] = {}
     first = 0
     while first < len(keys):
@@ -98,7 +101,7 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
         parts = map(data.__getitem__, map(slice, ends, ends[1:]))
         delta.update(zip(keys[first:done], parts, strict=True))
         first = done
-    return Folded(outputs, sequence, delta)
+    return Folded(outputs, sequence, delta, _saturated(plan, made.saturated))
 
 
 def finish(plan: Plan, outputs: Int64s) -> Floats:
@@ -110,6 +113,18 @@ def finish(plan: Plan, outputs: Int64s) -> Floats:
     for start in range(0, len(outputs), _ROWS):
         _finish(plan, outputs[start : start + _ROWS], features[start : start + _ROWS])
     return features
+
+
+def _saturated(plan: Plan, columns: Int64s) -> dict[str, int]:
+    """By aggregate, the worst of its windows: a value that does not fit is counted in each."""
+    counts: dict[str, int] = {}
+    if columns.any():
+        for recipe in plan.recipes:
+            most = max((int(columns[one]) for one in recipe.outputs), default=0)
+            if most:
+                name = f"{plan.entity}.{recipe.aggregate.name}"
+                counts[name] = max(counts.get(name, 0), most)
+    return counts
 
 
 def _finish(plan: Plan, outputs: Int64s, features: Floats) -> None:

@@ -22,7 +22,7 @@ from transforms.velocity.cells import LIMIT, NONE, ScalarKind
 from transforms.velocity.layout import Unpacked
 from transforms.velocity.packing import FORMAT, forget, pack, tile_number, unpack
 from transforms.velocity.sketch import REGISTERS, WEIGHTS, Q, forget_union, raise_register, rank_of
-from transforms.velocity.wide import add, add_square, subtract
+from transforms.velocity.wide import HIGHEST, add, add_square, subtract
 
 _LAST_VALUE = int(ScalarKind.LAST_VALUE)
 _SINCE_LAST = int(ScalarKind.SINCE_LAST)
@@ -61,7 +61,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
     starts, order, time, mask, values, hashes, place = rows
     old_data, old_at = old
     new_data, new_at = new
-    outputs, sequences = made
+    outputs, sequences, saturated = made
     windows, most = len(tiles), 1
     for w in range(windows):
         most = max(most, tiles[w])
@@ -85,6 +85,8 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
     whole, blocks = np.zeros((n_bins, PLACES), np.int64), np.zeros((n_bins, BLOCKS), np.int64)
     events = np.zeros(n_bins, np.int64)
     scalar = np.empty(n_scalars, np.int64)
+    square_column = n_sums + n_extremes + 3 * n_sketches
+    bins_column = square_column + 2 * n_squares
     key = Unpacked(
         number, head, live, tile_sums, totals, tile_extremes, bests, stale_extreme, tile_sketches,
         union, facts, stale_sketch, tile_squares, square_totals, places, counts, shapes, whole,
@@ -222,15 +224,19 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                 for c in range(sum_at[w], sum_at[w + 1]):
                     if (bits >> np.uint64(sums[c, 1])) & np.uint64(1):
                         value = np.int64(1)
+                        full = False
                         if sums[c, 2] >= 0:
+                            full = _does_not_fit(values[sums[c, 2], row])
                             value = _clipped(values[sums[c, 2], row])
                         before = tile_sums[c, last]
                         after = min(max(before + value, -LIMIT), LIMIT)
+                        saturated[c] += full or after != before + value
                         tile_sums[c, last] = after
                         totals[c] += after - before
                 for c in range(extreme_at[w], extreme_at[w + 1]):
                     if (bits >> np.uint64(extremes[c, 1])) & np.uint64(1):
                         value = extremes[c, 3] * values[extremes[c, 2], row]
+                        saturated[n_sums + c] += value == LIMIT or value == -LIMIT
                         tile_extremes[c, last] = max(tile_extremes[c, last], value)
                         bests[c] = max(bests[c], value)
                 for c in range(sketch_at[w], sketch_at[w + 1]):
@@ -243,10 +249,11 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                             raise_register(union, facts, c, register, rank)
                 for c in range(square_at[w], square_at[w + 1]):
                     if (bits >> np.uint64(squares[c, 1])) & np.uint64(1):
+                        value = values[squares[c, 2], row]
                         high, low = tile_squares[c, last, 0], tile_squares[c, last, 1]
-                        new_high, new_low = add_square(
-                            high, low, _clipped(values[squares[c, 2], row])
-                        )
+                        new_high, new_low = add_square(high, low, _clipped(value))
+                        full = new_high >= np.uint64(HIGHEST) or _does_not_fit(value)
+                        saturated[square_column + 2 * c] += full
                         tile_squares[c, last, 0], tile_squares[c, last, 1] = new_high, new_low
                         high, low = subtract(new_high, new_low, high, low)
                         square_totals[c, 0], square_totals[c, 1] = add(
@@ -254,15 +261,18 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                         )
                 for c in range(bins_at[w], bins_at[w + 1]):
                     if (bits >> np.uint64(bins[c, 1])) & np.uint64(1):
+                        value = values[bins[c, 2], row]
+                        saturated[bins_column + c] += _does_not_fit(value)
                         events[c] += add_value(
-                            places, counts, shapes, whole, blocks, c, last,
-                            _clipped(values[bins[c, 2], row]), LIMIT,
-                        )  # fmt: skip
+                            places, counts, shapes, whole, blocks, c, last, _clipped(value), LIMIT
+                        )
             for c in range(n_scalars):
                 if (bits >> np.uint64(scalars[c, 1])) & np.uint64(1):
                     kind = scalars[c, 0]
                     if kind == _LAST_VALUE:
                         scalar[c] = values[scalars[c, 2], row]
+                        full = scalar[c] == LIMIT or scalar[c] == -LIMIT
+                        saturated[bins_column + n_bins + c] += full
                     elif kind == _SAME_AS_LAST:
                         scalar[c] = _as_scalar(hashes[scalars[c, 2], row])
                     elif kind == _SINCE_LAST or scalar[c] == NONE:
@@ -276,6 +286,12 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
 def _clipped(value):
     """What sums, squares and histograms take of a value; extremes and last values take it whole."""
     return min(max(value, -LIMIT), LIMIT)
+
+
+@_jit
+def _does_not_fit(value):
+    """Whether it was clipped: by `_clipped`, or before, when its multiple was made."""
+    return value >= LIMIT or value <= -LIMIT
 
 
 @_jit

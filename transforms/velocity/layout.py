@@ -61,10 +61,15 @@ class Packed(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a fold puts out for queried rows: int64 `[q, width]`, and int64 `[q]`."""
+    """What a fold puts out for queried rows: int64 `[q, width]`, and int64 `[q]`.
+
+    `saturated`, int64 `[width]`, counts per column of the outputs how often a row's value, or what
+    it made of its tile, did not fit.
+    """
 
     outputs: Int64s
     sequences: Int64s
+    saturated: Int64s
 
 
 class Unpacked(NamedTuple):

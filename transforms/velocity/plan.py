@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from configs.catalog import Catalog, operand_fields
 from configs.fingerprint import state_fingerprint
-from configs.schema import Aggregate, Entity, Spec, Window
+from configs.schema import Aggregate, Column, ColumnType, Entity, Spec, Window
 from transforms.velocity.aggregates import AGGREGATES
 from transforms.velocity.bins import MOST_BINS
 from transforms.velocity.cells import (
+    LIMIT,
     Ask,
     Bins,
     Cell,
@@ -40,6 +42,8 @@ MOST_SLOTS = 63
 
 _VARINT = 10  # longest encoding of an int64
 _SQUARES = 7 + _VARINT  # of a saturated high word, and of a low one
+_TILE_EVENTS = 1_000
+_SMALLER = "give fewer decimals, or the range that the column has"
 _BIN = 2 + 8  # of a place, and of a count up to `LIMIT`
 _SORTS = (Sum, Extreme, Sketch, Squares, Bins, Scalar)  # the order of outputs and of state
 
@@ -156,6 +160,37 @@ def check_entity(entity: Entity, catalog: Catalog) -> tuple[str, str] | None:
         f"its aggregates need {len(slots)} different filters and columns; at most {MOST_SLOTS} fit",
         "split it into two entities with the same key",
     )
+
+
+def check_values(
+    entity: str, aggregate: Aggregate, columns: Mapping[str, Column], catalog: Catalog
+) -> tuple[str, str] | None:
+    """Which declared values an aggregate cannot hold, and what to do; for the loader.
+
+    A bound beyond `LIMIT` would be clipped. Where even the smallest values of a column, as of times
+    in microseconds, fill a tile's sum within `_TILE_EVENTS` events, the sum would mean nothing.
+    """
+    config = Entity(entity, {}, (aggregate,), 0)
+    for cell in (cell for wish in _wishes(config, catalog) for cell in wish.cells):
+        column = columns.get(cell.slot.column or "")
+        if cell.slot.measure is not Measure.VALUE or column is None or cell.slot.texts:
+            continue
+        kept_whole = column.type is ColumnType.INTEGER and isinstance(cell, Extreme | Scalar)
+        most = (2**63 - 1 if kept_whole else LIMIT) / 10**cell.slot.decimals
+        low, high = column.minimum, column.maximum
+        large = [one for one in (low, high) if one is not None and abs(one) > most]
+        decimals = f"with decimals: {cell.slot.decimals}"
+        holds = f"{aggregate.op} holds values up to {math.floor(most):,} {decimals}"
+        if large:
+            return f"{column.name!r} may be {large[0]:,}; {holds}", _SMALLER
+        least = max(low or 0, -high if high is not None else 0, 0)
+        if isinstance(cell, Sum) and least * _TILE_EVENTS > most:
+            return (
+                f"{column.name!r} is never nearer to 0 than {least:,}; {holds}, and so does the "
+                f"sum of a tile: fewer than {_TILE_EVENTS:,} events would fill it",
+                _SMALLER + ", or a column that counts from a nearer zero",
+            )
+    return None
 
 
 def feature_names(spec: Spec) -> tuple[str, ...]:

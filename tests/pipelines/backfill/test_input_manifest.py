@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import pandas as pd
 import pyarrow as pa
@@ -26,6 +27,8 @@ def parquet(tmp_path, name, events, folder="input"):
     target.mkdir(exist_ok=True)
     frame = pd.DataFrame(events)
     frame["at"] = pd.to_datetime(frame["at"], format="ISO8601")
+    for column in ("where", "subject", "bad", "text"):  # else the run says that they lack
+        frame[column] = None
     frame.to_parquet(target / name)
     return str(target)
 
@@ -96,6 +99,10 @@ def test_a_day_tells_the_files_that_it_was_made_from(write, run, tmp_path):
     assert record[str(path)]["bytes"] == path.stat().st_size
     assert record[str(path)]["events"] == 2
     assert [kinds["events"] for kinds in record[str(path)]["kinds"].values()] == [2, 0]
+    shutil.copy(path, path.with_name("copy.jsonl"))
+    (warning,) = run(source, "2026-03-01..2026-03-02").warnings
+    assert "copy.jsonl came, with the same events" in warning
+    assert "duplicates, which change no feature" in warning
 
 
 def test_a_run_over_published_days_warns_without_reading(run, tmp_path):

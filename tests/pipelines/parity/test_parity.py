@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import shutil
+import signal
 import threading
 import time
 
@@ -25,6 +26,7 @@ from pipelines.parity.order import Archived, OrderCauses
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
+from pipelines.streaming.stopping import Stopping
 from scoring.store import Store
 from transforms.decode import event_schema
 from transforms.duplicates import RecentIds
@@ -283,12 +285,14 @@ def test_a_log_that_is_being_written_is_compared_as_far_as_it_is_whole(scored, t
     assert (ideal.events, ideal.differing) == (seen[-1], 0)
 
 
-def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_path):
+def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_path, monkeypatch):
     folder, events, _ = stream_house
     live = after_night(events)
     state, bundles = tmp_path / "state", folder / "house" / "bundles"
     made = request(folder, server, state)
-    settings = dataclasses.replace(made.source, batch_events=20, end_after_idle_s=8.0)
+    stopping = Stopping()  # ended by hand: a check may take longer than any idle end
+    monkeypatch.setattr("pipelines.streaming.run.Stopping", lambda: stopping)
+    settings = dataclasses.replace(made.source, batch_events=20, end_after_idle_s=None)
     running = threading.Thread(target=stream, args=(dataclasses.replace(made, source=settings),))
     running.start()
     seen = []
@@ -304,7 +308,9 @@ def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_
         check_ideal(state, bundles).require()
         assert running.is_alive(), "it ran all the while"
     finally:
-        running.join(60)
+        if running.is_alive():
+            stopping._on_signal(signal.SIGTERM, None)
+        running.join()
     assert seen == sorted(set(seen))
 
 

@@ -1,5 +1,7 @@
 """Whole numbers beyond 2^52, such as ids made of a time: min, max and last keep them."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
@@ -38,20 +40,25 @@ PLAN = make_plan(SPEC, "k")
 int64s = st.integers(-(2**63), 2**63 - 1)
 
 
-def last_row(numbers, cut):
-    """Features of an event after some; the fold stops once, and its state is stored and read."""
+def events_of(numbers, step_us=1_000_000):
+    """Events of one key; the last has no number."""
     size = len(numbers) + 1
-    batch = pa.RecordBatch.from_pydict(
+    return pa.RecordBatch.from_pydict(
         {
             "event_id": [f"{i:04d}" for i in range(size)],
-            "event_time": [1_000_000 * i for i in range(size)],
+            "event_time": [step_us * i for i in range(size)],
             "kind": ["a"] * size,
             "key": ["x"] * size,
             "number": [*numbers, None],
         },
         schema=event_schema(SPEC),
     )
-    state, rows = ShardState.empty(PLAN), entity_rows(PLAN, batch)
+
+
+def last_row(numbers, cut):
+    """Features of an event after some; the fold stops once, and its state is stored and read."""
+    size = len(numbers) + 1
+    state, rows = ShardState.empty(PLAN), entity_rows(PLAN, events_of(numbers))
     for part in np.split(np.arange(size), [cut % size]):
         made = fold(PLAN, state, rows.take(part))
         state.update(made.delta)
@@ -76,6 +83,27 @@ def test_sum_mean_std_and_median_of_the_same_column_stay_within_the_limit():
     below = last_row([-(2**62), 2**40], 1)
     assert below["k_total_1h"] == np.float32(2**40 - LIMIT)
     assert below["k_low_1h"] == np.float32(-(2**62))
+
+
+def saturated(numbers, cut=0, step_us=1_000_000):
+    """What was counted in all, however the rows come into calls."""
+    state, rows = ShardState.empty(PLAN), entity_rows(PLAN, events_of(numbers, step_us))
+    counts = Counter()
+    for part in np.split(np.arange(len(rows)), [cut]):
+        made = fold(PLAN, state, rows.take(part))
+        state.update(made.delta)
+        counts.update(made.saturated)
+    return dict(counts)
+
+
+def test_what_does_not_fit_is_counted_by_aggregate():
+    clipped = {"k.total": 1, "k.mean": 1, "k.std": 1, "k.median": 1}
+    assert saturated([2**62]) == clipped, "min, max and last keep it"
+    assert saturated([2**40, -(2**51), 7]) == {}
+    micro = 1_700_000_000_000_000  # a time in microseconds: three of them are more than 2^52
+    full = {"k.total": 1, "k.mean": 1, "k.std": 1}
+    assert saturated([micro] * 3) == saturated([micro] * 3, cut=2) == full
+    assert saturated([LIMIT - 1, 1 - LIMIT] * 129, step_us=1) == {"k.std": 2}, "256 fill a tile"
 
 
 def test_what_is_kept_is_exact():
