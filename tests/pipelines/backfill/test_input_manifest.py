@@ -284,7 +284,8 @@ def test_several_splits_of_one_file_are_no_reason_to_warn(run, tmp_path, monkeyp
     events = [event(f"e{i:03}", start + pd.Timedelta(hours=i / 2)) for i in range(144)]
     (tmp_path / "input").mkdir()
     path = tmp_path / "input" / "a.parquet"
-    pd.DataFrame(events).to_parquet(path, row_group_size=10)
+    lacking = {"where": None, "subject": None, "bad": None, "text": None}
+    pd.DataFrame(events).assign(**lacking).to_parquet(path, row_group_size=10)
     for days in ("2026-03-01..2026-03-02", "2026-03-03", "2026-03-01..2026-03-03"):
         assert run(str(path), days).warnings == ()
     record = json.loads((tmp_path / "out" / "sources" / "2026-03-02.json").read_text())
