@@ -144,7 +144,7 @@ def test_every_figure_of_a_run_is_told(stream_house, server, tmp_path):
         assert found["lockstep_stage_seconds_bucket", "+Inf", stage] == steps > 0
     assert found["lockstep_decision_seconds_count",] == len(posts)
     assert found["lockstep_decision_seconds_bucket", "+Inf"] == len(posts)
-    for name in ("forced", "redelivered", "refused_bundles", "before_start", "swaps"):
+    for name in ("forced", "refused_bundles", "before_start", "swaps"):
         assert found[f"lockstep_{name}_total",] == 0
     assert all(found["lockstep_keys", entity] > 0 for entity in made_entities(found))
     assert all(found["lockstep_state_bytes", entity] > 0 for entity in made_entities(found))
