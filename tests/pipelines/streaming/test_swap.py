@@ -191,8 +191,10 @@ def test_what_was_held_back_at_arrival_is_still_known_after_a_restart(scoring, t
     def starts():
         return AtArrival(tmp_path / "first", lambda data: None, lambda what, write: write())
 
-    first = starts()
-    assert first.decide(engine, [batch], 0).scored.withheld == {0: Withheld("block", OFF)}
+    first, made = starts(), []
+    first.decide(engine, [batch], 0, made.append)
+    first.settle()
+    assert made[0].scored.withheld == {0: Withheld("block", OFF)}
     first.close()
     again = starts()
     assert again.decide(engine, [batch], 0) is None
