@@ -177,7 +177,7 @@ def test_duplicates_that_are_taken_for_new(planted):
     served, ideal = planted(
         "duplicates",
         lambda setattr: setattr(
-            RecentIds, "take", lambda self, one, two, time: np.ones(len(time), bool)
+            RecentIds, "take", lambda self, one, two, time, kind=None: np.ones(len(time), bool)
         ),
         duplicates=0.1,
     )

@@ -242,7 +242,7 @@ def forgets_the_frontier(monkeypatch):
 def folds_duplicates(monkeypatch):
     take = RecentIds.take
     monkeypatch.setattr(
-        RecentIds, "take", lambda self, one, two, time: take(self, one, two, time) | True
+        RecentIds, "take", lambda self, one, two, time, kind=None: take(self, one, two, time) | True
     )
 
 
