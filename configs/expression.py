@@ -315,6 +315,8 @@ class _Reader:
             return self._fault("expected a number within those of a 64-bit float", at)
         written = self._line[tree.col_offset : tree.end_col_offset].decode()
         whole = written.replace("_", "").partition(".")[0]
+        if "e" in written.lower():  # who gives an exponent asks for no exact number
+            return Number(value, at)
         if abs(value) >= _EXACT and whole.isdigit() and int(whole) != abs(value):
             return self._fault(f"no 64-bit float is {whole}: write it without the point", at)
         return Number(value, at)

@@ -348,9 +348,8 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         """Warnings about what was read; nothing where nothing was."""
         spec, source = self.plan.request.spec, self.plan.request.source
         lacking: tuple[str, ...] = ()
-        # An object of JSON may leave out what its kind has no use for; a table has all its columns.
-        sparse = any(self.plan.splits[number].format == "jsonl" for number in self._read)
-        if self._columns and not (sparse and self._kinds < set(spec.kinds)):
+        # A kind that did not come (verdicts of a first night) may have its columns in other files.
+        if self._columns and self._kinds >= set(spec.kinds):
             lacking = warn_of_missing_columns(spec, self._columns, source)
         return (*lacking, *warn_of_counts(self._metrics.counters))
 

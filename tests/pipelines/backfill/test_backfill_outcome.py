@@ -64,6 +64,15 @@ def test_a_run_that_fails_shows_the_first_dead_letters_and_nothing_of_the_record
     assert "secret" not in str(refusal.value)
 
 
+def test_a_column_that_nothing_has_is_told_once_every_kind_has_come(write, run):
+    events = [{name: of[name] for name in of if name != "amount"} for of in make_events(40, days=2)]
+    posts = [event for event in events if event["kind"] == "post"]
+    told = run(write(events), "2026-03-01..2026-03-02").warnings
+    assert [line for line in told if "has the column amount: it is null in every event" in line]
+    quiet = run(write(posts, folder="posts"), "2026-03-01..2026-03-02", "quiet").warnings
+    assert not [line for line in quiet if "nothing that was read" in line], "verdicts come later"
+
+
 def test_the_plan_and_the_report_tell_from_which_nights_a_scorer_can_start(
     write, run, spec, tmp_path
 ):
