@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -17,6 +18,12 @@ from transforms.catalog import CATALOG
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Context settings of a verb that hands options that it does not know to Beam (`beam_flags`)."""
+MetricsPort = Annotated[
+    int | None, typer.Option(help="Prometheus metrics, /livez and /readyz on that port.")
+]
+MetricsHost = Annotated[
+    str, typer.Option(help="Address for --metrics-port; whoever reaches it may read.")
+]
 _SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
 
 

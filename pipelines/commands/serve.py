@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands._shared import MetricsHost, MetricsPort
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
@@ -37,12 +39,8 @@ def serve(
     grace_seconds: Annotated[
         float, typer.Option(help="After SIGTERM, requests that have come have so long.")
     ] = 5.0,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Prometheus metrics, /livez and /readyz on that port.")
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option(help="Address for --metrics-port; whoever reaches it may read.")
-    ] = "127.0.0.1",
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
     """Answer events with decisions over gRPC, until SIGTERM; beside `lockstep stream`."""

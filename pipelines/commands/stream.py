@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands._shared import PASSED_ON
+from pipelines.commands._shared import PASSED_ON, MetricsHost, MetricsPort
 
 
 def register(app: typer.Typer) -> None:
@@ -76,12 +76,8 @@ def stream(
     idle_exit: Annotated[
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Prometheus metrics, /livez and /readyz on that port.")
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option(help="Address for --metrics-port; whoever reaches it may read.")
-    ] = "127.0.0.1",
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     readers: Annotated[
         int, typer.Option(min=1, help="With --runner: readers of the subscription.")
     ] = 2,

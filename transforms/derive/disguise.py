@@ -6,6 +6,7 @@ config's fingerprint: other tables make other features.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ class _OfText:
     tables: int = argument(1, least=1, most=1)
 
 
-class _Count(_OfText):
+class _Count(_OfText, abc.ABC):
     returns: ClassVar[ColumnType] = ColumnType.INTEGER
     least: ClassVar[int] = 0
 
@@ -37,9 +38,9 @@ class _Count(_OfText):
         array = batch.column(self.of)
         return pa.array(self.count(Texts.of_array(array)), mask=~valid_mask(array))
 
+    @abc.abstractmethod
     def count(self, texts: Texts) -> npt.NDArray[np.int64]:
         """int64 `[n]`."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ of several names over in any order, and a shard is not freed before it has folde
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import secrets
 from collections.abc import Iterator
@@ -203,7 +204,7 @@ class _StateCells:
             cell.clear()
 
 
-class _Sharded(beam.DoFn):
+class _Sharded(beam.DoFn, abc.ABC):
     """Rows wait in four bags for the end of their tick; see `transforms.live.shard_log`."""
 
     SLOT_0 = BagStateSpec("rows_0", BytesCoder())
@@ -264,11 +265,13 @@ class _Sharded(beam.DoFn):
         elif tag != HOLD:
             yield from self._end(key, int(tag), cells, end)
 
+    @abc.abstractmethod
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
-        raise NotImplementedError
+        """Keeps what came: ticks that are to be ended once they are over."""
 
+    @abc.abstractmethod
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
-        raise NotImplementedError
+        """What leaves when a tick is over."""
 
     def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
         """Frees a shard; a stage that keeps no state sets no timer for it."""
