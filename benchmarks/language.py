@@ -29,6 +29,7 @@ from benchmarks.comments import first_share
 from configs.schema import TextInput
 from scoring.text_model import TextModel
 from training.logistic import fit_sparse
+from transforms.executor import bag
 from transforms.ngrams import text_ids
 from transforms.text import Texts, restore
 from transforms.text.tables import LATIN, tables
@@ -168,15 +169,9 @@ def score_drift(
 
 
 def _ngrams(texts: list[str]) -> scipy.sparse.csr_matrix:
-    """Which n-grams are in each text, as `configs/video_comments.yaml` has them."""
+    """N-grams of each text as the model sees them, those of `configs/video_comments.yaml`."""
     sizes = TextInput("text", 65_536, word_ngrams=(1, 2), char_ngrams=(3, 5))
-    ids, starts = text_ids(pa.array(texts), sizes)
-    made = scipy.sparse.csr_matrix(
-        (np.ones(len(ids)), ids, starts), shape=(len(texts), sizes.buckets)
-    )
-    made.sum_duplicates()
-    made.data[:] = 1
-    return made
+    return bag(*text_ids(pa.array(texts), sizes), sizes.buckets)
 
 
 def main() -> int:

@@ -116,8 +116,6 @@ def _server(bundles: Path, state: Path) -> Iterator[tuple[str, subprocess.Popen[
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(300)
             while True:
-                with contextlib.suppress(grpc.RpcError):
-                    _call(channel)(decide_pb2.DecideRequest(events=[b"{"]), timeout=5)
                 if process.poll() is not None:
                     raise SystemExit(f"the server ended with exit code {process.returncode}")
                 if _is_ready(channel):

@@ -27,7 +27,8 @@ class Action:
     """What is done at or above a threshold, and what that promises.
 
     Attributes:
-      min_precision: share of its events that are abuse.
+      min_precision: share of abuse among the events at or above its threshold, those that a
+        stronger action takes included.
       confidence: with which a promise is shown on the gate slice.
       per_day: most events a day that it takes, and no stronger action does.
       costs: in place of `min_precision`: acting is cheaper than doing nothing.

@@ -40,8 +40,7 @@ from training.logistic import Weights, fit_sparse
 from training.newton import MOST_COLUMNS, Design, fit_newton
 from training.thresholds import choose_thresholds
 from transforms.executor import Transformed
-
-DAY_US = 86_400_000_000
+from transforms.ticks import DAY_US
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

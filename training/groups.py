@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from training.labels import POSITIVE, UNLABELLED, first_positive_known
 from transforms.hashing import hash_column
+from transforms.ticks import DAY_US
 
-_DAY_US = 86_400_000_000
 _NEVER = np.iinfo(np.int64).max
 _SEED = 0x67726F7570  # of the order of groups whose scores are equal
 
@@ -86,7 +86,7 @@ def group_precision(
     code = by_hash[codes[used]]
     score = np.asarray(scores, np.float64)[used]
     positive = np.asarray(labels)[used] == POSITIVE
-    day = np.asarray(event_times)[used] // _DAY_US
+    day = np.asarray(event_times)[used] // DAY_US
     found_before = np.zeros(len(names), np.bool_)
     days = []
     for one in np.unique(day):
@@ -116,7 +116,7 @@ def _one_day(
     found = looked_at[bad[looked_at]]
     found_before[present[found]] = True
     return DayPrecision(
-        day_us=day * _DAY_US,
+        day_us=day * DAY_US,
         groups=len(present),
         positive_groups=int(bad.sum()),
         found=len(found),
@@ -162,7 +162,7 @@ def not_yet_known(
     has = at.is_valid().to_numpy(zero_copy_only=False)
     since = np.full(len(groups), _NEVER, np.int64)
     since[has] = earliest[at.drop_null().to_numpy()]
-    day_start = np.asarray(event_times) // _DAY_US * _DAY_US
+    day_start = np.asarray(event_times) // DAY_US * DAY_US
     return since >= day_start
 
 

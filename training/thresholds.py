@@ -141,26 +141,24 @@ def _rank(scores: Floats, hits: npt.NDArray[np.bool_], clusters: Integers) -> _R
 def _choose(action: Action, ranked: _Ranked, everything: _Ranked, days: float) -> Threshold:
     parts = 1 if action.costs is not None else len(STARTS)
     level = 1.0 - (1.0 - action.confidence) / parts
-    places, values = np.arange(len(ranked.values)), ranked.values
-    if action.asked is not None:
-        asked = action.asked
-        places = (
-            _at_break_even(ranked, asked, level)
-            if action.costs is not None
-            else _shown_precisions(ranked, asked, level)
-        )
-        if not len(places):
-            return _refused(action, ranked, _why_no_precision(ranked, action, asked, level))
-        values = ranked.values[places]
-    rates = _rates(everything, action.confidence, days)
+    lowest = -np.inf
     if action.per_day is not None:
-        over = np.flatnonzero(rates > action.per_day)
-        room = int(over[0]) if len(over) else len(rates)
+        over = np.flatnonzero(_rates(everything, action.confidence, days) > action.per_day)
+        room = int(over[0]) if len(over) else len(everything.values)
         if not room:
             return _refused(action, ranked, _why_no_rate(action, everything, days))
         lowest = float(everything.values[room - 1])
-        if action.asked is None:
-            values = np.array([lowest])
+    if action.asked is None:
+        values = np.array([lowest])
+    else:
+        places = (
+            _at_score(ranked, max(action.asked, lowest), action.asked, level)
+            if action.costs is not None
+            else _shown_precisions(ranked, action.asked, level)
+        )
+        values = ranked.values[places]
+        if not len(values):
+            return _refused(action, ranked, _why_no_precision(ranked, action, lowest, level))
         values = values[values >= lowest]
         if not len(values):
             return _refused(
@@ -194,8 +192,9 @@ def _shown_precisions(ranked: _Ranked, asked: float, level: float) -> Integers:
     return grid[shown]
 
 
-def _at_break_even(ranked: _Ranked, asked: float, level: float) -> Integers:
-    place = ranked.place_of(asked)
+def _at_score(ranked: _Ranked, score: float, asked: float, level: float) -> Integers:
+    """The last place at or above a score, if a precision is shown there: one test."""
+    place = ranked.place_of(score)
     if place < 0 or _precision_bounds(ranked.sums.at(np.array([place])), level)[0] < asked:
         return np.empty(0, np.int64)
     return np.array([place])
@@ -258,7 +257,8 @@ def _refused(action: Action, ranked: _Ranked, reason: str) -> Threshold:
     return dataclasses.replace(_promise(action, ranked), reason=reason)
 
 
-def _why_no_precision(ranked: _Ranked, action: Action, asked: float, level: float) -> str:
+def _why_no_precision(ranked: _Ranked, action: Action, lowest: float, level: float) -> str:
+    asked = action.asked or 0.0
     words = f"precision {asked:.4g} at {action.confidence:g} confidence"
     if asked >= 1.0:
         return f"{words} cannot be shown by any number of events; ask for less than 1"
@@ -270,16 +270,28 @@ def _why_no_precision(ranked: _Ranked, action: Action, asked: float, level: floa
         )
     bounds = _precision_bounds(ranked.sums, level)
     top = int(np.argmax(bounds))
+    if action.costs is not None:  # one score is looked at, where it is cheaper to act
+        top = ranked.place_of(max(asked, lowest))
+        if top < 0:
+            return f"no labelled event has a score of {max(asked, lowest):.4g} or more"
     sums = ranked.sums.at(np.array([top]))
     of_accounts = (
         f", of {int(sums.clusters[0]):,} accounts" if sums.clusters[0] < sums.events[0] else ""
     )
     effective = f" (as much evidence as {sums.effective()[0]:.0f} independent events)"
-    return (
-        f"no threshold reaches {words}; the best lower bound is {bounds[top]:.3f}, with "
-        f"{int(sums.hits[0])} of {int(sums.events[0])} flagged events positive{of_accounts}"
-        + (effective if of_accounts else "")
+    there = (
+        f"{bounds[top]:.3f}, with {int(sums.hits[0])} of {int(sums.events[0])} flagged events "
+        f"positive{of_accounts}" + (effective if of_accounts else "")
     )
+    if action.costs is not None:
+        return f"no threshold reaches {words}; the lower bound where it would act is {there}"
+    if bounds[top] >= asked:
+        return (
+            f"no threshold reaches {words} in the order of its tests, which false alarms among the "
+            f"highest scores end; a bound of one score that is picked afterwards ({there}) is no "
+            "promise"
+        )
+    return f"no threshold reaches {words}; the best lower bound is {there}"
 
 
 def _why_no_rate(action: Action, everything: _Ranked, days: float) -> str:

@@ -190,6 +190,26 @@ def test_costs_mean_the_break_even_score_where_acting_there_is_shown_to_pay():
     assert worse.value is None and "0.75" in worse.reason
 
 
+def test_costs_within_a_number_a_day_are_looked_at_where_the_number_leads():
+    generator = np.random.default_rng(5)
+    scores = generator.random(4000)
+    labels = (generator.random(4000) < scores).astype(np.int8)
+    costs = Costs(false_alarm=3.0, missed=1.0)
+    (free,) = choose_thresholds(scores, labels, [Action("hide", costs=costs)])
+    (few,) = choose_thresholds(scores, labels, [Action("hide", costs=costs, per_day=400)])
+    assert few.value > free.value and few.per_day_high <= 400 < free.per_day_high
+    assert few.precision_low >= 0.75
+    (bad,) = choose_thresholds(scores**0.1, labels, [Action("hide", costs=costs, per_day=2000)])
+    assert bad.value is None and "where it would act is 0.724" in bad.reason
+
+
+def test_a_bound_that_was_picked_afterwards_is_no_promise_and_the_reason_says_so():
+    scores = np.linspace(1, 0, 4080)
+    labels = (scores < scores[79]).astype(np.int8)
+    (found,) = choose_thresholds(scores, labels, [Action("block", 0.9)])
+    assert found.value is None and "picked afterwards (0.97" in found.reason
+
+
 def test_numbers_a_day_count_what_no_stronger_action_takes_labelled_or_not():
     scores = np.linspace(0, 1, 10_000)
     labels = np.full(10_000, -1, np.int8)

@@ -23,8 +23,6 @@ EDGES = pa.schema(
 """From whom to whom, by which rule; the first and the last event that made it, and the moment from
 which on it is no more, in microseconds UTC."""
 
-NEVER = (1 << 63) - 1
-
 
 def live(edges: pa.Table, as_of: int) -> pa.Table:
     """The edges that were there at a moment: made strictly before it, and not expired by then.

@@ -66,7 +66,7 @@ def _edges(rule: EdgeRule, batch: pa.RecordBatch) -> pa.RecordBatch:
         mask &= evaluate_mask(rule.where, batch)
     events = batch.filter(pa.array(mask))
     time = events.column(EVENT_TIME)
-    relation = pa.array([rule.name], pa.string()).take(pa.array(np.zeros(len(time), np.int64)))
+    relation = pa.repeat(pa.scalar(rule.name, pa.string()), len(time))
     columns = [events.column(rule.source), events.column(rule.target), relation]
     times = [time, time, pc.add(time, rule.expires_us)]
     return pa.RecordBatch.from_arrays([*columns, *times], schema=EDGES)
