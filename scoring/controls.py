@@ -16,6 +16,7 @@ the controls in force and what was held back by which, so `lockstep parity` repl
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -80,7 +81,7 @@ class Controls:
         allow = {column: list(values) for column, values in self.allow.items()}
         return {"off": list(self.off), "allow": allow}
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """16 hex digits of what is switched; "" if nothing is.
 

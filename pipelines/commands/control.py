@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,9 +60,15 @@ def off(actions: Actions, out: Out, why: Why, as_json: Json = False) -> None:
 
 def on(actions: Actions, out: Out, why: Why, as_json: Json = False) -> None:
     """Switch actions on again; '*' all of them."""
-    from scoring.controls import ALL, Controls
+    from configs.errors import InputError
+    from scoring.controls import ALL, Controls, read_controls
 
-    names = _known_actions(actions, out)
+    before = read_controls(_bundles(out)).off
+    if ALL in before and ALL not in actions:
+        raise InputError(
+            "all actions are off: switch on '*', then `lockstep control off` those that stay off"
+        )
+    names = _known_actions(actions, out, before)
 
     def change(now: Controls) -> Controls:
         left = [] if ALL in names else [one for one in now.off if one not in names]
@@ -100,9 +106,9 @@ def disallow(
     as_json: Json = False,
 ) -> None:
     """Take from the allow list."""
-    from scoring.controls import Controls
+    from scoring.controls import Controls, read_controls
 
-    given = set(_given(column, values, file, out))
+    given = set(_given(column, values, file, out, read_controls(_bundles(out)).allow))
 
     def change(now: Controls) -> Controls:
         left = [one for one in now.allow.get(column, ()) if one not in given]
@@ -132,13 +138,13 @@ def _say(controls: Controls, as_json: bool) -> None:
     print(f"allowed: {allowed or 'nobody'}")
 
 
-def _known_actions(names: list[str], out: str) -> list[str]:
+def _known_actions(names: list[str], out: str, also: Collection[str] = ()) -> list[str]:
     from configs.errors import InputError
     from scoring.controls import ALL
 
     known = [action.name for action in _spec(out).policy.actions]
     for name in names:
-        if name not in (*known, ALL):
+        if name not in (*known, *also, ALL):
             raise InputError(
                 f"the serving bundle has no action {name!r}; it has {', '.join(known) or 'none'}, "
                 "and '*' is all"
@@ -146,13 +152,19 @@ def _known_actions(names: list[str], out: str) -> list[str]:
     return names
 
 
-def _given(column: str, values: list[str] | None, file: Path | None, out: str) -> list[str]:
+def _given(
+    column: str,
+    values: list[str] | None,
+    file: Path | None,
+    out: str,
+    also: Collection[str] = (),
+) -> list[str]:
     from configs.errors import InputError
     from configs.schema import ColumnType
 
     spec = _spec(out)
     strings = [name for name, one in spec.columns.items() if one.type == ColumnType.STRING]
-    if column not in strings:
+    if column not in (*strings, *also):
         raise InputError(
             f"the serving bundle's events have no text column {column!r}; they have "
             f"{', '.join(strings)}"

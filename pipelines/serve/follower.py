@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
-from pipelines.serve.tail import ArrivalTail, StepTail
+from pipelines.serve.tail import ArrivalTail, DivergedError, StepTail
 from pipelines.streaming.arrivals import Arrived
 from pipelines.streaming.journal import Journal, LoggedStep
 from pipelines.streaming.restore import Restored, restore
@@ -86,6 +86,7 @@ class Follower:
         self._arrivals = ArrivalTail(root, restored.done)
         self._tail = StepTail(root, restored.next_step - 1)
         self._pending: list[LoggedStep] = []
+        self._broken = False
         self._folded_s = time.monotonic()
         self._reached: deque[tuple[float, int]] = deque()  # (clock, event time that was folded)
 
@@ -99,6 +100,7 @@ class Follower:
         Raises:
           DivergedError: begin again (`pipelines.serve.tail`).
         """
+        self._require_whole()
         steps = self._tail.poll()  # before arrivals: what a step folds has arrived
         arrived = self._arrivals.poll()
         if arrived:
@@ -119,11 +121,20 @@ class Follower:
         self.waiting = self.waiting.under(self.engine.spec, self.engine.plans)
 
     def ask(self, events: pa.RecordBatch) -> Outcome:
-        """Decides events that are not folded; see `scoring.ask`."""
+        """Decides events that are not folded; see `scoring.ask`.
+
+        Raises:
+          DivergedError: begin again.
+        """
+        self._require_whole()
         times = events.column(EVENT_TIME).to_numpy()
         if self._pending and len(times) and times.min() <= self._end_us():
             self._fold(self._folded_s)
         return ask(self.engine, self.waiting, events)
+
+    def _require_whole(self) -> None:
+        if self._broken:
+            raise DivergedError("a step of the log could not be folded")
 
     def _end_us(self) -> int:
         """The latest event of the steps that are to be folded."""
@@ -173,6 +184,7 @@ class Follower:
 
     def _fold(self, now_s: float) -> None:
         """Folds steps, those that follow each other without an expiry as one."""
+        self._broken = True  # until all of it is folded: what fails in between left half of it
         pending, self._pending = self._pending, []
         engine, gone = self._folds, list[str]()
         groups: list[list[pa.RecordBatch]] = []
@@ -200,6 +212,7 @@ class Follower:
         self.steps = pending[-1].number + 1
         self._folded_s = now_s
         self._forget_ids(now_s)
+        self._broken = False
 
     def _forget_ids(self, now_s: float) -> None:
         position = self._folds.resident.position

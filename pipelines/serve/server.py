@@ -33,6 +33,7 @@ from pipelines.serve.figures import Figures, ServeHealth
 from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
 from pipelines.streaming.counts import Counts
+from pipelines.streaming.journal import list_snapshots
 from pipelines.streaming.metrics import HOST, MetricsServer
 from pipelines.streaming.watch import BundleWatch
 from scoring.bundle import load_bundle
@@ -46,6 +47,7 @@ SERVICE, METHOD = "lockstep.v1.Decisions", "Decide"
 _LOGGER = logging.getLogger(__name__)
 _PORTS = 1 << 16
 _AGAIN_S = 1.0
+_STOPPING = "stopping"
 _SWITCH_S = 0.001  # between the thread that decides and the loop; Python's 5 ms is a latency
 
 T = TypeVar("T")
@@ -129,6 +131,7 @@ class _Server:
         self._came = asyncio.Event()
         self._scorer: Scorer | None = None
         self._follower: Follower | None = None
+        self._watch: BundleWatch | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decide")
         self._polled_s = self._news_s = 0.0
         self._away_s: float | None = None  # since when no scorer runs
@@ -147,11 +150,12 @@ class _Server:
         try:
             await asyncio.wait((work, waits), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await self._standing("stopping")
+            await self._standing(_STOPPING)
             await server.stop(self._request.grace_s)
             failed = work.exception() if work.done() and not work.cancelled() else None
             for task in (work, waits):
                 task.cancel()
+            await self._stop_watch()
         if failed is not None:
             raise failed
 
@@ -186,8 +190,8 @@ class _Server:
         return server
 
     async def _standing(self, reason: str) -> None:
-        """Whether it serves, to all who ask; an empty reason: it does."""
-        if self._health.reason == reason:
+        """Whether it serves, to all who ask; an empty reason: it does. It never stops stopping."""
+        if self._health.reason in (reason, _STOPPING):
             return
         self._health.reason = reason
         status = health_pb2.HealthCheckResponse.ServingStatus
@@ -270,7 +274,7 @@ class _Server:
                     read_controls(request.bundles)
                 )
             )
-        while not (request.state / "snapshots").is_dir():
+        while not list_snapshots(request.state):
             await self._standing("starting: no scorer has written to the state folder yet")
             await asyncio.sleep(_AGAIN_S)
         ahead_us = request.limits.ahead_us
@@ -282,12 +286,16 @@ class _Server:
         if self._metrics is not None and not self._figures.shown:
             self._metrics.show(self._figures)
         self._figures.show(self._follower, lambda: self._waiting_events, lambda: self._age_s())
-        await self._follow()
+
+    async def _stop_watch(self) -> None:
+        """Its thread may be loading a bundle: that is waited for, but not by the loop."""
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.stop)
 
     async def _follow(self) -> None:
         """Takes up what the scorer has written, and another bundle."""
-        follower = self._follower
-        if follower is None:
+        follower, watch = self._follower, self._watch
+        if follower is None or watch is None:
             return
         now_s = self._polled_s = time.monotonic()
         try:
@@ -295,17 +303,19 @@ class _Server:
         except DivergedError as error:
             _LOGGER.warning("the state is read anew (%s)", error)
             await self._standing("starting: the state is read anew")
-            self._watch.stop()
+            await self._stop_watch()
+            await asyncio.sleep(_AGAIN_S)
             await self._open()
+            self._polled_s = 0.0  # at once
             return
-        fresh = self._watch.take()
+        fresh = watch.take()
         if fresh is not None:
             try:
                 await self._in_thread(lambda: follower.swap(fresh))
                 self._scorer = fresh
                 self._progress.say(f"{fresh.name} decides")
             except StateError as error:
-                self._watch.refuse(fresh, error)
+                watch.refuse(fresh, error)
         if news:
             self._news_s, self._away_s = now_s, None
         elif now_s - self._news_s >= _AGAIN_S:

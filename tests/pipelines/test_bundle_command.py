@@ -107,13 +107,16 @@ def test_control_switches_actions_and_keeps_a_list_without_printing_it(house):
     column = "who"
     said = run("allow", column, "u-3", "--file", listed, *more, verb="control")
     assert said == f"off: block\nallowed: 3 of {column}\n"
+    run("off", "*", *more, verb="control")
+    with pytest.raises(InputError, match="all actions are off: switch on"):
+        run("on", "block", *more, verb="control")
     run("on", "*", *more, verb="control")
     run("disallow", column, "u-2", *more, verb="control")
     shown = run("show", "--out", out, verb="control")
     assert "off: nothing" in shown and f"disallow 1 of {column} (a wave" in shown
     assert "u-1" not in shown
     facts = json.loads(run("show", "--out", out, "--json", verb="control"))
-    assert facts["allow"] == {column: ["u-1", "u-3"]} and len(facts["history"]) == 4
+    assert facts["allow"] == {column: ["u-1", "u-3"]} and len(facts["history"]) == 5
     with pytest.raises(InputError, match="no action 'blok'"):
         run("off", "blok", *more, verb="control")
     with pytest.raises(InputError, match="no text column 'nobody'"):

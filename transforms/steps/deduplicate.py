@@ -24,7 +24,7 @@ from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.duplicates import RecentIds
 from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.order import PLACE, PLACE_TYPE, total_order
-from transforms.steps.shards import KEPT, STATES, TIME, TOMBSTONE, Keyed
+from transforms.steps.shards import IS_SCORED, KEPT, STATES, TIME, TOMBSTONE, Keyed
 from transforms.steps.stamps import CODE, tag_batch, tags_of
 
 DEAD_LETTERS = "dead_letters"
@@ -130,7 +130,7 @@ class _DropSeen(beam.DoFn):
         if len(places):
             self._duplicates.inc(len(places))
             flags = rows.column(KEPT).to_numpy()[places]
-            self._scored.dec(int((flags & 1 > 0).sum()))  # counted where they were split
+            self._scored.dec(int((flags & IS_SCORED > 0).sum()))  # counted where they were split
             named = pa.array([sources[one] for one in order[places]], pa.string())
             yield from self._tell(rows, places, named)
 

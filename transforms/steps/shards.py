@@ -59,7 +59,7 @@ TOMBSTONE, FEATURES, TIME, ENTITY, MOMENT = "tombstone", "features", "time", "en
 MINUTE_US = 60_000_000
 SATURATED = "saturated_values "
 """How the counter of each aggregate's values that did not fit begins."""
-_IS_SCORED, _IS_VERDICT = 1, 2
+IS_SCORED, IS_VERDICT = 1, 2
 
 Int64s = npt.NDArray[np.int64]
 Keyed = tuple[ShardKey, pa.RecordBatch]
@@ -151,7 +151,7 @@ def id_rows(
         CODE: pa.array(codes),
         PLACE: place,
         "position": pa.array(positions_of(batch)),
-        KEPT: pa.array((scored * _IS_SCORED + verdicts * _IS_VERDICT).astype(np.int8)),
+        KEPT: pa.array((scored * IS_SCORED + verdicts * IS_VERDICT).astype(np.int8)),
         KIND: pa.array(kinds),
     }
     columns |= {f"shard_{entity}": pa.array(numbers) for entity, numbers in shards.items()}

@@ -3,12 +3,14 @@
 import itertools
 
 import msgspec
+import pytest
 from explorer_world import ByBits, World, facts
 from fold_world import SPEC, batch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.serve.follower import Follower
+from pipelines.serve.tail import DivergedError
 from pipelines.streaming.decisions import encode_decisions
 
 
@@ -55,3 +57,26 @@ def test_an_answer_is_what_the_scorer_decides_at_arrival(tmp_path_factory, data,
     assert not len(follower.waiting) and follower.steps == world.service.next_step
     for entity, state in world.service.engine.resident.states.items():
         assert follower.engine.resident.states[entity].to_table().equals(state.to_table())
+
+
+def test_after_a_fold_that_failed_half_way_nothing_is_answered(tmp_path, monkeypatch):
+    rows = [("x", second, "a", 1.0, None) for second in range(6)]
+    world = World(tmp_path, rows, at_arrival=True)
+    follower = follow(world)
+    world.arrive(range(6))
+    world.finish()
+
+    def fails(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(follower._folds, "step", fails)
+        with pytest.raises(MemoryError):
+            follower.poll(1e9, fold_s=0.0)
+    with pytest.raises(DivergedError, match="could not be folded"):
+        follower.ask(batch(rows))
+    with pytest.raises(DivergedError, match="could not be folded"):
+        follower.poll(2e9)
+    again = follow(world)
+    again.poll(1e9, fold_s=0.0)
+    assert again.steps == world.service.next_step
