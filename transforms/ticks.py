@@ -78,6 +78,8 @@ class TickSettings:
 
       behind_us: how far timestamps and watermark of the engine are ahead of what is meant here. An
         engine's own source knows publish times only: then it is the disorder bound.
+      remember_s: an id is known for so long by the clock after it was folded, also where event
+        time passes its horizon faster (a backlog): until then its message may come again.
 
     Raises:
       ValueError: a number out of range.
@@ -87,6 +89,7 @@ class TickSettings:
     snapshot_ticks: int = 32
     homes: int = 16
     behind_us: int = 0
+    remember_s: float = 90.0
 
     def __post_init__(self) -> None:
         if self.tick_us < 10 * MILLISECOND_US or self.tick_us % MILLISECOND_US:

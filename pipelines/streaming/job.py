@@ -20,6 +20,7 @@ from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.session import ReaderSettings
+from pipelines.pubsub.settings import remembered_for
 from pipelines.runners import Running, run_stream
 from pipelines.streaming.build import Job, build
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
@@ -102,9 +103,11 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
         decisions=request.decisions,
         state=request.state,
         dead_letters=request.dead_letters,
-        ticks=dataclasses.replace(request.ticks, behind_us=spec.events.disorder_us)
-        if request.running.native_pubsub
-        else request.ticks,
+        ticks=dataclasses.replace(
+            request.ticks,
+            behind_us=spec.events.disorder_us if request.running.native_pubsub else 0,
+            remember_s=remembered_for(request.reader.lease_s),
+        ),
         night=night,
         first_us=first_us,
         native=request.running.native_pubsub,

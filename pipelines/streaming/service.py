@@ -23,6 +23,7 @@ from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.layout import day_of
 from pipelines.pubsub.intake import DeadMessage, MicroBatch
+from pipelines.pubsub.settings import remembered_for
 from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.counts import Counts
@@ -40,7 +41,6 @@ from transforms.ticks import LATE
 
 _LOGGER = logging.getLogger(__name__)
 
-_REMEMBER_S = 90.0
 _MOST_UNLOGGED = 100_000  # messages that made no step, such as duplicates, between two snapshots
 
 
@@ -68,7 +68,7 @@ class ServiceSettings:
     snapshot_steps: int = 2000
     swap_poll_s: float = 1.0
     keep_log_days: float = 7
-    remember_s: float = _REMEMBER_S
+    remember_s: float = remembered_for(0)
     keep_dead_days: int = 30
 
     @classmethod
@@ -80,9 +80,10 @@ class ServiceSettings:
         >>> [ServiceSettings.for_lease(lease_s).remember_s for lease_s in (30, 600)]
         [90.0, 1200.0]
         """
-        remember_s = max(_REMEMBER_S, 2.0 * lease_s)  # a busy server hands out again a while later
         return cls(
-            remember_s=remember_s, keep_dead_days=keep_dead_days, keep_log_days=keep_log_days
+            remember_s=remembered_for(lease_s),
+            keep_dead_days=keep_dead_days,
+            keep_log_days=keep_log_days,
         )
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from configs.schema import Spec
+from configs.schema import KIND, Spec
 from transforms.batches import RecordBatchCoder, one_batch
 from transforms.duplicates import RecentIds
 from transforms.live.blocks import Blocks, pack_arrays, unpack_arrays
@@ -36,6 +36,7 @@ class Ruled:
       gone: bool, which of them are to be left out by who holds their other columns (a record that
         came twice in one batch has one code, and is held once).
       overtaken: all of them are late.
+      other_kind: how many of the dropped are of another kind than what was seen, as far as known.
     """
 
     tick: int
@@ -43,6 +44,7 @@ class Ruled:
     dropped: pa.RecordBatch
     gone: np.ndarray
     overtaken: bool
+    other_kind: int = 0
 
 
 def id_schema(spec: Spec) -> pa.Schema:
@@ -53,6 +55,7 @@ def id_schema(spec: Spec) -> pa.Schema:
         "time": pa.int64(),
         CODE: pa.int64(),
         PLACE: PLACE_TYPE,
+        KIND: pa.int16(),
         "position": pa.int64(),
         "source": pa.string(),
     }
@@ -106,7 +109,8 @@ class Ids:
         )
         hash_1, hash_2, time = (rows.column(name).to_numpy() for name in _STATE)
         state.reach(tick.start_us)
-        new = state.take(hash_1, hash_2, time)
+        before = state.other_kind
+        new = state.take(hash_1, hash_2, time, rows.column(KIND).to_numpy())
         codes = rows.column(CODE).to_numpy()
         kept = codes[new]
         dropped = rows.filter(pa.array(~new))
@@ -114,7 +118,8 @@ class Ids:
         delta = pack_arrays(
             hash_1[new], hash_2[new], time[new], np.array([tick.start_us], np.int64)
         )
-        return delta, Ruled(tick.number, kept, dropped, gone, tick.overtaken)
+        other_kind = state.other_kind - before
+        return delta, Ruled(tick.number, kept, dropped, gone, tick.overtaken, other_kind)
 
     def apply(self, state: RecentIds, delta: bytes) -> None:
         """Remembers the ids of a delta."""

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import RecordBatchCoder, ShardKey, one_batch
 from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.derive import derive
-from transforms.duplicates import hash_ids
+from transforms.duplicates import hash_ids, kind_numbers
 from transforms.live.blocks import Blocks, cut_by, pack_blocks
 from transforms.live.entity import HOME, ROWS, TOMBSTONES, EntityKeys, Folded
 from transforms.live.ids import IDS, Ids, Ruled
@@ -85,6 +85,7 @@ class Routes:
             "time": batch.column(EVENT_TIME),
             CODE: pa.array(codes),
             "place": place,
+            KIND: pa.array(kind_numbers(spec, batch.column(KIND))),
             "position": pa.array(positions),
             "source": pa.repeat(source, count),
         }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -32,6 +33,7 @@ _VERSION = struct.Struct("<B16s?qIQQ")
 _DELTA = struct.Struct("<I")
 _SEED = struct.Struct("<4s?q")
 _SEED_MAGIC = b"LSS\x01"
+_NOTE_S = 1.0
 
 S = TypeVar("S")
 Out = TypeVar("Out", covariant=True)
@@ -182,10 +184,15 @@ class Version:
 
 @dataclasses.dataclass
 class Resident(Generic[S]):
-    """A shard's state in a worker, and the version that it is."""
+    """A shard's state in a worker, and the version that it is.
+
+    Attributes:
+      reached: (clock in seconds, event time that was folded by then), ascending.
+    """
 
     number: bytes
     state: S
+    reached: deque[tuple[float, int]] = dataclasses.field(default_factory=deque)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,12 +219,19 @@ class ShardLog(Generic[S, Out]):
       machine: what is kept and folded.
       settings: of ticks.
       number: gives 16 random bytes.
+      remember_s: what was folded within so many seconds of the clock is not pruned, however far
+        event time went meanwhile; after a rebuild nothing is, for as long.
     """
 
     def __init__(
-        self, machine: Machine[S, Out], settings: TickSettings, number: Callable[[], bytes]
+        self,
+        machine: Machine[S, Out],
+        settings: TickSettings,
+        number: Callable[[], bytes],
+        remember_s: float = 0.0,
     ) -> None:
         self._machine, self._settings, self._number = machine, settings, number
+        self._remember_s = remember_s
 
     def seed(self, cells: Cells, block: bytes) -> None:
         """Takes over (a piece of) a shard's state from before the first event.
@@ -248,7 +262,12 @@ class ShardLog(Generic[S, Out]):
         )
 
     def fire(
-        self, cells: Cells, tick: int, resident: Resident[S] | None, in_order: bool = True
+        self,
+        cells: Cells,
+        tick: int,
+        resident: Resident[S] | None,
+        in_order: bool = True,
+        now_s: float = 0.0,
     ) -> Fired[S, Out]:
         """Folds what waits for a tick.
 
@@ -258,6 +277,7 @@ class ShardLog(Generic[S, Out]):
           resident: what this worker holds of the shard; its state is changed, also where this
             raises, so the caller is to have let go of it.
           in_order: see `take_due`.
+          now_s: a steady clock, for `remember_s`.
 
         Raises:
           StateError: the cells hold state or rows of another spec.
@@ -267,11 +287,12 @@ class ShardLog(Generic[S, Out]):
             return Fired([], resident)
         machine, settings = self._machine, self._settings
         before, rebuilt = self._read(cells), False
+        reached: deque[tuple[float, int]] = deque()
         if before is None:
             state = machine.empty()
             before = Version(b"\0" * 16, None, 0, 0, 0, machine.fingerprint)
         elif resident is not None and resident.number == before.number:
-            state = resident.state
+            state, reached = resident.state, resident.reached
         else:
             state, rebuilt = self._rebuild(cells), True
         folded, deltas, size = before.folded, before.deltas, before.delta_bytes
@@ -287,14 +308,16 @@ class ShardLog(Generic[S, Out]):
             deltas, size = deltas + 1, size + len(delta)
             folded = number if folded is None else max(folded, number)
         whole = before.snapshot_bytes
+        forget_us = self._reach(reached, (folded or 0) * settings.tick_us, now_s)
         if deltas >= settings.snapshot_ticks and size >= whole:
-            machine.prune(state, (folded or 0) * settings.tick_us)
+            if forget_us is not None:
+                machine.prune(state, forget_us)
             snapshot = machine.dump(state)
             cells.set_snapshot(snapshot)
             deltas, size, whole = 1, 0, len(snapshot)  # not 0: something has been folded
         version = Version(self._number(), folded, deltas, size, whole, machine.fingerprint)
         cells.set_version(version.write())
-        return Fired(outputs, Resident(version.number, state), rebuilt, late)
+        return Fired(outputs, Resident(version.number, state, reached), rebuilt, late)
 
     def expire(self, cells: Cells, now_us: int) -> bool:
         """Frees a shard that has folded nothing for as long as its state is kept.
@@ -313,6 +336,17 @@ class ShardLog(Generic[S, Out]):
     def expires_us(self, tick: int) -> int:
         """When `expire` is to be called after a tick was folded."""
         return self._settings.end_us(tick) + self._machine.keep_us
+
+    def _reach(self, reached: deque[tuple[float, int]], folded_us: int, now_s: float) -> int | None:
+        """Notes how far event time is; how far it was `remember_s` ago, None: not known."""
+        if not self._remember_s:
+            return folded_us
+        if not reached or now_s - reached[-1][0] >= _NOTE_S:
+            reached.append((now_s, folded_us))
+        while len(reached) > 1 and now_s - reached[1][0] >= self._remember_s:
+            reached.popleft()
+        first_s, first_us = reached[0]
+        return first_us if now_s - first_s >= self._remember_s else None
 
     def _read(self, cells: Cells) -> Version | None:
         data = cells.version()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,7 @@ from transforms.live.routes import (
     verdicts_of,
 )
 from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
+from transforms.steps.deduplicate import OTHER_KIND
 from transforms.steps.shards import RECENT_IDS, Keyed, count_saturated
 from transforms.steps.timers import HOLD, Timers
 from transforms.ticks import MILLISECOND_US, TickSettings
@@ -291,7 +293,12 @@ class _Logged(_Sharded):
         self._routes = Routes(self._spec, self._settings, part_blocks(self._spec))
         machines: dict[str, Any] = {RECENT_IDS: self._routes.ids, **self._routes.entities}
         self._logs = {
-            group: ShardLog(machine, self._settings, lambda: secrets.token_bytes(16))
+            group: ShardLog(
+                machine,
+                self._settings,
+                lambda: secrets.token_bytes(16),
+                self._settings.remember_s if group == RECENT_IDS else 0.0,
+            )
             for group, machine in machines.items()
         }
 
@@ -304,7 +311,8 @@ class _Logged(_Sharded):
     def _fold(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> list[Any]:
         log, name = self._logs[key.group], (self._step, key)
         # Let go of while it is changed: a bundle of a job that has failed may still be at it.
-        fired = log.fire(cells, tick, _RESIDENTS.pop(name, None), self._in_order)
+        held = _RESIDENTS.pop(name, None)
+        fired = log.fire(cells, tick, held, self._in_order, time.monotonic())
         if fired.resident is not None:
             _RESIDENTS[name] = fired.resident
         if fired.outputs:
@@ -325,6 +333,7 @@ class _Ids(_Logged):
     def __init__(self, spec: Spec, settings: TickSettings, in_order: bool, step: str) -> None:
         super().__init__(spec, settings, in_order, step)
         self._duplicates = Metrics.counter("lockstep", "duplicate_events")
+        self._other_kind = Metrics.counter("lockstep", OTHER_KIND)
 
     def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
         for ruled in self._fold(key, tick, cells, timer):
@@ -332,6 +341,7 @@ class _Ids(_Logged):
                 yield TaggedOutput(KEPT, (to, block)) if to.group == JOIN else (to, block)
             if ruled.dropped.num_rows:
                 self._duplicates.inc(ruled.dropped.num_rows)
+                self._other_kind.inc(ruled.other_kind)
                 yield TaggedOutput(DEAD_LETTERS, duplicate_letters(ruled.dropped))
 
 

@@ -8,15 +8,18 @@ import pytest
 from backfill_world import CONFIG, make_events
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from live_world import World, assert_as_expected, expected_rows, shard_keys
+from live_world import MemoryCells, World, assert_as_expected, expected_rows, shard_keys
 
 from configs.errors import StateError
 from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
-from transforms.duplicates import RecentIds
 from transforms.inputs import numeric_names
-from transforms.live.shard_log import ShardLog
+from transforms.live.ids import Ids
+from transforms.live.rejoin import part_blocks
+from transforms.live.routes import Routes
+from transforms.live.shard_log import ShardLog, put_arrived
+from transforms.steps.shards import RECENT_IDS
 from transforms.ticks import TickSettings
 from transforms.velocity import ShardState
 
@@ -136,14 +139,6 @@ def forgets_an_expiry(monkeypatch):
     monkeypatch.setattr(ShardState, "update", lambda self, delta: None)
 
 
-def folds_duplicates(monkeypatch):
-    take = RecentIds.take
-    monkeypatch.setattr(
-        "transforms.live.ids.RecentIds.take",
-        lambda self, one, two, time: take(self, one, two, time) | True,
-    )
-
-
 def ties_in_order_of_arrival(monkeypatch):
     monkeypatch.setattr(
         "transforms.live.entity.total_order", lambda time, place: time.argsort(kind="stable")
@@ -189,6 +184,45 @@ def test_a_bundle_that_failed_is_not_folded_twice():
         world.do(choices[0])
     assert sum(batch.num_rows for batch in world.rows) == 1
     assert world.rows[0].column("who_posts_1d").to_pylist() == [0.0]
+
+
+@pytest.mark.parametrize(("seconds", "folded"), [(0.5, 1), (60.0, 2)])
+def test_an_id_is_known_for_a_while_by_the_clock_however_fast_event_time_goes(seconds, folded):
+    """A backlog: hours pass in seconds, and a message comes again before its lease can have ended.
+
+    After a minute a tick its id is known no more: then memory counts.
+    """
+    spec = loads(CONFIG, "tiny.yaml", CATALOG)  # dedup: 1h
+    settings = TickSettings(tick_us=HOUR, snapshot_ticks=1, homes=1, remember_s=90.0)
+    log = ShardLog(Ids(spec, settings), settings, lambda: b"0" * 16, settings.remember_s)
+    routes, cells = Routes(spec, settings, part_blocks(spec)), MemoryCells()
+    resident, kept = None, 0
+    for hour in range(30):
+        number = hour if hour < 29 else 0  # as it was, at the end
+        batch = decoded([(number, 60 * number, "x", "a", "post")])
+        [block] = [
+            block
+            for key, block in routes.split_events(batch, FIRST + hour * HOUR)
+            if key.group == RECENT_IDS
+        ]
+        [tick] = put_arrived(cells, block)
+        fired = log.fire(cells, tick, resident, now_s=seconds * hour)
+        resident = fired.resident
+        kept += sum(len(ruled.kept) for ruled in fired.outputs if number == 0)
+    assert kept == folded
+
+
+def test_events_dropped_for_one_of_another_kind_are_counted():
+    world, other_kind = World(SPEC, TICKS), 0
+    world.give(decoded([(1, 0, "x", "a", "post"), (1, 1, "x", "a", "verdict")]))
+    world.give(decoded([(1, 2, "x", "a", "post")]))
+    world.reach(1 << 60)
+    fold = world.routes.ids.fold
+    found = []
+    world.routes.ids.fold = lambda *of: found.append(fold(*of)) or found[-1]
+    world.run()
+    other_kind = sum(ruled.other_kind for _, ruled in found)
+    assert (other_kind, sum(ruled.dropped.num_rows for _, ruled in found)) == (1, 2)
 
 
 def test_state_stays_bounded_and_is_freed_in_the_end():
