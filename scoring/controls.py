@@ -173,7 +173,11 @@ def read_history(store: Place) -> tuple[str, list[dict[str, Any]]]:
     pointer = load_json(path)
     digest, history = pointer.get("controls"), pointer.get("history")
     if not isinstance(digest, str) or not isinstance(history, list):
-        raise BundleError(f"{path} is damaged: set the controls anew with `lockstep control`")
+        raise BundleError(
+            f"{path} is damaged. Scorers that run go on under the controls they have. Write "
+            f'{{"controls": DIGEST, "history": []}} into it, where DIGEST names the newest file of '
+            f"{join(store, FOLDER)}; without {POINTER} nothing at all is switched"
+        )
     return digest, history
 
 
@@ -188,7 +192,10 @@ def read_version(store: Place, digest: str) -> Controls:
     path = join(store, FOLDER, f"{digest}.json")
     made = Controls.of(load_json(path))
     if made.digest != digest:
-        raise BundleError(f"{path} was edited; set the controls anew with `lockstep control`")
+        raise BundleError(
+            f"{path} was edited: its name is no digest of what is in it. Undo that, or name "
+            f"another file of its folder in {join(store, POINTER)}"
+        )
     return made
 
 

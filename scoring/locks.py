@@ -31,6 +31,7 @@ LOCK = ".lock"
 EXPIRY_SECONDS = 900.0  # of clocks that agree within minutes
 _RENEWAL_SECONDS = 60.0
 _WAIT_SECONDS = 1.0
+_MOMENT_S = 1.0
 
 Require = Callable[[], None]
 """Raises BusyError if the folder is held no longer."""
@@ -59,7 +60,7 @@ def _flock(folder: Path, wait: bool, option: str) -> Iterator[Require]:
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _hold(handle, wait)
         except BlockingIOError as error:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise _busy(folder, f"process {holder}", option) from error
@@ -68,6 +69,19 @@ def _flock(folder: Path, wait: bool, option: str) -> Iterator[Require]:
         yield lambda: None
     finally:
         os.close(handle)
+
+
+def _hold(handle: int, wait: bool) -> None:
+    """Not to wait is to ask for a moment: who only looks whether it is held has it as long."""
+    ends = time.monotonic() + _MOMENT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                raise
+        time.sleep(_MOMENT_S / 50)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ class Serving:
     ) -> None:
         self._place, self._poll_seconds, self._clock = place, poll_seconds, clock
         self._lock = threading.Lock()
-        self._refused = self._logged = ""
+        self._refused, self._logged = "", dict[str, str]()
         self.swaps = 0
         self.refusals = 0
         self._followed = not exists(join(place, MANIFEST))
@@ -77,9 +77,13 @@ class Serving:
         return self._scorer
 
     def _follow(self) -> None:
+        try:  # damaged controls hold up no bundle, such as one that is rolled back to
+            self.controls = read_controls(self._place)
+            self._logged.pop("controls", None)
+        except (BundleError, OSError, BeamIOError) as error:
+            self._report("controls", error)
         name = ""
         try:
-            self.controls = read_controls(self._place)
             name = _pointed(self._place)
             if name in (self._scorer.bundle.fingerprint, self._refused):
                 return
@@ -90,15 +94,21 @@ class Serving:
                     f"{name} reads {unlike}: this job does not make it; start the job anew with it"
                 )
         except (BundleError, OSError, BeamIOError) as error:
-            if str(error) != self._logged:
-                _log.error("%s goes on serving: %s", self._scorer.bundle.fingerprint, error)
-                self._logged, self.refusals = str(error), self.refusals + 1
+            self._report("bundle", error)
             # What could not be read may be read later; what is wrong with a bundle stays.
             self._refused = name if isinstance(error, BundleError) else ""
             return
         _log.warning("%s serves after %s", name, self._scorer.bundle.fingerprint)
-        self._scorer, self._refused, self._logged = scorer, "", ""
+        self._scorer, self._refused = scorer, ""
+        self._logged.pop("bundle", None)
         self.swaps += 1
+
+    def _report(self, about: str, error: Exception) -> None:
+        """Logs what is wrong, once."""
+        if self._logged.get(about) != str(error):
+            _log.error("%s goes on serving: %s", self._scorer.bundle.fingerprint, error)
+            self._logged[about] = str(error)
+            self.refusals += 1
 
 
 @functools.lru_cache(maxsize=4)

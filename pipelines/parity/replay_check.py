@@ -6,6 +6,7 @@ installation over other cuts of the same events.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -65,6 +66,7 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     if first is None:
         raise nothing_in_range(state, base, span)
     scorers: dict[str, Scorer] = {}
+    switched = functools.cache(functools.partial(read_version, bundles))
 
     def scorer_of(decided_by: str) -> Scorer:
         name, controls = split_name(decided_by)
@@ -74,7 +76,7 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
             ):  # two in memory: around a swap, workers decide by the old and the new
                 scorers.pop(next(iter(scorers)))
             scorers[name] = Scorer(load_bundle(store.path(name), CATALOG))
-        return scorers[name].under(read_version(bundles, controls))
+        return scorers[name].under(switched(controls))
 
     spec = scorer_of(first.bundle).bundle.spec
     differences: list[Difference] = []

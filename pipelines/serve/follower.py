@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
+from pipelines.pubsub.settings import LONGEST_LEASE_S, remembered_for
 from pipelines.serve.tail import ArrivalTail, DivergedError, StepTail
 from pipelines.streaming.arrivals import Arrived
 from pipelines.streaming.journal import Journal, LoggedStep
@@ -40,7 +41,8 @@ from transforms.decode import Decoded, decode_json
 from transforms.ticks import LATE
 
 _FOLD_S = 0.5
-_REMEMBER_S = 90.0  # as the scorer does (`pipelines.streaming.service`), by the clock
+# By the clock, and for as long as any scorer does: of which lease this one's is, no file tells.
+_REMEMBER_S = remembered_for(LONGEST_LEASE_S)
 _TRIES = 5
 
 
@@ -232,8 +234,8 @@ def earliest_by_record(made: Decoded, count: int) -> npt.NDArray[np.int64]:
 def scorer_runs(root: Path) -> bool:
     """Whether a scorer holds the folder, as far as its filesystem tells.
 
-    The lock is asked for, shared, and let go at once: ask seldom, since a scorer that starts in
-    that very moment would be told that the folder is in use.
+    The lock is asked for, shared, and let go at once; a scorer that starts in that very moment
+    asks again (`scoring.locks`).
     """
     try:
         handle = os.open(root / LOCK, os.O_RDONLY)

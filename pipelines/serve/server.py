@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import grpc
+import pyarrow as pa
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from configs.errors import InputError, StateError
+from configs.errors import InputError, LockstepError, StateError
 from pipelines.progress import Progress, Quiet
 from pipelines.serve import decide_pb2
 from pipelines.serve.answers import Answers, Limits, Refusal, RefusedError, answer
@@ -49,6 +50,10 @@ _PORTS = 1 << 16
 _AGAIN_S = 1.0
 _STOPPING = "stopping"
 _SWITCH_S = 0.001  # between the thread that decides and the loop; Python's 5 ms is a latency
+
+# What code of ours, numpy and Arrow raise of values that nobody thought of. Others end the server.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+             pa.ArrowException, LockstepError)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -358,7 +363,9 @@ class _Server:
         requests, now_us = [one.events for one in chosen], time.time_ns() // 1000
         try:
             answers = answer(follower, requests, now_us, self._request.limits)
-        except Exception as error:  # of what one of them holds: the others are answered
+        except DivergedError:
+            return [RefusedError(Refusal.UNAVAILABLE, "the state is read anew")] * len(chosen)
+        except _FAILURES as error:  # of what one of them holds: the others are answered
             if len(chosen) > 1:
                 return [self._answers([one])[0] for one in chosen]
             _LOGGER.error("a request failed (%s): please report it", type(error).__name__)

@@ -14,9 +14,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from configs.errors import StateError
 from pipelines.streaming import records
 from pipelines.streaming.arrivals import Arrived, Done, decode_arrived, list_arrivals
-from pipelines.streaming.journal import LoggedStep, is_repeated, list_segments, read_batches
+from pipelines.streaming.journal import (
+    LoggedStep,
+    goes_on,
+    is_repeated,
+    list_segments,
+    read_batches,
+)
 from scoring.engine import STEP
 
 
@@ -36,6 +43,7 @@ class StepTail:
         self._root, self._next = root, after + 1
         self._segment: tuple[int, Path] | None = None
         self._good = self._inode = 0
+        self._stuck: tuple[int, int] | None = None  # where nothing could be read, and the size then
         self._last: pa.RecordBatch | None = None
 
     def poll(self) -> list[LoggedStep]:
@@ -69,14 +77,30 @@ class StepTail:
             self._inode = now.st_ino
             if now.st_size == self._good:
                 return found
+            begins = self._good
             with pa.OSFile(str(path)) as source:
                 for batch, end in read_batches(source, self._good):
                     self._good = end
                     if batch is not None:
                         found += self._taken(batch)
+            if self._good == begins:
+                self._require_torn(path, now.st_size)
         except FileNotFoundError as error:
             raise DivergedError(f"{path.name} was dropped before it was read") from error
         return found
+
+    def _require_torn(self, path: Path, size: int) -> None:
+        """What cannot be read is a step that is being written, or damage: then whole ones follow.
+
+        Looked for where the file has grown since: most of the time it is the former.
+        """
+        before, self._stuck = self._stuck, (self._good, size)
+        if before is None or before[0] != self._good or before[1] == size:
+            return
+        try:
+            goes_on(path, self._good)
+        except StateError as error:
+            raise DivergedError(str(error)) from error
 
     def _taken(self, batch: pa.RecordBatch) -> list[LoggedStep]:
         number = int(batch.column(STEP)[0].as_py())

@@ -34,6 +34,7 @@ import datetime as dt
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -46,6 +47,10 @@ from scoring.engine import DECISION, STEP
 from scoring.files import replace_file, sync
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+WRITERS = {b"lockstep.writers": b"several"}
+"""Of the schema of a segment that a job of an engine wrote: a step a segment, and one of its
+writers may be behind another for a moment."""
+_BEHIND_S, _LOOK_S = 15.0, 0.2
 _REMEDY = (
     "the log is damaged, and events behind the damage were acknowledged. Keep --state, and start "
     "a fresh one with --from-night and --seek, which need no log"
@@ -203,8 +208,10 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
     """
     expected: int | None = None
     last: pa.RecordBatch | None = None
-    segments = list_segments(root)
-    for index, (first, path) in enumerate(segments):
+    segments, index = list_segments(root), -1
+    while index + 1 < len(segments):
+        index += 1
+        first, path = segments[index]
         later = segments[index + 1][0] if index + 1 < len(segments) else None
         if later is not None and later <= after:
             continue
@@ -222,10 +229,26 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
         if later is None or later <= after + 1:
             continue  # of a segment of older steps only a last one that was repeated matters
         if later not in (following, following - 1) and path.exists():
+            several = last is not None and (last.schema.metadata or {}).items() >= WRITERS.items()
+            come = _await_segment(root, following, segments[index + 1][1]) if several else None
+            if come is not None:
+                segments.insert(index + 1, (following, come))
+                continue
             raise StateError(
                 f"{path} ends before step {following}, and the next segment begins with step "
                 f"{later}; {_REMEDY}"
             )
+
+
+def _await_segment(root: Path, first: int, later: Path) -> Path | None:
+    """The segment of a step that another writer has still to write; None: none comes."""
+    while True:
+        found = list((root / "log").glob(f"date=*/segment-{first:012d}.arrows"))
+        if found:
+            return found[0]
+        if time.time() - later.stat().st_mtime > _BEHIND_S:
+            return None
+        time.sleep(_LOOK_S)
 
 
 def is_repeated(last: pa.RecordBatch, batch: pa.RecordBatch) -> bool:
@@ -262,7 +285,7 @@ def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
                     good = end
                     if batch is not None:
                         yield batch
-            if not _goes_on(path, good):
+            if not goes_on(path, good):
                 return
             if tried == good:
                 raise _damaged(path, good)
@@ -295,7 +318,7 @@ def read_batches(source: pa.NativeFile, good: int) -> Iterator[tuple[pa.RecordBa
         # without a number it is Arrow's word for bytes that end too soon
 
 
-def _goes_on(path: Path, good: int) -> bool:
+def goes_on(path: Path, good: int) -> bool:
     """Whether what could not be read at `good` is whole now: its writer has gone on meanwhile.
 
     A step is an Arrow message: 0xFFFFFFFF, the length of its head, head and body, at a multiple of

@@ -102,10 +102,10 @@ def read_segment(data: bytes) -> Segment:
     found = zlib.crc32(data[: _HEAD.size - _CHECK.size])
     if magic != MAGIC or check != found:
         raise DamagedError(0, check, found)
-    return read_records(data[_HEAD.size :], first, _HEAD.size)
+    return read_records(memoryview(data)[_HEAD.size :], first, _HEAD.size)
 
 
-def read_records(data: bytes, first: int, begins: int) -> Segment:
+def read_records(data: bytes | memoryview, first: int, begins: int) -> Segment:
     """The whole records of a segment from a place on, for a reader that goes on where it was.
 
     Args:

@@ -43,6 +43,7 @@ from pipelines.pubsub.read import dead_messages
 from pipelines.pubsub.session import ARRIVED_US
 from pipelines.stable import par_do
 from pipelines.streaming.dead_letters import dead_line, publish_dead
+from pipelines.streaming.journal import WRITERS
 from scoring.engine import BUNDLE, DECISION, EXPIRED, STEP
 from scoring.files import is_local, join, replace_file
 from transforms.batches import RecordBatchCoder, ShardKey, one_batch
@@ -176,7 +177,8 @@ def _by_bundle(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 def segment_bytes(rows: pa.RecordBatch) -> bytes:
     """A segment of the log with one step (`pipelines.streaming.journal`)."""
-    return bytes(rows.schema.serialize().to_pybytes() + rows.serialize().to_pybytes())
+    schema = rows.schema.with_metadata(WRITERS)
+    return bytes(schema.serialize().to_pybytes() + rows.serialize().to_pybytes())
 
 
 class _Publish(beam.DoFn):

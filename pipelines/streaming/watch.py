@@ -50,6 +50,7 @@ class BundleWatch:
         self._ready: Scorer | None = None
         self._controls: Controls | None = None  # of the store, as it was looked at last
         self._refused: Mark | None = None
+        self._damaged: Mark | None = None  # controls that could not be read
         self._again_s: float | None = None
         self._failing = False
         self._ended = threading.Event()
@@ -85,12 +86,8 @@ class BundleWatch:
         return None if wanted is now else wanted
 
     def look(self) -> None:
-        """Asks once, and loads what is new."""
-        try:
-            self._controls = read_controls(self._store.root)
-        except (BundleError, OSError) as error:
-            self._refuse((CONTROLS, stamps(join(self._store.root, CONTROLS))), error)
-            return
+        """Asks once, and loads what is new; damaged controls hold up no bundle."""
+        self._look_at_controls()
         try:
             wanted = self._store.serving()
         except (BundleError, OSError) as error:
@@ -112,6 +109,16 @@ class BundleWatch:
             self._refuse(mark, error)
             return
         self._refused = None
+
+    def _look_at_controls(self) -> None:
+        try:
+            self._controls = read_controls(self._store.root)
+            self._damaged = None
+        except (BundleError, OSError) as error:
+            mark = (CONTROLS, stamps(join(self._store.root, CONTROLS)))
+            if self._damaged != mark:
+                self._report(CONTROLS, error)
+            self._damaged = mark
 
     def refuse(self, scorer: Scorer, error: LockstepError) -> None:
         """The engine would not take it."""
@@ -135,11 +142,14 @@ class BundleWatch:
         passes = not isinstance(error, LockstepError)
         self._again_s = time.monotonic() + _AGAIN_S if passes else None
         if self._refused != mark:
-            what = f"the file {name}" if name in (POINTER, CONTROLS) else f"bundle {name}"
-            said = type(error).__name__ if passes else str(error)
-            _LOGGER.error("%s is refused, what decided before decides on: %s", what, said)
-            self._counts.refused_bundles += 1
+            self._report(name, error)
         self._refused = mark
+
+    def _report(self, name: str, error: Exception) -> None:
+        what = f"the file {name}" if name in (POINTER, CONTROLS) else f"bundle {name}"
+        said = str(error) if isinstance(error, LockstepError) else type(error).__name__
+        _LOGGER.error("%s is refused, what decided before decides on: %s", what, said)
+        self._counts.refused_bundles += 1
 
     def _run(self) -> None:
         while not self._ended.wait(self._poll_s):

@@ -1,6 +1,8 @@
 """`lockstep serve`: the scorer's decisions at arrival, bit for bit, from another process's view."""
 
+import fcntl
 import itertools
+import threading
 
 import msgspec
 import pytest
@@ -9,9 +11,14 @@ from fold_world import SPEC, batch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.serve.follower import Follower
+from pipelines.pubsub.settings import LONGEST_LEASE_S
+from pipelines.serve import follower as follower_module
+from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
 from pipelines.streaming.decisions import encode_decisions
+from pipelines.streaming.journal import list_segments
+from pipelines.streaming.service import ServiceSettings
+from scoring.locks import LOCK, exclusive
 
 
 def follow(world):
@@ -59,6 +66,31 @@ def test_an_answer_is_what_the_scorer_decides_at_arrival(tmp_path_factory, data,
         assert follower.engine.resident.states[entity].to_table().equals(state.to_table())
 
 
+def test_damage_in_the_segment_that_is_written_is_not_taken_for_a_step_under_way(tmp_path):
+    rows = [("x", second, "a", 1.0, None) for second in range(40)]
+    world = World(tmp_path, rows, at_arrival=True)
+    follower = follow(world)
+    for place in range(40):
+        world.arrive([place])
+        world.take(1)
+        if place == 20:
+            [(_, path)] = list_segments(tmp_path)
+            size = path.stat().st_size
+    data = bytearray(path.read_bytes())
+    data[size + 4 : size + 8] = b"\xff" * 4  # where a step begins: its length
+    path.write_bytes(data[: size + 200])
+    follower.poll(1.0)
+    path.write_bytes(data[: size + 300])
+    follower.poll(2.0)  # what is not whole may be under way
+    path.write_bytes(data)
+    with pytest.raises(DivergedError, match="is damaged at byte"):
+        follower.poll(3.0)
+
+
+def test_ids_are_known_for_as_long_as_any_scorer_knows_them(tmp_path):
+    assert ServiceSettings.for_lease(LONGEST_LEASE_S).remember_s <= follower_module._REMEMBER_S
+
+
 def test_after_a_fold_that_failed_half_way_nothing_is_answered(tmp_path, monkeypatch):
     rows = [("x", second, "a", 1.0, None) for second in range(6)]
     world = World(tmp_path, rows, at_arrival=True)
@@ -80,3 +112,17 @@ def test_after_a_fold_that_failed_half_way_nothing_is_answered(tmp_path, monkeyp
     again = follow(world)
     again.poll(1e9, fold_s=0.0)
     assert again.steps == world.service.next_step
+
+
+def test_a_scorer_that_starts_while_somebody_looks_whether_one_runs_is_not_told_that_one_does(
+    tmp_path,
+):
+    (tmp_path / LOCK).touch()
+    assert not scorer_runs(tmp_path)
+    with (tmp_path / LOCK).open() as looks:
+        fcntl.flock(looks, fcntl.LOCK_SH)
+        gone = threading.Timer(0.1, fcntl.flock, (looks, fcntl.LOCK_UN))
+        gone.start()
+        with exclusive(tmp_path, wait=False):
+            assert scorer_runs(tmp_path)
+        gone.join()

@@ -1,11 +1,13 @@
 """What a streaming job writes: steps of ticks that parity reads, and stable input where it acts."""
 
+import os
 import random
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from configs.errors import StateError
 from pipelines.streaming.journal import read_steps
 from pipelines.streaming.sinks import segment_bytes, steps_of, write_file
 from scoring.engine import BUNDLE, EXPIRED, STEP
@@ -89,6 +91,24 @@ def test_parity_reads_the_steps_as_the_embedded_scorers(tmp_path):
     assert [step.number for step in read_steps(tmp_path)] == [0, 1, 2]
     assert [ids(step.batch) for step in read_steps(tmp_path, 0)] == [["e1"], ["e2"]]
     assert np.all([step.batch.num_rows == 1 for step in read_steps(tmp_path)])
+
+
+def test_a_step_that_another_writer_has_still_to_write_is_waited_for(tmp_path, monkeypatch):
+    made, _ = steps_of([rows(t, (t, f"e{t}")) for t in range(4)], 5, 0, None, SECOND)
+    folder = tmp_path / "log" / "date=1970-01-01"
+
+    def write(number):
+        name = f"segment-{number:012d}.arrows"
+        write_file(str(folder / name), segment_bytes(made[number][1]))
+
+    for number in (0, 2, 3):
+        write(number)
+    monkeypatch.setattr("pipelines.streaming.journal.time.sleep", lambda seconds: write(1))
+    assert [step.number for step in read_steps(tmp_path)] == [0, 1, 2, 3]
+    (folder / "segment-000000000001.arrows").unlink()
+    os.utime(folder / "segment-000000000002.arrows", (0, 0))  # nobody has written for long
+    with pytest.raises(StateError, match="ends before step 1"):
+        list(read_steps(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["log/a", "b"])

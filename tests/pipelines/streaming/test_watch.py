@@ -2,10 +2,17 @@
 
 import logging
 import threading
+from types import SimpleNamespace
+
+from serving_world import make_store
 
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.watch import BundleWatch
 from scoring import files
+from scoring.bundle import load_bundle
+from scoring.controls import Controls, change_controls
+from scoring.scorer import Scorer
+from scoring.serving import Serving
 from scoring.store import Store
 
 
@@ -37,3 +44,24 @@ def test_a_look_that_fails_is_told_of_once_and_the_thread_looks_again(
     [said] = [record.getMessage() for record in caplog.records]
     assert "KeyError" in said and "the old bundle serves on" in said
     assert "secret" not in said
+
+
+def test_damaged_controls_hold_up_no_bundle_and_are_told_of_once(tmp_path, caplog):
+    """A rollback has to take effect, whatever has happened to the other file."""
+    store, names = make_store(tmp_path / "bundles")
+    off = change_controls(store.root, lambda now: Controls(off=("block",)), {})
+    scorer = Scorer(load_bundle(store.path(names[0]))).under(off)
+    engine = SimpleNamespace(scorer=scorer, spec=scorer.bundle.spec)
+    counts = Counts()
+    watched = BundleWatch(store, lambda: engine, 1.0, counts)
+    serving = Serving(str(store.root), poll_seconds=0.0)
+    (tmp_path / "bundles" / "controls.json").write_text("{")
+    store.promote(names[1])
+    for _ in range(3):
+        watched.look()
+        assert serving.current().bundle.fingerprint == names[1]
+    fresh = watched.take()
+    assert (fresh.bundle.fingerprint, fresh.controls, serving.controls) == (names[1], off, off)
+    assert counts.refused_bundles == serving.refusals == 1
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("controls.json" in one for one in said) == 2
