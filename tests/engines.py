@@ -66,10 +66,10 @@ def flink_class_path():
 @contextlib.contextmanager
 def running_prism(log):
     """Flags for a pipeline on a Prism that runs as long as the context; workers: this process."""
-    port = _free_port()
+    port = free_port()
     command = [prism_binary(), f"-job_port={port}", "-serve_http=false", "-log_kind=text"]
-    with _process(command, log) as process:
-        _await_port(process, port, log)
+    with process_group(command, log) as process:
+        await_port(process, port, log)
         yield (
             "--runner=PortableRunner",
             f"--job_endpoint=127.0.0.1:{port}",
@@ -89,17 +89,17 @@ def running_flink(folder, parallelism=2, more=""):
     (folder / "conf").mkdir(parents=True)
     for name in ("flink-conf.yaml", "config.yaml"):
         (folder / "conf" / name).write_text(FLINK_CONFIG + more)
-    port, artifacts = _free_port(), _free_port()
+    port, artifacts = free_port(), free_port()
     command = [
         "java", "-Xmx2g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        *_opened(), "-cp", class_path, "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        *opened_modules(), "-cp", class_path, "org.apache.beam.runners.flink.FlinkJobServerDriver",
         "--flink-master", "[local]", "--job-host", "127.0.0.1", "--job-port", str(port),
         "--artifact-port", str(artifacts), "--expansion-port", "-1",
         "--artifacts-dir", str(folder / "artifacts"), "--flink-conf-dir", str(folder / "conf"),
     ]  # fmt: skip
     log = folder / "flink.log"
-    with _process(command, log) as process:
-        _await_port(process, port, log)
+    with process_group(command, log) as process:
+        await_port(process, port, log)
         yield (
             "--runner=PortableRunner",
             f"--job_endpoint=127.0.0.1:{port}",
@@ -117,24 +117,28 @@ def at_parallelism(flags, parallelism):
 
 
 @contextlib.contextmanager
-def worker_pool(log):
-    """The port of a pool that starts workers as processes of this environment."""
+def worker_pool(log, code=ROOT):
+    """A pool that starts workers as processes of this environment: its process and its port.
+
+    Workers import our packages from the folder `code`.
+    """
     python = Path(sys.executable)
     # Beam starts `python` from PATH: it has to be this one.
     paths = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
     tests = Path(__file__).parent
-    env = os.environ | {"PATH": paths, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tests)])}
-    with _process([python, tests / "engine_workers.py"], log, env) as process:
-        yield int(_await_text(process, log, r"^port (\d+)$"))
+    env = os.environ | {"PATH": paths, "PYTHONPATH": os.pathsep.join([str(code), str(tests)])}
+    with process_group([python, tests / "engine_workers.py"], log, env, code) as process:
+        yield process, int(await_text(process, log, r"^port (\d+)$"))
 
 
 @contextlib.contextmanager
-def _process(command, log, env=None):
+def process_group(command, log, env=None, cwd=None):
     """A process in a group of its own; whatever it started ends with the context."""
     with open(log, "wb") as output:
         process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=output,
-            stderr=subprocess.STDOUT, env=env, start_new_session=True, preexec_fn=_end_with_tests,
+            stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True,
+            preexec_fn=_end_with_tests,
         )  # fmt: skip
     try:
         yield process
@@ -163,7 +167,7 @@ def _kill(group):
         os.killpg(group, signal.SIGKILL)
 
 
-def _await_port(process, port, log):
+def await_port(process, port, log):
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -171,7 +175,7 @@ def _await_port(process, port, log):
         _still_starting(process, log, deadline)
 
 
-def _await_text(process, log, pattern):
+def await_text(process, log, pattern):
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         found = re.search(pattern, Path(log).read_text(errors="replace"), re.MULTILINE)
@@ -211,13 +215,13 @@ def _ip(text):
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _free_port():
+def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def _opened():
+def opened_modules():
     """What Flink reaches into on Java 17."""
     packages = ("lang", "lang.invoke", "net", "nio", "time", "util")
     return [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in packages]

@@ -73,7 +73,7 @@ def test_long_running_pods_have_probes_and_checkpoints_are_on_the_shared_volume(
     assert asked["service"] == SERVICE and f"--port={asked['port']}" in served["args"]
     assert [mount["readOnly"] for mount in served["volumeMounts"]] == [True, True]
     settings = session["FlinkDeployment"]["spec"]["flinkConfiguration"]
-    assert settings["execution.checkpointing.storage"] == "filesystem"
+    assert settings["state.checkpoint-storage"] == "filesystem"
     assert settings["state.checkpoints.dir"].startswith("file:///data/")
     assert session["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
 

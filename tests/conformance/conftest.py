@@ -33,7 +33,7 @@ def flink(tmp_path_factory):
 @pytest.fixture
 def flink_with_processes(flink, tmp_path):
     """The same, with workers as processes of a pool: nothing is shared with this process."""
-    with worker_pool(tmp_path / "workers.log") as port:
+    with worker_pool(tmp_path / "workers.log") as (_, port):
         others = [flag for flag in flink if not flag.startswith("--environment_type")]
         yield (*others, "--environment_type=EXTERNAL", f"--environment_config=127.0.0.1:{port}")
 

@@ -12,8 +12,8 @@ from engines import ROOT, listening_addresses, prism_binary
 STARTER = """
     import sys, time
     sys.path[:0] = [{root!r}, {tests!r}]
-    from engines import _process
-    with _process(["sleep", "600"], {log!r}) as process:
+    from engines import process_group
+    with process_group(["sleep", "600"], {log!r}) as process:
         print(process.pid, flush=True)
         {then}
 """
