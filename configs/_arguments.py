@@ -22,6 +22,7 @@ def read_arguments(
     siblings: Mapping[str, Any],
     kinds: Collection[str],
     columns: Mapping[str, Column],
+    present: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """The arguments of an operation, by its dataclass fields, and the columns that they name.
 
@@ -32,6 +33,7 @@ def read_arguments(
       siblings: aggregates of the same entity, for `AggregateName` fields.
       kinds: of events, for expressions that name them.
       columns: what is known of the columns' values, for expressions.
+      present: columns that no event lacks, likewise.
     """
     hints = typing.get_type_hints(operation)
     arguments: dict[str, Any] = {}
@@ -50,7 +52,7 @@ def read_arguments(
             lacking.append(field)
             continue
         value = _argument(
-            section, field, hints[field.name], operation, types, siblings, kinds, columns
+            section, field, hints[field.name], operation, types, siblings, kinds, columns, present
         )
         if value is None:
             continue
@@ -106,6 +108,7 @@ def _argument(
     siblings: Mapping[str, Any],
     kinds: Collection[str],
     columns: Mapping[str, Column],
+    present: Collection[str],
 ) -> Any:
     key, limits = field.name, field.metadata
     if type(None) in typing.get_args(hint):
@@ -115,7 +118,7 @@ def _argument(
     if hint is AggregateName:
         return section.choice(key, siblings)
     if hint is Expression:
-        return read_expression(section, key, types, NUMBER, kinds, columns)
+        return read_expression(section, key, types, NUMBER, kinds, columns, present=present)
     if typing.get_origin(hint) is tuple:
         if typing.get_args(hint)[0] is not ColumnName:
             return _texts(section, key)
@@ -175,9 +178,10 @@ def read_where(
     types: Mapping[str, ColumnType],
     kinds: Collection[str],
     columns: Mapping[str, Column],
+    present: Collection[str] = (),
 ) -> Expression | None:
     """The condition `where` of a section; one that looks at no column is a mistake."""
-    where = read_expression(section, "where", types, BOOLEAN, kinds, columns)
+    where = read_expression(section, "where", types, BOOLEAN, kinds, columns, present=present)
     if where is not None and not where.columns:
         section.note(
             "where",
@@ -196,6 +200,7 @@ def read_expression(
     known: Mapping[str, Column],
     required: bool = False,
     features: Collection[str] = (),
+    present: Collection[str] = (),
 ) -> Expression | None:
     """An expression over columns, checked; each mistake is noted at its place in it.
 
@@ -208,6 +213,7 @@ def read_expression(
       known: what is known of the columns' values (`expression_ranges`).
       required: whether its absence is a mistake.
       features: which of the columns are features (`expression_types.read`).
+      present: columns that no event lacks.
     """
     value = section.raw(key)
     if value is None:
@@ -220,7 +226,7 @@ def read_expression(
         section.note(key, f"{key}: expected an expression, found a list or a section")
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    node, faults = read(text, types, want, kinds, features, known)
+    node, faults = read(text, types, want, kinds, features, known, present)
     for fault in faults:
         hint = did_you_mean(fault.name, fault.choices or types) if fault.name else fault.hint
         section.mistakes.add(section.within(key, text, fault.column), f"{key}: {fault}", hint)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs._arguments import read_arguments, read_where
-from configs._events import check_name, known_names
+from configs._events import check_name, known_names, present_in
 from configs._nodes import Fields, Items, Position
 from configs._yaml import Section, did_you_mean, what_is
-from configs.catalog import Catalog, operand_fields
-from configs.expression_ranges import columns_of
+from configs.catalog import Bounds, Catalog, operand_fields
 from configs.schema import LIFETIME, Aggregate, Column, ColumnType, Entity, Kind, Window
 from configs.units import format_duration, parse_duration
 
@@ -75,16 +74,26 @@ def feature_names(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str,
     return names
 
 
-def feature_values(entities: Mapping[str, Entity], catalog: Catalog) -> dict[str, Column]:
-    """Every velocity feature, as a column of what its operation can make."""
-    return columns_of(
-        (name, ColumnType.NUMBER, catalog.aggregates.get(aggregate.op))
-        for entity in entities.values()
-        for aggregate in entity.aggregates
-        for name in feature_names(
-            {"": dataclasses.replace(entity, aggregates=(aggregate,))}, catalog
-        )
-    )
+def feature_values(
+    entities: Mapping[str, Entity], known: Mapping[str, Column], catalog: Catalog
+) -> dict[str, Column]:
+    """Every velocity feature, as a column with the values that it can have."""
+    found = {}
+    for entity in entities.values():
+        for aggregate in entity.aggregates:
+            least, most = _bounds(entity, aggregate, known, catalog)
+            one = dataclasses.replace(entity, aggregates=(aggregate,))
+            for name in feature_names({"": one}, catalog):
+                found[name] = Column(name, ColumnType.NUMBER, minimum=least, maximum=most)
+    return found
+
+
+def _bounds(
+    entity: Entity, aggregate: Aggregate, known: Mapping[str, Column], catalog: Catalog
+) -> Bounds:
+    if catalog.bounds is None or aggregate.op not in catalog.aggregates:
+        return None, None
+    return catalog.bounds(entity, aggregate, known, catalog)
 
 
 def _entity(
@@ -113,11 +122,11 @@ def _entity(
             keys[kind] = tuple(columns)
     if inner is not None:
         _check_key_types(inner, keys, types)
-    declared = [kind for kind in (inner.keys() if inner else ()) if kind in kinds]
+    keyed = {kind: keys.get(kind, ()) for kind in (inner.keys() if inner else ()) if kind in kinds}
     windows = read_windows(section)
     parts = section.sections("aggregates")
     aggregates = tuple(
-        _aggregate(name, one, part, declared, kinds, windows, types, known, catalog, dict(parts))
+        _aggregate(name, one, part, keyed, kinds, windows, types, known, catalog, dict(parts))
         for one, part in parts
     )
     if "windows" in section and not any(_takes_windows(part, catalog) for _, part in parts):
@@ -140,7 +149,24 @@ def _entity(
         fault = catalog.check_entity(entity, catalog)
         if fault is not None:
             section.mistakes.add(section.position, f"{name}: {fault[0]}", fault[1])
+    if not len(section.mistakes):
+        _check_constants(dict(parts), entity, known, catalog)
     return entity
+
+
+def _check_constants(
+    parts: Mapping[str, Section], entity: Entity, known: Mapping[str, Column], catalog: Catalog
+) -> None:
+    """An aggregate that is always the same tells a model nothing."""
+    for aggregate in entity.aggregates:
+        least, most = _bounds(entity, aggregate, known, catalog)
+        if least is not None and least == most:
+            section = parts[aggregate.name]
+            section.mistakes.add(
+                section.position,
+                f"{aggregate.name}: {aggregate.op} is always {least:g} here, or null",
+                "leave it out, or make it of something else",
+            )
 
 
 def _takes_windows(section: Section, catalog: Catalog) -> bool:
@@ -169,7 +195,7 @@ def _aggregate(
     entity: str,
     name: str,
     section: Section,
-    keyed: list[str],
+    keys: Mapping[str, Sequence[str]],
     kinds: Mapping[str, Kind],
     windows: tuple[Window, ...] | None,
     types: Mapping[str, ColumnType],
@@ -179,8 +205,12 @@ def _aggregate(
 ) -> Aggregate:
     check_name(section, name, "aggregates")
     op = section.choice("op", catalog.aggregates)
-    of = known_names(section, "of", keyed, "kind with a key in this entity:")
-    where = read_where(section, types, of or keyed or kinds, known)
+    of = known_names(section, "of", keys, "kind with a key in this entity:")
+    counted = {one: kinds[one] for one in of or keys or kinds}
+    present = present_in(  # an event without its key is not counted
+        Kind(one.name, (*one.required, *keys.get(one.name, ()))) for one in counted.values()
+    )
+    where = read_where(section, types, counted, known, present)
     about = section.text("about", "")
     own = read_windows(section) if "windows" in section else windows
     section.raw("windows")

@@ -16,6 +16,7 @@ from configs._yaml import Section, did_you_mean
 from configs.catalog import Catalog
 from configs.expression_ranges import columns_of
 from configs.schema import (
+    EVENT_TIME,
     RESERVED_COLUMNS,
     Column,
     ColumnType,
@@ -274,10 +275,25 @@ def _moment(section: Section, key: str, default: int, last: bool = False) -> int
     return default
 
 
+def event_times(events: Events, ingest: Sequence[Ingest]) -> Column:
+    """What event times there can be, as a column; a rule of `ingest` adds its delay to them."""
+    delay = max((rule.delay_us for rule in ingest), default=0)
+    return Column(
+        EVENT_TIME,
+        ColumnType.TIMESTAMP,
+        minimum=events.earliest_us,
+        maximum=events.latest_us + delay,
+    )
+
+
 def read_derived(
-    root: Section, columns: Mapping[str, Column], kinds: Mapping[str, Kind], catalog: Catalog
+    root: Section,
+    columns: Mapping[str, Column],
+    kinds: Mapping[str, Kind],
+    given: Mapping[str, Column],
+    catalog: Catalog,
 ) -> dict[str, Derived]:
-    """The `derive` section, in the order of dependencies."""
+    """The `derive` section, in the order of dependencies; `given` says what values there can be."""
     parts = root.sections("derive")
     for name, section in parts:
         check_name(section, name, "derive")
@@ -295,7 +311,7 @@ def read_derived(
     known = returns | types  # a clash is told once, and the column stays
     values = {
         **columns_of((name, returns[name], one) for name, one in operations.items()),
-        **columns,
+        **given,
     }
     found: dict[str, Derived] = {}
     needs: dict[str, list[str]] = {}
@@ -306,13 +322,29 @@ def read_derived(
         used: list[str] = []
         if op is not None:
             arguments, used = read_arguments(
-                section, catalog.derivations[op], known, {}, kinds, values
+                section,
+                catalog.derivations[op],
+                known,
+                {},
+                kinds,
+                values,
+                present_in(kinds.values()),
             )
             section.done()
         needs[name] = [one for one in used if one in returns and one not in types]
         found[name] = Derived(name, op or "", returns[name], arguments, about)
     places = {name: section.position for name, section in parts}
     return {name: found[name] for name in _in_order(root, needs, places)}
+
+
+def present_in(kinds: Iterable[Kind]) -> frozenset[str]:
+    """Columns that no event of some kinds lacks.
+
+    >>> sorted(present_in([Kind("a", ("x", "y")), Kind("b", ("y",))]))
+    ['y']
+    """
+    required = [frozenset(kind.required) for kind in kinds]
+    return frozenset.intersection(*required) if required else frozenset()
 
 
 def _in_order(

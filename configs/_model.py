@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from configs._arguments import read_expression
-from configs._events import check_name
+from configs._events import check_name, present_in
 from configs._yaml import Section, did_you_mean
 from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
@@ -34,6 +34,7 @@ _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
 def read_inputs(
     root: Section,
+    kinds: Mapping[str, Kind],
     types: Mapping[str, ColumnType],
     features: Mapping[str, str],
     known: Mapping[str, Column],
@@ -66,13 +67,21 @@ def read_inputs(
     numeric_types = {name: types[name] for name in types if types[name] in _NUMERIC}
     numeric_types |= dict.fromkeys(features, ColumnType.NUMBER)
     computed = {}
+    present = present_in(kind for kind in kinds.values() if kind.scored)
     inner = section.section("computed")
     for name in inner.keys() if inner else ():
         check_name(cast(Section, inner), name, "computed")
         if name in features or name in types:
             cast(Section, inner).note(name, f"computed: the name {name!r} is taken")
         expression = read_expression(
-            cast(Section, inner), name, numeric_types, NUMBER, (), known, features=features
+            cast(Section, inner),
+            name,
+            numeric_types,
+            NUMBER,
+            (),
+            known,
+            features=features,
+            present=present,
         )
         if expression is not None:
             computed[name] = expression
@@ -162,7 +171,17 @@ def read_labels(
             f"subject: there is no string column {subject!r}",
             did_you_mean(subject, types),
         )
-    positive = read_expression(section, "positive", types, BOOLEAN, kinds, known, required=True)
+    judging = [kinds[kind]] if kind in kinds else []
+    positive = read_expression(
+        section,
+        "positive",
+        types,
+        BOOLEAN,
+        [one.name for one in judging] or kinds,
+        known,
+        required=True,
+        present=present_in(judging),
+    )
     maturity = section.duration("maturity", None)
     source = section.text("source", None)
     judge = columns.get(source or "")

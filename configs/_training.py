@@ -74,6 +74,13 @@ def read_training(root: Section) -> Training | None:
             f"({format_duration(made.span_us)}); expected a shorter one, so that something is left "
             "to learn from",
         )
+    if made.early_stopping > made.rounds and "early_stopping" in section:
+        section.note(
+            "early_stopping",
+            f"training: early_stopping ({made.early_stopping}) is beyond rounds ({made.rounds}), "
+            "so it never stops anything",
+            f"expected at most {made.rounds}, with which all rounds are made and the best is kept",
+        )
     section.done()
     return made
 

@@ -73,10 +73,14 @@ class AggregateOp(Protocol):
     """What the feature is when the window is empty, in words."""
     # Some that a class may leave out:
     #   least, most: the smallest and the largest value that it can make.
+    #   bounds: a method, the same by the declared values of its column (`Column`).
     #   error: str, by how much the feature may be off, in words, if it is an estimate.
     #   needs_length: bool, whether it means nothing over a lifetime window ("all").
 
 
+Bounds = tuple[int | float | None, int | float | None]
+"""The smallest and the largest value; None where there is no such bound."""
+BoundsOf = Callable[[Entity, Aggregate, Mapping[str, Column], "Catalog"], Bounds]
 ValuesCheck = Callable[[str, Aggregate, Mapping[str, Column], "Catalog"], tuple[str, str] | None]
 
 
@@ -90,6 +94,8 @@ class Catalog:
     """What the fold cannot hold of an entity, in words, and what to do; None: it can."""
     check_values: ValuesCheck | None = None
     """Which declared values an aggregate of an entity cannot hold; likewise."""
+    bounds: BoundsOf | None = None
+    """What values the features of an aggregate can have."""
 
     @classmethod
     def of(
@@ -98,13 +104,14 @@ class Catalog:
         aggregates: Iterable[type[Any]],
         check_entity: Callable[[Entity, Catalog], tuple[str, str] | None] | None = None,
         check_values: ValuesCheck | None = None,
+        bounds: BoundsOf | None = None,
     ) -> Catalog:
         """A catalog of these classes by their `op` names.
 
         Raises:
           ValueError: two classes have one name.
         """
-        return cls(_by_name(derivations), _by_name(aggregates), check_entity, check_values)
+        return cls(_by_name(derivations), _by_name(aggregates), check_entity, check_values, bounds)
 
 
 def operand_fields(operation: type[Any]) -> tuple[str, ...]:

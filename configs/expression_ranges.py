@@ -11,14 +11,16 @@ import dataclasses
 import math
 import struct
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from configs.expression import Binary, Call, ColumnRef, Node, Number, Text, Unary
+from configs.expression import columns as columns_in
 from configs.schema import Column, ColumnType
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _LONGEST = 2**62  # bytes of a text that has no limit
-_OPPOSITE = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+OPPOSITE = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Range:
 _ANY = Range(-math.inf, math.inf, False)
 _ANY_WHOLE = Range(_LEAST, _MOST, True)
 _TRUTH = Range(0, 1, True)
-_COMPARE = (
+COMPARE = (
     "compare with what it can be; a column's type, minimum and maximum may be declared wrongly"
 )
 
@@ -67,28 +69,40 @@ def columns_of(operations: Iterable[tuple[str, ColumnType, type[Any] | None]]) -
     }
 
 
-def range_of(node: Node, columns: Mapping[str, Column]) -> Range:
+def range_of(
+    node: Node, columns: Mapping[str, Column], known: Mapping[Node, Range] = MappingProxyType({})
+) -> Range:
     """The values that a number or a condition can have.
+
+    Args:
+      node: of a tree without faults.
+      columns: what is known of columns and features.
+      known: of parts, where more is known than they themselves say.
 
     >>> from configs.expression import parse
     >>> n = {"n": Column("n", ColumnType.INTEGER, minimum=0, maximum=9)}
     >>> print(range_of(parse("min(n, 5) * 2 - 1"), n))
     a whole number from -1 to 9
     """
+    if node in known:
+        return known[node]
     match node:
         case Number(value):
             return Range(value, value, isinstance(value, int))
         case ColumnRef(name):
             return _of_column(columns[name]) if name in columns else _ANY
         case Unary("-", operand):
-            one = range_of(operand, columns)
+            one = range_of(operand, columns, known)
             return _bounded([-one.least, -one.most], one.whole)
+        case Binary("-" | "/" as op, left, right) if left == right:
+            return Range(int(op == "/"), int(op == "/"), True)
         case Binary(op, left, right):
-            return _arithmetic(op, range_of(left, columns), range_of(right, columns))
+            one, other = range_of(left, columns, known), range_of(right, columns, known)
+            return _arithmetic(op, one, other)
         case Call("is_null" | "starts_with"):
             return _TRUTH
         case Call(name, arguments):
-            return _call(name, [range_of(one, columns) for one in arguments])
+            return _call(name, [range_of(one, columns, known) for one in arguments])
         case Text():
             return _ANY
     return _TRUTH
@@ -100,6 +114,7 @@ def impossible(
     right: Node,
     columns: Mapping[str, Column],
     features: Collection[str] = (),
+    present: Collection[str] = (),
 ) -> tuple[str, str] | None:
     """Why a comparison is the same for all events that have its values, and what to do; or None.
 
@@ -108,6 +123,7 @@ def impossible(
       left, right: of one type, numbers or texts.
       columns: what is known of columns and features.
       features: which of them are features, 32-bit floats.
+      present: columns that no event lacks.
     """
     for literal, side in ((right, left), (left, right)):
         if isinstance(literal, Text):
@@ -120,7 +136,7 @@ def impossible(
             if isinstance(literal, Number) and not isinstance(side, Number):
                 reason = _never_equals(literal.value, side, columns, features)
                 if reason:
-                    return reason, _COMPARE
+                    return reason, COMPARE
         apart = one.most < other.least or one.least > other.most
         same = one.least == one.most == other.least == other.most
         truth = (op == "==") if same else (op != "==") if apart else None
@@ -132,12 +148,21 @@ def impossible(
              if not isinstance(side, Number)]  # fmt: skip
     given = f": {', '.join(sides)}" if sides else ""
     if truth:
-        known = left if isinstance(left, ColumnRef) else right
-        asks = (
-            f"; not is_null({known.name}) asks for a value" if isinstance(known, ColumnRef) else ""
-        )
-        return f"this is true for every value{given}", f"leave it out{asks}"
-    return f"this is never true{given}", _COMPARE
+        hint = leave_out([*columns_in(left), *columns_in(right)], present)
+        return f"this is true for every value{given}", hint
+    return f"this is never true{given}", COMPARE
+
+
+def leave_out(names: Iterable[str], present: Collection[str]) -> str:
+    """What to do about a condition that is true wherever its columns have values.
+
+    >>> leave_out(["n", "who"], {"who"})
+    'leave it out; or write not is_null(n), if a value is what it asks for'
+    """
+    asks = [f"not is_null({name})" for name in dict.fromkeys(names) if name not in present]
+    if not asks:
+        return "leave it out"
+    return f"leave it out; or write {' and '.join(asks)}, if a value is what it asks for"
 
 
 def impossible_beginning(text: str, column: Node, columns: Mapping[str, Column]) -> str | None:
@@ -200,7 +225,7 @@ def _of_column(column: Column) -> Range:
 def _ordered(op: str, one: Range, other: Range) -> bool | None:
     """Whether all of one are before all of the other, or none; None: some are."""
     if op in (">", ">="):
-        op, one, other = _OPPOSITE[op], other, one
+        op, one, other = OPPOSITE[op], other, one
     if op == "<":
         return True if one.most < other.least else False if one.least >= other.most else None
     return True if one.most <= other.least else False if one.least > other.most else None

@@ -20,11 +20,12 @@ from configs.expression import (
     Number,
     Text,
     Unary,
-    columns,
     parse_with_faults,
 )
-from configs.expression_ranges import impossible, impossible_beginning
-from configs.schema import KIND, Column, ColumnType
+from configs.expression import columns as names_in
+from configs.expression_ranges import impossible, impossible_beginning, range_of
+from configs.expression_truth import Texts, constant_conditions, is_never_true
+from configs.schema import KIND, RESERVED_COLUMNS, Column, ColumnType
 
 NUMBER, TEXT, BOOLEAN = "number", "text", "boolean"
 
@@ -48,6 +49,7 @@ def read(
     kinds: Collection[str] = (),
     features: Collection[str] = (),
     columns: Mapping[str, Column] | None = None,
+    present: Collection[str] = (),
 ) -> tuple[Node, tuple[ExpressionError, ...]]:
     """The tree of an expression, and everything that is wrong with it, from left to right.
 
@@ -59,8 +61,8 @@ def read(
       kinds: the kinds of event; a comparison of `kind` with any other text is a fault.
       features: which of the columns are features, 32-bit floats: from 2^24 on they do not tell
         whole numbers apart, so to ask whether one equals such a number is a fault.
-      columns: what is known of the values of some; a comparison that is the same for every value
-        is a fault.
+      columns: what is known of the values of some; what is the same for every value is a fault.
+      present: columns that no event lacks.
 
     >>> _, faults = read("lnks > 0 and text > 1", {"text": ColumnType.STRING}, BOOLEAN)
     >>> [(fault.column, str(fault)) for fault in faults]
@@ -68,11 +70,31 @@ def read(
     """
     faults: list[ExpressionError] = []
     node = parse_with_faults(text, faults)
-    given = _Types(types, kinds, faults, frozenset(features), columns or {}).of(node)
+    present = {*present, *RESERVED_COLUMNS}
+    known = columns or {}
+    given = _Types(types, kinds, faults, frozenset(features), known, present).of(node)
     if given == TEXT:
         wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
         faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
+    if not faults:
+        texts = {name: Texts() for name in names_in(node) if _TYPES[types[name]] == TEXT}
+        texts |= {KIND: Texts(frozenset(kinds))} if kinds else {}
+        faults += constant_conditions(node, known, texts, present)
+    if not faults:
+        faults += _constants(node, want, known)
     return node, tuple(sorted(faults, key=lambda fault: fault.column))
+
+
+def _constants(node: Node, want: str, columns: Mapping[str, Column]) -> list[ExpressionError]:
+    if not names_in(node):
+        never = want == BOOLEAN and is_never_true(node)
+        message = "this is never true, whatever an event holds"
+        return [ExpressionError(message, node.at, hint="compare a column")] if never else []
+    possible = range_of(node, columns)
+    if possible.least != possible.most:
+        return []
+    message = f"this is {possible.least} for every event that has its values"
+    return [ExpressionError(message, node.at, hint="leave it out")]
 
 
 def is_whole(node: Node, types: Mapping[str, ColumnType]) -> bool:
@@ -109,9 +131,10 @@ class _Types:
         faults: list[ExpressionError],
         features: frozenset[str],
         columns: Mapping[str, Column],
+        present: Collection[str],
     ) -> None:
         self._types, self._kinds, self._faults = types, kinds, faults
-        self._features, self._columns = features, columns
+        self._features, self._columns, self._present = features, columns, present
 
     def of(self, node: Node) -> str | None:
         match node:
@@ -132,12 +155,10 @@ class _Types:
                 return NUMBER
             case Compare(op, left, right):
                 self._compare(op, left, right)
-                self._check_rest(op, left, (right,))
                 return BOOLEAN
             case In(op, operand, options):
                 for option in options:
                     self._compare(op, operand, option)
-                self._check_rest(op, operand, options)
                 return BOOLEAN
             case Logic(op, operands):
                 self._want(op, *operands)
@@ -195,7 +216,7 @@ class _Types:
             case Number(value) if (
                 op in _EQUALITY
                 and abs(value) >= _EXACT_IN_32_BITS
-                and not self._features.isdisjoint(columns(other))
+                and not self._features.isdisjoint(names_in(other))
             ):
                 message = (
                     f"a feature is a 32-bit float, and whole numbers from {_EXACT_IN_32_BITS:,} on "
@@ -209,17 +230,10 @@ class _Types:
 
     def _check_ranges(self, op: str, left: Node, right: Node) -> None:
         equality = "==" if op in ("in", "not in") else op
-        found = impossible(equality, left, right, self._columns, self._features)
+        found = impossible(equality, left, right, self._columns, self._features, self._present)
         if found is not None:
             place = right if isinstance(right, Number | Text) else left
             self._faults.append(ExpressionError(found[0], place.at, hint=found[1]))
-
-    def _check_rest(self, op: str, operand: Node, options: tuple[Node, ...]) -> None:
-        """A condition that leaves out each kind that there is here is never true."""
-        texts = {option.value for option in options if isinstance(option, Text)}
-        if op in ("!=", "not in") and _is_kind(operand) and self._kinds and texts >= {*self._kinds}:
-            message = f"this is never true: every event here is of kind {' or '.join(self._kinds)}"
-            self._faults.append(ExpressionError(message, operand.at))
 
     def _check_beginning(self, column: ColumnRef, beginning: Text) -> None:
         reason = impossible_beginning(beginning.value, column, self._columns)

@@ -106,6 +106,7 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     check.kinds(root)
     check.ingest(root)
     check.entities(root, catalog)
+    check.others(root, catalog)
     check.inputs(root)
     check.evaluation(root)
 
@@ -149,7 +150,8 @@ class _Check:
             if rule.kind == self._verdict:
                 self._time(section, rule)
             if rule.kind not in self._spec.scored_kinds:
-                self._early(section, rule)
+                if not self._early(section, rule) and rule.where is not None:
+                    self._lacks(section, "where", [rule.kind], rule.where.columns, [rule])
                 continue
             hint = f"leave it to the rule of {self._verdict}"
             self.note(section, section.at("columns"), rule.columns, f"ingest: {rule.kind}", hint)
@@ -173,8 +175,8 @@ class _Check:
                 )
                 return
 
-    def _early(self, section: Section, rule: Ingest) -> None:
-        """An event beside the verdict does not say it before the verdict does."""
+    def _early(self, section: Section, rule: Ingest) -> bool:
+        """Notes an event beside the verdict that says it before the verdict does."""
         given = row_columns(self._spec)
         where = () if rule.where is None else _roots(self._spec, rule.where.columns)
         read = [rule.columns.get(name, name) for name in where] + list(rule.columns.values())
@@ -188,7 +190,8 @@ class _Check:
                     f"the {one.kind} is known",
                     "give it the verdict's delay, or count verdicts instead",
                 )
-                return
+                return True
+        return False
 
     def _time(self, section: Section, rule: Ingest) -> None:
         """A verdict of a row is not earlier than what it judges."""
@@ -216,6 +219,51 @@ class _Check:
                 if own in made and scored & set(_kinds(entity, made[own])):
                     names = _columns(made[own], catalog)
                     self.note(inner, inner.position, names, f"{own} counts scored events")
+
+    def others(self, root: Section, catalog: Catalog) -> None:
+        """Events beside a verdict that are asked for what ingest gives to verdicts only."""
+        spec = self._spec
+        for kind, inner in root.sections("kinds"):
+            self._lacks(inner, "required", [kind], spec.kinds[kind].required)
+        for name, section in root.sections("entities"):
+            key = section.section("key")
+            for kind, columns in spec.entities[name].keys.items():
+                if key is not None:
+                    self._lacks(key, kind, [kind], columns)
+            made = {one.name: one for one in spec.entities[name].aggregates}
+            for own, inner in section.sections("aggregates"):
+                kinds = list(_kinds(spec.entities[name], made[own]))
+                where = made[own].where
+                asked: dict[str, Sequence[str]] = {
+                    "where": where.columns if where is not None else ()
+                }
+                asked |= {one: _names(value) for one, value in made[own].arguments.items()}
+                for setting, names in asked.items():
+                    self._lacks(inner, setting, kinds, names)
+
+    def _lacks(
+        self,
+        section: Section,
+        setting: str,
+        kinds: Sequence[str],
+        names: Iterable[str],
+        rules: Sequence[Ingest] | None = None,
+    ) -> None:
+        """A mistake where no event of some kinds, none of them scored, has a column of a label."""
+        made = [one for one in self._spec.ingest if one.kind in kinds] if rules is None else rules
+        if not made or {*kinds} & {*self._spec.scored_kinds}:
+            return
+        for name in _roots(self._spec, names):
+            if all(is_later(self._spec, one, name, self._later) for one in made):
+                what = " or ".join(kinds)
+                section.note(
+                    setting,
+                    f"{setting}: no {what} has {name!r}: it is what a verdict says, and ingest "
+                    f"gives it to the {self._verdict} alone",
+                    f"count the {self._verdict}; or fill it in the rule of {what}, columns: "
+                    f"{{{name}: …}}, with no shorter delay than the verdict's",
+                )
+                return
 
     def inputs(self, root: Section) -> None:
         section, inputs = root.section("inputs"), self._spec.inputs

@@ -16,6 +16,7 @@ from typing import Any
 
 from configs._behaviour import feature_names, feature_values, read_entities
 from configs._events import (
+    event_times,
     read_columns,
     read_derived,
     read_events,
@@ -32,7 +33,7 @@ from configs.catalog import Catalog
 from configs.errors import InputError
 from configs.expression_ranges import columns_of
 from configs.labels import check_labels
-from configs.schema import Column, ColumnType, Derived, Spec
+from configs.schema import EVENT_TIME, Column, ColumnType, Derived, Spec
 
 VERSION = 1
 
@@ -73,13 +74,14 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("lockstep", f"lockstep: this release reads version {VERSION}, found {version}")
     columns = read_columns(root)
     kinds = read_kinds(root, columns)
-    derived = read_derived(root, columns, kinds, catalog)
-    types = column_types(columns, derived)
-    known = known_values(columns, derived, catalog)
-    entities = read_entities(root, kinds, types, known, catalog)
-    features = feature_names(entities, catalog)
     ingest = read_ingest(root, kinds, columns)
     events = with_ids(read_events(root, columns), ingest, kinds, columns)
+    given = {**columns, EVENT_TIME: event_times(events, ingest)}
+    derived = read_derived(root, columns, kinds, given, catalog)
+    types = column_types(columns, derived)
+    known = known_values(given, derived, catalog)
+    entities = read_entities(root, kinds, types, known, catalog)
+    features = feature_names(entities, catalog)
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
     labels = read_labels(root, kinds, types, columns, known)
@@ -91,7 +93,9 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         kinds=kinds,
         derived=derived,
         entities=entities,
-        inputs=read_inputs(root, types, features, known | feature_values(entities, catalog)),
+        inputs=read_inputs(
+            root, kinds, types, features, known | feature_values(entities, known, catalog)
+        ),
         labels=labels,
         training=read_training(root),
         policy=read_policy(root),

@@ -253,8 +253,8 @@ expressions: numbers, `'text'`, `true`, `false`, names of columns, `+ - * /`, co
   nearest float).
 - Comparisons are exact, also of a whole number with a float. Text is compared by `==`, `!=`, `in`
   and `starts_with` only. A literal that no value can be, a `kind` that there is not, and a
-  comparison that is the same for every value that a column may have (by its type, `minimum`,
-  `maximum`, `max_bytes`) are mistakes.
+  condition that is the same for all values that columns and features may have (by type,
+  `minimum`, `maximum`, `max_bytes`, `required`; `n > 5 and n < 2` too) are mistakes.
 - Null: arithmetic with a null is null, and so are a division by zero and an overflow. A comparison
   with a null, `in` and `not in` included, is false; `not` of it is true. `is_null` and `coalesce`
   look at nulls.

@@ -155,6 +155,48 @@ kinds: {a: {scored: true}}
     + "      single: {op: count, of: a, where: \"kind != 'a'\"}\n"
     + "derive: {hour: {op: hour_of_day, of: event_time}, length: {op: text_length, of: k}}\n"
     + "inputs: {computed: {q: e_c_1h == 0.1, r: e_c_1h < 0, t: e_c_1h == 0.25}}\n",
+    "constants": BASE.replace(
+        "  n: {type: number}",
+        "  n: {type: number, minimum: 0, maximum: 100}\n  c: {type: string}\n  d: {type: string}",
+    )
+    .replace("{scored: true}", "{scored: true, required: [d]}")
+    .replace("v: {}", "v: {required: [d]}")
+    + "".join(
+        f'      z{index}: {{op: count, where: "{text}"}}\n'
+        for index, text in enumerate(
+            (
+                "n != n and c == c",
+                "n > 50 and n < 20",
+                "c != 'x' or c != 'y'",
+                "b in [0, 1] or kind in ['a', 'v']",
+                "is_null(d) or is_null(k) or is_null(kind)",
+                "event_time > 4102531200000000",
+                "n > 3 and false",
+                "false",
+            )
+        )
+    )
+    + """      largest: {op: max, column: n, decimals: 0}
+      app: {op: last, column: c, values: [x, y]}
+      mean: {op: mean, column: n, decimals: 2}
+      since: {op: seconds_since_last}
+      again: {op: count, about: as c}
+inputs:
+  computed:
+    q: e_largest_1h > 100
+    r: e_app == 3
+    s: e_mean_1h > 101
+    t: e_since > 5e9
+    u: n - n
+    fine: e_largest_1h > 99 and e_app == 2 and e_mean_1h > 99 and e_since > 1e9
+labels: {kind: v, subject: k, positive: "false"}
+training: {span: 7d, delay: 1d, rounds: 20, early_stopping: 30}
+""",
+    "same": aggregates(
+        "ones: {op: count, about: as c}",
+        "self: {op: ratio, numerator: c, denominator: c}",
+        "both: {op: ratio, numerator: ones, denominator: c}",
+    ),
     "sizes": BASE.replace(
         "  n: {type: number}",
         "  n: {type: number, minimum: 0, maximum: 5000000}\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from configs.catalog import Catalog
 from transforms.derive import DERIVATIONS
 from transforms.velocity.aggregates import AGGREGATES
+from transforms.velocity.bounds import feature_bounds
 from transforms.velocity.plan import check_entity, check_values
 
-CATALOG = Catalog.of(DERIVATIONS, AGGREGATES, check_entity, check_values)
+CATALOG = Catalog.of(DERIVATIONS, AGGREGATES, check_entity, check_values, feature_bounds)

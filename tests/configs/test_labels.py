@@ -179,10 +179,15 @@ columns:
   rank: {type: integer}
   judged_at: {type: timestamp}
   flag: {type: boolean}
-kinds: {post: {scored: true}, verdict: {}, mark: {}}
-derive: {hour: {op: hour_of_day, of: judged_at}}
+kinds: {post: {scored: true}, verdict: {}, mark: {required: [%(required)s]}}
+derive:
+  hour: {op: hour_of_day, of: judged_at}
+  twice: {op: arithmetic, expression: rank * 2}
 entities:
-  who: {key: {post: [who], mark: [who]}, windows: [1d], aggregates: {n: {op: count, of: mark}}}
+  who:
+    key: {post: [who], mark: [%(key)s]}
+    windows: [1d]
+    aggregates: {n: {of: mark, op: %(count)s}}
 inputs: {%(inputs)s}
 labels: {kind: verdict, subject: of, %(labels)s}
 ingest:
@@ -197,6 +202,9 @@ NEUTRAL = {
     "post": "",
     "verdict": "time: t, delay: 7d",
     "mark": "",
+    "required": "",
+    "key": "who",
+    "count": "count",
 }
 
 
@@ -233,7 +241,7 @@ def test_what_only_the_verdict_of_a_row_tells_is_refused_before_it(changed, word
 @pytest.mark.parametrize(
     "changed",
     [
-        {"mark": ", delay: 7d, where: spam == 1"},
+        {"mark": ", delay: 7d, columns: {spam: spam}, where: spam == 1"},
         {"labels": "positive: rank > 1"} | SPAM_ONLY,
         {"labels": "positive: rank > 1, maturity: 7d", "post": ", where: spam == 1"} | SPAM_ONLY,
     ],
@@ -241,3 +249,28 @@ def test_what_only_the_verdict_of_a_row_tells_is_refused_before_it(changed, word
 )
 def test_what_tells_no_label_early_is_fine(changed):
     assert told(**changed).labels is not None
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"mark": ", delay: 7d, where: spam == 1"}, "where: no mark has 'spam'"),
+        ({"mark": ", delay: 7d", "count": "mean, column: spam"}, "column: no mark has 'spam'"),
+        ({"mark": ", delay: 7d", "count": "count, where: spam"}, "where: no mark has 'spam'"),
+        ({"labels": "positive: rank > 1", "count": "sum, column: twice, decimals: 0"},
+         "column: no mark has 'rank'"),
+        ({"mark": ", delay: 7d", "key": "of"}, "mark: no mark has 'of'"),
+        ({"mark": ", delay: 7d", "required": "spam"}, "required: no mark has 'spam'"),
+    ],
+)  # fmt: skip
+def test_what_ingest_gives_to_verdicts_alone_is_asked_of_no_other_event(changed, words):
+    """It was null in every event of the kind, and so was the feature."""
+    with pytest.raises(ConfigError) as caught:
+        told(**changed)
+    assert words in str(caught.value)
+    assert "1 mistake" in str(caught.value)
+    assert "columns: {" in str(caught.value)
+
+
+def test_an_event_as_late_as_the_verdict_may_be_given_its_column():
+    assert told(mark=", delay: 7d, columns: {spam: spam}", count="mean, column: spam").labels

@@ -42,7 +42,7 @@ def test_sixty_three_filters_fit():
     "text",
     [
         aggregates('z: {op: count, where: "b"}', "y: {op: count, where: 'b == true'}"),
-        aggregates("z: {op: count, where: 'is_null(k)'}"),
+        aggregates("z: {op: count, where: 'is_null(n)'}"),
         BASE + 'inputs: {computed: {q: "1 + 1", r: "b", s: "n > 1"}}\n',
         BASE
         + "events: {earliest: 2020-01-01, latest: 2020-01-01, aliases: {ts: event_time, m: n}}\n",

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
-from transforms.derive.links import registrable_domain
+from transforms.derive.links import registrable_domain, without_end
 
 _MARK = re.compile(r'\\.|["()]', re.DOTALL)  # RFC 5322, sections 3.2.1 to 3.2.4
 _HOST = r"(?P<host>\[[^\s\]]*\]|[^\s@<>,;:\"]+)"
@@ -102,7 +102,7 @@ def _domain(host: str) -> str | None:
         is_v6 = inner[:5].lower() == "ipv6:"
         return registrable_domain(f"[{inner[5:]}]" if is_v6 else inner)
     name = host.partition("(")[0]  # a comment, RFC 5322, section 3.2.2
-    return registrable_domain(name.rstrip(")]}'.!?"))
+    return registrable_domain(without_end(name))
 
 
 def _host(array: pa.Array, pattern: str) -> pa.Array:

@@ -22,6 +22,7 @@ from publicsuffixlist import PublicSuffixList
 
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
+from transforms.text.characters import INVISIBLE
 
 _STRINGS = frozenset({ColumnType.STRING})
 _LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"\\][^\s/?#<>\"',;\\]*"
@@ -33,13 +34,13 @@ _AUTHORITY = re.compile(
 _NEXT = re.compile(r"(?<![,;])[,;]++(?:https?$|www\.)", re.IGNORECASE)  # the next of a list
 _SCHEME = re.compile(r"https?:$", re.IGNORECASE)
 _PLAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*")  # is its own serialisation
-# What a text puts after a name: punctuation, closing brackets and quotes, of Asia too.
-_AFTER = "".join(
-    [
-        ".,;:!?'()[]{}*_~|`^-=+&$",
-        "\u2026\u2019\u2018\u201d\u201c\u00bb\u00ab\u203a\u2039",
-        "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\uff09\u300d\u300f\u3011\u300b\u3009",
-    ]
+# What a text puts after a name: punctuation, closing brackets and quotes, of Asia too, and marks
+# that nobody sees (a text's direction goes back after a link).
+_AFTER = re.compile(
+    r"[.,;:!?'()\[\]{}*_~|`^=+&$\-"
+    "\u2026\u2019\u2018\u201d\u201c\u00bb\u00ab\u203a\u2039"
+    "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\uff09\u300d\u300f\u3011\u300b\u3009"
+    f"{INVISIBLE}]+"
 )
 _MOST_HOST = 253  # RFC 1035, section 2.3.4
 _MOST_PORT = 65_535
@@ -124,6 +125,16 @@ def registrable_domain(host: str) -> str | None:
     return _registrable_domain(host)
 
 
+def without_end(name: str) -> str:
+    """Without what a text puts after a name, seen or not.
+
+    >>> without_end("evil.example\\u200e).\\u2069")
+    'evil.example'
+    """
+    after = _AFTER.match(name[::-1])  # backwards: `+$` would take the square of a long run's time
+    return name[: len(name) - after.end()] if after else name
+
+
 @functools.lru_cache(maxsize=65_536)
 def _registrable_domain(host: str) -> str | None:
     name = host if _PLAIN.fullmatch(host) and "xn--" not in host else _parsed(host)
@@ -163,19 +174,19 @@ def _host(authority: str) -> str:
     if host.startswith("["):  # IPv6, RFC 3986, section 3.2.2
         address, closed, rest = host.partition("]")
         rest, _, port = rest.partition(":")
-        is_address = closed and not rest.rstrip(_AFTER) and _is_port(port)
+        is_address = closed and not without_end(rest) and _is_port(port)
         return f"{address}]" if is_address else ""
     host, _, port = host.partition(":")
     if not _is_port(port):
         return ""
     if "," in host or ";" in host:
         host = _NEXT.split(host)[0]
-    return host.rstrip(_AFTER)
+    return without_end(host)
 
 
 def _is_port(port: str) -> bool:
     """Whether a browser takes it; none is one, and so is one that punctuation follows."""
-    digits = _NEXT.split(port)[0].rstrip(_AFTER).lstrip("0")
+    digits = without_end(_NEXT.split(port)[0]).lstrip("0")
     return not digits or (
         digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= _MOST_PORT
     )

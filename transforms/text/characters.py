@@ -17,11 +17,13 @@ _BYTE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
 _PUNYCODE = re.compile(r"(?<![a-z0-9-])xn--([a-z0-9-]{1,59})(?![a-z0-9-])", re.IGNORECASE)
 
 _JOINERS = "\u200c\u200d"
-_INVISIBLE = (
+_UNSEEN = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+INVISIBLE = f"{_UNSEEN}{_JOINERS}\u180b-\u180f"
+"""What shows nothing at the end of a word, as ranges of a regular expression's class."""
 # Scripts in which a joiner chooses the shape of the letter before it (Unicode 17, section 23.2).
 _JOINING = (
     "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\u1a20-\u1b7f\ua840-\ua8ff\ufb50-\ufefc"
@@ -102,7 +104,7 @@ def _unpunycoded(found: re.Match[str]) -> str:
 
 @functools.cache
 def _invisible() -> re.Pattern[str]:
-    return re.compile(f"[{_INVISIBLE}]|(?<![{_JOINING}])[{_JOINERS}]")
+    return re.compile(f"[{_UNSEEN}]|(?<![{_JOINING}])[{_JOINERS}]")
 
 
 def remove_invisible(text: str) -> tuple[str, int]:

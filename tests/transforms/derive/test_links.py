@@ -168,6 +168,23 @@ def test_the_host_is_what_a_browser_opens(text, domain):
     assert apply(CountLinks("t"), text)[0] >= 1
 
 
+# Directions and their ends, joiners, tags, variation selectors, fillers, controls.
+_MARKS = [
+    *(chr(one) for one in (0x01, 0x7F, 0x9F, 0xAD, 0x61C, 0x180E, 0x3164, 0xFE0F, 0xFEFF)),
+    *(chr(one) for one in [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)]),
+    *(chr(one) for one in (0xE0001, 0xE0061, 0xE007F, 0xE0100)),
+]
+
+
+@pytest.mark.parametrize("mark", _MARKS, ids=lambda mark: f"{ord(mark):04X}")
+def test_what_nobody_sees_after_a_name_is_no_part_of_it(mark):
+    texts = [f"http://evil.com{end}" for end in (mark, f"{mark}.", f".{mark})", f":80{mark}")]
+    texts += [f"http://evil.com{mark}/path", f"http://192.0.2.7{mark}", f"http://[::1]{mark} x"]
+    names = ["evil.com"] * 5 + ["192.0.2.7", "[::1]"]
+    assert apply(LinkDomain("t"), *texts) == names
+    assert apply(EmailDomain("t"), f"ann@evil.com{mark}", f"<ann@evil.com{mark}>") == names[:2]
+
+
 @given(st.from_regex(r"[a-z0-9.-]{1,40}", fullmatch=True))
 def test_plain_names_need_no_parser(host):
     """The short way is the standard's, and gives the same."""

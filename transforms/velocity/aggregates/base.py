@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from configs.catalog import argument
-from configs.schema import ColumnType
+from configs.catalog import Bounds, argument
+from configs.schema import Column, ColumnType
 from transforms.velocity.cells import NONE, Ask, Cell
 
 Int64s = npt.NDArray[np.int64]
@@ -27,6 +27,36 @@ def decimals() -> Any:
     amounts. More than 9 would leave too few digits before the point (`LIMIT`).
     """
     return argument(0, least=0, most=9, needed_for=ColumnType.NUMBER, only_for=NUMBERS)
+
+
+def kept_bounds(column: Column | None, decimals: int) -> Bounds:
+    """The smallest and the largest of a column's values, as they are kept.
+
+    >>> kept_bounds(Column("x", ColumnType.NUMBER, minimum=0.5, maximum=9.96), 1)
+    (0.5, 10.0)
+    """
+    if column is None or column.type is ColumnType.BOOLEAN:
+        return (None, None) if column is None else (0, 1)
+    least, most = (_kept(bound, column, decimals) for bound in (column.minimum, column.maximum))
+    return least, most
+
+
+def _kept(bound: float | None, column: Column, decimals: int) -> float | None:
+    """As `rows.fixed_point` and `scaled` make it."""
+    if bound is None:
+        return None
+    if column.type is ColumnType.INTEGER:
+        return float(bound * 10**decimals) / 10.0**decimals
+    return float(np.rint(bound * 10.0**decimals)) / 10.0**decimals
+
+
+def signed_bounds(column: Column | None, decimals: int) -> Bounds:
+    """Of what has the sign of a column's values, if all have the same, and any size."""
+    least, most = kept_bounds(column, decimals)
+    return (
+        0 if least is not None and least >= 0 else None,
+        0 if most is not None and most <= 0 else None,
+    )
 
 
 class AggregateLogic(Protocol):

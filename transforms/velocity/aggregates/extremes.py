@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from configs.catalog import ColumnName
-from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
+from configs.catalog import Bounds, ColumnName
+from configs.schema import Column, ColumnType
+from transforms.velocity.aggregates.base import (
+    NUMBERS,
+    Floats,
+    Int64s,
+    decimals,
+    kept_bounds,
+    scaled,
+)
 from transforms.velocity.cells import Ask, Cell
 
 
@@ -25,6 +32,10 @@ class Max:
 
     column: ColumnName
     decimals: int = decimals()
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """Those of the column."""
+        return kept_bounds(columns.get(self.column), self.decimals)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One extreme."""
@@ -48,6 +59,10 @@ class Min:
 
     column: ColumnName
     decimals: int = decimals()
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """Those of the column."""
+        return kept_bounds(columns.get(self.column), self.decimals)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One extreme."""

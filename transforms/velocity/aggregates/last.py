@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from configs.catalog import ColumnName, argument
-from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
+from configs.catalog import Bounds, ColumnName, argument
+from configs.schema import Column, ColumnType
+from transforms.velocity.aggregates.base import (
+    NUMBERS,
+    Floats,
+    Int64s,
+    decimals,
+    kept_bounds,
+    scaled,
+)
 from transforms.velocity.cells import Ask, Cell
 
 
@@ -32,6 +39,12 @@ class Last:
     values: tuple[str, ...] = argument(
         (), needed_for=ColumnType.STRING, only_for=frozenset({ColumnType.STRING})
     )
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """Those of the column; of a text, its places."""
+        if self.values:
+            return 0, len(self.values)
+        return kept_bounds(columns.get(self.column), self.decimals)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from configs.catalog import ColumnName
-from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals
+from configs.catalog import Bounds, ColumnName
+from configs.schema import Column, ColumnType
+from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, signed_bounds
 from transforms.velocity.bins import CENTRES, ERRORS
 from transforms.velocity.cells import NONE, Ask, Cell
 
@@ -36,6 +36,10 @@ class Median:
 
     column: ColumnName
     decimals: int = decimals()
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """It has the sign of the values."""
+        return signed_bounds(columns.get(self.column), self.decimals)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One histogram."""

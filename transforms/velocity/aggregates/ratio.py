@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from configs.catalog import AggregateName
-from configs.schema import ColumnType
+from configs.catalog import AggregateName, Bounds
+from configs.schema import Aggregate, ColumnType
 from transforms.velocity.aggregates.base import NO_COLUMN, Floats
 
 
@@ -25,6 +26,14 @@ class Ratio:
 
     numerator: AggregateName
     denominator: AggregateName
+
+    @staticmethod
+    def combined_bounds(parts: Sequence[Aggregate], bounds: Sequence[Bounds]) -> Bounds:
+        """Of a ratio of `parts`, without their names, and the bounds of these."""
+        if parts[0] == parts[1]:
+            return 1, 1
+        signed = all(least is not None and least >= 0 for least, _ in bounds)
+        return (0, None) if signed else (None, None)
 
     def combine(self, numerator: Floats, denominator: Floats) -> Floats:
         """Of the finished features, float64 `[n]` each.

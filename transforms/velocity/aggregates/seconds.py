@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from configs.schema import ColumnType
+from configs.catalog import Bounds
+from configs.schema import EVENT_TIME, Column, ColumnType
 from transforms.velocity.aggregates.base import NO_COLUMN, Floats, Int64s, scaled
 from transforms.velocity.cells import Ask, Cell, ScalarKind
 
 _MICRO = 6  # times are whole microseconds, subtracted before they become floats
+
+
+def _since_bounds(columns: Mapping[str, Column]) -> Bounds:
+    times = columns.get(EVENT_TIME)
+    if times is None or times.minimum is None or times.maximum is None:
+        return 0, None
+    return 0, (times.maximum - times.minimum) / 10**_MICRO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +31,10 @@ class SecondsSinceFirst:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "seconds"
     null_rule: ClassVar[str] = "null without an earlier event"
-    least: ClassVar[int] = 0
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """No longer than from the first time that is accepted to the last."""
+        return _since_bounds(columns)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""
@@ -44,7 +55,10 @@ class SecondsSinceLast:
     accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
     unit: ClassVar[str] = "seconds"
     null_rule: ClassVar[str] = "null without an earlier event"
-    least: ClassVar[int] = 0
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """No longer than from the first time that is accepted to the last."""
+        return _since_bounds(columns)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from configs.catalog import ColumnName
-from configs.schema import ColumnType
-from transforms.velocity.aggregates.base import NUMBERS, Floats, Int64s, decimals, scaled
+from configs.catalog import Bounds, ColumnName
+from configs.schema import Column, ColumnType
+from transforms.velocity.aggregates.base import (
+    NUMBERS,
+    Floats,
+    Int64s,
+    decimals,
+    scaled,
+    signed_bounds,
+)
 from transforms.velocity.cells import Ask, Cell
 
 
@@ -25,6 +32,10 @@ class Total:
 
     column: ColumnName
     decimals: int = decimals()
+
+    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
+        """It has the sign of the values."""
+        return signed_bounds(columns.get(self.column), self.decimals)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One sum."""
