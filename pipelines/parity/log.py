@@ -175,21 +175,28 @@ def logged_batches(state: Path, base: Base, span: TimeSpan | None = None) -> Ite
 
 
 def lost_before(state: Path, base: Base, span: TimeSpan | None = None) -> str:
-    """What of a span was deleted from the log, in words; "" where nothing is missing.
+    """What of a span is not compared, and why, in words; "" where nothing is missing.
 
-    The log of a scorer is complete from its first step on until `--keep-log-days` shortens it.
+    The log of a scorer is complete from its first step on until `--keep-log-days` shortens it; and
+    of what it has, it is replayed from the first state on that was kept.
     """
-    if base.step < 0:
-        return ""
+    first = list_segments(state)[0][0]
     start_us = span.start_us if span is not None else None
-    first_us = _first_time(state, base.step)
-    if first_us is None or (start_us is not None and first_us < start_us):
-        return ""
     asked = f", of the range that begins at {_words(start_us)}," if start_us is not None else ""
-    return (
-        f"decisions before step {base.step + 1} (events up to {_words(first_us)}){asked} are not "
-        "compared: their log was deleted (`lockstep stream --keep-log-days`)"
-    )
+    found = []
+    deleted_us = _first_time(state, first - 1) if first > 0 else None
+    if deleted_us is not None and (start_us is None or deleted_us >= start_us):
+        found.append(
+            f"decisions before step {first} (events up to {_words(deleted_us)}){asked} are not "
+            "compared: their log was deleted (`lockstep stream --keep-log-days`)"
+        )
+    base_us = _first_time(state, base.step) if base.step >= first else None
+    if base_us is not None and (start_us is None or base_us >= start_us):
+        found.append(
+            f"decisions of steps {first} to {base.step} (events up to {_words(base_us)}){asked} "
+            "are logged, but not compared: the state before them is not kept"
+        )
+    return "; ".join(found)
 
 
 def nothing_in_range(state: Path, base: Base, span: TimeSpan | None) -> InputError:

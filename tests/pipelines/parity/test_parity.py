@@ -234,7 +234,9 @@ def test_a_range_is_replayed_from_the_last_state_before_it(stream_house, server,
     whole = check_served(state, bundles)
     assert whole.differing == 0
     assert whole.first_us >= TENTH - DAY_US // 4
-    assert "their log was deleted (`lockstep stream --keep-log-days`)" in whole.hints[0]
+    said = f"decisions before step {list_segments(state)[0][0]} (events up to 2026-03-"
+    assert whole.hints[0].startswith(said)
+    assert whole.hints[0].endswith("their log was deleted (`lockstep stream --keep-log-days`)")
     assert check_served(state, bundles, span).hints == (), "all of that range is there"
     with pytest.raises(InputError, match="it holds decisions from 2026-03-") as refusal:
         check_served(state, bundles, TimeSpan.parse("2026-03-09T00..2026-03-09T12"))
