@@ -194,10 +194,13 @@ def forked_workers(workers: int | None, flags: Sequence[str] = ()) -> Iterator[N
       flags: of Beam.
     """
     count = workers or core_count()
-    if count == 1 or not Running(count, tuple(flags)).embedded or sys.platform != "linux":
+    if not Running(count, tuple(flags)).embedded:
         yield
         return
     import_steps()
+    if count == 1 or sys.platform != "linux":
+        yield
+        return
     with worker_pool(count, fork=True):
         yield
 

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 def import_xgboost_alone() -> None:
     """Imports XGBoost without scikit-learn, which takes 1.2 of its 1.3 CPU seconds.
 
-    For a process that is all ours: XGBoost's wrappers for scikit-learn are of no use in it.
+    For a command, whose process is all ours and has no use for XGBoost's wrappers for it.
     """
     if "sklearn" in sys.modules:
         return

@@ -233,9 +233,9 @@ def _avalanche(h: np.uint64) -> np.uint64:
 
 @numba.njit(cache=True, inline="always")
 def _word(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
-    word = np.uint64(0)
+    word, first = np.uint64(0), np.uint64(at)  # of an index without a sign it makes one load
     for i in range(8):
-        word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+        word |= np.uint64(data[first + np.uint64(i)]) << np.uint64(8 * i)
     return word
 
 
@@ -266,7 +266,7 @@ def hash_bytes(data: npt.NDArray[np.uint8], start: int, end: int, seed: np.uint6
     if end - at >= 4:
         half = np.uint64(0)
         for i in range(4):
-            half |= np.uint64(data[at + i]) << np.uint64(8 * i)
+            half |= np.uint64(data[np.uint64(at) + np.uint64(i)]) << np.uint64(8 * i)
         h = _rotate(h ^ (half * _P1), 23) * _P2 + _P3
         at += 4
     while at < end:

@@ -134,6 +134,20 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
     Returns:
       float32 `[n, K]`. An infinite value (an overflow of float32) is null.
     """
+    return _block(_columns(spec, batch, features), batch.num_rows)
+
+
+def numeric_columns(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floats]) -> Floats:
+    """The same with each column in one piece: float32 `[K, n]`."""
+    columns = _columns(spec, batch, features)
+    made = np.empty((len(columns), batch.num_rows), np.float32)
+    _fill(made, columns)
+    return made
+
+
+def _columns(
+    spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floats]
+) -> list[npt.NDArray[np.floating]]:
     excluded, computed = set(spec.inputs.exclude), spec.inputs.computed
     needed = {name for expression in computed.values() for name in expression.columns}
     columns: list[npt.NDArray[np.floating]] = []
@@ -151,16 +165,21 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
                 arrays[name] = values.astype(np.float64)
     for expression in computed.values():
         columns.append(evaluate_arrays(expression, arrays, batch.num_rows))
-    return _block(columns, batch.num_rows)
+    return columns
 
 
 def _block(columns: Sequence[npt.NDArray[np.floating]], count: int) -> Floats:
     """Columns side by side: float32 `[count, K]`; infinite values are null."""
     block = np.empty((count, len(columns)), np.float32)
-    with np.errstate(over="ignore"):
-        for start in range(0, len(block), _ROWS):
-            part = block[start : start + _ROWS]
-            for index, column in enumerate(columns):
-                part[:, index] = column[start : start + _ROWS]
-            part[np.isinf(part)] = np.nan
+    _fill(block.T, columns)
     return block
+
+
+def _fill(made: Floats, columns: Sequence[npt.NDArray[np.floating]]) -> None:
+    """Writes columns `[n]` to `made` `[K, n]`; infinite values are null."""
+    with np.errstate(over="ignore"):
+        for start in range(0, made.shape[1], _ROWS):
+            part = made[:, start : start + _ROWS]
+            for index, column in enumerate(columns):
+                part[index] = column[start : start + _ROWS]
+            np.copyto(part, np.float32(np.nan), where=np.isinf(part))

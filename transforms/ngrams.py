@@ -205,17 +205,17 @@ def _hash_letters(data, begin, end, width, buckets, scratch, head, ids, at):  # 
 
 @numba.njit(cache=True, nogil=True)
 def _fetch(data, at):  # type: ignore[no-untyped-def]
-    made = np.uint64(0)
+    made, first = np.uint64(0), np.uint64(at)  # of an index without a sign it makes one load
     for place in range(8):
-        made |= np.uint64(data[at + place]) << np.uint64(8 * place)
+        made |= np.uint64(data[first + np.uint64(place)]) << np.uint64(8 * place)
     return made
 
 
 @numba.njit(cache=True, nogil=True)
 def _fetch_half(data, at):  # type: ignore[no-untyped-def]
-    made = np.uint64(0)
+    made, first = np.uint64(0), np.uint64(at)
     for place in range(4):
-        made |= np.uint64(data[at + place]) << np.uint64(8 * place)
+        made |= np.uint64(data[first + np.uint64(place)]) << np.uint64(8 * place)
     return made
 
 

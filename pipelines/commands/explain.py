@@ -37,7 +37,9 @@ def explain(
     """Tell why an event was decided as it was: inputs, thresholds, what became known since."""
     from pipelines.explain import ExplainRequest
     from pipelines.explain import explain as run
+    from scoring.booster import import_xgboost_alone
 
+    import_xgboost_alone()
     found = run(ExplainRequest(event, out, bundle, state))
     if as_json:
         print(json.dumps(found.to_builtins()))

@@ -48,7 +48,9 @@ def serve(
     from pipelines.serve.answers import Limits
     from pipelines.serve.server import ServeRequest
     from pipelines.serve.server import serve as run
+    from scoring.booster import import_xgboost_alone
 
+    import_xgboost_alone()
     run(
         ServeRequest(
             bundles=bundles,

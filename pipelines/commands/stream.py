@@ -145,7 +145,9 @@ def stream(
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
+        from scoring.booster import import_xgboost_alone
 
+        import_xgboost_alone()
     if create:
         for topic in filter(None, (decisions, dead_letters)):
             ensure_topic(topic, endpoint)

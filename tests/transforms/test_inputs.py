@@ -6,7 +6,7 @@ from configs.loader import load, loads, shipped
 from transforms.catalog import CATALOG
 from transforms.decode import decode_columns
 from transforms.derive import derive
-from transforms.inputs import describe_inputs, numeric_block, numeric_names
+from transforms.inputs import describe_inputs, numeric_block, numeric_columns, numeric_names
 from transforms.velocity import make_plan
 
 CONFIG = """
@@ -42,7 +42,10 @@ spec = loads(CONFIG, "small.yaml", CATALOG)
 def block(rows, features):
     table = pa.Table.from_pylist(rows)
     batch = derive(spec, decode_columns(spec, table, "f").batch)
-    return numeric_block(spec, batch, {"who": np.array(features, np.float32)})
+    given = {"who": np.array(features, np.float32)}
+    made = numeric_block(spec, batch, given)
+    assert numeric_columns(spec, batch, given).T.tobytes() == made.tobytes()
+    return made
 
 
 def row(**changes):

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import one_batch
 from transforms.decode import event_schema
-from transforms.inputs import numeric_block
+from transforms.inputs import numeric_columns
 from transforms.live.blocks import Blocks, Header
 from transforms.live.entity import feature_schema
 from transforms.live.shard_log import SLOTS, Cells, rows_of, take_due
@@ -197,7 +197,7 @@ class Rejoin:
             named = dict(zip(spec.entities, features, strict=True))
             needed = dict.fromkeys([EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)])
             events = wide.select(list(needed))
-            batch = dataset_columns(spec, events, numeric_block(spec, wide, named))
+            batch = dataset_columns(spec, events, numeric_columns(spec, wide, named))
         schema = event_schema(spec)
         event = pa.StructArray.from_arrays(
             [wide.column(name) for name in schema.names], fields=list(schema)

@@ -122,7 +122,8 @@ class _DropSeen(beam.DoFn):
         for places, moment in drop_seen(recent, rows, self._moments):
             found.append(places)
             if moment is not None:
-                state = one_batch(recent.to_table().to_batches(), recent.to_table().schema)
+                table = recent.to_table()
+                state = one_batch(table.to_batches(), table.schema)
                 yield TaggedOutput(STATES, (key, tag_batch(state, moment=moment)))
         if recent.other_kind:
             self._other_kind.inc(recent.other_kind)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -22,7 +23,7 @@ from apache_beam.pvalue import TaggedOutput
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import ShardKey, one_batch
 from transforms.exchange import THROUGH_ENGINE, Exchange
-from transforms.inputs import numeric_block, numeric_names
+from transforms.inputs import numeric_columns, numeric_names
 from transforms.order import PLACE, total_order
 from transforms.selection import input_columns, scored_schema, verdict_schema
 from transforms.steps.shards import (
@@ -30,6 +31,8 @@ from transforms.steps.shards import (
     MINUTE_US,
     TIME,
     Keyed,
+    by_time,
+    is_in_order,
     rows_to_keep,
     without_tombstones,
 )
@@ -39,7 +42,6 @@ from transforms.velocity import make_plan
 PART_ROWS = 131_072
 DAY_US = 86_400_000_000
 ROWS, VERDICTS = "rows", "verdicts"
-_BLOCK = 1024
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -165,38 +167,68 @@ def join_features(
     Returns:
       entity -> float32 `[n, F]`; NaN where an event has no key.
     """
-    by_entity: dict[str, list[pa.RecordBatch]] = {}
+    if not made:
+        return {}
+    slots = _slots(codes)
+    features: dict[str, Floats] = {}
     for batch in made:
-        by_entity.setdefault(str(tags_of(batch)["entity"]), []).append(batch)
-    features = {}
-    for entity, batches in by_entity.items():
+        entity = str(tags_of(batch)["entity"])
         width = len(make_plan(spec, entity).features)
-        found = np.concatenate([one.column(CODE).to_numpy() for one in batches])
-        values = np.concatenate(
-            [
-                one.column(FEATURES).flatten().to_numpy().reshape(one.num_rows, width)
-                for one in batches
-            ]
-        )
-        order = np.argsort(codes, kind="stable")
-        place = np.searchsorted(codes, found, sorter=order)
-        features[entity] = np.full((events.num_rows, width), np.nan, np.float32)
-        features[entity][order[place]] = values
+        if entity not in features:
+            features[entity] = np.full((events.num_rows, width), np.nan, np.float32)
+        values = batch.column(FEATURES).flatten().to_numpy().reshape(-1, width)
+        if not _put(slots, codes, batch.column(CODE).to_numpy(), values, features[entity]):
+            raise RuntimeError(f"features of entity {entity!r} came without their event")
     return features
 
 
-def dataset_columns(spec: Spec, events: pa.RecordBatch, block: Floats) -> pa.RecordBatch:
-    """Scored events as a dataset holds them: id, time, kind, numeric block, other inputs.
+@numba.njit(cache=True, nogil=True)
+def _slots(codes):  # type: ignore[no-untyped-def]
+    """Where each code stands, by its hash: int64 `[2^k]`, at least half of them -1, for none."""
+    bits = 1
+    while 1 << bits < 2 * len(codes):
+        bits += 1
+    slots = np.full(1 << bits, -1, np.int64)
+    for row in range(len(codes)):
+        at = _begin(codes[row], len(slots))
+        while slots[at] >= 0:
+            at = (at + 1) & (len(slots) - 1)
+        slots[at] = row
+    return slots
+
+
+@numba.njit(cache=True, nogil=True)
+def _begin(code, count):  # type: ignore[no-untyped-def]
+    """Where a code is looked for first."""
+    mixed = np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, which spreads them
+    return np.int64((mixed >> np.uint64(32)) & np.uint64(count - 1))
+
+
+@numba.njit(cache=True, nogil=True)
+def _put(slots, codes, found, values, made):  # type: ignore[no-untyped-def]
+    """Writes the rows of `values` to where their codes stand; False if one is not there."""
+    for row in range(len(found)):
+        at = _begin(found[row], len(slots))
+        while slots[at] >= 0 and codes[slots[at]] != found[row]:
+            at = (at + 1) & (len(slots) - 1)
+        if slots[at] < 0:
+            return False
+        made[slots[at]] = values[row]
+    return True
+
+
+def dataset_columns(spec: Spec, events: pa.RecordBatch, numeric: Floats) -> pa.RecordBatch:
+    """Scored events as a dataset holds them: id, time, kind, numeric columns, other inputs.
 
     Features have no null (NaN stands for it); said in the schema, Parquet writes no levels.
 
     Args:
       spec: the use.
       events: `scored_schema`, `[n]`.
-      block: float32 `[n, K]`.
+      numeric: float32 `[K, n]` (`transforms.inputs.numeric_columns`).
     """
     columns = {name: events.column(name) for name in (EVENT_ID, EVENT_TIME, KIND)}
-    made = zip(numeric_names(spec), _columns(block), strict=True)
+    made = zip(numeric_names(spec), numeric, strict=True)
     columns |= {name: pa.array(values) for name, values in made}
     for name in input_columns(spec):
         columns.setdefault(name, events.column(name))
@@ -205,14 +237,6 @@ def dataset_columns(spec: Spec, events: pa.RecordBatch, block: Floats) -> pa.Rec
         for name, values in columns.items()
     ]
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
-
-
-def _columns(block: Floats) -> Floats:
-    """The block's columns, each contiguous: float32 `[K, n]`."""
-    columns = np.empty(block.shape[::-1], np.float32)
-    for start in range(0, len(block), _BLOCK):  # a part of both stays in the processor's cache
-        columns[:, start : start + _BLOCK] = block[start : start + _BLOCK].T
-    return columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,8 +300,8 @@ class _Join(beam.DoFn):
             features.setdefault(entity, missing)
         if self._known is not None:
             features |= self._known(events, start)
-        block = numeric_block(self._spec, events, features)
-        yield tag_batch(dataset_columns(self._spec, events, block), start=start)
+        numeric = numeric_columns(self._spec, events, features)
+        yield tag_batch(dataset_columns(self._spec, events, numeric), start=start)
 
 
 def _in_order(
@@ -286,12 +310,12 @@ def _in_order(
     """Kept rows in total order without duplicates, and their codes."""
     if not kept:
         return one_batch([], schema), np.empty(0, np.int64)
-    batch = one_batch([one.replace_schema_metadata(None) for one in kept])
+    batch = one_batch([one.replace_schema_metadata(None) for one in by_time(kept, EVENT_TIME)])
     keep = rows_to_keep(batch.column(CODE).to_numpy(), dropped)
     if keep is not None:
         batch = batch.take(pa.array(keep))
     order = total_order(batch.column(EVENT_TIME).to_numpy(), batch.column(PLACE))
-    if not np.array_equal(order, np.arange(len(order))):
+    if not is_in_order(order):
         batch = batch.take(pa.array(order))
     return batch.select(schema.names), batch.column(CODE).to_numpy()
 

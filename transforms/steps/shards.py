@@ -38,14 +38,14 @@ from transforms.steps.stamps import (
     row_codes,
     source_of,
     tag_batch,
-    tags_of,
 )
 from transforms.velocity import (
     Plan,
-    ShardState,
+    Rows,
+    SortedState,
     entity_rows,
     finish,
-    fold,
+    fold_touched,
     make_plan,
     rows_from_batch,
     rows_to_batch,
@@ -61,6 +61,7 @@ SATURATED = "saturated_values "
 """How the counter of each aggregate's values that did not fit begins."""
 IS_SCORED, IS_VERDICT = 1, 2
 
+Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Keyed = tuple[ShardKey, pa.RecordBatch]
 
@@ -213,52 +214,52 @@ def _each_once(codes: Int64s) -> bool:
     return len(np.unique(begins)) == len(begins) and bool((codes[1:] > codes[:-1])[same].all())
 
 
+def by_time(batches: Sequence[pa.RecordBatch], column: str) -> list[pa.RecordBatch]:
+    """Batches by their first time: of an input in order of time, nothing is left to be sorted."""
+    there = [batch for batch in batches if batch.num_rows] or list(batches[:1])
+    return sorted(there, key=lambda batch: batch.column(column)[0].as_py() if batch.num_rows else 0)
+
+
+def is_in_order(order: Int64s) -> bool:
+    """Whether an order leaves every row where it is."""
+    return bool((order[1:] > order[:-1]).all())
+
+
 def fold_shard(
-    plan: Plan, state: ShardState, rows: pa.RecordBatch, moments: Sequence[int]
-) -> Iterator[tuple[pa.RecordBatch | None, int | None]]:
-    """Folds a shard's rows, and moves the state on.
+    plan: Plan, state: SortedState, rows: Rows, moments: Sequence[int], values: Floats
+) -> Iterator[tuple[int | None, SortedState]]:
+    """Folds a shard's rows.
 
     Args:
       plan: the entity's.
-      state: before all of the rows; at each moment that is given out, what it is then.
-      rows: narrow rows in total order.
+      state: before all of the rows.
+      rows: in total order.
       moments: microseconds UTC, ascending.
+      values: float32 `[q, features]`, of the rows that query; written here.
 
     Yields:
-      features (time, code, float32 list) of scored rows, or None; and the moment that the state
-      now stands at, None after the last.
+      Each moment and the state at it, last None and the state after all rows.
     """
-    times = rows.column(TIME).to_numpy()
-    cuts = [0, *np.searchsorted(times, np.array(moments, np.int64)).tolist(), len(times)]
+    cuts = [0, *np.searchsorted(rows.time, np.array(moments, np.int64)).tolist(), len(rows)]
+    asked = 0
     for index, (first, last) in enumerate(itertools.pairwise(cuts)):
         moment = moments[index] if index < len(moments) else None
-        made = None
         if last > first:
-            part = rows.slice(first, last - first)
-            narrow = rows_from_batch(plan, part)
-            folded = fold(plan, state, narrow)
-            state.update(folded.delta)
-            count_saturated(folded.saturated)
-            asked = pa.array(np.flatnonzero(narrow.query))
-            made = _features(plan, part, asked, finish(plan, folded.outputs))
+            made = fold_touched(plan, state.read, rows.part(first, last))
+            state = state.after(made)
+            count_saturated(made.saturated)
+            end = asked + len(made.outputs)
+            finish(plan, made.outputs, values[asked:end])
+            asked = end
         if moment is not None:
-            state.expire(moment)
-        yield made, moment
+            state = state.at(moment)
+        yield moment, state
 
 
 def count_saturated(saturated: Mapping[str, int]) -> None:
     """Counts by aggregate what did not fit (`velocity.Folded`)."""
     for name, count in saturated.items():
         Metrics.counter("lockstep", f"{SATURATED}{name}").inc(count)
-
-
-def _features(
-    plan: Plan, rows: pa.RecordBatch, asked: pa.Array, values: npt.NDArray[np.float32]
-) -> pa.RecordBatch:
-    width = len(plan.features)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width)
-    columns = {TIME: rows.column(TIME).take(asked), CODE: rows.column(CODE).take(asked)}
-    return tag_batch(pa.RecordBatch.from_pydict(columns | {FEATURES: vectors}), entity=plan.entity)
 
 
 class _Split(beam.DoFn):
@@ -274,7 +275,7 @@ class _Split(beam.DoFn):
         codes = row_codes(batch)
         place = places(spec, batch)
         order = total_order(batch.column(EVENT_TIME).to_numpy(), place)
-        if not np.array_equal(order, np.arange(len(order))):
+        if not is_in_order(order):
             batch, codes = batch.take(pa.array(order)), codes[order]
             place = place.take(pa.array(order))
         scored, verdicts = scored_mask(spec, batch), verdict_mask(spec, batch)
@@ -342,41 +343,50 @@ class _Fold(beam.DoFn):
     def process(self, element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Iterator[Any]:
         key, tokens = element
         plan = make_plan(self._spec, key.group)
-        state = ShardState.empty(plan)
+        before = after = SortedState.empty(plan)
         batches, dropped = without_tombstones(map(self._exchange.get, tokens))
         for earlier in filter(is_state, batches):
-            state = ShardState.from_table(pa.Table.from_batches([earlier]), plan)
+            before = SortedState.from_table(pa.Table.from_batches([earlier]), plan)
         rows = [batch for batch in batches if not is_state(batch)]
-        ordered = self._ordered(rows, dropped) if rows else narrow_schema(plan).empty_table()
-        if isinstance(ordered, pa.Table):
-            ordered = one_batch([], ordered.schema)
+        del batches
+        ordered = self._ordered(rows, dropped) if rows else _no_rows(plan)
         self._rows.update(ordered.num_rows)
-        made = []
-        for features, moment in fold_shard(plan, state, ordered, self._moments):
-            if features is not None and features.num_rows:
-                made.append(features)
+        narrow = rows_from_batch(plan, ordered)
+        asked = np.flatnonzero(narrow.query)
+        values = np.empty((len(asked), len(plan.features)), np.float32)
+        for moment, after in fold_shard(plan, before, narrow, self._moments, values):
             if moment is not None:
-                table = state.to_table()
+                table = after.to_table()
                 batch = one_batch(table.to_batches(), table.schema)
                 yield TaggedOutput(STATES, (key, tag_batch(batch, moment=moment)))
-        if made:
-            put = self._exchange.put(one_batch(made))
-            yield tag_batch(put, **tags_of(made[0]), group="rows")
-        self._bytes.update(state.nbytes)
+        if len(asked):
+            features = {name: ordered.column(name).take(pa.array(asked)) for name in (TIME, CODE)}
+            features[FEATURES] = pa.FixedSizeListArray.from_arrays(
+                pa.array(values.ravel()), len(plan.features)
+            )
+            put = self._exchange.put(
+                tag_batch(pa.RecordBatch.from_pydict(features), entity=plan.entity)
+            )
+            yield tag_batch(put, entity=plan.entity, group="rows")
+        self._bytes.update(after.nbytes)
 
     @staticmethod
     def _ordered(rows: list[pa.RecordBatch], dropped: Int64s) -> pa.RecordBatch:
-        batch = one_batch(rows)
+        batch = one_batch(by_time(rows, TIME))
         keep = rows_to_keep(batch.column(CODE).to_numpy(), dropped)
         if keep is not None:
             batch = batch.take(pa.array(keep))
         order = total_order(batch.column(TIME).to_numpy(), batch.column(PLACE))
-        return batch.take(pa.array(order))
+        batch = batch.drop_columns([PLACE])
+        return batch if is_in_order(order) else batch.take(pa.array(order))
+
+
+def _no_rows(plan: Plan) -> pa.RecordBatch:
+    schema = narrow_schema(plan)
+    return one_batch([], schema.remove(schema.get_field_index(PLACE)))
 
 
 def narrow_schema(plan: Plan) -> pa.Schema:
     """Columns of `narrow_rows`."""
-    from transforms.velocity import Rows
-
     empty = rows_to_batch(Rows.empty(plan))
     return empty.schema.append(pa.field(CODE, pa.int64())).append(pa.field(PLACE, PLACE_TYPE))

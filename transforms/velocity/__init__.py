@@ -5,7 +5,7 @@ puts out what each event's key had before it, `finish` makes float32 features of
 """
 
 from transforms.velocity.describe import FeatureInfo, column_unit, describe_features
-from transforms.velocity.fold import Folded, finish, fold
+from transforms.velocity.fold import Folded, finish, fold, fold_touched
 from transforms.velocity.plan import Plan, feature_names, make_plan
 from transforms.velocity.rows import (
     Rows,
@@ -15,6 +15,7 @@ from transforms.velocity.rows import (
     rows_to_batch,
     shard_of,
 )
+from transforms.velocity.sorted_state import SortedState
 from transforms.velocity.state import ShardState
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "Rows",
     "ShardState",
+    "SortedState",
     "column_unit",
     "concat_rows",
     "describe_features",
@@ -30,6 +32,7 @@ __all__ = [
     "feature_names",
     "finish",
     "fold",
+    "fold_touched",
     "make_plan",
     "rows_from_batch",
     "rows_to_batch",

@@ -9,6 +9,7 @@ with other cuts of the same rows and get the same bits.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from configs.errors import StateError
 from transforms.velocity.cells import Ask
 from transforms.velocity.kernels import fold_keys
-from transforms.velocity.layout import Grouped, Int64s, Made, Packed
+from transforms.velocity.layout import Grouped, Int64s, Made, Packed, UInt64s
 from transforms.velocity.packing import FORMAT
 from transforms.velocity.plan import Plan
 from transforms.velocity.rows import Rows
@@ -47,6 +48,23 @@ class Folded:
     saturated: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Touched:
+    """The same, with the keys that were touched in two arrays.
+
+    Attributes:
+      keys: uint64 `[k]`, ascending.
+      packed: their new bytes, in this order.
+      outputs, sequence, saturated: as `Folded`.
+    """
+
+    keys: UInt64s
+    packed: Packed
+    outputs: Int64s
+    sequence: Int64s
+    saturated: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
 def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
     """Folds rows into a state, which stays as it is; `state.update(folded.delta)` moves it on.
 
@@ -58,24 +76,36 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
     Raises:
       StateError: a key's bytes have another format.
     """
+    made = fold_touched(plan, state.read, rows)
+    data, ends = made.packed.data.tobytes(), made.packed.at.tolist()
+    parts = map(data.__getitem__, map(slice, ends, ends[1:]))
+    delta = dict(zip(made.keys.tolist(), parts, strict=True))
+    return Folded(made.outputs, made.sequence, delta, made.saturated)
+
+
+def fold_touched(plan: Plan, read: Callable[[UInt64s], Packed], rows: Rows) -> Touched:
+    """As `fold`, of a state of any form.
+
+    Args:
+      plan: the entity's.
+      read: the packed states of some keys, uint64 `[k]`, ascending; empty where there is none.
+      rows: as `fold`.
+    """
     count = len(rows)
     queried = np.flatnonzero(rows.query)
     outputs = np.empty((len(queried), plan.width), np.int64)
     sequence = np.empty(len(queried), np.int64)
     if count == 0:
-        return Folded(outputs, sequence, {})
+        none = Packed(np.empty(0, np.uint8), np.zeros(1, np.int64))
+        return Touched(np.empty(0, np.uint64), none, outputs, sequence)
     place = np.full(count, -1, np.int64)
     place[queried] = np.arange(len(queried))
     order = np.argsort(rows.key, kind="stable")
     grouped = rows.key[order]
     begins = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
     starts = np.concatenate([begins, [count]]).astype(np.int64)
-    keys: list[int] = grouped[begins].tolist()
-    packed = state.get_all(keys)
-    old = Packed(
-        np.frombuffer(b"".join(packed) or b"\0", np.uint8), np.zeros(len(keys) + 1, np.int64)
-    )
-    np.cumsum(np.fromiter(map(len, packed), np.int64, len(keys)), out=old.at[1:])
+    keys = grouped[begins]
+    old = read(keys)
     room = plan.max_state_bytes
     new = Packed(
         np.empty(max(room, min(_BUFFER, room * len(keys))), np.uint8),
@@ -86,30 +116,37 @@ def fold(plan: Plan, state: ShardState, rows: Rows) -> Folded:
         np.ascontiguousarray(rows.values), np.ascontiguousarray(rows.hashes), place,
     )  # fmt: skip
     made = Made(outputs, sequence, np.zeros(plan.width, np.int64))
-    delta: dict[int, bytes] = {}
+    parts, lengths = [], []
     first = 0
     while first < len(keys):
         new.at[first] = 0
         done = fold_keys(plan.arrays, plan.retention_us, room, grouped_rows, old, new, made, first)
         if done < 0:
+            version = old.data[old.at[-1 - done]]
             raise StateError(
-                f"state of entity {plan.entity!r} holds a key in format {packed[-1 - done][0]}; "
+                f"state of entity {plan.entity!r} holds a key in format {version}; "
                 f"this release reads {FORMAT}. Make the state anew with `lockstep backfill`"
             )
-        data = new.data[: new.at[done]].tobytes()
-        ends = new.at[first : done + 1].tolist()
-        parts = map(data.__getitem__, map(slice, ends, ends[1:]))
-        delta.update(zip(keys[first:done], parts, strict=True))
+        parts.append(new.data[: new.at[done]].copy())
+        lengths.append(np.diff(new.at[first : done + 1]))
         first = done
-    return Folded(outputs, sequence, delta, _saturated(plan, made.saturated))
+    at = np.zeros(len(keys) + 1, np.int64)
+    np.cumsum(np.concatenate(lengths), out=at[1:])
+    packed = Packed(parts[0] if len(parts) == 1 else np.concatenate(parts), at)
+    return Touched(keys, packed, outputs, sequence, _saturated(plan, made.saturated))
 
 
-def finish(plan: Plan, outputs: Int64s) -> Floats:
+def finish(plan: Plan, outputs: Int64s, into: Floats | None = None) -> Floats:
     """Features of a fold's outputs: float32 `[q, features]`, NaN for null.
 
     Elementwise and correctly rounded throughout, so a row's bits do not depend on its neighbours.
+
+    Args:
+      plan: the entity's.
+      outputs: int64 `[q, width]`.
+      into: where they are written; None: a new array.
     """
-    features = np.empty((len(outputs), len(plan.recipes)), np.float32)
+    features = np.empty((len(outputs), len(plan.recipes)), np.float32) if into is None else into
     for start in range(0, len(outputs), _ROWS):
         _finish(plan, outputs[start : start + _ROWS], features[start : start + _ROWS])
     return features

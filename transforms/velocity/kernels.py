@@ -20,7 +20,15 @@ import numpy as np
 from transforms.velocity.bins import BLOCKS, MOST_BINS, PLACES, add_value, count_tile, middle_place
 from transforms.velocity.cells import LIMIT, NONE, ScalarKind
 from transforms.velocity.layout import Unpacked
-from transforms.velocity.packing import FORMAT, forget, pack, tile_number, unpack
+from transforms.velocity.packing import (
+    FORMAT,
+    forget,
+    pack,
+    ring_place,
+    tile_number,
+    tile_times,
+    unpack,
+)
 from transforms.velocity.sketch import REGISTERS, WEIGHTS, Q, forget_union, raise_register, rank_of
 from transforms.velocity.wide import HIGHEST, add, add_square, subtract
 
@@ -70,6 +78,8 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
     # --- one key's state, as `layout.Unpacked` describes it
     number = np.empty((windows, most), np.int64)
     head, live = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    current = np.zeros(windows, np.int64)  # the tile of the row, and the times that it is of
+    begins, ends = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
     tile_sums, totals = np.empty((n_sums, most), np.int64), np.empty(n_sums, np.int64)
     tile_extremes, bests = np.empty((n_extremes, most), np.int64), np.empty(n_extremes, np.int64)
     stale_extreme = np.zeros(n_extremes, np.bool_)
@@ -116,7 +126,10 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
             clock = now
             # --- tiles that have left their windows
             for w in range(windows):
-                oldest = tile_number(now, tile_us[w]) - tiles[w] + 1
+                if now < begins[w] or now >= ends[w]:  # a division for each row takes long
+                    current[w] = tile_number(now, tile_us[w])
+                    begins[w], ends[w] = tile_times(current[w], tile_us[w])
+                oldest = current[w] - tiles[w] + 1
                 while live[w] > 0 and number[w, head[w]] < oldest:
                     gone = head[w]
                     for c in range(sum_at[w], sum_at[w + 1]):
@@ -133,7 +146,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                         )  # fmt: skip
                     for c in range(bins_at[w], bins_at[w + 1]):
                         events[c] -= count_tile(places, counts, shapes, whole, blocks, c, gone, -1)
-                    head[w] = (gone + 1) % tiles[w]
+                    head[w] = ring_place(gone + 1, tiles[w])
                     live[w] -= 1
             for c in range(n_extremes):
                 if stale_extreme[c]:
@@ -141,7 +154,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                     w = extremes[c, 0]
                     best = np.int64(NONE)
                     for i in range(live[w]):
-                        best = max(best, tile_extremes[c, (head[w] + i) % tiles[w]])
+                        best = max(best, tile_extremes[c, ring_place(head[w] + i, tiles[w])])
                     bests[c] = best
             for c in range(n_sketches):
                 if stale_sketch[c]:
@@ -151,7 +164,7 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
                     if live[w] == 0:
                         continue
                     for i in range(live[w]):
-                        tile = (head[w] + i) % tiles[w]
+                        tile = ring_place(head[w] + i, tiles[w])
                         for r in range(REGISTERS):
                             union[c, r] = max(union[c, r], tile_sketches[c, tile, r])
                     zeros = np.uint64(0)
@@ -205,12 +218,11 @@ def fold_keys(arrays, retention, room, rows, old, new, made, first_key):
             for w in range(windows):
                 if bits & touches[w] == np.uint64(0):
                     continue
-                current = tile_number(now, tile_us[w])
-                last = (head[w] + live[w] - 1) % tiles[w]
-                if live[w] == 0 or number[w, last] != current:
-                    last = (head[w] + live[w]) % tiles[w]
+                last = ring_place(head[w] + max(live[w] - 1, 0), tiles[w])
+                if live[w] == 0 or number[w, last] != current[w]:
+                    last = ring_place(head[w] + live[w], tiles[w])
                     live[w] += 1
-                    number[w, last] = current
+                    number[w, last] = current[w]
                     for c in range(sum_at[w], sum_at[w + 1]):
                         tile_sums[c, last] = 0
                     for c in range(extreme_at[w], extreme_at[w + 1]):

@@ -65,6 +65,19 @@ class Rows:
             np.empty((len(plan.hashes), 0), np.uint64),
         )
 
+    def part(self, first: int, last: int) -> Rows:
+        """The rows from `first` up to `last`, not included; nothing is copied."""
+        cut = slice(first, last)
+        return Rows(
+            self.time[cut],
+            self.key[cut],
+            self.row[cut],
+            self.query[cut],
+            self.mask[cut],
+            self.values[:, cut],
+            self.hashes[:, cut],
+        )
+
     def take(self, index: npt.NDArray[np.intp] | Int64s) -> Rows:
         """The rows at some places, in their order."""
         return Rows(

@@ -51,10 +51,7 @@ def estimate(
     >>> estimate(*empty).tolist()
     [0.0]
     """
-    middle = scaled_sum.view(np.uint64).astype(np.float64) * 2.0**-Q
-    divisor = REGISTERS * _TAU[full] + middle + REGISTERS * _SIGMA[zeros]
-    with np.errstate(divide="ignore"):
-        return np.where(zeros == REGISTERS, 0.0, _ALPHA * REGISTERS * REGISTERS / divisor)
+    return _estimate(zeros, scaled_sum, full, _SIGMA, _TAU)  # type: ignore[no-any-return]
 
 
 def _sigma(x: float) -> float:
@@ -85,6 +82,19 @@ def _tau(x: float) -> float:
 
 _SIGMA = np.array([_sigma(c / REGISTERS) for c in range(REGISTERS + 1)])
 _TAU = np.array([_tau(1.0 - c / REGISTERS) for c in range(REGISTERS + 1)]) * 2.0**-Q
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _estimate(zeros, scaled_sum, full, sigma, tau):  # type: ignore[no-untyped-def]
+    made = np.empty(len(zeros), np.float64)
+    for row in range(len(zeros)):
+        if zeros[row] == REGISTERS:
+            made[row] = 0.0
+            continue
+        middle = np.float64(np.uint64(scaled_sum[row])) * 2.0**-Q
+        divisor = REGISTERS * tau[full[row]] + middle + REGISTERS * sigma[zeros[row]]
+        made[row] = _ALPHA * REGISTERS * REGISTERS / divisor
+    return made
 
 
 @_jit

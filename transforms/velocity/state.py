@@ -11,19 +11,16 @@ import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
 from configs.errors import StateError
 from transforms.hashing import string_buffers
 from transforms.velocity.audit import FAULTS, first_fault
+from transforms.velocity.layout import Int64s, Packed, UInt8s, UInt64s
 from transforms.velocity.packing import FORMAT
 from transforms.velocity.plan import Plan
 from transforms.velocity.rows import shard_of
-
-Int64s = npt.NDArray[np.int64]
-UInt8s = npt.NDArray[np.uint8]
 
 _clock = operator.itemgetter(slice(1, 9))  # bytes after the version byte
 _FORMAT_KEY, _PLAN_KEY = b"lockstep.state_format", b"lockstep.state"
@@ -63,6 +60,13 @@ class ShardState:
         """The packed bytes of some keys, as `get` gives them."""
         return list(map(self._states.get, keys, itertools.repeat(b"")))
 
+    def read(self, keys: UInt64s) -> Packed:
+        """The same as one array, for the kernel."""
+        packed = self.get_all(keys.tolist())
+        at = np.zeros(len(packed) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, packed), np.int64, len(packed)), out=at[1:])
+        return Packed(np.frombuffer(b"".join(packed) or b"\0", np.uint8), at)
+
     def update(self, delta: Mapping[int, bytes]) -> None:
         """Takes over what a fold has made."""
         self._states.update(delta)
@@ -96,16 +100,7 @@ class ShardState:
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(states))]
         packed = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(keys), buffers)
         order = np.argsort(keys)
-        keys, packed = keys[order], packed.take(pa.array(order))
-        schema = pa.schema(
-            {"key": pa.uint64(), "state": pa.large_binary()},
-            metadata={
-                _FORMAT_KEY: str(FORMAT),
-                _PLAN_KEY: self._plan.fingerprint,
-                _DIGEST_KEY: _digest(keys, *_packed(packed)),
-            },
-        )
-        return pa.table([pa.array(keys), packed], schema=schema)
+        return state_table(self._plan, keys[order], packed.take(pa.array(order)))
 
     def split(self, plan: Plan, shards: int) -> list[ShardState]:
         """The same keys, each in its shard's state (`rows.shard_of`), under another plan's name.
@@ -129,33 +124,55 @@ class ShardState:
         Raises:
           StateError: the table is of another format, of another entity or spec, or damaged.
         """
-        metadata = table.schema.metadata or {}
-        format_ = metadata.get(_FORMAT_KEY, b"none").decode()
-        made_for = metadata.get(_PLAN_KEY, b"none").decode()
-        if format_ != str(FORMAT):
-            raise StateError(
-                f"state of entity {plan.entity!r} has format {format_}, this release reads "
-                f"{FORMAT}; make it anew with `lockstep backfill`"
-            )
-        if made_for != plan.fingerprint:
-            raise StateError(
-                f"state of entity {plan.entity!r} was made for {made_for}, the spec now needs "
-                f"{plan.fingerprint}: its keys, aggregates or windows changed. Backfill under this "
-                "spec (--only-new-features, or another --out)"
-            )
-        keys, states = table.column("key"), table.column("state")
-        if keys.null_count or states.null_count:
-            raise StateError(_damaged(plan, "a key or a state is null"))
-        offsets, data = _packed(states)
-        digest = metadata.get(_DIGEST_KEY)
-        if digest is not None and digest.decode() != _digest(keys.to_numpy(), offsets, data):
-            raise StateError(_damaged(plan, "its bytes are not those that were written"))
-        number, fault = first_fault(data, offsets, plan.arrays)
-        if number >= 0:
-            raise StateError(
-                _damaged(plan, f"key {number + 1} of {len(offsets) - 1} {FAULTS[fault]}")
-            )
-        return cls(plan, dict(zip(keys.to_pylist(), states.to_pylist(), strict=True)))
+        keys, _ = read_table(table, plan)
+        states = table.column("state").to_pylist()
+        return cls(plan, dict(zip(keys.tolist(), states, strict=True)))
+
+
+def state_table(plan: Plan, keys: UInt64s, states: pa.LargeBinaryArray) -> pa.Table:
+    """A state's table: its keys, ascending, and their packed bytes."""
+    schema = pa.schema(
+        {"key": pa.uint64(), "state": pa.large_binary()},
+        metadata={
+            _FORMAT_KEY: str(FORMAT),
+            _PLAN_KEY: plan.fingerprint,
+            _DIGEST_KEY: _digest(keys, *_packed(states)),
+        },
+    )
+    return pa.table([pa.array(keys), states], schema=schema)
+
+
+def read_table(table: pa.Table, plan: Plan) -> tuple[UInt64s, Packed]:
+    """The reverse of `state_table`.
+
+    Raises:
+      StateError: the table is of another format, of another entity or spec, or damaged.
+    """
+    metadata = table.schema.metadata or {}
+    format_ = metadata.get(_FORMAT_KEY, b"none").decode()
+    made_for = metadata.get(_PLAN_KEY, b"none").decode()
+    if format_ != str(FORMAT):
+        raise StateError(
+            f"state of entity {plan.entity!r} has format {format_}, this release reads "
+            f"{FORMAT}; make it anew with `lockstep backfill`"
+        )
+    if made_for != plan.fingerprint:
+        raise StateError(
+            f"state of entity {plan.entity!r} was made for {made_for}, the spec now needs "
+            f"{plan.fingerprint}: its keys, aggregates or windows changed. Backfill under this "
+            "spec (--only-new-features, or another --out)"
+        )
+    keys, states = table.column("key"), table.column("state")
+    if keys.null_count or states.null_count:
+        raise StateError(_damaged(plan, "a key or a state is null"))
+    offsets, data = _packed(states)
+    digest = metadata.get(_DIGEST_KEY)
+    if digest is not None and digest.decode() != _digest(keys.to_numpy(), offsets, data):
+        raise StateError(_damaged(plan, "its bytes are not those that were written"))
+    number, fault = first_fault(data, offsets, plan.arrays)
+    if number >= 0:
+        raise StateError(_damaged(plan, f"key {number + 1} of {len(offsets) - 1} {FAULTS[fault]}"))
+    return keys.to_numpy(), Packed(data, offsets)
 
 
 def _packed(states: pa.Array | pa.ChunkedArray) -> tuple[Int64s, UInt8s]:
@@ -168,7 +185,7 @@ def _packed(states: pa.Array | pa.ChunkedArray) -> tuple[Int64s, UInt8s]:
     return offsets.astype(np.int64), data
 
 
-def _digest(keys: npt.NDArray[np.uint64], offsets: Int64s, data: UInt8s) -> str:
+def _digest(keys: UInt64s, offsets: Int64s, data: UInt8s) -> str:
     """XXH64 of the keys, the lengths of their states and the states, in 16 hex digits."""
     hashed = xxhash.xxh64(np.ascontiguousarray(keys).data)
     hashed.update(np.diff(offsets).data)
