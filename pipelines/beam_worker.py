@@ -29,6 +29,7 @@ from multiprocessing import get_context
 from typing import IO
 
 from scoring.booster import import_xgboost_alone
+from transforms.hashing import hash_text
 
 LAUNCHER = "LOCKSTEP_LAUNCHER"
 """Environment variable: the process that a worker must not outlive."""
@@ -176,6 +177,7 @@ def import_steps() -> None:
     import pipelines.backfill.build  # and what they import  # noqa: F401
 
     import_xgboost_alone()
+    hash_text("")  # loads numba's own tables, which every worker would load for itself
 
 
 def _become(numbers: Sequence[int]) -> None:

@@ -60,6 +60,7 @@ MINUTE_US = 60_000_000
 SATURATED = "saturated_values "
 """How the counter of each aggregate's values that did not fit begins."""
 IS_SCORED, IS_VERDICT = 1, 2
+_FINISH_ROWS = 32_768
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -241,16 +242,20 @@ def fold_shard(
       Each moment and the state at it, last None and the state after all rows.
     """
     cuts = [0, *np.searchsorted(rows.time, np.array(moments, np.int64)).tolist(), len(rows)]
-    asked = 0
+    waiting: list[Int64s] = []  # what is to be finished: the rows of a few days take as long as one
+    finished = held = 0
     for index, (first, last) in enumerate(itertools.pairwise(cuts)):
         moment = moments[index] if index < len(moments) else None
         if last > first:
             made = fold_touched(plan, state.read, rows.part(first, last))
             state = state.after(made)
             count_saturated(made.saturated)
-            end = asked + len(made.outputs)
-            finish(plan, made.outputs, values[asked:end])
-            asked = end
+            waiting.append(made.outputs)
+            held += len(made.outputs)
+        if held > _FINISH_ROWS or (held and moment is None):
+            outputs = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            finish(plan, outputs, values[finished : finished + held])
+            waiting, finished, held = [], finished + held, 0
         if moment is not None:
             state = state.at(moment)
         yield moment, state
