@@ -140,7 +140,9 @@ class PublishedFeatures:
         times = events.column(EVENT_TIME).to_numpy()
         last = int(times[-1]) if len(times) else start_us - 1
         where = (pc.field(EVENT_TIME) >= start_us) & (pc.field(EVENT_TIME) <= last)
-        parts = Layout(self.out).files(day_of(start_us), FEATURES)
+        layout, day = Layout(self.out), day_of(start_us)
+        named = layout.named(layout.read_marker(day), FEATURES)
+        parts = parts_within(named, start_us - day_us(day), max(last, start_us) - day_us(day))
         table = pa.concat_tables(
             [pq.read_table(checked_file(part), filters=where) for part in parts],
             promote_options="default",
@@ -159,6 +161,26 @@ class PublishedFeatures:
         if not columns:
             return np.empty((table.num_rows, 0), np.float32)
         return np.stack(columns, axis=1)
+
+
+def parts_within(named: Mapping[str, str], first_us: int, last_us: int) -> list[str]:
+    """Paths of a day's parts that may have events of a range, so that each is read for few others.
+
+    Args:
+      named: name -> path, in order; a name says at which minute the part begins.
+      first_us, last_us: of the range, both included, microseconds of the day.
+
+    >>> named = {"part-0000.parquet": "a", "part-0130.parquet": "b", "part-0200.parquet": "c"}
+    >>> parts_within(named, 5_400_000_000, 7_199_999_999), parts_within(named, 0, 5_400_000_000)
+    (['b'], ['a', 'b'])
+    """
+    starts = [(60 * int(name[5:7]) + int(name[7:9])) * 60_000_000 for name in named]
+    ends = [*starts[1:], DAY_US]
+    return [
+        path
+        for start, end, path in zip(starts, ends, named.values(), strict=True)
+        if start <= last_us and end > first_us
+    ]
 
 
 def other_events(day: dt.date, out: str, there: int, now: int) -> InputError:
