@@ -25,7 +25,7 @@ EVENTS, SUBSCRIPTION = "projects/p/topics/events", "projects/p/subscriptions/eve
 DECISIONS, HEARD = "projects/p/topics/decisions", "projects/p/subscriptions/heard"
 
 
-def set_up_topics(endpoint):
+def set_up_topics(endpoint, ack_deadline_s=60):
     """The topics and subscriptions of these tests, made anew where they are there."""
     publisher = PublisherClient(transport=connect.publisher_transport(endpoint))
     subscriber = SubscriberClient(transport=connect.subscriber_transport(endpoint))
@@ -35,7 +35,7 @@ def set_up_topics(endpoint):
         with contextlib.suppress(NotFound):
             publisher.delete_topic(topic=topic)
         ensure_topic(topic, endpoint)
-        ensure_subscription(subscription, topic, endpoint=endpoint)
+        ensure_subscription(subscription, topic, endpoint, ack_deadline_s)
     publisher.transport.close()
     subscriber.transport.close()
 

@@ -14,11 +14,12 @@ from google.pubsub_v1.types import pubsub as wrapped
 
 from configs.errors import InputError
 from pipelines.pubsub import connect
+from pipelines.pubsub.leases import LONGEST_LEASE_S
 from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
-_LONGEST_LEASE_S = 600.0
+_TRIES, _AGAIN_S = 30, 1.0
 _LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 _DEFAULT_RETENTION_S = 7 * 86_400  # of a subscription that names none
 _DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -155,7 +156,7 @@ def reclaim(transport: Any, subscription: str) -> float:
     except grpc.RpcError as error:
         if error.code() not in _REFUSED:
             raise
-        wait_s = _lease_s(transport, subscription) + _LEASE_MARGIN_S
+        wait_s = _deadline_s(transport, subscription) + _LEASE_MARGIN_S
         _LOGGER.warning(
             "Pub/Sub: the leases of an earlier connection to %s cannot be ended (%s: %s), so order "
             "waits %.0f s for what was leased; give the service account pubsub.snapshots.create, "
@@ -178,15 +179,24 @@ def _delete_snapshot(transport: Any, snapshot: str) -> None:
         )
 
 
-def _lease_s(transport: Any, subscription: str) -> float:
-    """A subscription's ack deadline; the longest one where it may not be asked."""
+def ack_deadline_s(subscription: str, endpoint: str | None = None) -> float:
+    """A subscription's ack deadline; the longest one where it cannot be asked for a while."""
+    with _closing(connect.subscriber_transport(endpoint)) as transport:
+        return _deadline_s(transport, subscription)
+
+
+def _deadline_s(transport: Any, subscription: str) -> float:
     request = raw("GetSubscriptionRequest")(subscription=subscription)
     where = connect.routing("subscription", subscription)
-    try:
-        found = transport.get_subscription(request, timeout=_TIMEOUT_S, metadata=where)
-    except grpc.RpcError:
-        return _LONGEST_LEASE_S
-    return float(wrapped.Subscription.pb(found).ack_deadline_seconds)
+    for _ in range(_TRIES):
+        try:
+            found = transport.get_subscription(request, timeout=_TIMEOUT_S, metadata=where)
+            return float(wrapped.Subscription.pb(found).ack_deadline_seconds)
+        except grpc.RpcError as error:
+            if error.code() in connect.FATAL:
+                break
+            time.sleep(_AGAIN_S)
+    return float(LONGEST_LEASE_S)
 
 
 def _topic_keeps_s(topic: str, endpoint: str | None) -> int:

@@ -1,10 +1,16 @@
 """A reader of a subscription for an engine: batches out, acks when a checkpoint is complete.
 
 A session outlives the engine's Beam bundles. What it gave out since the last cut belongs to the
-next one; a cut's messages are acknowledged once the engine says that its checkpoint is complete
-(`finish`), and until then their leases are extended. What no checkpoint ever covers (a bundle that
+next one; a cut's messages are acknowledged once a checkpoint that covers it is complete (`finish`),
+and until then their leases are extended. What no checkpoint ever covers (a bundle that
 failed, a job that went back to an earlier checkpoint, a worker that was given up) is given back, or
 its lease ends: it comes again, and its event is known by its id.
+
+Which checkpoint covers a cut, no engine says. When one is complete, Flink's operator (beam 2.70,
+`ExecutableStageDoFnOperator.notifyCheckpointComplete`) reports every Beam bundle that has ended by
+then, also those that ended after the checkpoint was taken and are in none yet; after a kill in that
+moment they would be lost. So a cut that was reported waits for two reports more, each of a bundle
+that gave something out after the one before: they are of later checkpoints, and theirs hold it.
 
 The watermark is that of the embedded scorer (`transforms.watermark`). One rule more, for several
 readers of one subscription: one to which the server sends nothing for `drained_s` while nothing is
@@ -14,7 +20,7 @@ left to read stands at the clock, less the disorder bound; it would else hold up
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -87,9 +93,14 @@ class ReaderSettings:
             self.unread_s,
         )
 
-    def grace_until_us(self, now_us: int) -> int:
-        """Until when order waits for what a reader that is gone now held: a lease."""
-        return now_us + round((self.lease_s + _LEASE_MARGIN_S) * 1e6)
+    def grace_until_us(self, now_us: int, deadline_s: float) -> int:
+        """Until when order waits for what a reader that is gone now held.
+
+        Args:
+          now_us: the clock.
+          deadline_s: the subscription's own, for which a message is leased until it is extended.
+        """
+        return now_us + round((max(self.lease_s, deadline_s) + _LEASE_MARGIN_S) * 1e6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +147,9 @@ class Session:
         self._held: dict[str, str] = {}  # message id -> the ack id of its newest delivery
         self._given: list[str] = []  # message ids since the last cut
         self._cuts: OrderedDict[int, list[str]] = OrderedDict()
-        self._last = 0
+        self._last = self._turn = 0
+        # (the newest turn when it was reported, cut): reported once, twice
+        self._reported: tuple[deque[tuple[int, int]], ...] = deque(), deque()
         self._read_s = self._came_s = self._clocks.steady_s()
 
     @property
@@ -187,16 +200,38 @@ class Session:
                 self._watermark.drained(now_us)
         return None
 
+    @property
+    def turn(self) -> int:
+        """How often `cut` was called."""
+        return self._turn
+
     def cut(self) -> int:
         """Ends a stretch: what was given out since the last cut belongs to this one; its number."""
+        self._turn += 1
         if self._given:
             self._last += 1
             self._cuts[self._last] = self._given
             self._given = []
         return self._last
 
-    def finish(self, through: int) -> None:
-        """A checkpoint that covers all cuts up to this one is complete. Any thread may call."""
+    def finish(self, through: int, turn: int) -> None:
+        """The engine reports a Beam bundle. Any one thread may call.
+
+        Args:
+          through: the last cut in it.
+          turn: the last one in it.
+        """
+        once, twice = self._reported
+        safe = 0
+        while twice and twice[0][0] < turn:
+            safe = twice.popleft()[1]
+        while once and once[0][0] < turn:
+            twice.append((self._turn, once.popleft()[1]))
+        once.append((self._turn, through))
+        if safe:
+            self._acknowledge(safe)
+
+    def _acknowledge(self, through: int) -> None:
         ack_ids: list[str] = []
         while (first := next(iter(self._cuts), None)) is not None and first <= through:
             done = self._cuts.pop(first, [])

@@ -37,22 +37,6 @@ class Decide(enum.Enum):
     AT_ARRIVAL = "at_arrival"
 
 
-LONGEST_LEASE_S = 600
-"""That Pub/Sub knows."""
-
-
-def remembered_for(lease_s: float) -> float:
-    """Seconds for which an id is known by the clock after it was folded.
-
-    Its message may come again: twice the lease, since a busy server hands out again a while later,
-    and 90 s at least.
-
-    >>> [remembered_for(lease_s) for lease_s in (30, 600)]
-    [90.0, 1200.0]
-    """
-    return max(90.0, 2.0 * lease_s)
-
-
 @dataclasses.dataclass(frozen=True)
 class SourceSettings:
     """How a subscription is read.

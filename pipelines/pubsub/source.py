@@ -2,7 +2,7 @@
 
 Each reader is a key. Its timer fires again and again: it reads what has come, gives it out, notes
 how far it is, and sets itself anew, holding the watermark. What it gave out is acknowledged when
-the engine has committed the Beam bundle (on Flink: when a checkpoint is complete).
+the engine has committed the Beam bundle (on Flink: two checkpoints later; `Session.finish`).
 
 Why not Beam's `UnboundedSource`: on Flink each of its bundles leaves a state of its own name in
 every later checkpoint, 7 KB each, without end (beam issue 27648), and its watermark moves by whole
@@ -36,6 +36,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
 
 from configs.schema import Spec
+from pipelines.pubsub.admin import ack_deadline_s
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Clocks
 from pipelines.pubsub.session import Read, ReaderSettings, Session, raw_batch
@@ -49,7 +50,7 @@ _NOWHERE = -(1 << 63)
 _FAR = Timestamp.from_rfc3339("2261-01-01T00:00:00Z")  # beyond `events.latest` of any config
 _STAYS_S = 86_400
 _REST_S = 0.01  # between two Beam bundles of a reader: Flink moves the watermark then
-_SESSION, _CUT = b"lockstep.session", b"lockstep.cut"
+_SESSION, _CUT, _TURN = b"lockstep.session", b"lockstep.cut", b"lockstep.turn"
 
 Begin = Callable[["Note | None"], Session]
 
@@ -129,14 +130,14 @@ class Sessions:
             self._open[name] = session
         return name, session
 
-    def finish(self, name: str, through: int) -> None:
-        """What the session gave out up to this cut is safe.
+    def finish(self, name: str, through: int, turn: int) -> None:
+        """The engine reports a Beam bundle of the session (`Session.finish`).
 
         Where its process is gone, the messages come again, and are known by their ids.
         """
         session = self._open.get(name)
         if session is not None:
-            session.finish(through)
+            session.finish(through, turn)
 
 
 SESSIONS = Sessions()
@@ -258,7 +259,8 @@ class _Pull(beam.DoFn):
         ends = time.monotonic() + self._settings.bundle_s
         while True:
             read = session.read() or Read(raw_batch([], [], [], 0), session.watermark_us)
-            batch = read.batch.replace_schema_metadata({_SESSION: name, _CUT: str(session.cut())})
+            cut = {_SESSION: name, _CUT: str(session.cut()), _TURN: str(session.turn)}
+            batch = read.batch.replace_schema_metadata(cut)
             yield TimestampedValue(batch, timestamp_of(read.watermark_us))
             if not batch.num_rows or time.monotonic() >= ends:
                 break
@@ -267,11 +269,14 @@ class _Pull(beam.DoFn):
         self._timers.set(again, Timestamp(time.time() + _REST_S))
 
     def _begin(self, note: Note | None) -> Session:
-        clocks = Clocks()
-        grace_us = None if note is None else self._settings.grace_until_us(clocks.wall_us())
-        before_us = None if note is None else note.watermark_us
-        puller = Puller(self._settings.pull())
-        return Session(self._spec, self._settings, puller, clocks, before_us, grace_us)
+        clocks, settings = Clocks(), self._settings
+        grace_us = before_us = None
+        if note is not None:
+            deadline_s = ack_deadline_s(settings.subscription, settings.endpoint)
+            grace_us = settings.grace_until_us(clocks.wall_us(), deadline_s)
+            before_us = note.watermark_us
+        puller = Puller(settings.pull())
+        return Session(self._spec, settings, puller, clocks, before_us, grace_us)
 
 
 class _Acknowledge(beam.DoFn):
@@ -285,8 +290,8 @@ class _Acknowledge(beam.DoFn):
         self, batch: pa.RecordBatch, finalizer: Any = beam.DoFn.BundleFinalizerParam
     ) -> Iterator[pa.RecordBatch]:
         metadata = batch.schema.metadata
-        name, through = metadata[_SESSION].decode(), int(metadata[_CUT])
-        finalizer.register(lambda: SESSIONS.finish(name, through))
+        name, through, turn = metadata[_SESSION].decode(), metadata[_CUT], metadata[_TURN]
+        finalizer.register(lambda: SESSIONS.finish(name, int(through), int(turn)))
         if batch.num_rows:
             yield batch.replace_schema_metadata(None)
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
-from pipelines.pubsub.settings import LONGEST_LEASE_S, remembered_for
+from pipelines.pubsub.leases import LONGEST_LEASE_S, remembered_for
 from pipelines.serve.tail import ArrivalTail, DivergedError, StepTail
 from pipelines.streaming.arrivals import Arrived
 from pipelines.streaming.journal import Journal, LoggedStep

@@ -19,8 +19,8 @@ from configs.schema import Spec
 from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
+from pipelines.pubsub.leases import LONGEST_LEASE_S, remembered_for
 from pipelines.pubsub.session import ReaderSettings
-from pipelines.pubsub.settings import remembered_for
 from pipelines.runners import Running, run_stream
 from pipelines.streaming.build import Job, build
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
@@ -106,7 +106,7 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
         ticks=dataclasses.replace(
             request.ticks,
             behind_us=spec.events.disorder_us if request.running.native_pubsub else 0,
-            remember_s=remembered_for(request.reader.lease_s),
+            remember_s=remembered_for(LONGEST_LEASE_S),  # the subscription's may be any
         ),
         night=night,
         first_us=first_us,

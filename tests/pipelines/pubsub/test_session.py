@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
 
 from configs.loader import loads
+from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import RawMessage
 from pipelines.pubsub.intake import Clocks
 from pipelines.pubsub.read import decode_messages
 from pipelines.pubsub.session import ReaderSettings, Session, times_spec
-from pipelines.pubsub.source import Note, NoteCoder, Sessions
+from pipelines.pubsub.source import Note, NoteCoder, Sessions, _Pull
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 from transforms.ticks import fold_ticks
@@ -86,28 +88,57 @@ def session(script):
     return Session(SPEC, SETTINGS, script, script.clocks())
 
 
-def test_acks_wait_for_the_checkpoint_that_covers_them(script, session):
+def report(session, *cuts):
+    """A checkpoint is complete: the engine reports bundles that have ended, here (cut, turn)."""
+    for cut, turn in cuts:
+        session.finish(cut, turn)
+
+
+def settle(session):
+    """Two checkpoints more, each with a bundle that gave nothing out."""
+    for _ in range(2):
+        report(session, (session.cut(), session.turn))
+
+
+def test_acks_wait_until_a_checkpoint_covers_them(script, session):
     for number in range(6):
         script.send(f"m{number}", START_S)
     assert session.read().batch.num_rows == 4
-    first = session.cut()
+    first = session.cut(), session.turn
+    report(session, first)  # perhaps it ended after the checkpoint was taken
     assert session.read().batch.num_rows == 2
-    second = session.cut()
-    assert (first, second, script.acked) == (1, 2, [])
-    session.finish(first)
+    second = session.cut(), session.turn
+    report(session, first, second)
+    assert script.acked == []
+    third = session.cut(), session.turn
+    report(session, third)
     assert sorted(script.acked) == [f"ack-m{n}" for n in range(4)]
-    session.finish(first)
-    session.finish(second)
+    report(session, (session.cut(), session.turn))
     assert sorted(script.acked) == [f"ack-m{n}" for n in range(6)]
     assert session.outstanding == 0
 
 
+def test_bundles_that_are_reported_together_vouch_for_none_of_themselves(script, session):
+    cuts = []
+    for number in range(5):
+        script.send(f"m{number}", START_S)
+        session.read()
+        cuts.append((session.cut(), session.turn))
+    report(session, *cuts)
+    report(session, *cuts)
+    assert script.acked == []
+    settle(session)
+    assert len(script.acked) == 5
+
+
 def test_what_is_not_cut_is_acknowledged_by_nothing(script, session):
+    settle(session)
     script.send("m", START_S)
     session.read()
-    session.finish(99)
+    report(session, (99, 99))
     assert script.acked == []
-    session.finish(session.cut())
+    report(session, (session.cut(), session.turn))
+    settle(session)
     assert script.acked == ["ack-m"]
 
 
@@ -119,7 +150,8 @@ def test_a_message_that_comes_again_is_given_out_once_and_its_newest_delivery_ac
     script.send("m", START_S, ack="later")
     assert session.read() is None
     assert script.forgotten == ["ack-m"]
-    session.finish(session.cut())
+    report(session, (session.cut(), session.turn))
+    settle(session)
     assert script.acked == ["later"]
 
 
@@ -219,7 +251,8 @@ def test_a_session_goes_on_from_bundle_to_bundle_and_ends_when_the_job_goes_back
     session.read()
     note = Note(name, session.cut(), session.watermark_us)
     assert sessions.go_on(note, begin) == (name, session)
-    sessions.finish(name, note.through)
+    sessions.finish(name, note.through, session.turn)
+    settle(session)
     assert script.acked == ["ack-m"]
     script.send("n", START_S)
     session.read()
@@ -227,7 +260,7 @@ def test_a_session_goes_on_from_bundle_to_bundle_and_ends_when_the_job_goes_back
     other, fresh = sessions.go_on(note, begin)  # of a checkpoint before "n"
     assert other != name and fresh is not session and script.closed
     assert begun == [None, note]
-    sessions.finish(name, 2)  # of a bundle of the attempt that failed
+    sessions.finish(name, 2, 9)  # of a bundle of the attempt that failed
     assert script.acked == ["ack-m"]
 
 
@@ -244,3 +277,22 @@ def test_a_session_that_was_forgotten_is_begun_anew(script):
 def test_a_note_of_another_release_is_refused_by_name():
     with pytest.raises(ValueError, match=r"expected b'LSREAD\\x01'; go on from a savepoint"):
         NoteCoder().decode(b"LSREAD\x02")
+
+
+@pytest.mark.parametrize(("deadline_s", "lease_s", "waits_s"), [(60, 10, 65), (10, 30, 35)])
+def test_a_reader_that_begins_again_waits_for_the_longest_lease_of_the_one_before(
+    lockstep_server, deadline_s, lease_s, waits_s
+):
+    """A message is leased for the subscription's own deadline until it is extended."""
+    name = f"{SUBSCRIPTION}-{deadline_s}"
+    ensure_topic("projects/p/topics/session", lockstep_server)
+    ensure_subscription(
+        name, "projects/p/topics/session", lockstep_server, ack_deadline_s=deadline_s
+    )
+    settings = ReaderSettings(name, lockstep_server, lease_s=lease_s)
+    before_us = time.time_ns() // 1000
+    session = _Pull(SPEC, settings)._begin(Note("gone", 3, 7))
+    after_us = time.time_ns() // 1000
+    session.close()
+    assert session.watermark_us == 7
+    assert before_us <= session._watermark._until_us - waits_s * S <= after_us

@@ -11,7 +11,7 @@ from fold_world import SPEC, batch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.pubsub.settings import LONGEST_LEASE_S
+from pipelines.pubsub.leases import LONGEST_LEASE_S
 from pipelines.serve import follower as follower_module
 from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
