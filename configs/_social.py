@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from configs._arguments import read_where
 from configs._events import check_name, known_names
 from configs._yaml import Section, did_you_mean
 from configs.schema import Column, ColumnType, Kind, Labels
-from configs.social import GRAPH_FEATURES, OF_JUDGED, OF_REQUESTS, EdgeRule, SocialGraph
+from configs.social import (
+    GRAPH_FEATURES,
+    OF_JUDGED,
+    OF_REQUESTS,
+    EdgeRule,
+    SocialGraph,
+    graph_inputs,
+)
 
 _DAY_US = 86_400_000_000
 _EXPIRES_US = 90 * _DAY_US
@@ -42,9 +50,44 @@ def read_graph(
         judged=judged,
         features=_features(section, edges, judged),
         delay_us=section.duration("delay", SocialGraph.delay_us),
+        accounts=_accounts(section, types),
     )
     section.done()
     return graph
+
+
+def read_account_features(
+    root: Section,
+    graph: SocialGraph | None,
+    types: Mapping[str, ColumnType],
+    features: Mapping[str, str],
+) -> dict[str, str]:
+    """Features that scored events see of their accounts -> "graph.accounts.NAME.FEATURE".
+
+    Args:
+      root: the file.
+      graph: its section, as read.
+      types, features: names of columns and of velocity features, which none of these may have.
+    """
+    section = root.section("graph")
+    made = {}
+    for account, names in graph_inputs(graph).items():
+        for name, column in zip(names, graph.columns if graph else (), strict=True):
+            if section is not None and (name in features or name in types):
+                section.note("accounts", f"accounts: the name {name!r} is taken", "rename one")
+            made[name] = f"graph.accounts.{account}.{column}"
+    return made
+
+
+def _accounts(section: Section, types: Mapping[str, ColumnType]) -> dict[str, str]:
+    inner = section.section("accounts")
+    found = {}
+    for name in inner.keys() if inner else ():
+        check_name(cast(Section, inner), name, "graph: accounts")
+        found[name] = _text_column(cast(Section, inner), name, types) or ""
+    if inner is not None:
+        inner.done()
+    return found
 
 
 def _edge(

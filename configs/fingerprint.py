@@ -19,12 +19,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from configs.schema import Column, Events, Expression, Ingest, Spec
+from configs.social import graph_inputs
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header")
-_LATER = ("sequence", "source", "tokens", "graph", "per_day", "costs", *_READING)
+_LATER = ("sequence", "source", "tokens", "graph", "accounts", "per_day", "costs", *_READING)
 """Settings that there were not always."""
+_SNAPSHOTS = 2
+"""Of the values and files of snapshots: raised where the same events give others."""
 _BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
@@ -63,6 +66,9 @@ def dataset_fingerprint(spec: Spec) -> str:
         "shards": spec.shards,
         "hash_seed": spec.hash_seed,
     }
+    if spec.graph is not None and spec.graph.accounts:
+        seen = {name: list(columns) for name, columns in graph_inputs(spec.graph).items()}
+        parts["graph"] = [graph_fingerprint(spec), _plain(spec.graph.accounts), seen]
     return _digest(parts)
 
 
@@ -75,12 +81,56 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
     entity, to a model, to a text or to a column that is not read does not count.
     """
     one = spec.entities[entity]
-    rules = [rule for rule in spec.ingest if rule.kind in one.keys]
-    required = {kind: sorted(spec.kinds[kind].required) for kind in one.keys}
     used = {name for names in one.keys.values() for name in names}
-    used |= {name for names in required.values() for name in names}
     for aggregate in one.aggregates:
         used |= set(_names_in([aggregate.where, *aggregate.arguments.values()]))
+    return _digest(
+        {
+            "entity": _plain(one),
+            **_read(spec, one.keys, used),
+            "hash_seed": spec.hash_seed,
+            "scored": list(spec.scored_kinds),
+        }
+    )
+
+
+def graph_fingerprint(spec: Spec) -> str:
+    """Of what shapes the values in a snapshot of the social graph, and who sees it when.
+
+    That is the rules of edges, who is judged and how, the delay, and how the events of all that are
+    read (as in `state_fingerprint`). Which features are chosen does not count: a feature is the
+    same beside any other.
+
+    Raises:
+      ValueError: the spec has no graph.
+    """
+    graph, labels = spec.graph, spec.labels
+    if graph is None:
+        raise ValueError(f"{spec.name} has no section graph")
+    kinds = {kind for rule in graph.edges.values() for kind in rule.kinds}
+    used = {name for rule in graph.edges.values() for name in (rule.source, rule.target)}
+    used |= set(_names_in(rule.where for rule in graph.edges.values()))
+    judged = None
+    if graph.judged is not None and labels is not None:
+        kinds.add(labels.kind)
+        used |= {graph.judged, labels.subject, *labels.positive.columns}
+        judged = [graph.judged, labels.kind, labels.subject, labels.positive.text]
+    return _digest(
+        {
+            "edges": _plain(graph.edges),
+            "judged": judged,
+            "delay_us": graph.delay_us,
+            "format": _SNAPSHOTS,
+            **_read(spec, sorted(kinds), used),
+        }
+    )
+
+
+def _read(spec: Spec, kinds: Iterable[str], used: set[str]) -> dict[str, Any]:
+    """How events of some kinds are read, and the columns of them that count, at any depth."""
+    rules = [rule for rule in spec.ingest if rule.kind in kinds]
+    required = {kind: sorted(spec.kinds[kind].required) for kind in kinds}
+    used = used | {name for names in required.values() for name in names}
     for rule in rules:
         used |= set(_names_in([rule.where]))
     derived: dict[str, Any] = {}
@@ -92,27 +142,15 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
             behind = _names_in(spec.derived[name].arguments.values())
             used |= set(behind)
             waiting += behind
-    return _digest(
-        {
-            "entity": _plain(one),
-            "derived": derived,
-            "columns": {name: _limits(spec.columns[name]) for name in used if name in spec.columns},
-            "ingest": [_rule(rule, used) for rule in rules],
-            "required": required,
-            "events": {
-                name: _plain(getattr(spec.events, name))
-                for name in (*_ACCEPTANCE, *_set(spec.events))
-            },
-            "hash_seed": spec.hash_seed,
-            "scored": list(spec.scored_kinds),
-        }
-    )
-
-
-def graph_fingerprint(spec: Spec) -> str:
-    """Of what shapes a snapshot of the social graph, in 16 hex digits."""
-    names = ("graph", "events", "columns", "kinds", "derived", "ingest", "labels")
-    return _digest(_plain(spec, names))
+    return {
+        "derived": derived,
+        "columns": {name: _limits(spec.columns[name]) for name in used if name in spec.columns},
+        "ingest": [_rule(rule, used) for rule in rules],
+        "required": required,
+        "events": {
+            name: _plain(getattr(spec.events, name)) for name in (*_ACCEPTANCE, *_set(spec.events))
+        },
+    }
 
 
 def reading_fingerprint(spec: Spec, kind: str, column: str | None = None) -> str:
@@ -179,7 +217,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
             inner = getattr(value, field.name)
             if field.name in _BOUNDS and inner is not None and float(inner) == inner:
                 inner = float(inner)  # 5 and 5.0 are one bound
-            if field.name in _LATER and inner == field.default:
+            if field.name in _LATER and inner in (field.default, {}):
                 continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:
                 found[field.name] = {str(key): _plain(one) for key, one in inner.items()}

@@ -201,6 +201,7 @@ _GRAPH = {
     "judged": _TEXT,
     "features": {"type": "array", "items": {"enum": list(GRAPH_FEATURES)}},
     "delay": _DURATION,
+    "accounts": {"type": "object", "additionalProperties": _TEXT},
 }
 _TRAINING = {
     "span": _DURATION,

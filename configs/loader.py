@@ -26,7 +26,7 @@ from configs._events import (
 )
 from configs._input_names import check_aliases, check_header, check_names_beside_ingest
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
-from configs._social import read_graph
+from configs._social import read_account_features, read_graph
 from configs._training import check_training, read_training
 from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
@@ -85,6 +85,12 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
     labels = read_labels(root, kinds, types, columns, known)
+    graph = read_graph(root, kinds, types, known, labels)
+    of_graph = read_account_features(root, graph, types, features)
+    features |= of_graph
+    known_features = feature_values(entities, known, catalog) | columns_of(
+        (name, ColumnType.NUMBER, None) for name in of_graph
+    )
     spec = Spec(
         name=root.text("name", "unnamed"),
         about=root.text("about", ""),
@@ -93,9 +99,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         kinds=kinds,
         derived=derived,
         entities=entities,
-        inputs=read_inputs(
-            root, kinds, types, features, known | feature_values(entities, known, catalog)
-        ),
+        inputs=read_inputs(root, kinds, types, features, known | known_features),
         labels=labels,
         training=read_training(root),
         policy=read_policy(root),
@@ -104,7 +108,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         ingest=ingest,
         shards=root.integer("shards", 16, least=1),
         hash_seed=root.integer("hash_seed", 0),
-        graph=read_graph(root, kinds, types, known, labels),
+        graph=graph,
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")

@@ -1,9 +1,9 @@
-"""The `graph` section as frozen dataclasses: which events make edges between accounts."""
+"""The `graph` section as frozen dataclasses: edges, and who sees features of accounts."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from configs.frozen import Frozen
@@ -23,6 +23,9 @@ GRAPH_FEATURES: Mapping[str, str] = {
     "standing": "standing by judged accounts around it (SybilSCAR)",
 }
 """What each feature of an account says."""
+
+HOPS = (1, 2)
+"""Means of these features over neighbours reach so far."""
 
 OF_REQUESTS = ("acceptance",)
 """Features that need an edge which answers another."""
@@ -57,19 +60,50 @@ class SocialGraph(Frozen):
     """Accounts and the edges between them.
 
     Attributes:
+      edges: rules by name.
       judged: the string column of verdict events with the account that is judged; None: trust is
         not computed.
       features: of each account, in the order of `GRAPH_FEATURES`; their means over neighbours
         follow.
       delay_us: from a snapshot's moment until it is published.
+      accounts: which accounts of a scored event it sees the features of: name -> string column.
     """
 
     edges: Mapping[str, EdgeRule]
     judged: str | None
     features: tuple[str, ...]
     delay_us: int = 7_200_000_000
+    accounts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def longest_us(self) -> int:
         """How far back an event can be that still makes an edge."""
         return max(rule.expires_us for rule in self.edges.values())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a snapshot has of each account (`feature_names`)."""
+        return feature_names(self.features)
+
+
+def feature_names(base: Sequence[str]) -> tuple[str, ...]:
+    """The chosen features, then their means over neighbours, at one hop and at two.
+
+    >>> feature_names(["age", "trust"])
+    ('age', 'trust', 'age_mean_1', 'trust_mean_1', 'age_mean_2', 'trust_mean_2')
+    """
+    return (*base, *(f"{name}_mean_{hop}" for hop in HOPS for name in base))
+
+
+def graph_inputs(graph: SocialGraph | None) -> dict[str, tuple[str, ...]]:
+    """The features that an event sees: of each of its `accounts`, in the order of `columns`.
+
+    >>> graph = SocialGraph({}, None, ("age",), accounts={"author": "author_id"})
+    >>> graph_inputs(graph)
+    {'author': ('author_graph_age', 'author_graph_age_mean_1', 'author_graph_age_mean_2')}
+    """
+    if graph is None:
+        return {}
+    return {
+        name: tuple(f"{name}_graph_{column}" for column in graph.columns) for name in graph.accounts
+    }

@@ -182,6 +182,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "graph.features": ("of each account, with their means over neighbours to two hops; all that "
                        "can be, unless said", "features: [in_degree, trust]"),
     "graph.delay": ("from a snapshot's moment until it is known", "delay: 2h"),
+    "graph.accounts": ("accounts of a scored event whose features are model inputs, by name, each "
+                       "with its column: `author_graph_trust`",
+                       "accounts: {author: author_id}"),
 }  # fmt: skip
 
 SHARED: Mapping[str, tuple[str, str]] = {

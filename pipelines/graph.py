@@ -7,7 +7,7 @@ Beam reads, narrows and reduces events shard by shard; the launcher joins the sh
 A snapshot is immutable: it exists when its marker does, which names its files.
 
     OUT/graph/2026-03-12.json                           the marker: moment, publication, files
-    OUT/graph/as-of=2026-03-12/accounts-003-7b1c….arrow  accounts of a shard, a column per feature
+    OUT/graph/as-of=2026-03-12/accounts-003-7b1c….arrow  accounts of a shard, by hash
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -35,18 +35,18 @@ from pipelines.files import arrow_bytes, read_published, write_by_content
 from pipelines.layout import Layout, day_us, locked, make_folders, write_json
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running, run_pipeline, workers_of
+from pipelines.snapshots import GRAPH
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
 from pipelines.sources.step import FACTS, ReadEvents
 from pipelines.writers import MANIFEST, SPLIT, WriteManifest
 from scoring.files import Place, exists, join, read_file
-from transforms.social import Graph, Standing, feature_names, graph_of, node_features
+from transforms.social import Graph, Standing, graph_of, node_features
+from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
 from transforms.steps.shards import Keyed
 from transforms.steps.social import EDGES_GROUP, JUDGEMENTS_GROUP, SocialEdges, account_shard
-
-GRAPH = "graph"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,14 @@ class Snapshot:
     already: bool = False
 
 
+def make_snapshots(
+    request: GraphRequest, days: Iterable[dt.date], progress: Progress | None = None
+) -> list[Snapshot]:
+    """The snapshots of some days, one after the other; see `make_snapshot`."""
+    days = list(days)
+    return [make_snapshot(dataclasses.replace(request, as_of=day), progress) for day in days]
+
+
 def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Snapshot:
     """Makes the snapshot of a day; one that is there stays as it is.
 
@@ -131,7 +139,16 @@ def read_snapshot(out: Place, as_of: dt.date) -> pa.Table:
         raise InputError(f"{layout.root} has no graph as of {as_of}; run `lockstep graph` for it")
     named = json.loads(read_file(_marker(layout, as_of)))["files"]
     tables = [read_published(join(layout.root, *one["path"].split("/"))) for one in named]
-    return pa.concat_tables(tables).sort_by(ACCOUNT)
+    table = pa.concat_tables(tables).combine_chunks().sort_by(ACCOUNT).combine_chunks()
+    names = json.loads(read_file(_marker(layout, as_of)))["features"]
+    if VALUES not in table.column_names:
+        raise InputError(
+            f"{_marker(layout, as_of)} is of an earlier build, whose files are others; remove "
+            f"{join(layout.root, GRAPH)} and run `lockstep graph` for its days again"
+        )
+    rows = table.column(VALUES).chunk(0).flatten().to_numpy().reshape(-1, len(names))
+    columns = {name: rows[:, at].copy() for at, name in enumerate(names)}
+    return pa.table({ACCOUNT: table.column(ACCOUNT), **columns})
 
 
 def _marker(layout: Layout, as_of: dt.date) -> str:
@@ -143,10 +160,16 @@ def _published(request: GraphRequest, layout: Layout) -> Snapshot | None:
     if not exists(path):
         return None
     marker = json.loads(read_file(path))
-    if marker["spec"] != graph_fingerprint(request.spec):
+    wanted = set(request.spec.graph.columns if request.spec.graph else ())
+    lacking = sorted(wanted - set(marker["features"]))
+    if marker["spec"] != graph_fingerprint(request.spec) or lacking:
+        how = (
+            f"without {lacking[0]}"
+            if marker["spec"] == graph_fingerprint(request.spec)
+            else f"under another config ({marker['spec']}, now {graph_fingerprint(request.spec)})"
+        )
         raise InputError(
-            f"{layout.root} holds the graph as of {request.as_of} under another config "
-            f"({marker['spec']}, now {graph_fingerprint(request.spec)}), and a snapshot is never "
+            f"{layout.root} holds the graph as of {request.as_of} {how}, and a snapshot is never "
             "changed; choose another --out"
         )
     return Snapshot(**marker | {"already": True, "features": tuple(marker["features"]),
@@ -199,8 +222,8 @@ def _make(
     made = graph_of(edges, answers)
     standing = _standing(made, judgements)
     progress.say(f"{len(made.ids):,} accounts, {len(made.out.to):,} edges")
-    table = _accounts(graph, made, standing, end)
-    files = tuple(_write_accounts(layout, folder, table, request.spec.shards))
+    values = node_features(made, standing, end, graph.features).astype(np.float32)
+    files = tuple(_write_accounts(layout, folder, made.ids, values, request.spec.shards))
     digest = hashlib.sha256("".join(one["sha256"] for one in files).encode()).hexdigest()
     snapshot = Snapshot(
         name=f"{request.as_of}-{digest[:16]}",
@@ -212,7 +235,7 @@ def _make(
         edges=len(made.out.to),
         honest=len(standing.honest),
         abusive=len(standing.abusive),
-        features=feature_names(graph.features),
+        features=graph.columns,
         files=files,
     )
     marker = dataclasses.asdict(snapshot)
@@ -259,20 +282,15 @@ def _standing(graph: Graph, judgements: pa.Table) -> Standing:
     return Standing(graph.numbers(of[False]), graph.numbers(of[True]))
 
 
-def _accounts(config: SocialGraph, graph: Graph, standing: Standing, as_of: int) -> pa.Table:
-    features = node_features(graph, standing, as_of, config.features).astype(np.float32)
-    columns = {name: features[:, at] for at, name in enumerate(feature_names(config.features))}
-    return pa.table({ACCOUNT: graph.ids, **columns})
-
-
 def _write_accounts(
-    layout: Layout, folder: str, table: pa.Table, shards: int
+    layout: Layout, folder: str, ids: pa.Array, values: Floats, shards: int
 ) -> Iterator[dict[str, Any]]:
-    shard = account_shard(table[ACCOUNT], shards)
+    shard = account_shard(ids, shards)
     for number in range(shards):
-        rows = table.filter(pa.array(shard == number)).combine_chunks()
+        rows = np.flatnonzero(shard == number)
+        table = shard_table(ids.take(pa.array(rows)), values[rows])
         name = f"accounts-{number:03d}.arrow"
-        yield write_by_content(layout.root, folder, name, arrow_bytes(rows))
+        yield write_by_content(layout.root, folder, name, arrow_bytes(table))
 
 
 @dataclasses.dataclass(eq=False)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import StateError
-from configs.fingerprint import state_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from scoring.fits import check_fits
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
@@ -24,7 +24,15 @@ from transforms.duplicates import RecentIds, hash_ids, kind_numbers
 from transforms.inputs import numeric_block
 from transforms.order import Position, position_of
 from transforms.selection import scored_mask
-from transforms.ticks import LATE
+from transforms.social.as_of import (
+    NO_SNAPSHOTS,
+    Seen,
+    Sees,
+    Snapshots,
+    reads_snapshots,
+    see_nothing,
+)
+from transforms.ticks import LATE, SNAPSHOT
 from transforms.velocity import Plan, Rows, ShardState, entity_rows, finish, fold, make_plan
 
 SCORED = "lockstep_scored"
@@ -76,6 +84,8 @@ class Outcome:
       duplicates: how many events were dropped as seen before.
       saturated: aggregate -> values that did not fit (`velocity.Folded`).
       other_kind: how many of the duplicates are of another kind than what was seen.
+      snapshots: string `[s]`, which snapshot of the social graph each scored event saw, null where
+        there was none; None: the spec reads none.
     """
 
     events: pa.RecordBatch
@@ -86,6 +96,7 @@ class Outcome:
     duplicates: int
     saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
     other_kind: int = 0
+    snapshots: pa.StringArray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +107,7 @@ class Looked:
     sequences: npt.NDArray[np.int64]
     scored: Scored | None
     saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    snapshots: pa.StringArray | None = None
 
 
 Score = Callable[[npt.NDArray[np.float32], pa.RecordBatch], Scored]
@@ -109,10 +121,22 @@ class Engine:
       spec: the use.
       resident: what is remembered from before.
       scorer: the loaded bundle's; None folds without scoring (replay of a log).
+      snapshots: of the social graph, those that are published.
+
+    Raises:
+      StateError: the scorer's bundle needs other state than there is, or a snapshot.
     """
 
-    def __init__(self, spec: Spec, resident: Resident, scorer: Scorer | None) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: Spec,
+        resident: Resident,
+        scorer: Scorer | None,
+        snapshots: Snapshots = NO_SNAPSHOTS,
+    ) -> None:
+        self.spec, self.snapshots = spec, snapshots
+        # Who only folds has no use for what events see.
+        self.sees: Sees | None = snapshots.of(spec) if snapshots.published else None
         self.plans: dict[str, Plan] = {entity: make_plan(spec, entity) for entity in spec.entities}
         self.resident = resident
         self._scorer = scorer
@@ -130,15 +154,24 @@ class Engine:
         The state of entities that its spec lacks is dropped.
 
         Raises:
-          StateError: the bundle's spec needs other state than there is.
+          StateError: the bundle's spec needs other state than there is, or a snapshot.
         """
         check_fits(self.spec, scorer.bundle.spec)
+        self.sees = self.snapshots.of(scorer.bundle.spec)
         self.spec = scorer.bundle.spec
         self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
         # What is folded no longer would go stale, and be taken for good after a swap back.
         states = {entity: self.resident.states[entity] for entity in self.spec.entities}
         self.resident = dataclasses.replace(self.resident, states=states)
         self._scorer = scorer
+
+    def publish(self, snapshots: Snapshots) -> None:
+        """Events see these from the next micro-batch on.
+
+        Raises:
+          StateError: they lack what the bundle that decides needs.
+        """
+        self.sees, self.snapshots = snapshots.of(self.spec), snapshots
 
     def expire(self, now_us: int) -> None:
         """Frees the state of keys that were silent for longer than their retention at `now_us`.
@@ -222,11 +255,13 @@ class Engine:
             features[entity], deltas[entity] = matrix, folded.delta
             saturated |= folded.saturated
         asked = derived.take(pa.array(queried))
+        seen = self._seen(asked)
+        features |= seen.features
         numeric = numeric_block(self.spec, asked, features)
         scored = None
         if self._scorer is not None and len(queried):
             scored = (score or self._scorer.score)(numeric, asked)
-        return Looked(numeric, sequences, scored, saturated), deltas
+        return Looked(numeric, sequences, scored, saturated, seen.names), deltas
 
     def outcome(
         self,
@@ -245,62 +280,13 @@ class Engine:
             bundle=self._scorer.name if self._scorer else "",
             duplicates=duplicates,
             saturated=made.saturated,
+            snapshots=made.snapshots if reads_snapshots(self.spec) else None,
         )
 
-
-def check_fits(now: Spec, wanted: Spec) -> None:
-    """Whether a bundle's spec can go on from the state of another spec.
-
-    Raises:
-      StateError: an entity's state has another shape, and which.
-    """
-    for entity in wanted.entities:
-        if entity not in now.entities:
-            raise StateError(
-                f"the bundle's spec has entity {entity!r}, of which this scorer keeps no state; "
-                "start it anew with --from-night, from a backfill under the new spec"
-            )
-        old, new = state_fingerprint(now, entity), state_fingerprint(wanted, entity)
-        if old != new:
-            raise StateError(
-                f"the bundle's state of entity {entity!r} is {new}, this scorer's is {old}; "
-                "start it anew with --from-night, from a backfill under the new spec"
-            )
-
-
-def check_events(now: Spec, wanted: Spec) -> None:
-    """Whether a running scorer, which decodes by one spec, can decide by another one.
-
-    A restarted one can, where the state fits (`check_fits`): it decodes by the new spec.
-
-    Raises:
-      StateError: events would be decoded otherwise, and in what.
-    """
-    if now.name != wanted.name:
-        raise StateError(
-            f"the bundle is of {wanted.name!r}, this scorer of {now.name!r}; promote one of "
-            f"{now.name!r}, or start another scorer, with a --state of its own"
-        )
-    kinds = [{k: (v.required, v.scored) for k, v in spec.kinds.items()} for spec in (now, wanted)]
-    columns = [
-        {k: dataclasses.replace(v, about="") for k, v in spec.columns.items()}
-        for spec in (now, wanted)
-    ]
-    differ = [
-        *(["events"] if now.events != wanted.events else []),
-        *(f"column {name!r}" for name in _unlike(*columns)),
-        *(f"kind {name!r}" for name in _unlike(*kinds)),
-        *(["ingest"] if now.ingest != wanted.ingest else []),
-    ]
-    if differ:
-        raise StateError(
-            f"the bundle reads events otherwise ({', '.join(differ)}), and a running scorer goes "
-            "on with the rules that it was started with; restart it: its own --state fits"
-        )
-
-
-def _unlike(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    return [one for one in sorted(now.keys() | wanted.keys()) if now.get(one) != wanted.get(one)]
+    def _seen(self, asked: pa.RecordBatch) -> Seen:
+        if self.sees is not None:
+            return self.sees.look(asked)
+        return see_nothing(self.spec, asked.num_rows)
 
 
 def log_batch(
@@ -335,6 +321,8 @@ def log_batch(
     columns[BUNDLE] = pa.array([outcome.bundle] * count, pa.string())
     columns[NUMERIC] = spread(outcome.numeric, mask)
     columns[SEQUENCE] = spread(outcome.sequences, mask)
+    names = outcome.snapshots if outcome.snapshots is not None else pa.array([], pa.string())
+    columns[SNAPSHOT] = _spread_values(names, mask)
     empty = np.empty((0, 0), np.float32)
     columns[INPUTS] = spread(scored.inputs if scored else empty, mask & (scored is not None))
     values = {

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.schema import Spec
-from transforms.inputs import numeric_names
+from transforms.inputs import account_meanings, numeric_names
 from transforms.velocity import describe_features
 
 
@@ -41,6 +41,7 @@ def input_meanings(spec: Spec) -> dict[str, str]:
         derived, column = spec.derived.get(name), spec.columns.get(name)
         about = (derived.about if derived else "") or (column.about if column else "")
         meanings[name] = about or name.replace("_", " ")
+    meanings |= account_meanings(spec)
     for name, expression in spec.inputs.computed.items():
         meanings[name] = expression.text
     for categorical in spec.inputs.categorical:

@@ -292,5 +292,9 @@ kinds: {a: {scored: true}}
             "e6: {of: a, to: l}",
         )
     ),
+    "graph_accounts": BASE.replace("k: {type: string}", "k: {type: string}\n  l: {type: string}")
+    + "graph:\n  edges: {e: {of: a, from: k, to: l}}\n  features: [age]\n"
+    + "  accounts: {author: kk, Other: l, n: n, 2: l}\n"
+    + "inputs: {exclude: [author_graph_ag], computed: {author_graph_age: n * 2}}\n",
     "graph_without": BASE + "graph: {judged: k, features: []}\n",
 }

@@ -17,7 +17,7 @@ columns:
   whom: {type: string, private: true}
   subject: {type: string}
   bad: {type: boolean}
-  score: {type: number}
+  weight: {type: number}
 kinds:
   post: {scored: true, required: [who]}
   ask: {required: [who, whom]}
@@ -32,7 +32,7 @@ graph:
   edges:
     request: {of: ask, from: who, to: whom, expires: 5d}
     friend: {of: accept, from: who, to: whom, expires: 300d, answers: request}
-    reply: {of: post, from: who, to: whom, expires: 2d, where: score > 0}
+    reply: {of: post, from: who, to: whom, expires: 2d, where: weight > 0}
 """
 EXPIRES = {"ask": ("request", 5), "accept": ("friend", 300), "post": ("reply", 2)}
 DAY = 86_400_000_000
@@ -40,8 +40,9 @@ AS_OF = dt.date(2026, 3, 12)
 PUBLISHED = dt.datetime(2026, 3, 12, 1, 30, tzinfo=dt.UTC)
 
 
-def spec(shards=4, graph=""):
-    return loads(CONFIG.replace("SHARDS", str(shards)) + graph, "friends.yaml", CATALOG)
+def spec(shards=4, graph="", shorter="5d"):
+    text = CONFIG.replace("SHARDS", str(shards)).replace("expires: 5d", f"expires: {shorter}")
+    return loads(text + graph, "friends.yaml", CATALOG)
 
 
 def make_events(count=900, seed=3):
@@ -60,7 +61,7 @@ def make_events(count=900, seed=3):
                 else f"é{rng.randrange(40)}",
                 "subject": "post-1" if kind == "verdict" else None,
                 "bad": rng.random() < 0.5 if kind == "verdict" else None,
-                "score": rng.choice([None, -1.0, 2.0]),
+                "weight": rng.choice([None, -1.0, 2.0]),
             }
         )
     return events

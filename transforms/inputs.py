@@ -14,10 +14,12 @@ import pyarrow as pa
 from configs.catalog import Catalog
 from configs.errors import InputError
 from configs.schema import Expression, Spec
+from configs.social import GRAPH_FEATURES, graph_inputs
 from transforms.columns import ARROW_TYPES
 from transforms.derive import DERIVATIONS
 from transforms.expression import evaluate_arrays
 from transforms.numbers import to_floats
+from transforms.social.as_of import key_of
 from transforms.velocity import FeatureInfo, column_unit, make_plan
 
 Floats = npt.NDArray[np.float32]
@@ -27,7 +29,10 @@ _ROWS = 2048
 
 
 def numeric_names(spec: Spec) -> tuple[str, ...]:
-    """Names of the numeric block's columns: `numeric`, features not excluded, `computed`."""
+    """Names of the numeric block's columns: `numeric`, features not excluded, `computed`.
+
+    Features of accounts in the social graph come after those of entities.
+    """
     excluded = set(spec.inputs.exclude)
     features = [
         name
@@ -35,13 +40,16 @@ def numeric_names(spec: Spec) -> tuple[str, ...]:
         for name in make_plan(spec, entity).features
         if name not in excluded
     ]
+    for names in graph_inputs(spec.graph).values():
+        features += [name for name in names if name not in excluded]
     return (*spec.inputs.numeric, *features, *spec.inputs.computed)
 
 
 def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[FeatureInfo, ...]:
     """What the model sees beside velocity features, in words: numeric, computed, categorical, text.
 
-    The roles are "event" (a numeric column), "derived", "computed", "categorical" and "text".
+    The roles are "event" (a numeric column), "derived", "graph" (of an account in the social
+    graph), "computed", "categorical" and "text".
     """
     operations = catalog.derivations if catalog else {one.op: one for one in DERIVATIONS}
 
@@ -67,6 +75,10 @@ def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[Feature
         role = "derived" if name in spec.derived else "event"
         rule = "null where it does not apply" if role == "derived" else "null where it is absent"
         made.append(info(name, role, meaning(name), "float32", rule))
+    for name, about in account_meanings(spec).items():
+        if name not in spec.inputs.exclude:
+            rule = "null for an account that the snapshot lacks, and before the first one"
+            made.append(info(name, "graph", about, "float32", rule))
     for name, expression in spec.inputs.computed.items():
         rule = "null where an operand is null or a divisor is 0"
         made.append(info(name, "computed", expression.text, "float32", rule))
@@ -81,6 +93,19 @@ def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[Feature
         about = f"{meaning(text.column)}; n-grams in {text.buckets:,} buckets"
         made.append(info(text.column, "text", about, "string", "null counts as an empty text"))
     return tuple(made)
+
+
+def account_meanings(spec: Spec) -> dict[str, str]:
+    """What each feature of an account in the social graph says, by name."""
+    graph, found = spec.graph, {}
+    for account, names in graph_inputs(graph).items():
+        for name, column in zip(names, graph.columns if graph else (), strict=True):
+            base, _, hop = column.partition("_mean_")
+            said = GRAPH_FEATURES[base]
+            if hop:
+                said = f"mean over neighbours{' of neighbours' if hop == '2' else ''} of: {said}"
+            found[name] = f"of {account}, in the newest snapshot known then: {said}"
+    return found
 
 
 def input_arrays(spec: Spec, table: pa.Table) -> tuple[Floats, pa.RecordBatch]:
@@ -129,7 +154,8 @@ def numeric_block(spec: Spec, batch: pa.RecordBatch, features: Mapping[str, Floa
     Args:
       spec: the use.
       batch: derived events `[n]`, the scored ones only.
-      features: entity -> float32 `[n, F]`, columns in the order of its plan.
+      features: entity -> float32 `[n, F]`, columns in the order of its plan; and likewise of each
+        of the accounts that events see in the social graph (`transforms.social.as_of.key_of`).
 
     Returns:
       float32 `[n, K]`. An infinite value (an overflow of float32) is null.
@@ -156,9 +182,11 @@ def _columns(
         columns.append(to_floats(batch.column(name)))
     for name in needed & set(batch.schema.names):
         arrays[name] = batch.column(name)
-    for entity in spec.entities:
-        for index, name in enumerate(make_plan(spec, entity).features):
-            values = features[entity][:, index]
+    named = {entity: make_plan(spec, entity).features for entity in spec.entities}
+    named |= {key_of(name): names for name, names in graph_inputs(spec.graph).items()}
+    for group, names in named.items():
+        for index, name in enumerate(names):
+            values = features[group][:, index]
             if name not in excluded:
                 columns.append(values)
             if name in needed:

@@ -30,10 +30,16 @@ def input_columns(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name not in (EVENT_ID, EVENT_TIME, KIND)))
 
 
+def kept_columns(spec: Spec) -> tuple[str, ...]:
+    """`input_columns`, and the accounts that are looked up, which a dataset does not keep."""
+    accounts = spec.graph.accounts.values() if spec.graph is not None else ()
+    return tuple(dict.fromkeys([*input_columns(spec), *accounts]))
+
+
 def scored_schema(spec: Spec) -> pa.Schema:
-    """Columns of `scored_rows`."""
+    """Columns that scored events have until their features are joined to them."""
     columns = {EVENT_ID: pa.string(), EVENT_TIME: pa.int64(), KIND: pa.string()}
-    columns |= {name: ARROW_TYPES[spec.column_type(name)] for name in input_columns(spec)}
+    columns |= {name: ARROW_TYPES[spec.column_type(name)] for name in kept_columns(spec)}
     return pa.schema(columns)
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from configs.catalog import operand_fields
-from configs.fingerprint import dataset_fingerprint, state_fingerprint
+from configs.fingerprint import dataset_fingerprint, graph_fingerprint, state_fingerprint
 from configs.schema import Aggregate, Entity, Evaluation, Events, Expression, Inputs, Spec
+from configs.social import graph_inputs
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
 from transforms.velocity import make_plan
@@ -79,6 +80,12 @@ def _signature(spec: Spec, name: str, features: Mapping[str, tuple[str, Aggregat
         expression = spec.inputs.computed[name]
         parts = [expression.text, *(_signature(spec, c, features) for c in expression.columns)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    for account, names in graph_inputs(spec.graph).items():
+        if name in names and spec.graph is not None:
+            column = spec.graph.columns[names.index(name)]
+            parts = [graph_fingerprint(spec), column]
+            parts.append(_column_signature(spec, spec.graph.accounts[account]))
+            return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     if name in features:
         entity, aggregate = features[name]
         return _feature_signature(spec, spec.entities[entity], aggregate)
@@ -120,6 +127,7 @@ def _column_signature(spec: Spec, name: str) -> str:
             labels=None,
             evaluation=Evaluation(),
             shards=1,
+            graph=None,
         )
     )
 

@@ -37,6 +37,8 @@ tick, and `shard`. Beside its other columns, each row has what a log needs (`LIV
 `lockstep_sequences`   fixed list of int64, one per entity in the order of the spec: how many
                        events of the key came before; -1: no key, or not scored
 `lockstep_event`       struct of the decoded event's columns (`transforms.decode.event_schema`)
+`lockstep_snapshot`    string, of scored rows of a spec that reads snapshots of the social graph:
+                       which one the event saw; null: none
 =====================  =====================================================================
 
 The keys that were silent for longer than their retention are freed when the first tick of a day
@@ -58,6 +60,7 @@ TICK = "lockstep_tick"
 PLACE_IN_TIME = "lockstep_place"
 SEQUENCES = "lockstep_sequences"
 EVENT = "lockstep_event"
+SNAPSHOT = "lockstep_snapshot"
 LIVE_COLUMNS = (LATE, TICK, PLACE_IN_TIME, SEQUENCES, EVENT)
 
 Int64s = npt.NDArray[np.int64]

@@ -39,6 +39,7 @@ from pipelines.writers import (
 )
 from scoring.steps import Score
 from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.social.as_of import AsOf
 from transforms.steps import Features
 from transforms.velocity import make_plan
 
@@ -58,6 +59,7 @@ class Chunk:
       attempt: folder of this attempt's scratch and manifest, on any Beam filesystem.
       out: the output folder, to which files are written under names of their contents.
       bundle: folder of a model bundle, or None.
+      sees: snapshots of the social graph; None where the spec reads none.
       scratch: folder of the files in which batches travel between the steps; "": they do not.
     """
 
@@ -71,6 +73,7 @@ class Chunk:
     out: str
     bundle: str | None = None
     scratch: str = ""
+    sees: AsOf | None = None
 
     @property
     def exchange(self) -> Exchange:
@@ -95,6 +98,7 @@ def build(root: beam.Pipeline, chunk: Chunk) -> None:
         entities=chunk.computed,
         known=PublishedFeatures(out, spec, reused, attempt) if reused else None,
         exchange=chunk.exchange,
+        snapshots=chunk.sees,
     )
     rows: Any = made.rows
     if chunk.bundle is not None:

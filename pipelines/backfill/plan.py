@@ -13,14 +13,16 @@ from configs.schema import Spec
 from pipelines.backfill.input_manifest import InputManifest, require_events
 from pipelines.backfill.publish import entity_marker
 from pipelines.beam_worker import core_count
-from pipelines.layout import STATE, Days, Layout
+from pipelines.layout import DAY_US, STATE, Days, Layout, day_us
 from pipelines.runners import Running
+from pipelines.snapshots import GRAPH, read_snapshots
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
-from scoring.files import Place
+from scoring.files import Place, join
 from scoring.manifest import verify_files
 from scoring.store import fetch_bundle
 from transforms.inputs import numeric_names
+from transforms.social.as_of import AsOf, reads_snapshots
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
 EVENTS_PER_WORKER = 500_000  # with fewer, the start of another process takes longer than it saves
@@ -45,6 +47,7 @@ class BackfillRequest:
       bundle: folder of a bundle whose model inputs and scores are added; or None.
       keep_states: how many of the last days' state snapshots stay.
       allow_empty_days: publish days after the newest event that the source shows.
+      snapshots: of the social graph, that events see; None: those of the output folder.
     """
 
     spec: Spec
@@ -58,6 +61,7 @@ class BackfillRequest:
     allow_empty_days: bool = False
     flags: tuple[str, ...] = ()
     exchange: str = ""
+    snapshots: AsOf | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,7 @@ class BackfillPlan:
       events: estimated; 0 where the source does not tell.
       bundle: the fingerprint of the request's; None: none.
       states: days whose state snapshots will be there afterwards, ascending.
+      sees: the snapshots of the social graph, of which each event sees the newest that was known.
     """
 
     request: BackfillRequest
@@ -87,6 +92,12 @@ class BackfillPlan:
     events: int
     bundle: str | None = None
     states: tuple[dt.date, ...] = ()
+    sees: AsOf | None = None
+
+    def snapshots_of(self, day: dt.date) -> list[str]:
+        """The snapshots that events of a day see, by name."""
+        start_us = day_us(day)
+        return [] if self.sees is None else self.sees.names_between(start_us, start_us + DAY_US)
 
     @property
     def running(self) -> Running:
@@ -147,6 +158,7 @@ class BackfillPlan:
             "starts_from": str(self.before) if self.before else None,
             "states": [str(day) for day in self.states],
             "splits": len(self.splits),
+            "snapshots": {str(day): self.snapshots_of(day) for day in self.days},
             "events": self.events,
             "estimated_seconds": round(self.seconds, 1),
             "estimated_bytes": self.events * BYTES_PER_EVENT,
@@ -172,6 +184,7 @@ class BackfillPlan:
             f"estimated: {self.seconds:,.0f} s, {self.events * BYTES_PER_EVENT / 1e6:,.0f} MB",
             *self._states_lines(),
         ]
+        text += self._snapshot_lines()
         if self.before is None:
             longest = max(
                 (w.length_us for e in spec.entities.values() for a in e.aggregates
@@ -185,6 +198,20 @@ class BackfillPlan:
                    for w in a.windows):  # fmt: skip
                 text.append(f"windows of all begin with {self.days[0]}")
         return text
+
+    def _snapshot_lines(self) -> list[str]:
+        """Which snapshots of the social graph are seen, and which days see none at all."""
+        if self.sees is None:
+            return []
+        names = dict.fromkeys(name for day in self.days for name in self.snapshots_of(day))
+        without = [day for day in self.days if not self.snapshots_of(day)]
+        lines = [f"sees {len(names)} snapshot(s) of the social graph, each as of when it was known"]
+        if without:
+            lines.append(
+                f"{without[0]}..{without[-1]}: no snapshot was known yet, and features of accounts "
+                "are null"
+            )
+        return lines
 
     def _states_lines(self) -> list[str]:
         """From which days a scorer can start, and how to make it more."""
@@ -217,6 +244,9 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     published = layout.published()
     wanted = list(request.days)
     _check_range(request, published)
+    sees = request.snapshots
+    if sees is None and reads_snapshots(request.spec):
+        sees = read_snapshots(join(layout.root, GRAPH)).of(request.spec)
     current = dataset_fingerprint(request.spec)
     markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
     done = [day for day, marker in markers.items() if marker["spec"] == current]
@@ -267,6 +297,7 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         events=_estimate(splits, todo),
         bundle=bundle,
         states=_states(request, layout, todo, published),
+        sees=sees,
     )
 
 

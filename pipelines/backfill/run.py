@@ -151,6 +151,7 @@ def _make_chunk(tally: _Tally, days: tuple[dt.date, ...]) -> None:
         out=layout.root,
         bundle=str(request.bundle) if request.bundle else None,
         scratch=scratch,
+        sees=plan.sees,
     )
     with tally.meter.step("features"):
         metrics = run_pipeline(lambda root: build(root, chunk), running, attempt)
@@ -308,6 +309,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             **day_marker(request.spec, day),
             "inputs": self._inputs,
             "bundle": self.plan.bundle,
+            **({"snapshots": self.plan.snapshots_of(day)} if self.plan.sees else {}),
             "duplicates": duplicates,
             "kinds": dict(kinds),
             **counts,
@@ -322,6 +324,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         warnings = (
             *warn_of_changes(self.manifest, plan.request.spec, self.layout, plan.published),
             *warn_of_silent_files(self.manifest),
+            *self._other_snapshots(),
             *self._odd(),
         )
         write_json(self.layout.source_files, self.manifest.files())
@@ -343,6 +346,23 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             **{name: self._totals[name] for name in
                ("read", "outside", "events", "scored", "duplicates", "verdicts")},
         )  # fmt: skip
+
+    def _other_snapshots(self) -> tuple[str, ...]:
+        """A line where published days were made before a snapshot was there that they would see."""
+        if self.plan.sees is None:
+            return ()
+        late = []
+        for day in self.plan.published:
+            now = self.plan.snapshots_of(day)
+            if self.layout.read_marker(day).get("snapshots", now) != now:
+                late.append(day)
+        if not late:
+            return ()
+        return (
+            f"{len(late)} published day(s), the first {min(late)}, were made with other snapshots "
+            "of the social graph than are there now: a snapshot was published late. They stay as "
+            "they are; for the others' values make them again in another --out",
+        )
 
     def _odd(self) -> tuple[str, ...]:
         """Warnings about what was read; nothing where nothing was."""

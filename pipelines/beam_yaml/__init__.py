@@ -24,6 +24,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from configs.loader import load, shipped
 from configs.schema import Spec
+from pipelines.snapshots import read_snapshots
 from pipelines.sources import open_source
 from pipelines.sources.step import ReadEvents
 from scoring.serving import POLL_SECONDS
@@ -79,23 +80,25 @@ class YamlFeatures(beam.PTransform):
 
     Args:
       config: YAML file of a spec, or the name of a shipped one.
+      graph: folder of snapshots of the social graph, where the spec reads them (OUT/graph).
 
     Outputs: `rows`, `verdicts`, `dead_letters`.
     """
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, graph: str | None = None) -> None:
         super().__init__()
         self._spec = _load(config)
+        self._sees = read_snapshots(graph).of(self._spec) if graph else None
 
     def expand(self, events: beam.PCollection[Any]) -> dict[str, beam.PCollection[Any]]:
         """Applies it."""
         spec = self._spec
         if events.element_type is pa.RecordBatch:
-            made = events | Features(spec)
+            made = events | Features(spec, snapshots=self._sees)
             dead = made.dead_letters
         else:
             decoded = events | RowsToBatches() | Decode(spec)
-            made = decoded["events"] | Features(spec)
+            made = decoded["events"] | Features(spec, snapshots=self._sees)
             dead = (decoded["dead_letters"], made.dead_letters) | "AllDead" >> beam.Flatten()
         return {
             "rows": made.rows | "Rows" >> BatchesToRows(_row_type(_featured_schema(spec))),

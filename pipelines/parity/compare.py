@@ -15,7 +15,8 @@ from configs.errors import ParityError
 LATE, DUPLICATE, MISSING = "late", "duplicate", "missing event"
 COPY = "other copy"
 VERSION, HAND_OFF, UNEXPLAINED = "bundle or graph version", "state hand-off", "unexplained"
-CAUSES = (LATE, DUPLICATE, COPY, MISSING, VERSION, HAND_OFF, UNEXPLAINED)
+SNAPSHOT = "snapshot"
+CAUSES = (LATE, DUPLICATE, COPY, MISSING, SNAPSHOT, VERSION, HAND_OFF, UNEXPLAINED)
 
 BINS = 48
 """Pieces of time into which a report counts decisions and differences."""

@@ -17,6 +17,7 @@ from pipelines.parity.log import BATCH_EVENTS
 from scoring.engine import SCORED, Engine, Resident
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.order import order_events
+from transforms.social.as_of import NO_SNAPSHOTS, Snapshots
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +31,12 @@ def distinct_in_order(spec: Spec, events: pa.Table) -> pa.RecordBatch:
 
 
 def contradicted(
-    spec: Spec, start: Resident, events: pa.Table, ids: pa.Array, numeric: Floats
+    spec: Spec,
+    start: Resident,
+    events: pa.Table,
+    ids: pa.Array,
+    numeric: Floats,
+    snapshots: Snapshots = NO_SNAPSHOTS,
 ) -> npt.NDArray[np.bool_]:
     """Which of the backfill's numeric blocks the engine does not give in any bit: bool `[s]`.
 
@@ -40,11 +46,12 @@ def contradicted(
       events: decoded, each id once or more.
       ids: of the events that are looked at `[s]`.
       numeric: float32 `[s, K]`, the backfill's.
+      snapshots: of the social graph.
 
     Ids that the engine does not decide (the state knew them) are not contradicted.
     """
     batch = distinct_in_order(spec, events)
-    engine = Engine(spec, start.copy(), None)
+    engine = Engine(spec, start.copy(), None, snapshots)
     found, blocks = [], []
     for begin in range(0, batch.num_rows, BATCH_EVENTS):
         piece = batch.slice(begin, BATCH_EVENTS)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.parity.compare import UNEXPLAINED, VERSION, Difference, differing_columns
 from pipelines.parity.log import Base, TimeSpan, clock_of
+from pipelines.parity.replay import see_as_logged
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
 from pipelines.streaming.journal import LoggedStep, read_steps
 from scoring.arrival import Arrived, Waiting, look
@@ -36,6 +37,7 @@ from scoring.engine import (
 from scoring.scorer import Scorer
 from transforms.inputs import numeric_names
 from transforms.order import places
+from transforms.social.as_of import NO_SNAPSHOTS, Snapshots
 from transforms.ticks import LATE
 
 
@@ -63,6 +65,7 @@ def check_firsts(
     base: Base,
     scorer_of: Callable[[str], Scorer],
     span: TimeSpan | None = None,
+    snapshots: Snapshots = NO_SNAPSHOTS,
 ) -> Firsts:
     """Replays first decisions from a base on; none where nothing was decided at arrival.
 
@@ -72,9 +75,10 @@ def check_firsts(
       base: where the log is taken up.
       scorer_of: the scorer of a bundle.
       span: which looks are compared, by the scorer's clock when they were made.
+      snapshots: of the social graph; events see those again that the log names.
     """
     found, span = Firsts(), span or TimeSpan()
-    replay = _Replay(spec, base, state, found)
+    replay = _Replay(spec, base, state, found, snapshots)
     for step in read_looks(state):
         folded = int(step.batch.column(FOLDED)[0].as_py())
         replay.fold_before(folded)
@@ -87,8 +91,10 @@ def check_firsts(
 
 
 class _Replay:
-    def __init__(self, spec: Spec, base: Base, state: Path, found: Firsts) -> None:
-        self._found = found
+    def __init__(
+        self, spec: Spec, base: Base, state: Path, found: Firsts, snapshots: Snapshots
+    ) -> None:
+        self._found, self._snapshots = found, snapshots
         self._folds = Engine(spec, base.state(spec), None)
         self._position = self._folds.resident.position
         self._steps = read_steps(state, base.step)
@@ -124,6 +130,7 @@ class _Replay:
             return
         was = logged_outcome(engine.spec, step.batch)
         waiting = self._now(engine)
+        see_as_logged(engine, step.batch)
         now, arrived = look(engine, waiting, fresh)
         waiting.add(arrived)
         chosen = step.batch.filter(step.batch.column(SCORED))
@@ -137,7 +144,7 @@ class _Replay:
         resident = self._folds.resident
         spec = scorer.bundle.spec
         if self._looks is None or self._looks.scorer is not scorer:
-            self._looks = Engine(spec, resident, scorer)
+            self._looks = Engine(spec, resident, scorer, self._snapshots)
         self._looks.resident = resident
         return self._looks
 

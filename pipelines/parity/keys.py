@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import KIND, Spec
+from configs.social import graph_inputs
 from transforms.hashing import key_hash
 from transforms.inputs import numeric_names
 from transforms.velocity import feature_names, make_plan
@@ -41,6 +42,15 @@ def entities_of(spec: Spec) -> dict[str, frozenset[str]]:
     for name, expression in spec.inputs.computed.items():
         found[name] = none.union(*(found.get(column, none) for column in expression.columns))
     return {name: found.get(name, none) for name in (*numeric_names(spec), *feature_names(spec))}
+
+
+def graph_names(spec: Spec) -> frozenset[str]:
+    """Numeric inputs that are, or are computed of, features of accounts in the social graph."""
+    found = {name for names in graph_inputs(spec.graph).values() for name in names}
+    found |= {
+        name for name, one in spec.inputs.computed.items() if not found.isdisjoint(one.columns)
+    }
+    return frozenset(found)
 
 
 def sequence_of(packed: bytes) -> int:

@@ -34,6 +34,7 @@ from pipelines.parity.compare import (
     COPY,
     DUPLICATE,
     LATE,
+    SNAPSHOT,
     UNEXPLAINED,
     VERSION,
     Difference,
@@ -43,6 +44,7 @@ from pipelines.parity.compare import (
 )
 from pipelines.parity.cross_check import contradicted, distinct_in_order
 from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
+from pipelines.parity.keys import graph_names
 from pipelines.parity.log import (
     Base,
     LogBatch,
@@ -55,6 +57,7 @@ from pipelines.parity.log import (
 from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
 from pipelines.parity.recompute import Offline, recompute
 from pipelines.parity.replay import replay
+from pipelines.snapshots import beside, read_snapshots
 from scoring.bundle import bundle_spec, load_bundle
 from scoring.engine import INPUTS, SCORE, matrix
 from scoring.files import Place
@@ -65,7 +68,9 @@ from transforms.decode import event_schema
 from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
 from transforms.signature import input_fingerprints
+from transforms.social.as_of import AsOf, Snapshots
 from transforms.ticks import LATE as LATE_COLUMN
+from transforms.ticks import SNAPSHOT as SNAPSHOT_COLUMN
 
 Floats = npt.NDArray[np.float32]
 
@@ -77,11 +82,13 @@ class _Logged:
     Attributes:
       events: decoded columns, and `lockstep_late`.
       ids, times, inside, numeric, inputs, scores, bundles: of the scored ones `[s]`.
+      snapshots: of the scored ones, which snapshot of the social graph each saw; null: none.
       causes: of the scored ones whose fold, repeated, gives something else.
     """
 
     events: pa.Table
     ids: pa.Array
+    snapshots: pa.Array
     times: npt.NDArray[np.int64]
     inside: npt.NDArray[np.bool_]
     numeric: Floats
@@ -175,11 +182,12 @@ def check_ideal(
       InputError: there is no log, or nothing was decided in the span.
       BundleError: the serving bundle is gone or damaged.
     """
-    store = Store(bundles)
+    store, snapshots = Store(bundles), read_snapshots(beside(bundles))
     bundle = load_bundle(store.path("serving"), CATALOG)
     spec = bundle.spec
     base = find_base(state, span)
-    logged = _read_log(spec, state, base, span, _InputSignatures(store, spec))
+    as_of = snapshots.of(spec)
+    logged = _read_log(spec, state, base, span, _InputSignatures(store, spec), snapshots)
     start = base.state(spec)
     archived = look_through(spec, logged.events, archive, start.recent, base.night_end_us)
     reached = _within_reach(logged.events)
@@ -188,7 +196,7 @@ def check_ideal(
     every = pa.concat_tables([within, archived.missing, archived.copies])
     with tempfile.TemporaryDirectory(prefix="lockstep-parity-") as scratch:
         resident = start if base.folder else None
-        made = recompute(spec, resident, every, Path(scratch), bundle.path, logged.ids)
+        made = recompute(spec, resident, every, Path(scratch), bundle.path, logged.ids, as_of)
     order = OrderCauses.of(spec, logged.events, archived, start.recent)
     beyond = logged.events.filter(pa.array(~reached)).column(EVENT_ID)
     absent = _Absent(
@@ -198,8 +206,9 @@ def check_ideal(
             zero_copy_only=False
         ),
     )
-    doubted = contradicted(spec, start, every, logged.ids, made.numeric) & made.there
-    found = _attribute(spec, logged, order, made, absent, doubted, bundle.fingerprint)
+    doubted = contradicted(spec, start, every, logged.ids, made.numeric, snapshots) & made.there
+    other = _other_snapshots(logged, as_of)
+    found = _attribute(spec, logged, order, made, absent, doubted, other, bundle.fingerprint)
     hints = []
     if found.suspects:
         sides = [_ideal_side(spec, every, logged, made.numeric)]
@@ -231,6 +240,7 @@ def _attribute(
     made: Offline,
     absent: _Absent,
     doubted: npt.NDArray[np.bool_],
+    other_snapshot: npt.NDArray[np.bool_],
     bundle: str,
 ) -> _Found:
     """Every difference with its cause, and where to look for the unexplained."""
@@ -242,7 +252,7 @@ def _attribute(
     differ &= logged.inside
     found, inputs = _Found([], Suspects(), Counter()), input_names(spec)
     strayed: list[tuple[int, tuple[str, ...]]] = []
-    ids = logged.ids.to_pylist()
+    ids, of_graph = logged.ids.to_pylist(), graph_names(spec)
     for row in np.flatnonzero(differ).tolist():
         features = tuple(names[i] for i in np.flatnonzero(columns[row]))
         if not made.there[row]:
@@ -252,7 +262,10 @@ def _attribute(
         elif absent.copied[row]:
             cause = COPY
         elif features:
-            cause = logged.causes[row] or order.cause(ids[row], features)
+            rest = features
+            if other_snapshot[row]:
+                rest = tuple(name for name in features if name not in of_graph)
+            cause = logged.causes[row] or (order.cause(ids[row], rest) if rest else SNAPSHOT)
         else:
             cause = VERSION if logged.bundles[row] != bundle else UNEXPLAINED
         if cause == UNEXPLAINED and features:
@@ -279,6 +292,20 @@ def _attribute(
         batch = events.combine_chunks().to_batches()[0]
         found.suspects.add(spec, batch, [features for _, features in strayed])
     return found
+
+
+def _other_snapshots(logged: _Logged, as_of: AsOf | None) -> npt.NDArray[np.bool_]:
+    """Which events saw another snapshot than the newest that their time allows: bool `[s]`.
+
+    It was published late: after the scorer had decided them.
+    """
+    if as_of is None:
+        return np.zeros(len(logged.ids), np.bool_)
+    wanted = as_of.names_at(logged.times).fill_null("")
+    differ: npt.NDArray[np.bool_] = pc.not_equal(wanted, logged.snapshots.fill_null("")).to_numpy(
+        zero_copy_only=False
+    )
+    return differ
 
 
 def _fitting(spec: Spec, batches: Iterator[LogBatch]) -> Iterator[LogBatch]:
@@ -309,18 +336,29 @@ def _within_reach(events: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _read_log(
-    spec: Spec, state: Path, base: Base, span: TimeSpan | None, signatures: _InputSignatures
+    spec: Spec,
+    state: Path,
+    base: Base,
+    span: TimeSpan | None,
+    signatures: _InputSignatures,
+    snapshots: Snapshots,
 ) -> _Logged:
     """The log from the base on, folded once more in its own order."""
     width, deep = len(numeric_names(spec)), len(input_names(spec))
     columns = [*event_schema(spec).names, LATE_COLUMN]
     events, ids, times, inside, scores, bundles = [], [], [], [], [], []
+    seen: list[pa.Array] = []
     numeric: list[Floats] = []
     inputs: list[Floats] = []
     causes: list[str | None] = []
-    for one in replay(spec, base, _fitting(spec, logged_batches(state, base, span))):
+    batches = _fitting(spec, logged_batches(state, base, span))
+    for one in replay(spec, base, batches, None, snapshots):
         events.append(pa.Table.from_batches([one.log.batch.select(columns)]))
         ids.append(one.scored.column(EVENT_ID))
+        named = SNAPSHOT_COLUMN in one.scored.schema.names
+        seen.append(
+            one.scored.column(SNAPSHOT_COLUMN) if named else pa.nulls(len(ids[-1]), pa.string())
+        )
         times.append(one.scored.column(EVENT_TIME).to_numpy())
         inside.append(one.inside)
         names = signatures.names(one.log.fingerprint)
@@ -331,8 +369,8 @@ def _read_log(
         else:
             numeric.append(signatures.aligned(names, one.numeric))
             causes += [VERSION] * len(one.causes)
-        seen = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
-        inputs.append(seen if seen.shape[1] == deep else _null(len(seen), deep))
+        took = np.asarray(matrix(one.scored.column(INPUTS), np.float32), np.float32)
+        inputs.append(took if took.shape[1] == deep else _null(len(took), deep))
         scores.append(one.scored.column(SCORE).to_numpy())
         bundles += [one.log.fingerprint] * one.scored.num_rows
     if not sum(map(np.count_nonzero, inside)):
@@ -340,6 +378,7 @@ def _read_log(
     return _Logged(
         pa.concat_tables(events).combine_chunks(),
         pa.concat_arrays(ids),
+        pa.concat_arrays(seen),
         np.concatenate(times),
         np.concatenate(inside),
         np.concatenate(numeric),

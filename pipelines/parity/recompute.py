@@ -24,6 +24,7 @@ from pipelines.states import WHOLE_RECENT_IDS, state_file
 from scoring.engine import Resident, matrix
 from scoring.steps import MODEL_INPUTS, SCORE
 from transforms.inputs import numeric_names
+from transforms.social.as_of import AsOf
 from transforms.velocity import make_plan
 
 Floats = npt.NDArray[np.float32]
@@ -44,7 +45,13 @@ class Offline:
 
 
 def recompute(
-    spec: Spec, start: Resident | None, events: pa.Table, scratch: Path, bundle: Path, ids: pa.Array
+    spec: Spec,
+    start: Resident | None,
+    events: pa.Table,
+    scratch: Path,
+    bundle: Path,
+    ids: pa.Array,
+    snapshots: AsOf | None,
 ) -> Offline:
     """What a backfill over the events makes of those with some ids.
 
@@ -55,6 +62,7 @@ def recompute(
       scratch: an empty folder.
       bundle: that serves.
       ids: string `[s]`.
+      snapshots: of the social graph; None where the spec reads none.
     """
     plain = archive_spec(spec)
     pq.write_table(events, scratch / "events.parquet")
@@ -63,7 +71,8 @@ def recompute(
     out = scratch / "out"
     if start is not None:
         _plant_state(plain, start, Layout(out), days.first - dt.timedelta(days=1))
-    backfill(BackfillRequest(plain, str(scratch / "events.parquet"), out, days, bundle=bundle))
+    source = str(scratch / "events.parquet")
+    backfill(BackfillRequest(plain, source, out, days, bundle=bundle, snapshots=snapshots))
     names = list(numeric_names(spec))
     table = read_features(Layout(out), list(days), [EVENT_ID, *names, MODEL_INPUTS, SCORE])
     place = pc.index_in(ids, value_set=table.column(EVENT_ID).combine_chunks())

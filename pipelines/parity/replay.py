@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.schema import Spec
 from pipelines.parity.compare import (
@@ -27,6 +28,7 @@ from pipelines.parity.log import Base, LogBatch
 from scoring.engine import (
     NUMERIC,
     SCORE,
+    SCORED,
     SEQUENCE,
     Engine,
     Outcome,
@@ -39,7 +41,8 @@ from scoring.scorer import Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.inputs import numeric_names
-from transforms.ticks import LATE
+from transforms.social.as_of import NO_SNAPSHOTS, AsLogged, Snapshots
+from transforms.ticks import LATE, SNAPSHOT
 
 Floats = npt.NDArray[np.float32]
 
@@ -73,6 +76,7 @@ def replay(
     base: Base,
     batches: Iterator[LogBatch],
     scorer_of: Callable[[str], Scorer] | None = None,
+    snapshots: Snapshots = NO_SNAPSHOTS,
 ) -> Iterator[Replayed]:
     """Folds logged batches from a base on, in order.
 
@@ -81,6 +85,7 @@ def replay(
       base: where the log is taken up.
       batches: from there on.
       scorer_of: the scorer of a bundle; None: nothing is scored.
+      snapshots: of the social graph; events see those again that the log names.
 
     Raises:
       StateError: the base is of another spec.
@@ -89,7 +94,7 @@ def replay(
     histories = _Histories(
         Resident({name: one.copy() for name, one in resident.states.items()}, resident.recent)
     )
-    engine = Engine(spec, resident, None)
+    engine = Engine(spec, resident, None, snapshots)
     bundle = ""
     for log in batches:
         if scorer_of is not None and log.bundle != bundle:
@@ -99,6 +104,7 @@ def replay(
         if expired is not None:
             engine.expire(expired)
         late = log.batch.column(LATE).to_numpy(zero_copy_only=False)
+        see_as_logged(engine, log.batch)
         outcome = engine.step(logged_events(engine.spec, log.batch), late, accepted=True)
         mask = log.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)
         scored = log.batch.filter(pa.array(mask))
@@ -117,6 +123,26 @@ def replay(
             columns=columns,
             causes=histories.causes(engine.spec, scored, outcome, columns),
         )
+
+
+def see_as_logged(engine: Engine, batch: pa.RecordBatch) -> None:
+    """Has the events of a logged batch see the snapshots that it names, whatever there is now.
+
+    Raises:
+      StateError: one of them is not there any more.
+    """
+    as_of = engine.snapshots.of(engine.spec)
+    if as_of is None:
+        return
+    names = pa.nulls(batch.num_rows, pa.string())
+    if SNAPSHOT in batch.schema.names:
+        names = batch.column(SNAPSHOT)
+    here = {one.name for one in as_of.published}
+    others = [one.name for one in engine.snapshots.published if one.name not in here]
+    # Of another config's graph, which this spec cannot see: its bundle is another, too.
+    other = pc.is_in(names, value_set=pa.array(others, pa.string()))
+    names = pc.if_else(other, pa.scalar(None, pa.string()), names)
+    engine.sees = AsLogged(as_of, names.filter(batch.column(SCORED)))
 
 
 def logged_side(log: LogBatch) -> Sided:

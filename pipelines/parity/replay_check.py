@@ -34,6 +34,7 @@ from pipelines.parity.log import (
     nothing_in_range,
 )
 from pipelines.parity.replay import Replayed, logged_side, replay
+from pipelines.snapshots import beside, read_snapshots
 from scoring.bundle import load_bundle
 from scoring.controls import read_version, split_name
 from scoring.engine import ACTION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
@@ -57,9 +58,9 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     Raises:
       InputError: there is no log, or nothing was decided in the span.
       BundleError: a bundle is gone or damaged.
-      StateError: the log lacks a step.
+      StateError: the log lacks a step, or names a snapshot of the social graph that is gone.
     """
-    store = Store(bundles)
+    store, snapshots = Store(bundles), read_snapshots(beside(bundles))
     base = find_base(state, span)
     batches = logged_batches(state, base, span)
     first = next(batches, None)
@@ -84,13 +85,13 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     times: list[npt.NDArray[np.int64]] = []
     unlike: Counter[str] = Counter()
     suspects = Suspects()
-    for one in replay(spec, base, itertools.chain([first], batches), scorer_of):
+    for one in replay(spec, base, itertools.chain([first], batches), scorer_of, snapshots):
         times.append(one.scored.column(EVENT_TIME).to_numpy()[one.inside])
         versions[one.log.bundle] += int(one.inside.sum())
         differences += _differences(one, unlike, suspects)
     if not sum(versions.values()):
         raise nothing_in_range(state, base, span)
-    firsts = check_firsts(state, spec, base, scorer_of, span)
+    firsts = check_firsts(state, spec, base, scorer_of, span, snapshots)
     times, versions = times + firsts.times, versions + firsts.versions
     differences += firsts.differences
     faults = []

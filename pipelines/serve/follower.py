@@ -38,6 +38,7 @@ from scoring.engine import Engine, Outcome, arrivals_done, expired_before, logge
 from scoring.locks import LOCK
 from scoring.scorer import Scorer
 from transforms.decode import Decoded, decode_json
+from transforms.social.as_of import NO_SNAPSHOTS, Snapshots
 from transforms.ticks import LATE
 
 _FOLD_S = 0.5
@@ -54,6 +55,7 @@ class Follower:
       scorer: that decides.
       decode: payloads to events; None: by the spec of the bundle.
       ahead_us: as the scorer's `--ahead-seconds`; events that came further ahead are no events.
+      snapshots: of the social graph.
 
     Attributes:
       first_us: earlier events are those of the night that the state began with; None: none are.
@@ -72,6 +74,7 @@ class Follower:
         scorer: Scorer,
         decode: Callable[[Sequence[bytes]], Decoded] | None = None,
         ahead_us: int | None = None,
+        snapshots: Snapshots = NO_SNAPSHOTS,
     ) -> None:
         self._root, self._ahead_us = root, ahead_us
         spec = scorer.bundle.spec
@@ -80,7 +83,7 @@ class Follower:
         self.decode = decode or (lambda payloads: decode_json(spec, payloads, "request"))
         restored = self._restored(scorer)
         self._folds = Engine(spec, restored.resident, None)
-        self.engine = Engine(spec, restored.resident, scorer)
+        self.engine = Engine(spec, restored.resident, scorer, snapshots)
         self.waiting = Waiting(spec, self.engine.plans)
         self.steps = restored.next_step
         self._done = restored.done

@@ -33,6 +33,7 @@ from pipelines.serve.answers import Answers, Limits, Refusal, RefusedError, answ
 from pipelines.serve.figures import Figures, ServeHealth
 from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
+from pipelines.snapshots import beside, read_snapshots
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import list_snapshots
 from pipelines.streaming.metrics import HOST, MetricsServer
@@ -284,7 +285,12 @@ class _Server:
             await asyncio.sleep(_AGAIN_S)
         ahead_us = request.limits.ahead_us
         follower = self._follower = await self._in_thread(
-            lambda: Follower(request.state, scorer, ahead_us=ahead_us)
+            lambda: Follower(
+                request.state,
+                scorer,
+                ahead_us=ahead_us,
+                snapshots=read_snapshots(beside(request.bundles)),
+            )
         )
         self._watch = BundleWatch(store, lambda: follower.engine, request.swap_poll_s, Counts())
         self._watch.start()
@@ -313,6 +319,10 @@ class _Server:
             await self._open()
             self._polled_s = 0.0  # at once
             return
+        found = watch.take_snapshots()
+        if found is not None:
+            with contextlib.suppress(StateError):  # a bundle was swapped meanwhile
+                await self._in_thread(lambda: follower.engine.publish(found))
         fresh = watch.take()
         if fresh is not None:
             try:

@@ -23,6 +23,7 @@ from pipelines.states import ReadStates
 from pipelines.streaming.decide import Decide
 from pipelines.streaming.sinks import WriteDeadLetters, WriteDecisions, WriteLog
 from scoring.serving import POLL_SECONDS
+from transforms.social.as_of import Sees
 from transforms.steps import Features
 from transforms.steps.decode import DEAD_LETTERS, EVENTS
 from transforms.ticks import TickSettings
@@ -47,6 +48,7 @@ class Job:
       native: the engine reads the subscription itself (Dataflow).
       stable: the engine may go back to a checkpoint (`pipelines.stable`): all but Prism.
       poll_seconds: how often the store's pointer is looked at.
+      sees: snapshots of the social graph; None where the spec reads none.
     """
 
     spec: Spec
@@ -61,6 +63,7 @@ class Job:
     native: bool = False
     stable: bool = True
     poll_seconds: float = POLL_SECONDS
+    sees: Sees | None = None
 
 
 def build(root: beam.Pipeline, job: Job) -> None:
@@ -70,7 +73,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
     initial = None
     if job.night is not None:
         initial = root | ReadStates(job.night, spec, tuple(spec.entities), job.state)
-    made = read[EVENTS] | Features(spec, initial, ticks=job.ticks)
+    made = read[EVENTS] | Features(spec, initial, ticks=job.ticks, snapshots=job.sees)
     decide = functools.partial(Decide, spec, job.bundles, poll_seconds=job.poll_seconds)
     decided = made.rows | decide() | "Decided" >> beam.Reshuffle()
     others = made.others | "Pass" >> decide(scored=False) | "Passed" >> beam.Reshuffle()

@@ -33,6 +33,7 @@ class Counts:
     forced: int = _counter("Events folded before their time, because the buffer was full.")
     redelivered: int = _counter("Messages that came again while they were held.")
     swaps: int = _counter("Bundles taken over.")
+    graph_snapshots: int = _counter("Snapshots of the social graph taken over.")
     refused_bundles: int = _counter("Bundles and pointers that were refused.")
     actions: Counter[str] = dataclasses.field(default_factory=Counter)
     dead_letters: Counter[Reason] = dataclasses.field(default_factory=Counter)

@@ -24,7 +24,7 @@ from transforms.batches import ShardKey
 from transforms.inputs import input_arrays
 from transforms.steps.shards import Keyed
 from transforms.steps.stamps import tag_batch, tags_of
-from transforms.ticks import EVENT, LATE, PLACE_IN_TIME, SEQUENCES, TICK
+from transforms.ticks import EVENT, LATE, PLACE_IN_TIME, SEQUENCES, SNAPSHOT, TICK
 
 
 @dataclasses.dataclass(eq=False)
@@ -77,7 +77,8 @@ def decide_batch(
         scored = scorer.score(numeric, asked)
         flat = batch.column(SEQUENCES).flatten().to_numpy()
         sequences = np.asarray(flat, np.int64).reshape(count, -1)
-    outcome = Outcome(events, numeric, sequences, scored, scorer.name, 0)
+    names = batch.column(SNAPSHOT) if SNAPSHOT in batch.schema.names else None
+    outcome = Outcome(events, numeric, sequences, scored, scorer.name, 0, snapshots=names)
     rows = log_batch(outcome, 0, encode_decisions(spec, outcome, scorer))
     for name in (TICK, PLACE_IN_TIME):
         rows = rows.append_column(name, batch.column(name))

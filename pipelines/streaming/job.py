@@ -22,6 +22,7 @@ from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.leases import LONGEST_LEASE_S, remembered_for
 from pipelines.pubsub.session import ReaderSettings
 from pipelines.runners import Running, run_stream
+from pipelines.snapshots import Followed, beside, read_snapshots
 from pipelines.streaming.build import Job, build
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
 from pipelines.streaming.sinks import write_file
@@ -95,6 +96,9 @@ def serving_bundle(bundles: str) -> Bundle:
 
 def make_job(request: JobRequest, spec: Spec) -> Job:
     """The job of a request; a state folder that is fresh is begun."""
+    sees = None
+    if read_snapshots(beside(request.bundles)).of(spec) is not None:
+        sees = Followed(beside(request.bundles), spec)
     night, first_us = _begin(request, spec)
     return Job(
         spec=spec,
@@ -113,6 +117,7 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
         native=request.running.native_pubsub,
         stable=request.running.goes_back,
         poll_seconds=request.poll_seconds,
+        sees=sees,
     )
 
 

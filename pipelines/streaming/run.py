@@ -25,6 +25,7 @@ from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake, Logged
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Ack, Decide, SourceSettings
+from pipelines.snapshots import beside, read_snapshots
 from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
 from pipelines.streaming.at_arrival import FOLDER, AtArrival
 from pipelines.streaming.counts import Counts
@@ -104,7 +105,8 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
     Raises:
       BundleError: no bundle serves, or it is damaged.
       ConfigError: the bundle's config cannot be streamed.
-      StateError: the state folder holds another spec's state, or a night is asked for twice.
+      StateError: the state folder holds another spec's state, or a night is asked for twice; or
+        the bundle needs a snapshot of the social graph, and there is none.
       BusyError: another scorer holds the state folder.
       InputError: the subscription, a topic, a port or the state folder cannot be used.
       LockstepError: a micro-batch failed again and again.
@@ -187,7 +189,12 @@ def _service(
         first = AtArrival(request.state, decisions.publish, write, looks)
         first.republish()
     return Service(
-        Engine(scorer.bundle.spec, restored.resident, scorer),
+        Engine(
+            scorer.bundle.spec,
+            restored.resident,
+            scorer,
+            read_snapshots(beside(request.bundles)),
+        ),
         journal,
         restored.next_step,
         decisions,

@@ -37,6 +37,7 @@ from pipelines.streaming.timings import Timings
 from pipelines.streaming.watch import BundleWatch
 from scoring.engine import SCORED, Engine, Outcome, Resident, log_batch
 from scoring.store import Store
+from transforms.social.as_of import Snapshots
 from transforms.ticks import LATE
 
 _LOGGER = logging.getLogger(__name__)
@@ -349,9 +350,25 @@ class Service:
                 error.strerror,
             )
 
+    def _see(self, found: Snapshots | None) -> None:
+        if found is None:
+            return
+        try:
+            self.engine.publish(found)
+        except StateError as error:  # a bundle was swapped meanwhile
+            _LOGGER.error("snapshots of the social graph stay as they are: %s", error)
+            return
+        if self.engine.sees is not None:
+            self.counts.graph_snapshots += 1
+            newest = max(found.published, key=lambda one: one.known_from)
+            _LOGGER.warning("snapshot %s is there from step %d on", newest.name, self._step)
+
     def _swap_if_ready(self) -> None:
-        fresh = self.watch.take() if self.watch is not None else None
-        if fresh is None or self.watch is None:
+        if self.watch is None:
+            return
+        self._see(self.watch.take_snapshots())
+        fresh = self.watch.take()
+        if fresh is None:
             return
         before = self.engine.scorer
         try:

@@ -4,6 +4,7 @@ What enters: a store, whose pointer others move. What leaves: a loaded, verified
 service takes between two micro-batches. A bundle that is damaged or does not fit is told of once
 and refused, and the old one serves on. It is looked at again when its files change, or when the
 pointer has been elsewhere; a failure that may pass (a disk, memory) is tried again now and then.
+So with snapshots of the social graph: the next one is mapped beside those that are seen.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import time
 from collections.abc import Callable
 
 from configs.errors import BundleError, LockstepError
+from pipelines.snapshots import beside, open_all, read_snapshots
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
 from scoring.controls import NONE, Controls, read_controls
 from scoring.controls import POINTER as CONTROLS
-from scoring.engine import Engine, check_events, check_fits
+from scoring.engine import Engine
 from scoring.files import join, stamps
+from scoring.fits import check_events, check_fits
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG
+from transforms.social.as_of import Snapshots
 
 _LOGGER = logging.getLogger(__name__)
 _JOIN_S = 20.0
@@ -52,6 +56,8 @@ class BundleWatch:
         self._refused: Mark | None = None
         self._damaged: Mark | None = None  # controls that could not be read
         self._again_s: float | None = None
+        self._snapshots: Snapshots | None = None
+        self._snapshots_fault = ""
         self._failing = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,8 +91,14 @@ class BundleWatch:
         wanted = scorer.under(controls)
         return None if wanted is now else wanted
 
+    def take_snapshots(self) -> Snapshots | None:
+        """Snapshots of the social graph, where another one was published; None: nothing is new."""
+        found, self._snapshots = self._snapshots, None
+        return found
+
     def look(self) -> None:
         """Asks once, and loads what is new; damaged controls hold up no bundle."""
+        self._look_for_snapshots()
         self._look_at_controls()
         try:
             wanted = self._store.serving()
@@ -120,6 +132,22 @@ class BundleWatch:
                 self._report(CONTROLS, error)
             self._damaged = mark
 
+    def _look_for_snapshots(self) -> None:
+        """The next one is mapped beside those that are seen; a fault leaves things as they are."""
+        engine = self._engine()
+        try:
+            found = read_snapshots(beside(self._store.root))
+            if found.published == engine.snapshots.published:
+                return
+            open_all(found.of(engine.spec))
+        except (LockstepError, OSError) as error:
+            said = str(error) if isinstance(error, LockstepError) else describe_failure(error)
+            if said != self._snapshots_fault:
+                _LOGGER.error("snapshots of the social graph stay as they are: %s", said)
+            self._snapshots_fault = said
+            return
+        self._snapshots, self._snapshots_fault = found, ""
+
     def refuse(self, scorer: Scorer, error: LockstepError) -> None:
         """The engine would not take it."""
         name = scorer.bundle.fingerprint
@@ -135,6 +163,7 @@ class BundleWatch:
         spec = self._engine().spec
         check_fits(spec, fresh.bundle.spec)
         check_events(spec, fresh.bundle.spec)
+        open_all(read_snapshots(beside(self._store.root)).of(fresh.bundle.spec))
         return fresh
 
     def _refuse(self, mark: Mark, error: Exception) -> None:

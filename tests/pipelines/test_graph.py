@@ -30,7 +30,7 @@ def expected(config, events):
         if kind == "verdict":
             if time >= moment - 300 * DAY:
                 judged[whom] = event["bad"]
-        elif kind != "post" or (event["score"] or 0) > 0:
+        elif kind != "post" or (event["weight"] or 0) > 0:
             relation, days = EXPIRES[kind]
             edge = {"from": event["who"], "to": whom, "relation": relation}
             if time + days * DAY > moment:
@@ -93,7 +93,9 @@ def test_a_snapshot_is_kept_as_it_is(world):
     later = dataclasses.replace(request, published=PUBLISHED + dt.timedelta(days=1))
     assert make_snapshot(later) == dataclasses.replace(made, already=True)
     with pytest.raises(InputError, match=r"another config.*choose another --out"):
-        make_snapshot(dataclasses.replace(later, spec=spec(graph="  features: [age]\n")))
+        make_snapshot(dataclasses.replace(later, spec=spec(shorter="4d")))
+    fewer = make_snapshot(dataclasses.replace(later, spec=spec(graph="  features: [age]\n")))
+    assert fewer == dataclasses.replace(made, already=True)  # it has that feature, and others
 
 
 def test_what_makes_no_snapshot_is_said(world, tmp_path):

@@ -22,6 +22,7 @@ from transforms.live.entity import feature_schema
 from transforms.live.shard_log import SLOTS, Cells, rows_of, take_due
 from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.selection import input_columns, scored_mask, scored_schema
+from transforms.social.as_of import Floats, Sees
 from transforms.steps.join import dataset_columns
 from transforms.steps.shards import FEATURES
 from transforms.steps.stamps import CODE, tag_batch
@@ -30,6 +31,7 @@ from transforms.ticks import (
     LATE,
     PLACE_IN_TIME,
     SEQUENCES,
+    SNAPSHOT,
     TICK,
     Bools,
     Int64s,
@@ -93,9 +95,11 @@ class Rejoin:
     Args:
       spec: the use.
       settings: of ticks.
+      snapshots: of the social graph, that events see; None where the spec reads none.
     """
 
-    def __init__(self, spec: Spec, settings: TickSettings) -> None:
+    def __init__(self, spec: Spec, settings: TickSettings, snapshots: Sees | None = None) -> None:
+        self._snapshots = snapshots
         self.blocks = part_blocks(spec)
         self._spec, self._settings = spec, settings
         self._plans = [make_plan(spec, entity) for entity in spec.entities]
@@ -194,7 +198,10 @@ class Rejoin:
         if features is None:
             batch = wide.select([EVENT_ID, EVENT_TIME, KIND])
         else:
-            named = dict(zip(spec.entities, features, strict=True))
+            named: dict[str, Floats] = dict(zip(spec.entities, features, strict=True))
+            if self._snapshots is not None:
+                seen = self._snapshots.look(wide)
+                named |= seen.features
             needed = dict.fromkeys([EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)])
             events = wide.select(list(needed))
             batch = dataset_columns(spec, events, numeric_columns(spec, wide, named))
@@ -212,6 +219,8 @@ class Rejoin:
             else pa.nulls(count, pa.list_(pa.int64(), 0)),
             EVENT: event,
         }
+        if features is not None and self._snapshots is not None:
+            ours[SNAPSHOT] = seen.names
         for name, column in ours.items():
             batch = batch.append_column(name, column)
         return batch

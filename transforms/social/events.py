@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from configs.social import EdgeRule, SocialGraph
 from transforms.expression import evaluate_mask
+from transforms.order import PLACE, PLACE_TYPE, places
 from transforms.selection import verdict_mask
 from transforms.social.edges import EDGES
 
@@ -19,11 +20,12 @@ JUDGEMENTS = pa.schema(
     [
         (ACCOUNT, pa.string()),
         (EVENT_TIME, pa.int64()),
+        (PLACE, PLACE_TYPE),
         (EVENT_ID, pa.string()),
         (ABUSIVE, pa.bool_()),
     ]
 )
-"""Who was judged, when that became known, by which verdict, and how."""
+"""Who was judged, when that became known, by which verdict and where it stands, and how."""
 
 
 def edges_of(graph: SocialGraph, batch: pa.RecordBatch) -> pa.Table:
@@ -42,20 +44,34 @@ def judgements_of(spec: Spec, batch: pa.RecordBatch) -> pa.Table:
         return JUDGEMENTS.empty_table()
     mask = verdict_mask(spec, batch)
     verdicts = batch.filter(pa.array(mask & _there(batch.column(spec.graph.judged))))
-    columns = [verdicts.column(name) for name in (spec.graph.judged, EVENT_TIME, EVENT_ID)]
+    account, time, event = (
+        verdicts.column(name) for name in (spec.graph.judged, EVENT_TIME, EVENT_ID)
+    )
     abusive = pa.array(evaluate_mask(spec.labels.positive, verdicts), pa.bool_())
-    return pa.Table.from_arrays([*columns, abusive], schema=JUDGEMENTS)
+    columns = [account, time, places(spec, verdicts), event, abusive]
+    return pa.Table.from_arrays(columns, schema=JUDGEMENTS)
 
 
 def latest_judgements(judgements: pa.Table) -> pa.Table:
-    """The last judgement of each account, in the order of time and id, whatever theirs here."""
-    order = [(name, "ascending") for name in (ACCOUNT, EVENT_TIME, EVENT_ID, ABUSIVE)]
-    ordered = judgements.sort_by(order)
-    accounts = ordered[ACCOUNT].combine_chunks()
-    last = np.ones(len(accounts), np.bool_)
-    if len(accounts) > 1:
-        last[:-1] = pc.not_equal(accounts[1:], accounts[:-1]).to_numpy(zero_copy_only=False)
-    return ordered.filter(pa.array(last))
+    """The last judgement of each account in the total order, whatever theirs here.
+
+    Of several copies of a verdict the first in that order counts, as everywhere.
+
+    Args:
+      judgements: of `JUDGEMENTS`; all of an account together.
+    """
+    order = [(name, "ascending") for name in (ACCOUNT, EVENT_TIME, PLACE)]
+    ordered = judgements.sort_by(order).combine_chunks()
+    if not len(ordered):
+        return ordered
+    account, event = (
+        pc.dictionary_encode(ordered[name].chunk(0)).indices.to_numpy().astype(np.int64)
+        for name in (ACCOUNT, EVENT_ID)
+    )
+    _, first = np.unique(account * len(ordered) + event, return_index=True)
+    kept = np.sort(first)
+    last = np.append(account[kept][1:] != account[kept][:-1], True)
+    return ordered.take(pa.array(kept[last]))
 
 
 def _edges(rule: EdgeRule, batch: pa.RecordBatch) -> pa.RecordBatch:

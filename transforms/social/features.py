@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from configs.social import GRAPH_FEATURES
+from configs.social import GRAPH_FEATURES, HOPS, feature_names
 from transforms.social.graph import Graph
 from transforms.social.neighbours import Float64s, neighbour_means
 from transforms.social.rows import Int64s, shared
 from transforms.social.structure import clustering, reciprocity
 from transforms.social.trust import sybil_rank, sybil_scar
-
-HOPS = (1, 2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,15 +25,6 @@ class Standing:
 
     honest: Int64s
     abusive: Int64s
-
-
-def feature_names(base: Sequence[str]) -> tuple[str, ...]:
-    """The chosen features, then their means over neighbours, at one hop and at two.
-
-    >>> feature_names(["age", "trust"])
-    ('age', 'trust', 'age_mean_1', 'trust_mean_1', 'age_mean_2', 'trust_mean_2')
-    """
-    return (*base, *(f"{name}_mean_{hop}" for hop in HOPS for name in base))
 
 
 def node_features(
@@ -88,3 +77,6 @@ def _base(name: str, graph: Graph, standing: Standing, as_of: int) -> Float64s |
         case "standing":
             return sybil_scar(graph.both, standing.honest, standing.abusive)
     raise ValueError(f"{name!r} is no feature of the graph; there are {', '.join(GRAPH_FEATURES)}")
+
+
+__all__ = ["Standing", "feature_names", "node_features"]

@@ -24,6 +24,7 @@ import pyarrow as pa
 from configs.schema import Spec
 from transforms.batches import ShardKey
 from transforms.exchange import THROUGH_ENGINE, Exchange
+from transforms.social.as_of import Sees, reads_snapshots
 from transforms.steps.decode import Derive
 from transforms.steps.deduplicate import DEAD_LETTERS, Deduplicate, tombstones
 from transforms.steps.join import VERDICTS, CutParts, JoinFeatures, Known, PlanParts
@@ -85,6 +86,7 @@ class Features(beam.PTransform):
       exchange: how batches travel between the steps.
       ticks: how unbounded input is folded (`transforms.ticks`); bounded input is too where this is
         given. Then moments, days, entities, known and exchange have no use.
+      snapshots: of the social graph, that events see; None where the spec reads none.
 
     >>> # made = events | Features(spec); made.rows | ...
     """
@@ -97,14 +99,20 @@ class Features(beam.PTransform):
     known: Known | None = None
     exchange: Exchange = THROUGH_ENGINE
     ticks: TickSettings | None = None
+    snapshots: Sees | None = None
 
     def expand(self, events: beam.PCollection[pa.RecordBatch]) -> Made:
         """Applies it."""
         spec, exchange = self.spec, self.exchange
+        if reads_snapshots(spec) and self.snapshots is None:
+            raise ValueError(
+                f"{spec.name} has features of accounts from the social graph (graph.accounts); "
+                "give snapshots=pipelines.snapshots.read_snapshots(folder).of(spec)"
+            )
         if self.ticks is not None or not events.is_bounded:
             from transforms.steps.live import FoldLive  # it stands on this package
 
-            live = FoldLive(spec, self.ticks or TickSettings(), self.initial_state)
+            live = FoldLive(spec, self.ticks or TickSettings(), self.initial_state, self.snapshots)
             return Made(**(events | "Live" >> live))
         entities = tuple(spec.entities if self.entities is None else self.entities)
         seeds = self._seeds(events.pipeline, entities)
@@ -131,7 +139,7 @@ class Features(beam.PTransform):
             )
             | "PartsAndDays" >> beam.Flatten()
             | "ByPart" >> beam.GroupByKey()
-            | JoinFeatures(spec, entities, self.known, exchange)
+            | JoinFeatures(spec, entities, self.known, exchange, self.snapshots)
         )
         return Made(
             joined["rows"],

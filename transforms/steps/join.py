@@ -26,6 +26,7 @@ from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.inputs import numeric_columns, numeric_names
 from transforms.order import PLACE, total_order
 from transforms.selection import input_columns, scored_schema, verdict_schema
+from transforms.social.as_of import Sees
 from transforms.steps.shards import (
     FEATURES,
     MINUTE_US,
@@ -103,6 +104,7 @@ class JoinFeatures(beam.PTransform):
       entities: those whose features come with the group.
       known: gives the features of the other entities; None: there are no others.
       exchange: how batches travel.
+      snapshots: of the social graph, that events see; None where the spec reads none.
 
     Outputs: `rows`, one batch per part, tagged with the time at which the part starts; `verdicts`,
     one batch per day, tagged likewise.
@@ -112,12 +114,13 @@ class JoinFeatures(beam.PTransform):
     entities: Sequence[str] | None = None
     known: Known | None = None
     exchange: Exchange = THROUGH_ENGINE
+    snapshots: Sees | None = None
 
     def expand(self, grouped: beam.PCollection[tuple[ShardKey, Iterable[pa.RecordBatch]]]) -> Any:
         """Applies it."""
         entities = tuple(self.spec.entities if self.entities is None else self.entities)
         return grouped | "Join" >> beam.ParDo(
-            _Join(self.spec, entities, self.known, self.exchange)
+            _Join(self.spec, entities, self.known, self.exchange, self.snapshots)
         ).with_output_types(pa.RecordBatch, **{VERDICTS: pa.RecordBatch}).with_outputs(
             VERDICTS, main=ROWS
         )
@@ -278,10 +281,15 @@ class _Cut(beam.DoFn):
 
 class _Join(beam.DoFn):
     def __init__(
-        self, spec: Spec, entities: tuple[str, ...], known: Known | None, exchange: Exchange
+        self,
+        spec: Spec,
+        entities: tuple[str, ...],
+        known: Known | None,
+        exchange: Exchange,
+        snapshots: Sees | None,
     ) -> None:
         self._spec, self._entities = spec, entities
-        self._known, self._exchange = known, exchange
+        self._known, self._exchange, self._snapshots = known, exchange, snapshots
 
     def process(self, element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Iterator[Any]:
         (group, start), tokens = element
@@ -300,6 +308,8 @@ class _Join(beam.DoFn):
             features.setdefault(entity, missing)
         if self._known is not None:
             features |= self._known(events, start)
+        if self._snapshots is not None:
+            features |= self._snapshots.look(events).features
         numeric = numeric_columns(self._spec, events, features)
         yield tag_batch(dataset_columns(self._spec, events, numeric), start=start)
 

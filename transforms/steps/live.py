@@ -50,6 +50,7 @@ from transforms.live.routes import (
     verdicts_of,
 )
 from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
+from transforms.social.as_of import Sees
 from transforms.steps.deduplicate import OTHER_KIND
 from transforms.steps.shards import RECENT_IDS, Keyed, count_saturated
 from transforms.steps.timers import HOLD, Timers
@@ -71,6 +72,7 @@ class FoldLive(beam.PTransform):
       spec: the use.
       settings: of ticks.
       initial_state: bounded; by shard, as `Features` takes it; None: a cold start.
+      snapshots: of the social graph, that events see; None where the spec reads none.
 
     Outputs: `rows`, `others`, `verdicts`, `dead_letters` (`transforms.ticks`).
     """
@@ -78,6 +80,7 @@ class FoldLive(beam.PTransform):
     spec: Spec
     settings: TickSettings
     initial_state: Any = None
+    snapshots: Sees | None = None
 
     def expand(self, events: beam.PCollection[pa.RecordBatch]) -> dict[str, Any]:
         """Applies it."""
@@ -118,7 +121,7 @@ class FoldLive(beam.PTransform):
             (split[KEPT], ruled[KEPT], folded)
             | "Parts" >> beam.Flatten()
             | "Join"
-            >> beam.ParDo(_Join(spec, settings, in_order))
+            >> beam.ParDo(_Join(spec, settings, in_order, self.snapshots))
             .with_output_types(pa.RecordBatch, **{OTHERS: pa.RecordBatch})
             .with_outputs(OTHERS, main="rows")
         )
@@ -375,14 +378,17 @@ class _Join(_Sharded):
 
     DELAY_US = 2 * MILLISECOND_US
 
-    def __init__(self, spec: Spec, settings: TickSettings, in_order: bool) -> None:
+    def __init__(
+        self, spec: Spec, settings: TickSettings, in_order: bool, snapshots: Sees | None
+    ) -> None:
         super().__init__(spec, settings, in_order)
+        self._snapshots = snapshots
         self._scored = Metrics.counter("lockstep", "scored_events")
         self._late = Metrics.counter("lockstep", "late_events")
 
     def setup(self) -> None:
         """Compiles the spec's plans."""
-        self._rejoin = Rejoin(self._spec, self._settings)
+        self._rejoin = Rejoin(self._spec, self._settings, self._snapshots)
 
     def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
         return put_arrived(cells, block)

@@ -26,7 +26,7 @@ from transforms.duplicates import hash_ids, kind_numbers
 from transforms.exchange import THROUGH_ENGINE, Exchange
 from transforms.order import PLACE, PLACE_TYPE, places, total_order
 from transforms.selection import (
-    input_columns,
+    kept_columns,
     scored_mask,
     verdict_mask,
     verdict_rows,
@@ -300,7 +300,7 @@ class _Split(beam.DoFn):
         ):
             yield TaggedOutput(IDS, one)
         if scored.any():
-            wide = batch.select([EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)])
+            wide = batch.select([EVENT_ID, EVENT_TIME, KIND, *kept_columns(spec)])
             yield self._kept("rows", wide.append_column(PLACE, place), scored, codes)
             minutes, counts = np.unique(
                 batch.column(EVENT_TIME).to_numpy()[scored] // MINUTE_US, return_counts=True

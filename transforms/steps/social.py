@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from configs.schema import EVENT_TIME, Spec
 from transforms.batches import ShardKey, one_batch
-from transforms.hashing import hash_column
+from transforms.social.as_of import account_hashes
 from transforms.social.edges import EDGES, FROM, RELATION, TO, latest, live
 from transforms.social.events import (
     ACCOUNT,
@@ -33,7 +33,6 @@ from transforms.steps.shards import Keyed
 from transforms.velocity.rows import shard_of
 
 EDGES_GROUP, JUDGEMENTS_GROUP = "edges", "judgements"
-_SEED = 0x736F6369
 
 
 @dataclasses.dataclass(eq=False)
@@ -61,7 +60,7 @@ class SocialEdges(beam.PTransform):
 
 def account_shard(accounts: pa.ChunkedArray, shards: int) -> npt.NDArray[np.int32]:
     """The shard of each account: int32 `[n]`."""
-    return shard_of(hash_column(accounts, _SEED), shards)
+    return shard_of(account_hashes(accounts), shards)
 
 
 class _Narrow(beam.DoFn):

@@ -10,7 +10,8 @@ from configs.errors import StateError
 from configs.loader import loads
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import from_night, read_snapshot, restore, snapshot_files
-from scoring.engine import Engine, Resident, check_fits
+from scoring.engine import Engine, Resident
+from scoring.fits import check_fits
 from transforms.catalog import CATALOG
 
 PEOPLE = "      people: {op: distinct, of: post, column: who}\n"

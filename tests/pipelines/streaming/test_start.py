@@ -19,7 +19,8 @@ from pipelines.streaming.restore import restore
 from pipelines.streaming.run import stream
 from pipelines.streaming.start import Decoder, begin, night_end_us, refuse_delays
 from pipelines.streaming.timings import STAGE_BOUNDS_S, Histogram
-from scoring.engine import Resident, check_events, check_fits
+from scoring.engine import Resident
+from scoring.fits import check_events, check_fits
 from transforms.catalog import CATALOG
 
 END_US = day_us(NIGHT) + DAY_US

@@ -14,6 +14,7 @@ from scoring.controls import Controls, change_controls
 from scoring.scorer import Scorer
 from scoring.serving import Serving
 from scoring.store import Store
+from transforms.social.as_of import NO_SNAPSHOTS
 
 
 def test_a_file_that_vanishes_while_its_folder_is_walked_has_no_stamp(tmp_path, monkeypatch):
@@ -51,7 +52,7 @@ def test_damaged_controls_hold_up_no_bundle_and_are_told_of_once(tmp_path, caplo
     store, names = make_store(tmp_path / "bundles")
     off = change_controls(store.root, lambda now: Controls(off=("block",)), {})
     scorer = Scorer(load_bundle(store.path(names[0]))).under(off)
-    engine = SimpleNamespace(scorer=scorer, spec=scorer.bundle.spec)
+    engine = SimpleNamespace(scorer=scorer, spec=scorer.bundle.spec, snapshots=NO_SNAPSHOTS)
     counts = Counts()
     watched = BundleWatch(store, lambda: engine, 1.0, counts)
     serving = Serving(str(store.root), poll_seconds=0.0)
