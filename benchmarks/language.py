@@ -29,7 +29,7 @@ from benchmarks.comments import first_share
 from configs.schema import TextInput
 from scoring.text_model import TextModel
 from training.logistic import fit_sparse
-from transforms.executor import bag
+from transforms.constants import bag
 from transforms.ngrams import text_ids
 from transforms.text import Texts, restore
 from transforms.text.tables import LATIN, tables

@@ -31,12 +31,14 @@ def reported(attempt: str) -> Iterator[None]:
     """Writes down what fails within, and raises it.
 
     Args:
-      attempt: the attempt's folder, on any Beam filesystem.
+      attempt: the attempt's folder, on any Beam filesystem; "": it is raised only.
     """
     raise_if_stopped()  # Beam may lose what a signal's handler raises
     try:
         yield
     except (OSError, errors.LockstepError) as error:
+        if not attempt:
+            raise
         ours = explain_os_error(error) if isinstance(error, OSError) else error
         text = json.dumps({"kind": type(ours).__name__, "message": str(ours)})
         path = join(attempt, FAILURES, f"{uuid.uuid4().hex}.json")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import logging
 import sys
 import threading
@@ -21,6 +22,8 @@ from typing import Any
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
@@ -109,13 +112,17 @@ class Running:
         return [*self.flags, *([WHOLE_BUNDLES] if whole else [])]
 
 
-def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
+def check_flags(flags: Sequence[str], options: Sequence[str] = ()) -> tuple[str, ...]:
     """Flags that may go to Beam.
 
+    Args:
+      flags: what Lockstep does not know.
+      options: what it knows, such as `--workers`, for whoever misspelt one of them.
+
     Raises:
-      InputError: a runner or a mode that loses or changes results; or a flag that neither Lockstep
-        nor Beam has, where no runner is named that might know it; or a setup file that is not
-        there.
+      InputError: a runner or a mode that loses or changes results; a runner that is not there, or
+        lacks an option; or a flag that neither Lockstep nor Beam has, where no runner is named that
+        might know it; or a setup file that is not there.
 
     >>> check_flags(["--runner=FlinkRunner", "--flink_master=localhost:8081"])
     ('--runner=FlinkRunner', '--flink_master=localhost:8081')
@@ -129,16 +136,21 @@ def check_flags(flags: Sequence[str]) -> tuple[str, ...]:
     parser = _parser()
     known, unknown = parser.parse_known_args(list(flags))
     if unknown and not runner:
+        wrong = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(wrong, options, 1)
         raise InputError(
-            f"there is no option {unknown[0].split('=')[0]}; look at --help. Options of a runner "
-            "go with --runner"
+            f"there is no option {wrong}; look at --help. Options of a runner go with --runner"
+            + (f". Did you mean {near[0]}?" if near else "")
         )
     mode = str(getattr(known, "direct_running_mode", None) or "")
     if mode.endswith("threading"):
         raise InputError(
             f"--direct_running_mode={mode} loses elements; use --workers for several processes"
         )
-    return _with_absolute_setup_file(flags)
+    flags = _with_absolute_setup_file(flags)
+    if runner:
+        _require_runner(runner, flags)
+    return flags
 
 
 def run_pipeline(
@@ -164,7 +176,7 @@ def run_pipeline(
             runner = FnApiRunner(workers)
         pipeline = beam.Pipeline(runner=runner, options=running.options())
         build(pipeline)
-        return _run(pipeline, attempt, workers)
+        return _run(pipeline, running, attempt, workers)
 
 
 @contextlib.contextmanager
@@ -205,9 +217,11 @@ def forked_workers(workers: int | None, flags: Sequence[str] = ()) -> Iterator[N
         yield
 
 
-def _run(pipeline: beam.Pipeline, attempt: str, workers: _Pooled | None) -> RunMetrics:
+def _run(
+    pipeline: beam.Pipeline, running: Running, attempt: str, workers: _Pooled | None
+) -> RunMetrics:
     try:
-        result = pipeline.run()
+        result = _start(pipeline, running)
         result.wait_until_finish()
     except BaseException as error:  # Beam adds words to whatever is raised, SystemExit included
         raise_if_stopped()
@@ -222,6 +236,42 @@ def _run(pipeline: beam.Pipeline, attempt: str, workers: _Pooled | None) -> RunM
     if failure is not None:
         raise failure
     return read_metrics(result)
+
+
+def _start(pipeline: beam.Pipeline, running: Running) -> Any:
+    """Runs a pipeline here, or hands it to its engine.
+
+    Raises:
+      LockstepError: the engine cannot be started or reached.
+    """
+    if running.embedded:
+        return pipeline.run()
+    try:
+        return pipeline.run()
+    except (RuntimeError, OSError, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise LockstepError(
+            f"--runner={_runner(running.flags)} did not take the pipeline: "
+            f"{str(error) or type(error).__name__}. Nothing was published; see docs/conformance.md "
+            "for engines that run here"
+        ) from error
+
+
+def _require_runner(runner: str, flags: Sequence[str]) -> None:
+    """Does nothing if Beam has a runner, and finds nothing wrong with its options.
+
+    Raises:
+      InputError: it does not, or does.
+    """
+    try:
+        options = PipelineOptions(list(flags))
+        wrong = PipelineOptionsValidator(options, create_runner(runner)).validate()
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(
+            f"--runner={runner} cannot be used: {error}. Name PrismRunner, FlinkRunner or "
+            "DataflowRunner, or leave it out for the embedded runner"
+        ) from error
+    if wrong:
+        raise InputError(f"--runner={runner}: {' '.join(wrong)}")
 
 
 def _with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:
@@ -257,7 +307,7 @@ def run_stream(
     """
     pipeline = beam.Pipeline(options=running.streaming_options())
     build(pipeline)
-    result = pipeline.run()
+    result = _start(pipeline, running)
     if detach:
         return
     try:

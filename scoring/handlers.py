@@ -40,8 +40,12 @@ class _Handler(ModelHandler):
         self._bundle, self._poll_seconds = bundle, poll_seconds
 
     def load_model(self) -> Serving:
-        """Once per process."""
+        """Once per process and path."""
         return Serving(self._bundle, self._poll_seconds)
+
+    def update_model_path(self, model_path: str | None = None) -> None:
+        """Takes what Beam's `model_metadata_pcoll` names: another bundle, or another store."""
+        self._bundle = model_path or self._bundle
 
     def get_metrics_namespace(self) -> str:
         """Of Beam's own metrics of inference."""

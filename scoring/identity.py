@@ -16,7 +16,7 @@ from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from scoring.files import sha256_of
 from scoring.manifest import BOOSTER, CALIBRATION, GRAPH, LINEAR, POLICY, TEXT
-from transforms.executor import CONSTANTS
+from transforms.constants import CONSTANTS
 
 _LIBRARIES = ("tensorflow", "xgboost", "scikit-learn")
 _TF_STRING = 7  # names of checkpoints and files, which differ from run to run

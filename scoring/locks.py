@@ -66,7 +66,10 @@ def _flock(folder: Path, wait: bool, option: str) -> Iterator[Require]:
             raise _busy(folder, f"process {holder}", option) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield lambda: None
+        try:
+            yield lambda: None
+        finally:
+            os.ftruncate(handle, 0)  # nobody holds it now; and equal folders are equal
     finally:
         os.close(handle)
 

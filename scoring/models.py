@@ -14,7 +14,7 @@ from configs.schema import Spec
 from scoring.booster import BoosterModel
 from scoring.linear import LinearModel
 from scoring.text_model import TextModel
-from transforms.executor import Transformed
+from transforms.constants import Transformed
 from transforms.inputs import numeric_names
 
 Floats = npt.NDArray[np.float32]

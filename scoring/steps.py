@@ -36,6 +36,7 @@ BUNDLE = b"lockstep.bundle"
 """In the schema's metadata of a scored batch: the fingerprint of the bundle that scored it."""
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class Score(beam.PTransform):
     """Batches of `Features` to the same with more columns: score, action, model inputs.

@@ -26,6 +26,11 @@ class Keep(beam.DoFn):
         FOUND[self.name].append(element)
 
 
+def states_of(made):
+    """All states that `Features` gives."""
+    return (made.entity_states, made.id_states) | "AllStates" >> beam.Flatten()
+
+
 def run_steps(batches, apply):
     """What `apply(events)` gives: name -> elements, in this process; and the pipeline."""
     GIVEN[:] = batches

@@ -39,7 +39,7 @@ from training.labels import POSITIVE, UNLABELLED
 from training.logistic import Weights, fit_sparse
 from training.newton import MOST_COLUMNS, Design, fit_newton
 from training.thresholds import choose_thresholds
-from transforms.executor import Transformed
+from transforms.constants import Transformed
 from transforms.ticks import DAY_US
 
 Rows = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ What enters: tensors `numeric` float32 `[batch, K]`, one string tensor per categ
 one for the text. What leaves: `numeric` float32 `[batch, K]` (null stays NaN), `category_i` int64
 `[batch]`, and `text` as sparse n-gram ids. `make_preprocessing_fn` builds it from a spec; TFT
 analyses it once per training (`pipelines.analyze`) and the saved result serves
-(`transforms.executor`).
+(`transforms.constants`).
 
 The numeric block is one vector, not K scalars (400k rows x 60: 9 s against minutes, DESIGN
 section 4), and its moments and the vocabularies are found by analyzers of ours that take whole
@@ -24,7 +24,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from configs.schema import Categorical, Spec, TextInput
-from transforms.executor import HASH_SPACE
+from transforms.constants import HASH_SPACE
 
 NUMERIC, TEXT = "numeric", "text"
 
@@ -273,8 +273,12 @@ class _Quantiles(beam.PTransform):
 
     def expand(self, pcoll: Any) -> Any:
         width = self._width
-        blocks = pcoll | beam.Map(lambda element: np.asarray(element[0], np.float32))
-        return (blocks | beam.CombineGlobally(_Stack()) | beam.Map(lambda b: _bounds(b, width)),)
+        return (
+            pcoll
+            | "Blocks" >> beam.Map(lambda element: np.asarray(element[0], np.float32))
+            | beam.CombineGlobally(_Stack())
+            | "Bounds" >> beam.Map(lambda blocks: _bounds(blocks, width)),
+        )
 
 
 class _Stack(beam.CombineFn):
@@ -323,7 +327,7 @@ class _Vocabulary(beam.PTransform):
         made = (
             pcoll
             | beam.CombineGlobally(_CountStrings())
-            | beam.Map(lambda counts: sorted_places(counts, size, least))
+            | "Sort" >> beam.Map(lambda counts: sorted_places(counts, size, least))
         )
         hashes = made | "Hashes" >> beam.Map(lambda pair: pair[0])
         places = made | "Places" >> beam.Map(lambda pair: pair[1])

@@ -1,7 +1,7 @@
 """The analysed TFT graph as TensorFlow runs it, and what analysis found in it.
 
 TensorFlow takes seconds to import. So whoever analyses also writes down the constants of the graph
-(`write_constants`), and `transforms.executor` makes the same bits of them in compiled code. The
+(`write_constants`), and `transforms.constants` makes the same bits of them in compiled code. The
 graph stays what is true: constants are written only where both give the same bits for `probes`.
 """
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import scipy.sparse
 
 from configs.schema import EVENT_ID, Spec
-from transforms.executor import (
+from transforms.constants import (
     CONSTANTS,
     Constants,
     Transformed,

@@ -41,7 +41,6 @@ PROVIDERS = Path(__file__).with_name("providers.yaml")
 """The provider file, for `providers: [{include: …}]`."""
 
 _ROWS = 4096
-_ALWAYS = (-(1 << 63), (1 << 63) - 1)
 _PYTHON: Mapping[pa.DataType, Any] = {  # Beam takes `str | None` for any type at all
     pa.string(): Optional[str],  # noqa: UP045
     pa.int64(): Optional[int],  # noqa: UP045
@@ -70,7 +69,7 @@ class YamlRead(beam.PTransform):
         """Applies it."""
         begin = root if isinstance(root, beam.pvalue.PBegin) else root.pipeline
         splits = list(enumerate(open_source(self._input, self._spec)))
-        read = begin | ReadEvents(splits, self._spec, *_ALWAYS, attempt="")
+        read = begin | ReadEvents(splits, self._spec)
         dead = read["dead_letters"] | "Dead" >> BatchesToRows(_row_type(DEAD_LETTER_SCHEMA))
         return {"events": read["events"], "dead_letters": dead}
 

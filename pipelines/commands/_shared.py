@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,14 +58,11 @@ def beam_flags(context: typer.Context) -> tuple[str, ...]:
     """
     from pipelines.runners import check_flags
 
+    options = [name for parameter in context.command.params for name in parameter.opts]
     try:
-        return check_flags(context.args)
+        return check_flags(context.args, options)
     except InputError as error:
-        wrong = context.args[0].split("=")[0]
-        known = [name for parameter in context.command.params for name in parameter.opts]
-        near = difflib.get_close_matches(wrong, known, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise typer.BadParameter(f"{error}.{meant}", context) from error
+        raise typer.BadParameter(str(error), context) from error
 
 
 def event_count(text: str) -> int:

@@ -34,8 +34,8 @@ class ReadEvents(beam.PTransform):
     Args:
       splits: by their number, which names their rows in this run.
       spec: the use.
-      start_us, end_us: half-open range of event times.
-      attempt: where failures are written down.
+      start_us, end_us: half-open range of event times; all if not given.
+      attempt: where failures are written down for a launcher; "": nowhere.
 
     Outputs: `events`, decoded; `dead_letters`, tagged with the split's name; `facts`, a line of
     JSON per split: records, dead letters, and what it holds of each day (`sources.contents`).
@@ -43,9 +43,9 @@ class ReadEvents(beam.PTransform):
 
     splits: Sequence[tuple[int, Split]]
     spec: Spec
-    start_us: int
-    end_us: int
-    attempt: str
+    start_us: int = -(1 << 63)
+    end_us: int = (1 << 63) - 1
+    attempt: str = ""
 
     def expand(self, root: beam.pvalue.PBegin) -> Any:
         """Applies it."""

@@ -16,7 +16,7 @@ from backfill_world import CONFIG, make_events
 from bundle_world import copy_bundle
 from live_world import assert_as_expected, expected_rows, in_fold_order
 from serving_world import make_store
-from steps_world import run_steps
+from steps_world import run_steps, states_of
 
 from benchmarks.scripted import FOUND, SCRIPTS, read_script, run_until
 from configs.loader import loads
@@ -188,7 +188,7 @@ def test_a_stream_that_starts_from_a_night_is_the_backfill(runner, request, bund
     first = [json.dumps(event).encode() for event in events if time_of(event) < FIRST + DAY]
     night, _ = run_steps(
         [decode_json(SPEC, first, "first", 0).batch],
-        lambda read: {"states": (read | Features(SPEC, moments=[FIRST + DAY])).states},
+        lambda read: {"states": states_of(read | Features(SPEC, moments=[FIRST + DAY]))},
     )
     STATES[:] = night["states"]
 

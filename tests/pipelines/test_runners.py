@@ -42,6 +42,37 @@ def test_a_misspelled_option_is_not_handed_to_beam():
     assert check_flags(["--runner=FlinkRunner", "--parallelism_of_mine=2"])
 
 
+def test_the_option_that_is_meant_is_named():
+    with pytest.raises(InputError, match=r"no option --wrkers;.*Did you mean --workers\?"):
+        check_flags(["--streaming", "--wrkers=2"], ["--days", "--workers"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--runner=Nonsense"], "cannot be used: Unexpected pipeline runner: Nonsense"),
+        (["--runner=no_such_module.Runner"], "cannot be used: No module named 'no_such_module'"),
+        (["--runner", "DataflowRunner", "--project=p"], "DataflowRunner: .*temp_location.* region"),
+    ],
+)
+def test_a_runner_that_cannot_run_is_refused_before_anything_is_done(flags, words):
+    with pytest.raises(InputError, match=words):
+        check_flags(flags)
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--job_server_timeout=1", "must specify a --job_endpoint"),
+        ("--job_endpoint=127.0.0.1:9", ""),
+    ],
+)
+def test_an_engine_that_is_not_there_is_no_bug(tmp_path, flag, words):
+    flags = ("--runner=PortableRunner", "--job_server_timeout=1", flag)
+    with pytest.raises(LockstepError, match=f"PortableRunner did not take the pipeline: .*{words}"):
+        run_pipeline(lambda root: root | beam.Create([1]), Running(flags=flags), str(tmp_path))
+
+
 def test_options_reach_beam():
     options = Running(2).options().view_as(DirectOptions)
     assert options.direct_num_workers == 2

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from apache_beam.ml.inference.base import RunInference
+from apache_beam.ml.inference.base import ModelMetadata, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 from serving_world import make_batch, make_store, scores_of
 from steps_world import run_steps
 
@@ -188,11 +189,32 @@ def test_run_inference_takes_examples_one_by_one(store, names):
             assert one.model_id == names[0]
 
     def assert_made(made):
-        from apache_beam.testing.util import assert_that
-
         assert_that(made, check)
 
     run_inference(examples, ExampleHandler(str(store.root)), assert_made)
+
+
+def test_the_bundle_that_beams_model_metadata_names_is_taken(store, names):
+    """As by handlers of Beam's own, whatever the store's pointer says."""
+    examples = make_batch(3).to_pylist()
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        named = ModelMetadata(str(store.path(names[1])), "second")
+        metadata = pipeline | "Metadata" >> beam.Create([named])
+        made = (
+            pipeline
+            | beam.Create(examples)
+            | RunInference(ExampleHandler(str(store.root)), model_metadata_pcoll=metadata)
+            | beam.Map(lambda one: one.model_id)
+        )
+        assert_that(made, equal_to([names[1]] * 3))
+
+
+def test_what_follows_run_inference_has_our_coder_where_the_type_is_declared(store):
+    """Beam does not ask a handler for its type; docs/beam.md shows how it is said."""
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    inference = RunInference(BatchHandler(str(store.root))).with_output_types(pa.RecordBatch)
+    made = pipeline | beam.Create([make_batch(3)]) | inference
+    assert coders.coders.registry.get_coder(made.element_type) == coders.RecordBatchCoder()
 
 
 def test_an_example_without_an_input_is_refused_by_name(store):

@@ -15,7 +15,7 @@ from training.fit import Span, class_weight, fit, fit_parts
 from training.labels import UNLABELLED
 from training.thresholds import choose_thresholds
 from transforms.catalog import CATALOG
-from transforms.executor import Transformed
+from transforms.constants import Transformed
 
 HOUR = 3_600_000_000
 ROWS, BUCKETS = 3000, 64

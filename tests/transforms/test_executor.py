@@ -10,7 +10,8 @@ from graph_world import SHIPPED, analysed, as_batch, make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.executor import CONSTANTS, Executor, Transformed, apply_constants, same_bits
+from transforms.constants import CONSTANTS, Transformed, apply_constants, same_bits
+from transforms.executor import Executor
 from transforms.saved_graph import CHUNK, SavedGraph, probes
 
 GRAPHS = [(name, "zscore") for name in SHIPPED] + [("full", "zscore"), ("full", "quantile")]

@@ -24,6 +24,7 @@ RECORD = "record"
 """The one column of a batch of JSON records."""
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class Decode(beam.PTransform):
     """Batches as a table gives them, or of JSON records (`RECORD`), to typed events.
@@ -43,6 +44,7 @@ class Decode(beam.PTransform):
         ).with_outputs(DEAD_LETTERS, main=EVENTS)
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class Derive(beam.PTransform):
     """Decoded events to the same with their derived columns.

@@ -63,22 +63,16 @@ class Made(NamedTuple):
     id_states: Any = None
     others: Any = None
 
-    @property
-    def states(self) -> Any:
-        """Both in one collection. It passes through the runner: apply what writes to each."""
-        if self.entity_states is None:
-            return None
-        return (self.entity_states, self.id_states) | "StatesOfFeatures" >> beam.Flatten()
 
-
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class Features(beam.PTransform):
     """Decoded events to scored events with all their features.
 
     Args:
       spec: the use.
-      initial_state: by shard (`ShardKey(entity, n)`, `ShardKey(RECENT_IDS, n)`): what an earlier
-        run gave out as `states`; None: a cold start.
+      initial_state: by shard (`ShardKey(entity, n)`, `ShardKey(RECENT_IDS, n)`): the
+        `entity_states` and `id_states` of an earlier run in one collection; None: a cold start.
       moments: when state is given out, ascending, microseconds UTC: of all events before it.
       days: days that have rows and verdicts, be they empty, by their first microsecond.
       entities: those whose features are computed; all if None.

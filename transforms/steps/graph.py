@@ -18,7 +18,8 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from configs.schema import Spec
-from transforms.executor import Executor, Transformed
+from transforms.constants import Transformed
+from transforms.executor import Executor
 from transforms.inputs import input_arrays, numeric_names
 from transforms.quiet import import_tensorflow
 
@@ -35,6 +36,7 @@ ANALYSIS_ROWS = 8192
 """Rows of a batch that is analysed, by custom; TFT is told not to cut them anew."""
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class AnalyzeGraph(beam.PTransform):
     """Rows with features to the analysed graph: its folder, as `ApplyGraph` and bundles take it.
@@ -61,6 +63,7 @@ class AnalyzeGraph(beam.PTransform):
         return tensors | AnalyzeTensors(spec, width, self.folder, self.scratch)
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class AnalyzeTensors(beam.PTransform):
     """As `AnalyzeGraph`, from what `tensor_rows` gives.
@@ -98,6 +101,7 @@ class AnalyzeTensors(beam.PTransform):
             )
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class ApplyGraph(beam.PTransform):
     """Rows with features to the same with what the model sees of them (`apply_graph`).

@@ -67,6 +67,7 @@ Int64s = npt.NDArray[np.int64]
 Keyed = tuple[ShardKey, pa.RecordBatch]
 
 
+@beam.typehints.with_input_types(pa.RecordBatch)
 @dataclasses.dataclass(eq=False)
 class SplitByShard(beam.PTransform):
     """Derived events to narrow rows of each entity's shards, and what is kept of them otherwise.

@@ -2,6 +2,7 @@
 
 import fcntl
 import itertools
+import os
 import threading
 
 import msgspec
@@ -126,3 +127,9 @@ def test_a_scorer_that_starts_while_somebody_looks_whether_one_runs_is_not_told_
         with exclusive(tmp_path, wait=False):
             assert scorer_runs(tmp_path)
         gone.join()
+
+
+def test_a_folder_that_nobody_holds_names_nobody(tmp_path):
+    with exclusive(tmp_path):
+        assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / LOCK).read_bytes() == b""

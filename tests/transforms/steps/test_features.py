@@ -11,14 +11,25 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.typehints.decorators import TypeCheckError
 from backfill_world import CONFIG, make_events
-from steps_world import run_steps
+from steps_world import run_steps, states_of
 
 from configs.loader import loads
+from scoring.steps import Score
 from transforms.batches import ShardKey, one_batch
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
-from transforms.steps import RECENT_IDS, Decode, Features
+from transforms.steps import (
+    RECENT_IDS,
+    AnalyzeGraph,
+    ApplyGraph,
+    Decode,
+    Derive,
+    Features,
+    SplitByShard,
+)
 from transforms.steps.join import PART_ROWS, part_starts
 from transforms.steps.stamps import stamp, tag_batch, tags_of
 
@@ -60,8 +71,8 @@ def run(spec, batches, **settings):
 
 
 def _outputs(made):
-    names = ("rows", "verdicts", "dead_letters", "states")
-    return {name: getattr(made, name) for name in names}
+    found = {name: getattr(made, name) for name in ("rows", "verdicts", "dead_letters")}
+    return found | {"states": states_of(made)}
 
 
 def content(found):
@@ -188,6 +199,27 @@ def test_labels_are_stable(spec):
     if os.environ.get("GOLDEN") == "write":
         LABELS.write_text("\n".join(own) + "\n")
     assert "\n".join(own) + "\n" == LABELS.read_text()
+
+
+def test_two_applications_in_one_pipeline(spec):
+    def twice(given):
+        made = [given | label >> Features(spec, moments=ENDS) for label in ("One", "Other")]
+        return {f"{number}": one.rows for number, one in enumerate(made)} | {
+            f"states{number}": one.entity_states for number, one in enumerate(made)
+        }
+
+    found, _ = run_steps([], twice)
+    assert len(found["states0"]) == len(found["states1"]) == 32
+
+
+@pytest.mark.parametrize(
+    "step", [Decode, Derive, Features, SplitByShard, lambda spec: ApplyGraph(spec, ""),
+             lambda spec: AnalyzeGraph(spec, "", ""), lambda _: Score("")]
+)  # fmt: skip
+def test_elements_of_another_type_are_refused_when_the_pipeline_is_built(spec, step):
+    rows = beam.Pipeline(runner=FnApiRunner()) | beam.Create([{"event_id": "a"}])
+    with pytest.raises(TypeCheckError, match=r"expected .*RecordBatch.*, got Dict"):
+        rows | step(spec)
 
 
 def test_decode_runs_eagerly(spec, events):

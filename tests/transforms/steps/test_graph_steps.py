@@ -42,7 +42,9 @@ def test_the_graph_does_not_depend_on_the_order_of_batches(rows, tmp_path):
 def test_it_is_the_graph_that_rows_in_memory_give(rows, tmp_path):
     spec, folder = spec_and_graph()
     analysis = AnalyzeGraph(spec, str(tmp_path / "graph"), str(tmp_path / "scratch"))
-    run_steps([featured(spec, *rows)], lambda given: {"folder": given | analysis})
+    _, pipeline = run_steps([featured(spec, *rows)], lambda given: {"folder": given | analysis})
+    labels = [one.unique_name for one in pipeline.to_runner_api().components.transforms.values()]
+    assert not [label for label in labels if "graph.py" in label], "a line's number is no label"
     assert graph_constants(tmp_path / "graph") == graph_constants(folder)
     one = Executor(tmp_path / "graph", spec).transform(rows[0], as_batch(rows[1]))
     other = Executor(folder, spec).transform(rows[0], as_batch(rows[1]))

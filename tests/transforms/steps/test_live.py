@@ -26,7 +26,7 @@ def graph():
     pipeline = beam.Pipeline()
     state = pipeline | "Night" >> beam.Create([]).with_output_types(Keyed)
     made = read_script(pipeline, "events") | Features(spec, state)
-    assert made.states is None
+    assert made.entity_states is made.id_states is None
     kept = (made.rows, made.others, made.verdicts, made.dead_letters)
     for number, collection in enumerate(kept):
         _ = collection | f"Keep{number}" >> beam.Map(len).with_output_types(int)
