@@ -130,13 +130,13 @@ def _temporian(spec: Spec, python: str, prepared: Path, features: Path) -> Conte
 
 
 def _night(root: Path, arguments: argparse.Namespace) -> None:
-    """A night that finds yesterday's state."""
+    """A nightly run that finds the state of the day before."""
     spec, config = chat(), shipped("chat").read_text()
     count = arguments.events or arguments.small
     source, out = simulated(root, count), root / "night"
     days = Days(START, START + dt.timedelta(days=DAYS - 2))
     backfill(BackfillRequest(spec, str(source), out, days))
-    print("\n## A night\n")
+    print("\n## A nightly run\n")
     began = time.monotonic()
     made = nightly(
         NightlyRequest(

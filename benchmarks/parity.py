@@ -1,8 +1,8 @@
 """`python -m benchmarks.parity`: one real stream on every path, bit for bit.
 
 The stream is `darpa-edges` of ../shared/data (or of `LOCKSTEP_DATA`): 4,554,344 connections in
-46,567 distinct minutes, 36 % of them to one destination. A night trains a bundle on days of it
-whose attacks are known. Then all of it is backfilled, with model inputs and scores, on the embedded
+46,567 distinct minutes, 36 % of them to one destination. A nightly run trains a bundle on days
+of it whose attacks are known. Then all is backfilled, with model inputs and scores, on the embedded
 runner and on Flink, and every file is compared; and it goes through Pub/Sub to the embedded scorer,
 whose log `lockstep parity` replays as it was served and in total order. Prints what differs, which
 has to be nothing; exits 1 if something does. Flink is that of `make flink`, or where `--flag` says.
@@ -40,7 +40,7 @@ CONFIG = ROOT / "benchmarks" / "darpa_edges.yaml"
 DAYS = Days(dt.date(1998, 6, 1), dt.date(1998, 8, 1))
 NIGHT = dt.date(1998, 6, 26)
 LEARNT = Days(dt.date(1998, 6, 15), dt.date(1998, 6, 25))
-"""What the night reads: the first floods and the days around them."""
+"""What the nightly run reads: the first floods and the days around them."""
 PARTS = ("engines", "scorer")
 
 
@@ -104,7 +104,7 @@ def _source(root: Path, events: int) -> tuple[Path, Days]:
 
 
 def _train(root: Path) -> Path:
-    """The store of a night; its bundle serves."""
+    """The store of a nightly run; its bundle serves."""
     start = dt.datetime.combine(LEARNT.first, dt.time())
     end = dt.datetime.combine(LEARNT.last + dt.timedelta(days=1), dt.time())
     chosen = (pc.field("time") >= start) & (pc.field("time") < end)

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: a simulated chat stream, and the bundle of a small night."""
+"""What the benchmarks run on: a simulated chat stream, and the bundle of a small nightly run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def simulated(root: Path, events: int, days: int = DAYS) -> Path:
 
 
 def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
-    """The store of a small night, whose bundle serves: a graph and a model of real size."""
+    """The store of a small nightly run, whose bundle serves: a graph and a model of real size."""
     from pipelines.nightly import NightlyRequest, nightly  # which contenders do not need
 
     out = root / "trained"
@@ -45,7 +45,7 @@ def trained(root: Path, events: int = 100_000, workers: int = 2) -> Path:
 
 
 def second_night(root: Path) -> str:
-    """A bundle of the night after `trained`'s, in the same store; it does not serve yet."""
+    """A bundle of the nightly run after `trained`'s, in the same store; it does not serve yet."""
     from pipelines.nightly import NightlyRequest, nightly
 
     night = START + dt.timedelta(days=12)

@@ -33,7 +33,7 @@ def line(severity: str, text: str, **more: str) -> str:
     return json.dumps({"time": now, "severity": severity, "message": text, **more})
 
 
-def tell(severity: str, text: str) -> None:
+def log(severity: str, text: str) -> None:
     """Prints a line on standard error."""
     print(line(severity, text), file=sys.stderr, flush=True)
 

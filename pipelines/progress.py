@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from pipelines.logs import structured, tell
+from pipelines.logs import log, structured
 
 _PLAIN_SECONDS = 5.0  # a line at most this often where there is no terminal
 _LIVE_SECONDS = 30.0  # the same for what runs for weeks
@@ -84,7 +84,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        tell("INFO", text)
+        log("INFO", text)
 
     @contextlib.contextmanager
     def step(self, name: str, total: float, unit: str) -> Iterator[Step]:
@@ -131,7 +131,7 @@ class _PlainStep:
         seconds = max(time.monotonic() - self._started, 1e-3)
         done = min(self._done / self._total, 1.0) if self._total else None  # totals are estimates
         share = "" if done is None else f"{done:4.0%} "
-        tell(
+        log(
             "INFO",
             f"  {self._name}: {share}{self._done:,.0f} {self._unit}, "
             f"{self._done / seconds:,.0f}/s, {seconds:.1f} s",

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from pipelines.logs import tell
+from pipelines.logs import log
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}
@@ -75,5 +75,5 @@ def _restore(before: dict[signal.Signals, signal._HANDLER]) -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     _stopped.append(number)
     word = _WORDS[signal.Signals(number)]
-    tell("WARNING", f"lockstep: {word}; nothing half-written was left")
+    log("WARNING", f"lockstep: {word}; nothing half-written was left")
     sys.exit(128 + number)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from scoring.engine import Engine, Resident
 from transforms.batches import ShardKey
 from transforms.live.rejoin import Rejoin, part_blocks
-from transforms.live.routes import JOIN, Routes, duplicate_letters, seed_pieces
+from transforms.live.routes import JOIN, Routes, duplicate_dead_letters, seed_pieces
 from transforms.live.shard_log import ShardLog, put_arrived
 from transforms.order import order_events
 from transforms.steps.shards import RECENT_IDS
@@ -189,7 +189,7 @@ class World:
         self.rebuilt += fired.rebuilt
         if key.group == RECENT_IDS:
             if keep:
-                self.letters += [duplicate_letters(one.dropped) for one in fired.outputs]
+                self.letters += [duplicate_dead_letters(one.dropped) for one in fired.outputs]
             return [out for one in fired.outputs for out in self.routes.of_ruled(key.shard, one)]
         return list(self.routes.of_folded(key.group, fired.outputs))
 

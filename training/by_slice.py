@@ -1,4 +1,4 @@
-"""The same metrics for parts of the traffic: a client, a language, a new account.
+"""The same metrics for slices of the traffic: a client, a language, a new account.
 
 A model that is good on the whole can be useless for a part; the rows say where, and how thin the
 evidence is.

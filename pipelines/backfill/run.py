@@ -368,7 +368,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         """Warnings about what was read; nothing where nothing was."""
         spec, source = self.plan.request.spec, self.plan.request.source
         lacking: tuple[str, ...] = ()
-        # A kind that did not come (verdicts of a first night) may have its columns in other files.
+        # A kind that did not come (verdicts of a first run) may have its columns in other files.
         if self._columns and self._kinds >= set(spec.kinds):
             lacking = warn_of_missing_columns(spec, self._columns, source)
         return (*lacking, *warn_of_counts(self._metrics.counters))

@@ -135,14 +135,14 @@ class _Watched:
 
 
 def _print_bug() -> None:
-    from pipelines.logs import tell
+    from pipelines.logs import log
 
-    tell("ERROR", traceback.format_exc().rstrip())
+    log("ERROR", traceback.format_exc().rstrip())
 
 
 def _print_error(text: str) -> None:
     """In red where that can be seen; otherwise as it is."""
-    from pipelines.logs import structured, tell
+    from pipelines.logs import log, structured
 
     red = sys.stderr.isatty() and "NO_COLOR" not in os.environ and not structured()
-    tell("ERROR", f"\x1b[31m{text}\x1b[0m" if red else text)
+    log("ERROR", f"\x1b[31m{text}\x1b[0m" if red else text)

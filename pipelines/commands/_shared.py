@@ -12,7 +12,7 @@ import typer
 from configs.errors import InputError
 from configs.loader import load, shipped
 from configs.schema import Spec
-from pipelines.logs import tell
+from pipelines.logs import log
 from transforms.catalog import CATALOG
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -81,6 +81,6 @@ def event_count(text: str) -> int:
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Lines on standard error, whatever `--quiet` says: they tell what may be wrong."""
+    """Lines on standard error, whatever `--quiet` says: they say what may be wrong."""
     for line in lines:
-        tell("WARNING", f"lockstep: warning: {line}")
+        log("WARNING", f"lockstep: warning: {line}")

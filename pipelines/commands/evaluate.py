@@ -41,7 +41,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Measure bundles on published days; several --bundle stand side by side.
+    """Measure bundles on published days; give several --bundle to compare them.
 
     Other options are Beam's: --runner=FlinkRunner …; without --runner it runs here.
     """

@@ -147,7 +147,7 @@ class Broker:
         self._created += 1
         stamp = f"{self._first + self._created:x}"
         name = config.name
-        backlog = Backlog(config, lambda message, n: self._bury(name, message, n), stamp)
+        backlog = Backlog(config, lambda message, n: self._dead_letter(name, message, n), stamp)
         self._backlogs[name] = topic.backlogs[name] = backlog
         return config
 
@@ -358,7 +358,7 @@ class Broker:
                 backlog.add(message)
             self._on_waiting(name)
 
-    def _bury(self, subscription: str, message: Message, attempts: int) -> bool:
+    def _dead_letter(self, subscription: str, message: Message, attempts: int) -> bool:
         policy = self._backlogs[subscription].config.dead_letter
         if policy is None or policy.topic not in self._topics:
             return False

@@ -155,7 +155,7 @@ class NightlyReport:
         trained on some of them.
       beside: in the latter case, both on the others; `fault` where they cannot be compared.
       gate, thresholds, features: as `training` made them; features most important first.
-      parts: the new model by parts of the traffic.
+      parts: the new model by slices of the traffic.
       stages: in the order run.
       facts: provenance, for the last table.
       notes: what someone should know before they read figures, in sentences.

@@ -179,7 +179,7 @@ class Service:
             self._swap_if_ready()
             self._decide_at_arrival(micro)
             if micro.dead:  # before the step says that they are done
-                self._bury(micro.dead)
+                self._dead_letter(micro.dead)
             if not (micro.batch.num_rows and self._take(micro)):
                 self._unlogged += micro.arrivals
             if self._step >= self._snapshot_at or len(self._unlogged) >= _MOST_UNLOGGED:
@@ -265,7 +265,7 @@ class Service:
         if first is not None:
             first.settle(micro.batch.column(EVENT_ID))
         started = time.perf_counter()
-        self._insist("the log", lambda: self._journal.append(self._step, batch, day))
+        self._until_written("the log", lambda: self._journal.append(self._step, batch, day))
         self.timings.stages["log"].add(time.perf_counter() - started)
         self._expired_us = None
         self._step += 1
@@ -326,14 +326,14 @@ class Service:
         if messages:
             self._decisions.publish(list(messages))
         self.timings.stages["publish"].add(time.perf_counter() - started)
-        self._insist("the cursor", functools.partial(self._journal.mark_published, step))
+        self._until_written("the cursor", functools.partial(self._journal.mark_published, step))
 
-    def _bury(self, dead: Sequence[DeadMessage]) -> None:
-        self._insist("the dead letters", lambda: self._dead.write(dead))
+    def _dead_letter(self, dead: Sequence[DeadMessage]) -> None:
+        self._until_written("the dead letters", lambda: self._dead.write(dead))
         self._dead.publish(dead)
         self.counts.dead_letters.update(one.letter.reason for one in dead)
 
-    def _insist(self, what: str, write: Callable[[], None]) -> None:
+    def _until_written(self, what: str, write: Callable[[], None]) -> None:
         retry_until_written(self._journal.root, what, write, self._stopping)
 
     def _write_snapshot(self, resident: Resident, step: int, done: Done) -> None:

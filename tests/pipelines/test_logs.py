@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipelines.logs import SETTING, install, tell
+from pipelines.logs import SETTING, install, log
 from pipelines.progress import Plain, Terminal, choose_progress
 
 
@@ -24,7 +24,7 @@ def structured(monkeypatch):
 
 
 def test_lines_are_for_people_unless_asked_for(capsys):
-    tell("INFO", "ready")
+    log("INFO", "ready")
     assert capsys.readouterr().err == "ready\n"
 
 

@@ -142,7 +142,7 @@ class Routes:
                 yield ShardKey(JOIN, home), self.parts.write(kind, part, tick)
 
 
-def duplicate_letters(dropped: pa.RecordBatch) -> pa.RecordBatch:
+def duplicate_dead_letters(dropped: pa.RecordBatch) -> pa.RecordBatch:
     """Dead letters of dropped events (`Ruled.dropped`)."""
     values = {
         "stage": str(Stage.DEDUPLICATE),
@@ -218,7 +218,7 @@ __all__ = [
     "JOIN",
     "Routed",
     "Routes",
-    "duplicate_letters",
+    "duplicate_dead_letters",
     "seed_pieces",
     "verdicts_of",
 ]

@@ -133,9 +133,9 @@ class _DropSeen(beam.DoFn):
             flags = rows.column(KEPT).to_numpy()[places]
             self._scored.dec(int((flags & IS_SCORED > 0).sum()))  # counted where they were split
             named = pa.array([sources[one] for one in order[places]], pa.string())
-            yield from self._tell(rows, places, named)
+            yield from self._report(rows, places, named)
 
-    def _tell(self, rows: pa.RecordBatch, places: Int64s, sources: pa.Array) -> Iterator[Any]:
+    def _report(self, rows: pa.RecordBatch, places: Int64s, sources: pa.Array) -> Iterator[Any]:
         dropped = rows.take(pa.array(places))
         codes = dropped.column(CODE).to_numpy()
         kept = np.delete(rows.column(CODE).to_numpy(), places)

@@ -45,7 +45,7 @@ from transforms.live.routes import (
     JOIN,
     Routed,
     Routes,
-    duplicate_letters,
+    duplicate_dead_letters,
     seed_pieces,
     verdicts_of,
 )
@@ -345,7 +345,7 @@ class _Ids(_Logged):
             if ruled.dropped.num_rows:
                 self._duplicates.inc(ruled.dropped.num_rows)
                 self._other_kind.inc(ruled.other_kind)
-                yield TaggedOutput(DEAD_LETTERS, duplicate_letters(ruled.dropped))
+                yield TaggedOutput(DEAD_LETTERS, duplicate_dead_letters(ruled.dropped))
 
 
 class _Fold(_Logged):
