@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.scripted import FOUND, SCRIPTS, read_script, run_until
-from benchmarks.world import chat, messages, simulated
-from scoring.steps import Score
+from benchmarks.world import chat, messages, simulated, trained
+from pipelines.streaming.decide import Decide
 from transforms.decode import decode_json
 from transforms.steps import Features
 from transforms.ticks import TickSettings
@@ -59,10 +60,13 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--homes", type=int, default=16)
     parser.add_argument("--runners", nargs="+", default=["prism", "flink"])
     parser.add_argument("--parallelism", type=int, default=2, help="on Flink")
-    parser.add_argument("--bundle", help="a store of bundles: rows are scored too")
+    parser.add_argument("--bundle", help="a store of bundles: rows are decided too")
+    parser.add_argument("--trained", action="store_true", help="the same, of a small night")
     parser.add_argument("flags", nargs="*", help="of Beam")
     asked = parser.parse_args(given)
     folder = Path(tempfile.mkdtemp(prefix="lockstep-bench-"))
+    if asked.trained:
+        asked.bundle = str(trained(folder, 20_000))
     script = _script(folder, asked.events, asked.rate)
     print("| runner | shards | tick, s | events/s | worker CPU, us/event | engine CPU | stall, s |")
     print("|---|---|---|---|---|---|---|")
@@ -110,7 +114,10 @@ def _measure(
 
     def build(pipeline: Any) -> dict[str, Any]:
         made = read_script(pipeline, "events") | Features(spec, ticks=settings)
-        rows = made.rows if asked.bundle is None else made.rows | Score(asked.bundle)
+        rows = made.rows
+        if asked.bundle is not None:  # as the job does it, with the decisions as they are published
+            decided = rows | Decide(spec, asked.bundle)
+            rows = decided | beam.Values().with_output_types(pa.RecordBatch)
         return {"rows": rows, "others": made.others, "dead_letters": made.dead_letters}
 
     def enough(found: dict[str, list[Any]]) -> bool:
