@@ -65,7 +65,7 @@ def test_the_walkthrough_of_the_readme_runs_and_extending_goes_on_with_it(tmp_pa
     run_shell(blocks(README), tmp_path)
     (tmp_path / "my_chat.yaml").write_text(with_features(samples("yaml")[0]))
     graph = next(one for one in samples("yaml") if one.startswith("graph:"))
-    (tmp_path / "my_graph.yaml").write_text(shipped("chat").read_text() + graph)
+    (tmp_path / "my_graph.yaml").write_text((tmp_path / "my_chat.yaml").read_text() + graph)
     further = blocks(EXTENDING, "run after README.md")
     assert further
     run_shell(further, tmp_path)
