@@ -87,7 +87,7 @@ class Running:
         flags = self._flags()
         if self.embedded and self.workers > 1:
             flags += [f"--direct_num_workers={self.workers}"]
-        return PipelineOptions(flags)
+        return _Options(flags)
 
     @property
     def native_pubsub(self) -> bool:
@@ -346,6 +346,16 @@ def _parser() -> argparse.ArgumentParser:
         if hasattr(kind, "_add_argparse_args"):
             kind._add_argparse_args(parser)
     return parser
+
+
+class _Options(PipelineOptions):
+    """Beam's, each view made once: Beam asks for some at every step, and parses flags for each."""
+
+    def view_as(self, cls: type[Any]) -> Any:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
 
 
 class _Pooled(Environment):

@@ -81,6 +81,15 @@ def test_options_reach_beam():
     assert flink.options().get_all_options()["runner"] == "FlinkRunner"
 
 
+def test_a_view_of_the_options_is_made_once_and_changes_them():
+    options = Running(2).options()
+    view = options.view_as(DirectOptions)
+    assert options.view_as(DirectOptions) is view
+    view.direct_num_workers = 3
+    assert options.get_all_options()["direct_num_workers"] == 3
+    assert Running(2).options().view_as(DirectOptions).direct_num_workers == 2
+
+
 def _signal(number):
     os.kill(os.getpid(), number)
     time.sleep(0.2)
