@@ -12,12 +12,13 @@ from typing import Any
 
 from configs._arguments import read_arguments, read_where
 from configs._nodes import Position
-from configs._yaml import Section, did_you_mean
+from configs._yaml import Section, did_you_mean, what_is
 from configs.catalog import Catalog
 from configs.expression_ranges import columns_of
 from configs.schema import (
     EVENT_TIME,
     RESERVED_COLUMNS,
+    SEPARATORS,
     Column,
     ColumnType,
     Derived,
@@ -162,6 +163,7 @@ def read_events(root: Section, columns: Mapping[str, Column]) -> Events:
         time_zone=_time_zone(section, default.time_zone),
         encoding=_encoding(section, default.encoding),
         header=_header(section),
+        separator=_separator(section, default.separator),
     )
     if events.earliest_us > events.latest_us:
         section.note(
@@ -206,6 +208,14 @@ def _encoding(section: Section, default: str) -> str:
             "expected one such as utf-8, latin-1, windows-1252 or utf-16",
         )
         return default
+
+
+def _separator(section: Section, default: str) -> str:
+    given: str = section.text("separator", default)
+    if given in (*SEPARATORS, default):
+        return given
+    section.note("separator", f"separator: expected ',', ';', '|' or \"\\t\", found {given!r}")
+    return default
 
 
 def _header(section: Section) -> tuple[str, ...]:
@@ -271,7 +281,8 @@ def _moment(section: Section, key: str, default: int, last: bool = False) -> int
     if isinstance(value, dt.date):
         days = (value - dt.date(1970, 1, 1)).days
         return (days + 1) * _DAY_US - 1 if last else days * _DAY_US
-    section.note(key, f"{key}: expected a date such as 2000-01-01")
+    given = f"{value!r} is no date" if isinstance(value, str) else f"found {what_is(value)}"
+    section.note(key, f"{key}: expected a date such as 2000-01-01; {given}")
     return default
 
 

@@ -186,8 +186,11 @@ def read_labels(
     source = section.text("source", None)
     judge = columns.get(source or "")
     if source is not None and (judge is None or judge.type != ColumnType.STRING):
-        hint = did_you_mean(source, columns)
-        section.note("source", f"source: there is no string column {source!r} of events", hint)
+        what = f"there is no string column {source!r} of events"
+        if judge is not None:
+            what = f"{source!r} is a {judge.type}; expected a string column of events"
+        hint = did_you_mean(source, [n for n, c in columns.items() if c.type == ColumnType.STRING])
+        section.note("source", f"source: {what}", hint)
     elif judge is not None and judge.private:
         section.note(
             "source",

@@ -37,6 +37,9 @@ _MERGE = _TAG + "merge"
 _SCALARS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
 
+_NO_SUCH = {"timestamp": "expected a day or a time that there is, such as 2026-12-31"}
+
+
 class NotYaml(Exception):
     """Text is not YAML, or holds what no config has.
 
@@ -153,7 +156,8 @@ class _Builder:
             value = _scalar(resolved, event.value)
         except (ValueError, KeyError, YAMLError) as error:  # the 13th month; !!int of a word
             kind = resolved.removeprefix(_TAG)
-            raise NotYaml(place, f"this is no {kind} that can be read") from error
+            said = _NO_SUCH.get(kind, "write it as YAML has it, or in quotes if it is a text")
+            raise NotYaml(place, f"this is no {kind} that can be read", said) from error
         self._name(event.anchor, value, place)
         self._put(value, place)
 

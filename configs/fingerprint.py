@@ -23,7 +23,7 @@ from configs.social import graph_inputs
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
-_READING = ("time_unit", "time_zone", "encoding", "header")
+_READING = ("time_unit", "time_zone", "encoding", "header", "separator")
 _LATER = ("sequence", "source", "tokens", "graph", "accounts", "per_day", "costs", *_READING)
 """Settings that there were not always."""
 _SNAPSHOTS = 2

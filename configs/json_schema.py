@@ -122,6 +122,7 @@ _EVENTS = {
     "time_zone": _TEXT,
     "encoding": _TEXT,
     "header": {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True},
+    "separator": {"enum": [",", ";", "|", "\t"]},
 }
 _INGEST = {
     "kind": _TEXT,

@@ -2,7 +2,7 @@
 
 What enters: a path (or text) and the catalog of operations. What leaves: a frozen `Spec` in which
 every name resolves, every type fits, and derived columns stand in the order of their dependencies.
-The parts: `_yaml` reads values with their places, `_events`, `_input_names`, `_behaviour`, `_model`
+The parts: `_yaml` reads values with their places, `_events`, `input_names`, `_behaviour`, `_model`
 and `_training` build the sections, `_arguments` what operations are given; this file puts them
 together.
 """
@@ -24,7 +24,6 @@ from configs._events import (
     read_kinds,
     with_ids,
 )
-from configs._input_names import check_aliases, check_header, check_names_beside_ingest
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
 from configs._social import read_account_features, read_graph
 from configs._training import check_training, read_training
@@ -32,6 +31,7 @@ from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
 from configs.expression_ranges import columns_of
+from configs.input_names import check_aliases, check_header, check_names_beside_ingest
 from configs.labels import check_labels
 from configs.schema import EVENT_TIME, Column, ColumnType, Derived, Spec
 
@@ -114,7 +114,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     check_training(root, spec, features)
     check_names_beside_ingest(root, ingest)
-    check_header(root, events, ingest, kinds)
+    check_header(root, events, ingest)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)
     root.done()

@@ -30,6 +30,9 @@ EVENT_TIME = "event_time"
 KIND = "kind"
 RESERVED_COLUMNS = (EVENT_ID, EVENT_TIME, KIND)
 
+SEPARATORS = (",", ";", "|", "\t")
+"""Of fields in CSV files."""
+
 
 class ColumnType(enum.StrEnum):
     """The types that a column of an event can have, and their Arrow types after decode."""
@@ -121,6 +124,7 @@ class Events(Frozen):
       time_zone: of times that name none (IANA name).
       encoding: of text files (a name that Python knows).
       header: names of the columns of CSV and TSV files that have no header; () if they have one.
+      separator: of the fields of CSV files; "" is a comma (`.tsv`: a tab).
       numbered: kinds whose ids end in a number that orders them (an id column that is declared an
         integer, or rows of a file without an id); made by the loader.
       prefixed: whether ids begin with their kind, as `ingest` makes them; made by the loader.
@@ -140,6 +144,7 @@ class Events(Frozen):
     time_zone: str = "UTC"
     encoding: str = "utf-8"
     header: tuple[str, ...] = ()
+    separator: str = ""
     numbered: tuple[str, ...] = ()
     prefixed: bool = False
 

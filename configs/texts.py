@@ -42,6 +42,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "events.encoding": ("encoding of text files", "encoding: latin-1"),
     "events.header": ("names of the columns of CSV and TSV files without a header",
                       "header: [id, t, kind, who]"),
+    "events.separator": ("what is between the fields of CSV files; else a comma, in TSV a tab",
+                         "separator: ';'"),
     "columns": ("the columns of an event, by name", "columns: {text: {type: string}}"),
     "columns.NAME.type": ("what values it has", "type: string"),
     "columns.NAME.private": ("never shown in logs, errors or pages", "private: true"),

@@ -220,12 +220,10 @@ training: {span: 7d, delay: 1d, rounds: 20, early_stopping: 30}
             )
         )
     ),
-    "header": BASE.replace("a: {scored: true}", "a: {scored: true, required: [k, n]}").replace(
-        "v: {}", "v: {required: [b]}"
-    )
-    + "events: {header: [event_id, event_time, kind, k]}\n",
+    "header": BASE + "events: {header: [event, event_time, kind, k], separator: ':'}\n",
+    "no_such_day": BASE + "events: {latest: 2026-13-31}\n",
     "header_of_rules": BASE.replace("v: {}", "v: {required: [k, b, n]}")
-    + "events: {header: [id, t, n]}\n"
+    + "events: {header: [ids, t, n]}\n"
     + "ingest:\n  - {kind: a, id: id, time: t}\n"
     + "  - {kind: v, id: id, time: t, columns: {b: flag}, subject: {k: a}}\n",
     "meaningless": aggregates(

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.errors import InputError
 from configs.labels import is_later, later_columns
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Column, ColumnType, Ingest, Spec
 from transforms.columns import ARROW_TYPES, true_mask, type_column
@@ -181,6 +182,9 @@ def partitions(spec: Spec, path: str) -> dict[str, str]:
     """Columns that a file's folders give (`day=2026-03-01`), as Hive, pyarrow and Spark write them.
 
     Only columns that the config reads; a file's own column of that name goes before it.
+
+    Raises:
+      InputError: a value is not UTF-8.
     """
     if "=" not in path:
         return {}
@@ -188,7 +192,13 @@ def partitions(spec: Spec, path: str) -> dict[str, str]:
     for folder in path.split("/")[:-1]:
         name, equals, value = folder.partition("=")
         if equals and name in wanted and value != _NO_PARTITION:
-            found[name] = urllib.parse.unquote(value)
+            try:
+                found[name] = urllib.parse.unquote(value, errors="strict")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}: the folder {folder!r} gives the column {name!r}, and what it encodes "
+                    "by percent signs is no UTF-8; rename it"
+                ) from error
     aliases = spec.events.aliases.items()
     return {**{name: found[old] for old, name in aliases if old in found}, **found}
 

@@ -49,8 +49,9 @@ def warn_of_missing_columns(spec: Spec, there: Collection[str], source: str) -> 
     return (
         f"nothing that was read of {source} has the column{'s' if several else ''} {named}: "
         f"{'they are' if several else 'it is'} null in every event. If the files have another name "
-        "for it, say so in `events.aliases` (or in `columns` of a rule of `ingest`); a column that "
-        "no file has belongs out of the config",
+        "for it, say so in `events.aliases` (or in `columns` of a rule of `ingest`); if it was in "
+        "the name of a folder (`column=value`), keep that folder in the path; a column that no "
+        "file has belongs out of the config",
     )
 
 

@@ -328,8 +328,6 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             *self._odd(),
         )
         write_json(self.layout.source_files, self.manifest.files())
-        for line in warnings:
-            self.progress.say(f"warning: {line}")
         return BackfillReport(
             out=plan.request.out,
             days=tuple(map(str, plan.days)),

@@ -90,10 +90,14 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
             code = ended if isinstance(ended, int) else 0  # of --help, or of none at all
         except TyperException as error:
             code = error.exit_code
-            failure = {"error": "UsageError", "message": error.format_message()}
+            message = error.format_message()
+            if "unexpected extra argument" in message:
+                message += _EXPANDED
+                error.message = message
+            failure = {"error": "UsageError", "message": message}
             show = getattr(error, "show", None)  # of wrong usage: with the command's usage line
             if show is None or logs.structured():
-                _print_error(f"lockstep: {error.format_message()}")
+                _print_error(f"lockstep: {message}")
             else:
                 show()
         except LockstepError as error:
@@ -113,6 +117,8 @@ def run_app(app: Callable[[], object], as_json: bool) -> int:
             print(json.dumps({**failure, "exit_code": code}))
     return code
 
+
+_EXPANDED = ". A pattern with * or ? needs quotes, or the shell makes many arguments of it"
 
 _ENDS: dict[int, dict[str, object]] = {
     130: {"error": "Interrupted", "message": "interrupted; nothing half-written was left"},

@@ -72,6 +72,7 @@ def _check_settings(pattern: str, spec: Spec, formats: set[str]) -> None:
     events = spec.events
     without = {
         "header": (events.header != (), ("csv", "tsv"), "CSV or TSV files"),
+        "separator": (events.separator != "", ("csv", "tsv"), "CSV or TSV files"),
         "encoding": (events.encoding != "utf-8", ("csv", "tsv", "jsonl"), "files of text"),
     }
     for name, (said, its, what) in without.items():

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from configs.errors import InputError
 from configs.schema import Events, Spec
 from pipelines.files import open_parquet
 from pipelines.sources.splits import Split, require_once
@@ -100,6 +101,28 @@ def parquet_batches(
     coarse = open_parquet(split.path, "ms").iter_batches(most, row_groups=groups, columns=old)
     for batch, other in zip(batches, coarse, strict=True):
         yield _exact(batch, other)
+
+
+def damaged_column(split: Split, wanted: frozenset[str]) -> str | None:
+    """The first of the wanted columns that cannot be read alone; None: there is none."""
+    try:
+        file = open_parquet(split.path)
+        groups = list(split.row_groups) or list(range(file.num_row_groups))
+    except (InputError, OSError):
+        return None
+    for name in file.schema_arrow.names:
+        if name in wanted and not _is_readable(file, groups, name):
+            return str(name)
+    return None
+
+
+def _is_readable(file: pq.ParquetFile, groups: Sequence[int], name: str) -> bool:
+    try:
+        for _ in file.iter_batches(row_groups=groups, columns=[name]):
+            pass
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
 
 
 def _int96_columns(file: pq.ParquetFile) -> frozenset[str]:

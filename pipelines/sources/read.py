@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import json
 import re
 import tarfile
 import zlib
@@ -23,11 +24,12 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from configs.errors import InputError
-from configs.schema import Spec
+from configs.input_names import header_needs
+from configs.schema import SEPARATORS, Spec
 from pipelines.sources.csv_rows import Header, read_header, read_rows
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
-from pipelines.sources.parquet import parquet_batches
+from pipelines.sources.parquet import damaged_column, parquet_batches
 from pipelines.sources.splits import Split, require_once
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import (
@@ -36,6 +38,7 @@ from transforms.decode import (
     decode_json,
     most_bytes,
     no_events,
+    partitions,
     source_columns,
 )
 
@@ -69,11 +72,14 @@ def _read_parquet(split: Split, spec: Spec) -> Iterator[Decoded]:
     wanted = source_columns(spec)
     batches = parquet_batches(split, wanted, BATCH_ROWS, _BATCH_BYTES)
     position = split.first_row
-    for batch in _to_the_end(batches, split):
-        if not batch.num_columns:
-            raise _no_columns(split, spec)
-        yield decode_columns(spec, batch, split.path, position)
-        position += batch.num_rows
+    try:
+        for batch in batches:
+            if not batch.num_columns:
+                raise _no_columns(split, spec)
+            yield decode_columns(spec, batch, split.path, position)
+            position += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(split, error, damaged_column(split, wanted)) from error
 
 
 def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
@@ -148,7 +154,7 @@ def _line_batches(
 
 
 def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
-    delimiter = "\t" if split.format == "tsv" else ","
+    delimiter = spec.events.separator or ("\t" if split.format == "tsv" else ",")
     given = spec.events.header
     with _damage_of(split):
         found = Header(list(given), 0) if given else read_header(file, split.path, delimiter)
@@ -158,7 +164,10 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     wanted = [i for i, name in enumerate(header) if name in source_columns(spec)]
     names = [header[i] for i in wanted]
     if not names:
+        _require_separator(split, spec, header)
         raise _no_columns(split, spec)
+    if given:
+        _require_needed(split, spec, given)
     require_once(split.path, names)
     dead: list[DeadLetter] = []
     numbers: list[int] = []
@@ -177,6 +186,38 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
             dead, numbers, rows, size = [], [], [], 0
     if rows or dead:
         yield _with(_typed(split, spec, names, rows, numbers), dead)
+
+
+def _require_needed(split: Split, spec: Spec, header: Sequence[str]) -> None:
+    """Refuses a file whose rows would all be dead letters, by `events.header` and its folders.
+
+    Raises:
+      InputError: a column that events need is in neither.
+    """
+    there = {*header, *partitions(spec, split.path)}
+    there |= {spec.events.aliases.get(name, name) for name in there}
+    for name, what in header_needs(spec.events, spec.ingest, spec.kinds).items():
+        if name not in there:
+            raise InputError(
+                f"{split.path}: `events.header` has no {name!r}, {what}, and no folder of the file "
+                f"gives it ({name}=…); it has {', '.join(header)}"
+            )
+
+
+def _require_separator(split: Split, spec: Spec, header: Sequence[str]) -> None:
+    """Refuses a header that another separator would cut into the config's columns.
+
+    Raises:
+      InputError: it does.
+    """
+    for other in SEPARATORS:
+        parts = {name.strip().strip('"') for one in header for name in one.split(other)}
+        if len(parts) > len(header) and parts & source_columns(spec):
+            said = json.dumps(other)
+            raise InputError(
+                f"{split.path}: its fields are separated by {said}; say `events: {{separator: "
+                f"{said}}}` in the config, or save the file with commas"
+            )
 
 
 def _typed(
@@ -295,10 +336,16 @@ def _damage_of(split: Split) -> Iterator[None]:
         raise _unreadable(split, error) from error
 
 
-def _unreadable(split: Split, error: Exception) -> InputError:
+def _unreadable(split: Split, error: Exception, column: str | None = None) -> InputError:
     if isinstance(error, UnicodeError):
         return InputError(f"{split.path} is not in the encoding that `events.encoding` says")
     return InputError(
-        f"{split.path} cannot be read to its end ({type(error).__name__}): it is damaged, "
+        f"{split.path} cannot be read to its end ({_words(error)}"
+        f"{f' in column {column!r}' if column is not None else ''}): it is damaged, "
         "truncated, encrypted or out of reach; write it anew, or leave it out of the input"
     )
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without what the file holds."""
+    return "a page's checksum differs" if "CRC checksum" in str(error) else type(error).__name__

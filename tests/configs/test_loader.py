@@ -333,7 +333,7 @@ def _plain(value):
     [
         ("client", None),
         ("clint", "there is no string column 'clint' of events"),
-        ("is_abuse", "there is no string column 'is_abuse' of events"),
+        ("is_abuse", "'is_abuse' is a boolean; expected a string column of events"),
         ("clean", "there is no string column 'clean' of events"),
         ("author_id", "'author_id' is private, and its values would be on the nightly's page"),
     ],

@@ -43,6 +43,14 @@ def run(*words, columns=140):
     return done
 
 
+def test_a_pattern_that_the_shell_took_is_told_of(capsys):
+    def wrong_usage():
+        raise typer.BadParameter("Got unexpected extra arguments (a b)")
+
+    assert run_app(wrong_usage, as_json=True) == 2
+    assert "needs quotes" in json.loads(capsys.readouterr().out)["message"]
+
+
 def test_validate(house):
     text = run("validate", house / "tiny.yaml").stdout
     assert "fine. tiny, fingerprint" in text

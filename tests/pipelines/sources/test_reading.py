@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import gzip
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -247,7 +248,6 @@ def test_how_to_read_files_of_which_there_are_none_is_a_mistake(tmp_path, said, 
         ("encoding: klingon", "encoding: 'klingon' is not known"),
         ("encoding: base64", "encoding: 'base64' is not known"),
         ("header: [id, t, kind, a, b, a]", "header: names a more than once"),
-        ("header: [id, kind, who]", "no column of it is 't', the time of events"),
         ("header: [who]", "no column of it is 'id', the id of events"),
     ],
 )
@@ -256,9 +256,18 @@ def test_mistakes(said, message):
         spec_of(said)
 
 
+HEADER = "header: [id, t, kind, who]"
+
+
 def test_they_count_for_what_was_made_with_them():
     plain = spec_of()
-    for said in ("time_unit: ms", ZONE, "encoding: latin-1", "header: [id, t, kind, who]"):
+    for said in (
+        "time_unit: ms",
+        ZONE,
+        "encoding: latin-1",
+        "header: [id, t, kind, who]",
+        "separator: ';'",
+    ):
         other = spec_of(said)
         assert dataset_fingerprint(other) != dataset_fingerprint(plain)
         assert state_fingerprint(other, "who") != state_fingerprint(plain, "who")
@@ -287,3 +296,37 @@ def test_what_cannot_be_decoded_is_named(tmp_path, name):
     why = "is not in the encoding" if name == "a.tsv" else r"\(BadGzipFile\)"
     with pytest.raises(InputError, match=rf"{name}.*{why}"):
         read_all(tmp_path, spec_of("encoding: utf-16" if name == "a.tsv" else ""))
+
+
+def test_folders_give_what_a_header_lacks_and_nothing_else_is_lacking(tmp_path):
+    spec = spec_of("header: [id, kind, who]")
+    folder = tmp_path / "t=2026-03-01"
+    folder.mkdir()
+    (folder / "a.csv").write_text("1,m,ann\n")
+    assert times(read_all(folder / "a.csv", spec)) == [us("2026-03-01T00:00+00:00")]
+    (tmp_path / "a.csv").write_text("1,m,ann\n")
+    with pytest.raises(InputError, match=r"no 't', their time, and no folder .* gives it \(t=…\)"):
+        read_all(tmp_path / "a.csv", spec)
+
+
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_fields_are_separated_as_the_config_says(tmp_path, separator):
+    path = tmp_path / "a.csv"
+    path.write_text(separator.join(["id", "kind", "t", "who"]) + "\n" + separator.join(
+        ["1", "m", "2026-03-01", "a, b"]) + "\n")  # fmt: skip
+    said = json.dumps(separator)
+    with pytest.raises(
+        InputError, match=re.escape(f"separated by {said}; say `events: {{separato")
+    ):
+        read_all(path, spec_of())
+    made = read_all(path, spec_of(f"separator: {said}"))
+    assert made.batch.column("who").to_pylist() == ["a, b"]
+    assert made.dead == ()
+
+
+def test_a_folder_s_value_is_utf_8(tmp_path):
+    folder = tmp_path / "who=a%ff"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,kind,t\n1,m,2026-03-01\n")
+    with pytest.raises(InputError, match=r"folder 'who=a%ff' gives the column 'who'.* no UTF-8"):
+        read_all(folder / "a.csv", spec_of())

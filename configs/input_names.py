@@ -31,37 +31,38 @@ def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
             )
 
 
-def check_header(
-    root: Section, events: Events, ingest: Sequence[Ingest], kinds: Mapping[str, Kind]
-) -> None:
-    """Notes a header without what events, or one kind of them, need: rows would be dead letters.
+def check_header(root: Section, events: Events, ingest: Sequence[Ingest]) -> None:
+    """Notes a header without an id; folders may give all else (`header_needs`)."""
+    section = root.section("events")
+    if section is None or not events.header:
+        return
+    known = {*events.header, *(events.aliases.get(name, name) for name in events.header)}
+    ids = [events.id] if not ingest else [rule.id for rule in ingest if rule.id is not None]
+    for name in dict.fromkeys(ids):
+        if name not in known:
+            section.note(
+                "header",
+                f"header: no column of it is {name!r}, the id of events",
+                str(did_you_mean(name, known)),
+            )
+
+
+def header_needs(
+    events: Events, ingest: Sequence[Ingest], kinds: Mapping[str, Kind]
+) -> dict[str, str]:
+    """Columns without which no row of a file makes an event, and what they are.
 
     Without `ingest`, files with a header and other files may each hold some of the kinds: then what
     scored events need must be there, and what one kind needs if none is scored.
     """
-    section = root.section("events")
-    if section is None or not events.header:
-        return
-    names = {events.id: "id", events.time: "time", events.kind: "kind"}
+    names = {events.id: "the id of events", events.time: "their time"}
+    names |= {events.kind: "their kind"} if events.kind is not None else {}
     if ingest:
-        names = {rule.time: "time" for rule in ingest}
-        names |= {rule.id: "id" for rule in ingest if rule.id is not None}
-    known = {*events.header, *(events.aliases.get(name, name) for name in events.header)}
-    for name, what in names.items():
-        if name is not None and name not in known:
-            section.note(
-                "header",
-                f"header: no column of it is {name!r}, the {what} of events",
-                str(did_you_mean(name, known)),
-            )
+        names = {rule.time: "the time of events" for rule in ingest}
+        names |= {rule.id: "their id" for rule in ingest if rule.id is not None}
     for kind, name in _needed(ingest, kinds):
-        if name not in known:
-            section.note(
-                "header",
-                f"header: no column of it is {name!r}, which every {kind!r} needs (kinds: "
-                f"{kind}: required)",
-                str(did_you_mean(name, known)),
-            )
+        names.setdefault(name, f"which every {kind!r} needs (kinds: {kind}: required)")
+    return names
 
 
 def _needed(ingest: Sequence[Ingest], kinds: Mapping[str, Kind]) -> Iterable[tuple[str, str]]:
