@@ -23,7 +23,6 @@ from configs.errors import InputError
 from configs.schema import EVENT_ID, Spec
 from pipelines.read_days import ReadDays, sample_hashes, sample_limit
 from pipelines.runners import Running, run_pipeline
-from pipelines.signals import held
 from transforms.steps.graph import ANALYSIS_ROWS as BATCH
 from transforms.steps.graph import AnalyzeGraph, AnalyzeTensors, tensor_rows
 
@@ -118,8 +117,7 @@ def _write(folder: Path, build: Callable[[beam.Pipeline, Path], None], running: 
         (scratch / "failures").mkdir()
         for name in ("tensorflow", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        with held():
-            run_pipeline(lambda pipeline: build(pipeline, scratch), running, str(scratch))
+        run_pipeline(lambda pipeline: build(pipeline, scratch), running, str(scratch))
         os.rename(scratch / "graph", folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -270,8 +270,8 @@ def _require_runner(runner: str, flags: Sequence[str]) -> None:
         wrong = PipelineOptionsValidator(options, create_runner(runner)).validate()
     except (ValueError, ImportError, AttributeError) as error:
         raise InputError(
-            f"--runner={runner} cannot be used: {error}. Name PrismRunner, FlinkRunner or "
-            "DataflowRunner, or leave it out for the embedded runner"
+            f"--runner={runner} cannot be used: {str(error).rstrip('.')}. Name PrismRunner, "
+            "FlinkRunner or DataflowRunner, or leave it out for the embedded runner"
         ) from error
     if wrong:
         raise InputError(f"--runner={runner}: {' '.join(wrong)}")
