@@ -197,10 +197,17 @@ def read_labels(
             f"source: {source!r} is private, and its values would be on the nightly's page; name "
             "a column that says who or what judged without naming a person",
         )
+    precedence = section.strings("precedence")
+    if precedence and source is None:
+        section.note("precedence", "precedence: it ranks sources, and labels.source names none")
+    for at, (name, place) in enumerate(precedence):
+        if name in [one for one, _ in precedence[:at]]:
+            section.mistakes.add(place, f"precedence: {name!r} is there twice")
     section.done()
     if positive is None:
         return None
-    return Labels(kind or "", subject or "", positive, maturity, source)
+    ranked = tuple(name for name, _ in precedence)
+    return Labels(kind or "", subject or "", positive, maturity, source, ranked)
 
 
 def read_policy(root: Section) -> Policy:

@@ -24,7 +24,17 @@ from configs.social import graph_inputs
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header", "separator")
-_LATER = ("sequence", "source", "tokens", "graph", "accounts", "per_day", "costs", *_READING)
+_LATER = (
+    "sequence",
+    "source",
+    "tokens",
+    "graph",
+    "accounts",
+    "per_day",
+    "costs",
+    "precedence",
+    *_READING,
+)
 """Settings that there were not always."""
 _SNAPSHOTS = 2
 """Of the values and files of snapshots: raised where the same events give others."""

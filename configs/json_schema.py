@@ -189,6 +189,7 @@ _LABELS = {
     "positive": _EXPRESSION,
     "maturity": _DURATION,
     "source": _TEXT,
+    "precedence": _ONE_OR_MORE,
 }
 _EDGE = {
     "of": _ONE_OR_MORE,

@@ -305,6 +305,9 @@ class Labels:
         one is unlabelled. None: events without a verdict stay unlabelled.
       source: the verdict event's column that says who or what judged (a moderator, a rule, an
         appeal), for the counts on the nightly's page; None: they are not told apart.
+      precedence: sources, the strongest first: of an event's verdicts those of the strongest source
+        that judged it count, and of these the latest. Sources that are not named rank last,
+        together; without any the latest verdict counts, whoever judged.
     """
 
     kind: str
@@ -312,6 +315,7 @@ class Labels:
     positive: Expression
     maturity_us: int | None
     source: str | None = None
+    precedence: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

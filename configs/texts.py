@@ -113,6 +113,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "labels.maturity": ("age from which an event without a verdict is a negative; without one, it "
                         "has no label", "maturity: 2d"),
     "labels.source": ("their column that says who or what judged", "source: judged_by"),
+    "labels.precedence": ("sources whose verdicts count before those of others, strongest first; "
+                          "without it the latest verdict counts", "precedence: [appeal, person]"),
     "training": ("the training protocol", "training: {span: 28d, delay: 2d}"),
     "training.span": ("events that are learnt from, and the gate's", "span: 28d"),
     "training.delay": ("newest events that are left out, as their labels are not known yet",

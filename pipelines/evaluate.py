@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from configs._yaml import did_you_mean
 from configs.errors import EvidenceError, InputError
-from configs.schema import EVENT_ID, EVENT_TIME
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.dataset import KnownLabels, load_labels, published_parts
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder
@@ -28,13 +30,16 @@ from pipelines.score_days import GROUP, MADE, ScoreRequest, measure, score_days,
 from scoring.bundle import Bundle, load_bundle
 from scoring.files import Place, exists, join, replace_file
 from scoring.manifest import MANIFEST
+from scoring.steps import SCORE
 from scoring.store import Store
+from training.by_slice import SliceMetrics, bin_numbers, evaluate_by_slice
 from training.dataset import count_labels
 from training.evaluate import Metrics
-from training.groups import not_yet_known
+from training.groups import encode_groups, not_yet_known
 from training.labels import UNLABELLED
 from transforms.catalog import CATALOG
-from transforms.signature import marker_unlike
+from transforms.inputs import numeric_names
+from transforms.signature import is_private, marker_unlike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,8 @@ class EvaluateRequest:
       as_of: labels are those known before this day; None: the day after the last published one.
       workers: processes of the embedded runner.
       flags: of Beam, such as `--runner=FlinkRunner`.
+      by: inputs by whose values the figures are shown again; None: the categorical ones that are
+        not private.
     """
 
     out: Place
@@ -55,6 +62,7 @@ class EvaluateRequest:
     as_of: dt.date | None = None
     workers: int = 1
     flags: tuple[str, ...] = ()
+    by: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +92,16 @@ class Evaluation:
     silent: dict[str, str]
     contracts: dict[str, tuple[str, str]]
     scores: pa.Table
+    slices: dict[str, tuple[SliceMetrics, ...]] = dataclasses.field(default_factory=dict)
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values without the scores, for JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain.pop("scores")
-        return plain | {"metrics": self.metrics.to_builtins()}
+        slices = {
+            name: [dataclasses.asdict(row) for row in rows] for name, rows in self.slices.items()
+        }
+        return plain | {"metrics": self.metrics.to_builtins(), "slices": slices}
 
 
 def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) -> Evaluation:
@@ -97,7 +109,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
 
     Raises:
       BundleError: there is no such bundle, or it is damaged.
-      InputError: a day is not there.
+      InputError: a day is not there, or has no such input to show figures by.
       EvidenceError: no event of these days has a label yet.
     """
     say = (progress or Quiet()).say
@@ -122,6 +134,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             f"known; backfill later days, or give --as-of {end} or an earlier one"
         )
     _require_same_inputs(bundle, layout, request.days)
+    by = _slice_columns(bundle.spec, request.by)
     say(f"scoring {request.days}, labels as known before {as_of} …")
     span = request.days
     scored = score_days(
@@ -161,7 +174,53 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             if one.evidence
         },
         scores=_scores(bundle, scored, known),
+        slices=_slices(layout, span, scored, known.labels, by),
     )
+
+
+def _slice_columns(spec: Spec, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The inputs that figures are shown by.
+
+    Raises:
+      InputError: one is no input, or private.
+    """
+    named = [one.column for one in spec.inputs.categorical]
+    if asked is None:
+        return tuple(one for one in named if not is_private(spec, one))
+    known = (*named, *numeric_names(spec))
+    for name in asked:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise InputError(f"--by {name}: {spec.name} has no such input; {hint}")
+        computed = spec.inputs.computed.get(name)
+        if any(is_private(spec, one) for one in (computed.columns if computed else (name,))):
+            raise InputError(
+                f"--by {name}: it is private, and its values would be shown; name another input"
+            )
+    return tuple(asked)
+
+
+def _slices(
+    layout: Layout,
+    days: Days,
+    scored: pa.Table,
+    labels: npt.NDArray[np.int8],
+    by: Sequence[str],
+) -> dict[str, tuple[SliceMetrics, ...]]:
+    if not by:
+        return {}
+    table = read_features(layout, list(days), [EVENT_ID, *by])
+    ids = table.column(EVENT_ID).combine_chunks()
+    at = pc.index_in(scored.column(EVENT_ID), value_set=ids)
+    accounts = encode_groups(scored.column(GROUP)) if GROUP in scored.column_names else None
+    scores = scored.column(SCORE).to_numpy()
+    made = {}
+    for name in by:
+        values = table.column(name).take(at)
+        if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
+            values = bin_numbers(values)
+        made[name] = evaluate_by_slice(scores, labels, values, clusters=accounts)
+    return made
 
 
 def write_scores(found: Sequence[Evaluation], path: Path) -> None:

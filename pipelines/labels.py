@@ -21,6 +21,7 @@ from pipelines.backfill import read_features, read_verdicts
 from pipelines.layout import DAY_US, Layout, day_us, require_folder
 from scoring.files import Place
 from training.delays import DelayCurve, delay_curve
+from training.label_model import SourceQuality, source_qualities
 from training.labels import (
     NEGATIVE,
     POSITIVE,
@@ -52,6 +53,7 @@ class LabelReport:
       unknown_subjects: judged ids that are no scored event of the published days.
       verdicts: counts by source, and of reversals.
       conflicts: sources that disagree.
+      qualities: how good each source is, by its agreement with the others.
       curve: of the delays of first verdicts.
       maturity_us: of the config.
     """
@@ -66,6 +68,7 @@ class LabelReport:
     unknown_subjects: int
     verdicts: VerdictCounts
     conflicts: tuple[Conflict, ...]
+    qualities: tuple[SourceQuality, ...]
     curve: DelayCurve
     maturity_us: int | None
 
@@ -82,6 +85,7 @@ class LabelReport:
             "as_of": str(self.as_of),
             "verdicts": dataclasses.asdict(self.verdicts),
             "conflicts": [dataclasses.asdict(one) for one in self.conflicts],
+            "qualities": [dataclasses.asdict(one) for one in self.qualities],
             "curve": {
                 "events": self.curve.events,
                 "quantiles_us": {str(share): self.curve.quantile(share) for share in SHARES},
@@ -183,8 +187,9 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         young=int(((labels == UNLABELLED) & ~early).sum()),
         early=int(early.sum()),
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
-        verdicts=count_verdicts(ids, verdicts, moment),
+        verdicts=count_verdicts(ids, verdicts, moment, spec.labels.precedence),
         conflicts=count_conflicts(verdicts, moment),
+        qualities=source_qualities(verdicts, moment),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
     )

@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import expit, ndtri
 
+from training.clusters import own_clusters, share_interval
 from training.curve import area_under_roc, average_precision, make_curve
-from training.intervals import interval
 from training.labels import POSITIVE, UNLABELLED
 from training.probability import brier, expected_calibration_error
 
 OTHER = "(other)"
 NONE = "(none)"
+FEWEST = 20
+"""Positives, and negatives, from which a slice's figures are worth a look; fewer are greyed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,10 @@ class SliceMetrics:
       value: of the column; `OTHER` holds the rarer values, `NONE` the nulls.
       events, positives: labelled ones.
       mean_score: of the calibrated scores; to compare with positives / events, whose 95 % interval
-        is share_low to share_high (Clopper and Pearson).
+        is share_low to share_high (of effective events, `training.clusters`).
+      accounts: with a labelled event here; None: not known.
+      auc_low, auc_high: 95 %, by Obuchowski's variance of clustered data.
+      thin: whether fewer than `FEWEST` positives or negatives make it: a row to pass over.
       brier, calibration_error: as of the whole (`training.probability`).
       auc, average_precision: ranking within the slice.
     """
@@ -45,6 +51,10 @@ class SliceMetrics:
     share_high: float = 1.0
     brier: float | None = None
     calibration_error: float | None = None
+    accounts: int | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    thin: bool = False
 
 
 def evaluate_by_slice(
@@ -52,14 +62,16 @@ def evaluate_by_slice(
     labels: npt.NDArray[np.int8],
     values: pa.Array | pa.ChunkedArray,
     most: int = 10,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> tuple[SliceMetrics, ...]:
-    """Metrics of the `most` frequent values, most frequent first, then of the rest.
+    """Metrics of the `most` frequent values, most frequent first, then of the rest together.
 
     Args:
       scores: float64[n], calibrated.
       labels: int8[n]: 1, 0, -1; only labelled events count.
       values: string[n]; not a private column, since values are shown.
       most: how many values have a row of their own.
+      clusters: int64[n], the account of each event (-1: none); None: all are independent.
 
     >>> rows = evaluate_by_slice(np.array([0.9, 0.1, 0.5]), np.array([1, 0, 0], np.int8),
     ...                          pa.array(["web", "web", None]))
@@ -68,15 +80,16 @@ def evaluate_by_slice(
     """
     known = np.asarray(labels) != UNLABELLED
     scores, labels = np.asarray(scores, np.float64)[known], np.asarray(labels)[known]
+    own = None if clusters is None else own_clusters(clusters[known])
     named = pc.fill_null(values.cast(pa.large_string()).filter(pa.array(known)), NONE)
     encoded = named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
     encoded = encoded.dictionary_encode()
     codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     counts = np.bincount(codes, minlength=len(names))
     ranked = sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))
-    rows = [_row(names[code], scores, labels, codes == code) for code in ranked[:most]]
+    rows = [_row(names[code], scores, labels, codes == code, own) for code in ranked[:most]]
     if len(ranked) > most:
-        rows.append(_row(OTHER, scores, labels, ~np.isin(codes, ranked[:most])))
+        rows.append(_row(OTHER, scores, labels, ~np.isin(codes, ranked[:most]), own))
     return tuple(rows)
 
 
@@ -85,10 +98,13 @@ def _row(
     scores: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int8],
     within: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.int64] | None,
 ) -> SliceMetrics:
     said, hits = scores[within], labels[within] == POSITIVE
+    own = None if clusters is None else clusters[within]
     curve = make_curve(said, labels[within])
-    low, high = interval(curve.total, len(said))
+    low, high = share_interval(hits, own)
+    auc_low, auc_high = auc_interval(said, hits, own)
     return SliceMetrics(
         value=value,
         events=len(said),
@@ -100,4 +116,84 @@ def _row(
         calibration_error=expected_calibration_error(said, hits),
         auc=area_under_roc(curve),
         average_precision=average_precision(curve),
+        accounts=None if own is None else len(np.unique(own)),
+        auc_low=auc_low,
+        auc_high=auc_high,
+        thin=min(curve.total, len(said) - curve.total) < FEWEST,
     )
+
+
+def bin_numbers(values: pa.Array | pa.ChunkedArray, bins: int = 4) -> pa.Array:
+    """Numbers as the range that they lie in, ranges of about as many values each: string `[n]`.
+
+    Args:
+      values: numbers or booleans; null and NaN stay null.
+      bins: how many ranges; fewer where values are equal.
+
+    >>> bin_numbers(pa.array([1, 2, 3, None, 4]), 2).to_pylist()
+    ['1 to 2', '1 to 2', '3 to 4', None, '3 to 4']
+    """
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    known = ~np.isnan(numbers)
+    if not known.any():
+        return pa.nulls(len(numbers), pa.string())
+    edges = np.quantile(numbers[known], np.arange(1, bins) / bins, method="lower")
+    place = np.searchsorted(np.unique(edges), numbers)
+    names = np.full(len(numbers), None, object)
+    for one in np.unique(place[known]):
+        inside = known & (place == one)
+        low, high = numbers[inside].min(), numbers[inside].max()
+        names[inside] = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+    return pa.array(names, pa.string())
+
+
+def auc_interval(
+    scores: npt.NDArray[np.float64],
+    hits: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.int64] | None,
+    confidence: float = 0.95,
+) -> tuple[float | None, float | None]:
+    """An interval of the AUC where events of one account are not independent; None with one class.
+
+    The variance is Obuchowski's (Biometrics 53, 1997), DeLong's where each event is its own
+    cluster; the interval is on the scale of log odds. Where all pairs are in order nothing varies,
+    and the lower bound is that of so many effective positives, each of which is.
+
+    >>> scores, hits = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.6]), np.arange(6) % 2 == 0
+    >>> low, high = auc_interval(scores, hits, None)
+    >>> bool(0 < low < high < 1)
+    True
+    """
+    positives, negatives = int(hits.sum()), int((~hits).sum())
+    if not positives or not negatives:
+        return None, None
+    own = np.arange(len(hits)) if clusters is None else own_clusters(clusters)
+    good, bad = np.sort(scores[hits]), np.sort(scores[~hits])
+    # Of each event the share of the other class that it is on the right side of; ties count half.
+    below = np.searchsorted(bad, scores, "left") + np.searchsorted(bad, scores, "right")
+    above = 2 * positives - np.searchsorted(good, scores, "left")
+    above = above - np.searchsorted(good, scores, "right")
+    area = float(below[hits].sum() / (2.0 * positives * negatives))
+    if area in (0.0, 1.0):
+        low, high = share_interval(np.full(positives, area > 0.5), own[hits], confidence)
+        return low, high
+    count = int(own.max()) + 1
+    with_good = np.bincount(
+        own, np.where(hits, below / (2.0 * negatives) - area, 0.0), count
+    ).astype(np.float64)
+    with_bad = np.bincount(
+        own, np.where(hits, 0.0, above / (2.0 * positives) - area), count
+    ).astype(np.float64)
+    variance = (
+        _spread(with_good, np.bincount(own[hits], minlength=count) > 0) / positives**2
+        + _spread(with_bad, np.bincount(own[~hits], minlength=count) > 0) / negatives**2
+        + 2.0 * count / max(count - 1, 1) * float(with_good @ with_bad) / (positives * negatives)
+    )
+    odds = np.log(area / (1.0 - area))
+    half = ndtri((1.0 + confidence) / 2.0) * np.sqrt(max(variance, 0.0)) / (area * (1.0 - area))
+    return float(expit(odds - half)), float(expit(odds + half))
+
+
+def _spread(sums: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]) -> float:
+    units = int(there.sum())
+    return units / max(units - 1, 1) * float(sums @ sums)

@@ -19,6 +19,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from training.intervals import interval
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -127,3 +129,30 @@ def own_clusters(clusters: Integers) -> Integers:
     numbered = clusters.copy()
     numbered[alone] = clusters.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return np.unique(numbered, return_inverse=True)[1].astype(np.int64)
+
+
+def share_interval(
+    hits: npt.NDArray[np.bool_], clusters: Integers | None, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Clopper and Pearson's two-sided interval of a share, of effective events.
+
+    Args:
+      hits: bool `[n]`.
+      clusters: int64 `[n]`, the account of each event (-1: none); None: all are independent.
+      confidence: of the interval.
+
+    >>> alike = np.repeat([True, False, True, True], 25)
+    >>> low, high = share_interval(alike, np.repeat(np.arange(4), 25))
+    >>> alone = share_interval(alike, None)
+    >>> bool(low < alone[0] and high > alone[1])
+    True
+    """
+    events = len(hits)
+    if not events:
+        return interval(0, 0, confidence)
+    found = int(np.count_nonzero(hits))
+    if clusters is None:
+        return interval(found, events, confidence)
+    last = np.array([events - 1])
+    effective = float(cluster_sums(hits, own_clusters(clusters)).at(last).effective()[0])
+    return interval(found / events * effective, effective, confidence)

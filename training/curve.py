@@ -7,10 +7,13 @@ events.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from training.clusters import own_clusters
 from training.labels import POSITIVE, UNLABELLED
 
 Floats = npt.NDArray[np.float64]
@@ -104,7 +107,102 @@ def average_precision(curve: Curve) -> float | None:
     if not curve.both_classes:
         return None
     gained = np.diff(curve.positives, prepend=0)
-    return float(np.sum(gained * (curve.positives / curve.flagged)) / curve.total)
+    precision = curve.positives / np.maximum(curve.flagged, 1)  # a redrawn one may flag none yet
+    return float(np.sum(gained * precision) / curve.total)
+
+
+def true_positive_rate(curve: Curve, false_positive_rate: float) -> float | None:
+    """The most recall at a score that flags at most such a share of the negatives; None: one class.
+
+    Nothing is interpolated: it is what a threshold can do.
+
+    >>> true_positive_rate(make_curve([0.9, 0.5, 0.1], np.array([1, 0, 1], np.int8)), 0.5)
+    0.5
+    """
+    if not curve.both_classes:
+        return None
+    wrong = curve.flagged - curve.positives
+    allowed = np.flatnonzero(wrong <= false_positive_rate * float(wrong[-1]))
+    return float(curve.positives[allowed[-1]] / curve.total) if len(allowed) else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """Labelled events on both sides of a score: abuse and not, at or above it, and below."""
+
+    found: int
+    wrong: int
+    missed: int
+    passed: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of events on the right side; None without events."""
+        every = self.found + self.wrong + self.missed + self.passed
+        return (self.found + self.passed) / every if every else None
+
+    @property
+    def mcc(self) -> float | None:
+        """Matthews' correlation of side and label (Biochimica et Biophysica Acta 405, 1975).
+
+        0 where one of the four sums is 0; None without events.
+        """
+        found, wrong, missed, passed = self.found, self.wrong, self.missed, self.passed
+        if not found + wrong + missed + passed:
+            return None
+        product = (found + wrong) * (found + missed) * (passed + wrong) * (passed + missed)
+        return (found * passed - wrong * missed) / math.sqrt(product) if product else 0.0
+
+
+def confusion(curve: Curve, value: float) -> Confusion:
+    """What flagging `score >= value` does.
+
+    >>> confusion(make_curve([0.9, 0.5, 0.1], np.array([1, 0, 1], np.int8)), 0.5)
+    Confusion(found=1, wrong=1, missed=1, passed=0)
+    """
+    place = int(np.searchsorted(-curve.values, -value, side="right")) - 1
+    flagged, found = (
+        (int(curve.flagged[place]), int(curve.positives[place])) if place >= 0 else (0, 0)
+    )
+    missed = curve.total - found
+    return Confusion(found, flagged - found, missed, curve.events - flagged - missed)
+
+
+def redraw_curves(
+    ranks: Floats,
+    hits: npt.NDArray[np.bool_],
+    clusters: Integers | None,
+    replicates: int,
+    seed: int,
+) -> Iterator[Curve]:
+    """Curves of the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+
+    Whole clusters are drawn where events are not independent (Field and Welsh, Journal of the Royal
+    Statistical Society B 69, 2007); DeLong's interval of the AUC would be too narrow there.
+
+    Args:
+      ranks: float64[n].
+      hits: bool[n].
+      clusters: int64[n], drawn whole (-1: an event of its own); None: events are drawn.
+      replicates: draws; those of one class are left out.
+      seed: of the draws; equal seeds give equal curves.
+
+    >>> drawn = redraw_curves(np.arange(9.0), np.arange(9) > 4, None, 5, seed=0)
+    >>> {area_under_roc(curve) for curve in drawn}
+    {1.0}
+    """
+    order = np.argsort(-ranks, kind="stable")
+    ordered, positive = ranks[order], hits[order].astype(np.int64)
+    last = last_of_ties(ordered)
+    which = (np.arange(len(ranks)) if clusters is None else own_clusters(clusters))[order]
+    units = int(which.max(initial=-1)) + 1
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for _ in range(replicates):
+        weight = np.bincount(generator.integers(0, units, units), minlength=units)[which]
+        found = np.cumsum(weight * positive)[last]
+        curve = Curve(ordered[last], np.cumsum(weight)[last], found, int(found[-1]))
+        if curve.both_classes:
+            yield curve
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ Only labelled events count; how many were not is reported. A metric that means n
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,17 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoring.decision import Threshold
-from training.clusters import own_clusters
+from training.clusters import share_interval
 from training.curve import (
+    Confusion,
     CurvePoint,
     area_under_roc,
     average_precision,
-    last_of_ties,
     make_curve,
     precision_recall_points,
+    redraw_curves,
 )
 from training.groups import GroupPrecision, encode_groups, group_precision
-from training.intervals import interval
 from training.labels import POSITIVE, UNLABELLED
 from training.probability import (
     CalibrationBin,
@@ -42,7 +41,10 @@ from training.probability import (
 
 @dataclasses.dataclass(frozen=True)
 class AtThreshold:
-    """What an action did on the slice; intervals are Clopper and Pearson's, 95 %, two-sided.
+    """What an action did on the slice; intervals are 95 %, two-sided, of effective events.
+
+    Effective: events of one account count as often as they prove something (`training.clusters`),
+    where accounts are given, as they do in the evidence of a threshold.
 
     Attributes:
       flagged, positives: labelled events at or above the threshold, and the abuse among them.
@@ -152,8 +154,8 @@ def evaluate(
       event_times: int64[n], microseconds UTC.
       ranks: float[n], what ranks events, if not `scores` (the raw score, where calibration ties).
       thresholds: as the bundle's policy has them; applied to `scores`.
-      groups: string[n], for the worklist's precision; the bootstrap then draws groups, not
-        events, since events of one account are not independent.
+      groups: string[n], for the worklist's precision; all intervals then count with groups (the
+        bootstrap draws them), since events of one account are not independent.
       top: size of a day's worklist.
       replicates: bootstrap draws; 0: no interval.
       seed: of the bootstrap.
@@ -198,7 +200,7 @@ def evaluate(
             None if groups is None else group_precision(order_by, labels, event_times, groups, top)
         ),
         at=tuple(
-            at_threshold(one.action, one.value, said, hits, one.min_precision)
+            at_threshold(one.action, one.value, said, hits, one.min_precision, clusters)
             for one in thresholds
             if one.value is not None
         ),
@@ -214,8 +216,17 @@ def at_threshold(
     scores: npt.NDArray[np.float64],
     hits: npt.NDArray[np.bool_],
     min_precision: float | None = None,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> AtThreshold:
     """What flagging `scores >= value` does.
+
+    Args:
+      action: its name.
+      value: the threshold.
+      scores: float64[n].
+      hits: bool[n], whether it is abuse.
+      min_precision: what the action promises.
+      clusters: int64[n], the account of each event (-1: none); None: all are independent.
 
     >>> at_threshold("block", 0.5, np.array([0.9, 0.1]), np.array([True, True])).recall
     0.5
@@ -223,8 +234,9 @@ def at_threshold(
     above = scores >= value
     flagged, found, total = int(above.sum()), int((above & hits).sum()), int(hits.sum())
     missed, passed = total - found, len(scores) - flagged - (total - found)
-    precision_low, precision_high = interval(found, flagged)
-    recall_low, recall_high = interval(found, total)
+    sides = Confusion(found, flagged - found, missed, passed)
+    precision_low, precision_high = share_interval(hits[above], _part(clusters, above))
+    recall_low, recall_high = share_interval(above[hits], _part(clusters, hits))
     return AtThreshold(
         action=action,
         value=value,
@@ -238,16 +250,17 @@ def at_threshold(
         recall_high=recall_high,
         missed=missed,
         passed=passed,
-        accuracy=(found + passed) / len(scores) if len(scores) else None,
-        mcc=_matthews(found, flagged - found, missed, passed) if len(scores) else None,
+        accuracy=sides.accuracy,
+        mcc=sides.mcc,
         mean_score=float(scores[above].mean()) if flagged else None,
         min_precision=min_precision,
     )
 
 
-def _matthews(found: int, wrong: int, missed: int, passed: int) -> float:
-    product = (found + wrong) * (found + missed) * (passed + wrong) * (passed + missed)
-    return (found * passed - wrong * missed) / math.sqrt(product) if product else 0.0
+def _part(
+    clusters: npt.NDArray[np.int64] | None, mask: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64] | None:
+    return None if clusters is None else clusters[mask]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,10 +280,7 @@ def bootstrap_ranking(
 ) -> Intervals:
     """The 2.5 and 97.5 percentiles of both ranking metrics over redrawn slices.
 
-    Percentiles of the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapter 13), of whole clusters where events are not independent (Field and Welsh, Journal of
-    the Royal Statistical Society B 69, 2007); DeLong's interval of the AUC would be too narrow
-    there. Both metrics come from the same draws.
+    Both metrics come from the same draws (`training.curve.redraw_curves`).
 
     Args:
       ranks: float64[n].
@@ -283,29 +293,19 @@ def bootstrap_ranking(
     >>> bootstrap_ranking(ranks, hits, None, 20, seed=0).auc
     (1.0, 1.0)
     """
-    order = np.argsort(-ranks, kind="stable")
-    ordered, positive = ranks[order], hits[order].astype(np.int64)
-    last = last_of_ties(ordered)
-    drawn_by = np.arange(len(ranks)) if clusters is None else own_clusters(clusters)
-    units = int(drawn_by.max()) + 1
-    which = drawn_by[order]
-    generator = np.random.Generator(np.random.PCG64(seed))
     precisions, areas = [], []
-    for _ in range(replicates):
-        weight = np.bincount(generator.integers(0, units, units), minlength=units)[which]
-        flagged = np.cumsum(weight)[last]
-        found = np.cumsum(weight * positive)[last]
-        total, negatives = int(found[-1]), int(flagged[-1] - found[-1])
-        if total == 0 or negatives == 0:
-            continue
-        gained, wrong = np.diff(found, prepend=0), np.diff(flagged - found, prepend=0)
-        precisions.append(np.sum(gained * (found / np.maximum(flagged, 1))) / total)
-        # Each negative counts the positives above it, and half of those that tie with it.
-        areas.append(np.sum(wrong * (found - gained / 2)) / (total * negatives))
-    return Intervals(_percentiles(precisions), _percentiles(areas))
+    for curve in redraw_curves(ranks, hits, clusters, replicates, seed):
+        precisions.append(average_precision(curve) or 0.0)
+        areas.append(area_under_roc(curve) or 0.0)
+    return Intervals(percentiles(precisions), percentiles(areas))
 
 
-def _percentiles(found: Sequence[float]) -> tuple[float, float]:
+def percentiles(found: Sequence[float]) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles; of nothing, no bounds at all.
+
+    >>> percentiles([])
+    (0.0, 1.0)
+    """
     if not found:
         return 0.0, 1.0
     low, high = np.quantile(found, [0.025, 0.975])

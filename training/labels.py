@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -79,13 +80,15 @@ def resolve(
     """Labels of events as they were known just before `as_of_us`.
 
     Of the verdicts about an event that were known before `as_of_us` (strictly), the last in total
-    order counts, so an appeal reverses and a second look reverses again. An event without any is
-    negative once it is `labels.maturity_us` old, else unlabelled. A verdict of the same time as its
-    event is known a microsecond later; if one has an earlier time, the event is unlabelled: what
-    its features saw may hold the answer.
+    order counts, so an appeal reverses and a second look reverses again; with `labels.precedence`,
+    the last of the strongest source that judged, so that no late report overrules a person. An
+    event without any is negative once it is `labels.maturity_us` old, else unlabelled. A verdict
+    of the same time as its event is known a microsecond later; if one has an earlier time, the
+    event is unlabelled: what its features saw may hold the answer.
 
     Args:
-      labels: the rule; only `maturity_us` is read here, the rest has made the table.
+      labels: the rule; only `maturity_us` and `precedence` are read here, the rest has made the
+        table.
       event_ids: string[n], the scored events.
       event_times: int64[n], microseconds UTC.
       verdicts: columns `event_id` string, `event_time` int64 µs UTC, `subject` string (the id of
@@ -113,7 +116,7 @@ def resolve(
     if len(event_ids) != len(event_times):
         raise ValueError(f"{len(event_ids)} event ids and {len(event_times)} times: must be equal")
     resolved = _without_verdict(event_times, labels.maturity_us, as_of_us)
-    subjects, positive = latest_verdicts(verdicts, as_of_us)
+    subjects, positive = latest_verdicts(verdicts, as_of_us, labels.precedence)
     if len(subjects) == 0 or len(event_ids) == 0:
         return resolved
     times = np.asarray(event_times)
@@ -146,12 +149,15 @@ def is_judged_early(
     return np.asarray(first < np.asarray(event_times), np.bool_)
 
 
-def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+def latest_verdicts(
+    verdicts: pa.Table, as_of_us: int, precedence: Sequence[str] = ()
+) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """The verdict that stands on each judged event just before `as_of_us`.
 
     Args:
       verdicts: as in :func:`resolve`.
       as_of_us: microseconds UTC; verdicts at or after it are invisible.
+      precedence: sources, the strongest first (`labels.precedence`).
 
     Returns:
       `(subjects string[s], positive bool[s])`, each subject once.
@@ -165,7 +171,7 @@ def latest_verdicts(verdicts: pa.Table, as_of_us: int) -> tuple[pa.Array, npt.ND
     >>> subjects.to_pylist(), positive.tolist()
     (['a'], [False])
     """
-    known = _in_order(verdicts, as_of_us)
+    known = _strongest_last(_in_order(verdicts, as_of_us), precedence)
     if known.num_rows == 0:
         return pa.array([], pa.string()), np.zeros(0, np.bool_)
     encoded = _strings(known["subject"]).dictionary_encode()
@@ -193,8 +199,8 @@ class VerdictCounts:
 
     Attributes:
       verdicts: all about these events; `events`: with at least one.
-      positive, negative: events whose last verdict says abuse, or not.
-      to_positive, to_negative: events whose last verdict says the opposite of their first: a
+      positive, negative: events whose standing verdict says abuse, or not.
+      to_positive, to_negative: events whose standing verdict says the opposite of their first: a
         second look found abuse, or an appeal was granted.
       sources: by who or what judged (`labels.source`), most verdicts first; the rarest together.
     """
@@ -209,7 +215,10 @@ class VerdictCounts:
 
 
 def count_verdicts(
-    event_ids: pa.Array | pa.ChunkedArray, verdicts: pa.Table, as_of_us: int
+    event_ids: pa.Array | pa.ChunkedArray,
+    verdicts: pa.Table,
+    as_of_us: int,
+    precedence: Sequence[str] = (),
 ) -> VerdictCounts:
     """Counts of the verdicts about events that were known just before `as_of_us`.
 
@@ -228,6 +237,10 @@ def count_verdicts(
     first, last = np.zeros((2, len(encoded.dictionary)), np.bool_)
     last[subject] = said
     first[subject[::-1]] = said[::-1]
+    if precedence:
+        strongest = _strongest_last(known, precedence)
+        stands = pc.index_in(_strings(strongest["subject"]), value_set=encoded.dictionary)
+        last[stands.to_numpy()] = strongest["positive"].to_numpy()
     return VerdictCounts(
         verdicts=len(said),
         events=len(last),
@@ -260,27 +273,43 @@ def count_conflicts(verdicts: pa.Table, as_of_us: int) -> tuple[Conflict, ...]:
     >>> count_conflicts(table, as_of_us=8)
     (Conflict(one='bot', other='person', differ=1, both=1),)
     """
-    known = _in_order(verdicts, as_of_us)
-    if "source" not in known.schema.names or known.num_rows == 0:
-        return ()
-    subject = _strings(known["subject"]).dictionary_encode()
-    source = _strings(pc.fill_null(known["source"], _UNSAID)).dictionary_encode()
-    names = source.dictionary.to_pylist()
-    if len(names) > _MOST_SOURCES:
-        counts = np.bincount(source.indices.to_numpy(), minlength=len(names))
-        kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST_SOURCES])
-    else:
-        kept = np.arange(len(names))
-    words = np.full((len(names), len(subject.dictionary)), UNLABELLED, np.int8)
-    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
-    words[source.indices.to_numpy(), subject.indices.to_numpy()] = said  # the last one stays
+    names, words = last_words(verdicts, as_of_us)
     made = []
-    for one, other in itertools.combinations(sorted(kept, key=lambda at: str(names[at])), 2):
+    for one, other in itertools.combinations(range(len(names)), 2):
         both = (words[one] != UNLABELLED) & (words[other] != UNLABELLED)
         differ = int((words[one] != words[other])[both].sum())
         if both.any():
             made.append(Conflict(names[one], names[other], differ, int(both.sum())))
     return tuple(sorted(made, key=lambda pair: -pair.differ))
+
+
+def last_words(verdicts: pa.Table, as_of_us: int) -> tuple[list[str], npt.NDArray[np.int8]]:
+    """What each source said last of each judged event: names, and int8 `[sources, events]`.
+
+    1 abuse, 0 not, -1 nothing; the most frequent sources, by name.
+
+    >>> table = pa.table({"event_id": ["1", "2"], "event_time": [5, 6], "subject": ["a", "b"],
+    ...                   "positive": [True, False], "source": ["bot", "person"]})
+    >>> last_words(table, as_of_us=8)[1].tolist()
+    [[1, -1], [-1, 0]]
+    """
+    known = _in_order(verdicts, as_of_us)
+    if "source" not in known.schema.names or known.num_rows == 0:
+        return [], np.zeros((0, 0), np.int8)
+    subject = _strings(known["subject"]).dictionary_encode()
+    source = _strings(pc.fill_null(known["source"], _UNSAID)).dictionary_encode()
+    names = source.dictionary.to_pylist()
+    code = source.indices.to_numpy()
+    counts = np.bincount(code, minlength=len(names))
+    kept = sorted(np.argsort(-counts, kind="stable")[:_MOST_SOURCES], key=lambda at: names[at])
+    row = np.full(len(names), -1)
+    row[kept] = np.arange(len(kept))
+    words = np.full((len(kept), len(subject.dictionary)), UNLABELLED, np.int8)
+    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
+    shown = row[code] >= 0
+    # Of several words of a source the last one stays.
+    words[row[code][shown], subject.indices.to_numpy()[shown]] = said[shown]
+    return [names[at] for at in kept], words
 
 
 def _by_source(
@@ -377,6 +406,15 @@ def _in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
     """The verdicts that were known, in total order; those of one time already are."""
     known = _known(verdicts, as_of_us)
     return known.take(pa.array(np.argsort(known["event_time"].to_numpy(), kind="stable")))
+
+
+def _strongest_last(known: pa.Table, precedence: Sequence[str]) -> pa.Table:
+    """Verdicts in total order, those of stronger sources behind those of weaker ones."""
+    if not precedence or "source" not in known.column_names:
+        return known
+    rank = pc.index_in(known["source"], value_set=pa.array(list(precedence), pa.string()))
+    weakness = pc.fill_null(rank, len(precedence)).to_numpy()
+    return known.take(pa.array(np.argsort(-weakness.astype(np.int64), kind="stable")))
 
 
 def _positions(

@@ -96,6 +96,12 @@ def fit_sparse(
     """
     filled = np.bincount(inputs.indices, minlength=inputs.shape[1]) > 0
     used, place = np.flatnonzero(filled), np.cumsum(filled, dtype=np.int32) - 1
+    if not len(used):  # no text has a word: what is left is the share of abuse
+        positives = int(np.count_nonzero(labels))
+        if positives in (0, len(labels)):
+            return None
+        odds = positive_weight * positives / (len(labels) - positives)
+        return Weights(np.zeros(inputs.shape[1]), float(np.log(odds)))
     narrow = scipy.sparse.csr_matrix(
         (inputs.data, place[inputs.indices], inputs.indptr), shape=(inputs.shape[0], len(used))
     )

@@ -69,6 +69,11 @@ def source_columns(spec: Spec, name: str) -> tuple[str, ...]:
     return tuple(sorted(_closure(spec, [name]) & set(spec.columns)))
 
 
+def is_private(spec: Spec, name: str) -> bool:
+    """Whether a column's values must not be shown: declared so, or derived from one that is."""
+    return any(spec.columns[source].private for source in source_columns(spec, name))
+
+
 def _one_window(recipe: Feature) -> Aggregate:
     """The aggregate with the feature's own window only."""
     windows = (recipe.window,) if recipe.window else ()

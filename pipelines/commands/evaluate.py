@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipelines.evaluate import Evaluation
+    from training.by_slice import SliceMetrics
     from training.evaluate import Metrics
 
 
@@ -27,33 +28,58 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],
-    days: Annotated[str, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")],
+    out: Annotated[str | None, typer.Option(help="Output folder of backfill and nightly.")] = None,
+    days: Annotated[
+        str | None, typer.Option(help="2026-03-01..2026-03-07, UTC, both included.")
+    ] = None,
     bundle: Annotated[
         list[str] | None, typer.Option(help="Fingerprint, folder, or 'serving'; may repeat.")
     ] = None,
     as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Figures by this input's values, too (numbers by range); may repeat."),
+    ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(help="Write ids, labels, scores and actions of all events as Parquet."),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Instead: train and test as this YAML file (or shipped name) says."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="The protocol's events: file or pattern.")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Measure bundles on published days; give several --bundle to compare them.
+    """Measure model bundles on published days (several --bundle), or run a --protocol.
 
     Other options are Beam's: --runner=FlinkRunner …; without --runner it runs here.
     """
     from rich.console import Console
     from rich.table import Table
 
+    from pipelines.commands import _protocol
     from pipelines.commands._shared import beam_flags, warn
     from pipelines.dataset import early_verdicts
     from pipelines.evaluate import EvaluateRequest, evaluate_bundle, write_scores
     from pipelines.layout import Days, parse_day
     from pipelines.progress import choose_progress
 
+    if protocol is not None:
+        given = (days, bundle, as_of, by, scores)
+        names = ("--days", "--bundle", "--as-of", "--by", "--scores")
+        if wrong := [name for name, one in zip(names, given, strict=True) if one is not None]:
+            raise typer.BadParameter(f"--protocol says what is measured; leave out {wrong[0]}")
+        if beam_flags(context):
+            raise typer.BadParameter("a protocol runs on this machine; leave out Beam's options")
+        _protocol.run(protocol, source, out, workers, quiet, as_json)
+        return
+    if out is None or days is None or source is not None:
+        raise typer.BadParameter("expected --out and --days, or --protocol and --input")
     progress = choose_progress(quiet or as_json)
     console = Console(markup=False, emoji=False)
     request = EvaluateRequest(
@@ -63,6 +89,7 @@ def evaluate(
         parse_day(as_of) if as_of else None,
         workers,
         beam_flags(context),
+        tuple(by) if by else None,
     )
     found = [
         evaluate_bundle(dataclasses.replace(request, bundle=one), progress)
@@ -97,6 +124,9 @@ def evaluate(
     console.print(table)
     if any(one.metrics.at for one in found):
         console.print(_thresholds(found))
+    for one in found:
+        for name, rows in one.slices.items():
+            console.print(_slices(f"{one.bundle[:8]} by {name}", rows))
     for one in found:
         for at in one.metrics.at:
             kept = (
@@ -133,6 +163,27 @@ def _thresholds(found: Sequence[Evaluation]) -> Table:
     }
     for name, cells in lines.items():
         table.add_row(name, *cells)
+    return table
+
+
+def _slices(title: str, rows: Sequence[SliceMetrics]) -> Table:
+    """Figures by an input's values; those of few events of a class are dim."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("", overflow="fold", min_width=9)
+    for name in ("events", "abuse", "95 %", "AUC", "95 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in rows:
+        table.add_row(
+            one.value,
+            f"{one.events:,}",
+            _figure(one.positives / one.events),
+            f"{_figure(one.share_low)}-{_figure(one.share_high)}",
+            _figure(one.auc),
+            "-" if one.auc_low is None else f"{_figure(one.auc_low)}-{_figure(one.auc_high)}",
+            style="dim" if one.thin else None,
+        )
     return table
 
 

@@ -87,6 +87,12 @@ def describe(found: LabelReport) -> list[str]:
             f"{pair.one} and {pair.other} judged {pair.both:,} events both, and differ on "
             f"{pair.differ:,} ({_share(pair.differ, pair.both)})"
         )
+    for one in found.qualities:
+        if one.accuracy is not None and one.agreement is not None:
+            lines.append(
+                f"{one.name} agrees with the others on {one.agreement:.1%} of {one.overlap:,} "
+                f"events; the label model takes {one.accuracy:.1%} of its verdicts for right"
+            )
     return [*lines, "", *_delays(found)]
 
 

@@ -25,7 +25,7 @@ from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.labels import NEGATIVE, VerdictCounts, count_verdicts
 from transforms.inputs import numeric_names
-from transforms.signature import source_columns
+from transforms.signature import is_private
 
 MOST_WRONG = 10
 _MOST_PAST = 14
@@ -83,7 +83,10 @@ def gather_evidence(
             for name, where in ranges.items()
         },
         verdicts=count_verdicts(
-            span.events.column(EVENT_ID), read_verdicts(layout, day_of(as_of_us - 1)), as_of_us
+            span.events.column(EVENT_ID),
+            read_verdicts(layout, day_of(as_of_us - 1)),
+            as_of_us,
+            spec.labels.precedence if spec.labels else (),
         ),
         early=int(np.count_nonzero(span.early)),
         wrong=_worst_false_positives(gate, fitted),
@@ -123,11 +126,6 @@ def cold_start(spec: Spec, layout: Layout, cut: Slices) -> str:
         "may differ."
         + (" Lifetime windows begin on that day for every key." if has_lifetime else "")
     )
-
-
-def is_private(spec: Spec, column: str) -> bool:
-    """Whether a column's values must not be shown: declared so, or derived from one that is."""
-    return any(spec.columns[source].private for source in source_columns(spec, column))
 
 
 def _worst_false_positives(gate: Dataset, fitted: Fitted) -> tuple[WrongEvent, ...]:

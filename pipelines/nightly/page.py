@@ -20,7 +20,7 @@ from pipelines.dataset import Dataset, early_verdicts
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, day_of
 from pipelines.meter import Meter, Usage
-from pipelines.nightly.evidence import Evidence, is_private, past_runs
+from pipelines.nightly.evidence import Evidence, past_runs
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.progress import Progress
 from pipelines.report import (
@@ -42,7 +42,9 @@ from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
 from training.fit import Fitted
 from training.gate import GateResult, ServingComparison
+from training.groups import encode_groups
 from training.importance import rank_importance
+from transforms.signature import is_private
 
 
 @dataclasses.dataclass
@@ -261,10 +263,17 @@ def count_kinds(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> tuple
 
 def make_parts(spec: Spec, fitted: Fitted, judged: Dataset) -> tuple[Parts, ...]:
     """The candidate on the gate slice, by the values of each categorical that is not private."""
+    group = judged.group(spec)
+    accounts = None if group is None else encode_groups(group)
     return tuple(
         Parts(
             one.column,
-            evaluate_by_slice(fitted.gate_scores, judged.labels, judged.events.column(one.column)),
+            evaluate_by_slice(
+                fitted.gate_scores,
+                judged.labels,
+                judged.events.column(one.column),
+                clusters=accounts,
+            ),
         )
         for one in spec.inputs.categorical
         if not is_private(spec, one.column)

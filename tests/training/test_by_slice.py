@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as oracle
 
-from training.by_slice import NONE, OTHER, evaluate_by_slice
+from training.by_slice import NONE, OTHER, auc_interval, bin_numbers, evaluate_by_slice
+from training.clusters import share_interval
 
 
 def test_every_labelled_event_is_in_one_row():
@@ -40,3 +41,70 @@ def test_nulls_and_chunks():
 def test_nothing_has_no_rows():
     none = pa.array([], pa.string())
     assert evaluate_by_slice(np.zeros(0), np.zeros(0, np.int8), none) == ()
+
+
+def accounts_alike(generator, accounts, events=8):
+    """Scores and labels in which all events of an account move together."""
+    own = np.repeat(np.arange(accounts), events)
+    bad = generator.random(accounts) < 0.4
+    scores = np.repeat(generator.normal(bad * 1.2, 1.0), events)
+    scores = scores + generator.normal(0.0, 0.2, len(own))
+    return scores, bad[own], own
+
+
+def test_intervals_hold_what_they_say_where_accounts_move_together():
+    generator = np.random.default_rng(3)
+    scores, hits, _ = accounts_alike(generator, 40_000)
+    area, share = oracle.roc_auc_score(hits, scores), hits.mean()
+    held = np.zeros(4)
+    for _ in range(200):
+        scores, hits, own = accounts_alike(generator, 60)
+        intervals = [
+            (auc_interval(scores, hits, own), area),
+            (share_interval(hits, own), share),
+            (auc_interval(scores, hits, None), area),
+            (share_interval(hits, None), share),
+        ]
+        held += [low <= truth <= high for (low, high), truth in intervals]
+    assert (held[:2] >= 180).all(), held
+    assert (held[2:] < 150).all(), "without accounts they promise too much"
+
+
+def test_the_auc_interval_is_delongs_where_events_are_independent():
+    generator = np.random.default_rng(4)
+    hits = generator.random(300) < 0.3
+    scores = np.round(generator.normal(hits, 1.0), 1)
+    good, bad = scores[hits], scores[~hits]
+    wins = (good[:, None] > bad) + 0.5 * (good[:, None] == bad)
+    variance = wins.mean(1).var(ddof=1) / len(good) + wins.mean(0).var(ddof=1) / len(bad)
+    low, high = auc_interval(scores, hits, None)
+    area = wins.mean()
+    width = (np.log(high / (1 - high)) - np.log(low / (1 - low))) / (2 * 1.959964)
+    assert width == pytest.approx(np.sqrt(variance) / (area * (1 - area)), rel=1e-5)
+
+
+def test_perfect_order_and_one_class():
+    hits = np.array([True, True, False, False])
+    low, high = auc_interval(np.array([4.0, 3, 2, 1]), hits, np.array([0, 0, 1, -1]))
+    assert low < 0.6 and high == 1.0
+    assert auc_interval(np.array([1.0]), np.array([True]), None) == (None, None)
+
+
+def test_rows_count_accounts_and_thin_ones_are_marked():
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 2, 400).astype(np.int8)
+    values = pa.array(["much"] * 360 + ["little"] * 40)
+    accounts = np.concatenate([np.arange(360) // 6, np.full(40, -1)])
+    rows = evaluate_by_slice(generator.random(400), labels, values, clusters=accounts)
+    assert [(row.accounts, row.thin) for row in rows] == [(60, False), (40, True)]
+    alone = evaluate_by_slice(generator.random(400), labels, values)[0]
+    assert alone.accounts is None and alone.auc_low < 0.6 < alone.auc_high + 0.2
+
+
+def test_numbers_are_shown_by_range_and_nothing_else_is():
+    values = pa.array([0.0] * 90 + [float(one) for one in range(1, 8)] + [None, float("nan")])
+    made = bin_numbers(values)
+    assert set(made.to_pylist()) == {"0", "1 to 7", None}
+    assert made.null_count == 2
+    assert bin_numbers(pa.array([None, None], pa.float64())).null_count == 2
+    assert bin_numbers(pa.array([True, False])).to_pylist() == ["1", "0"]

@@ -11,6 +11,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from configs.schema import Action
+from scoring.decision import Threshold
 from training.evaluate import Metrics, at_threshold, bootstrap_ranking, evaluate
 from training.probability import calibration_bins, expected_calibration_error, histogram
 from training.thresholds import choose_thresholds
@@ -173,3 +174,28 @@ def test_scores_that_are_no_probabilities_are_refused():
         evaluate(np.array([0.5, np.nan]), labels, times)
     with pytest.raises(ValueError, match="must be equally many"):
         evaluate(np.array([0.5]), labels, times)
+
+
+def test_events_of_one_account_count_as_often_as_they_prove_something():
+    generator = np.random.default_rng(0)
+    own = np.repeat(np.arange(40), 25)
+    hits = np.repeat(generator.random(40) < 0.8, 25)
+    scores = np.repeat(np.where(np.arange(40) < 35, 0.9, 0.1), 25)
+    alone = at_threshold("block", 0.5, scores, hits)
+    whole = at_threshold("block", 0.5, scores, hits, clusters=own)
+    assert (whole.precision, whole.recall) == (alone.precision, alone.recall)
+    for part in ("precision", "recall"):
+        wide, narrow = (
+            getattr(one, f"{part}_high") - getattr(one, f"{part}_low") for one in (whole, alone)
+        )
+        assert wide > 3 * narrow
+    groups = pa.array([f"a{one}" for one in own])
+    blocking = Threshold("block", 0.5, 0.8)
+    found = evaluate(
+        scores, hits.astype(np.int8), np.arange(1000), thresholds=[blocking], groups=groups,
+        replicates=0,
+    )  # fmt: skip
+    assert (found.at[0].precision_low, found.at[0].recall_high) == (
+        whole.precision_low,
+        whole.recall_high,
+    )

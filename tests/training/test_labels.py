@@ -218,3 +218,61 @@ def test_a_verdict_before_its_event_is_found_and_never_gives_a_label():
     assert is_judged_early(ids, times, table, as_of_us=99).tolist() == [True, False, False]
     assert is_judged_early(ids, times, table, as_of_us=5).tolist() == [False, False, False]
     assert resolve(rule(1), ids, times, table, as_of_us=99).tolist() == [-1, 1, 0]
+
+
+def table_of(*rows):
+    names = ("event_id", "event_time", "subject", "positive", "source")
+    return pa.table(dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
+# Rows: id, time, subject, abuse?, source.
+ARGUED = table_of(
+    ("1", 10, "a", True, "report"),
+    ("2", 20, "a", False, "person"),
+    ("3", 30, "a", True, "report"),  # a late report does not overrule the person
+    ("4", 40, "b", False, "person"),
+    ("5", 50, "b", True, "person"),  # a second look does
+    ("6", 60, "b", False, "appeal"),
+    ("7", 70, "b", True, "person"),  # nor does a person overrule an appeal,
+    ("8", 80, "b", True, "appeal"),  # which may be reversed itself,
+    ("9", 90, "b", False, "appeal"),  # and again
+    ("10", 100, "c", True, None),  # who judged is not known
+    ("11", 110, "c", False, "report"),
+)
+RANKED = ("appeal", "person")
+
+
+@pytest.mark.parametrize(
+    ("as_of", "expected"),
+    [
+        (15, [1, -1, -1]),
+        (25, [0, -1, -1]),
+        (35, [0, -1, -1]),
+        (55, [0, 1, -1]),
+        (65, [0, 0, -1]),
+        (75, [0, 0, -1]),
+        (85, [0, 1, -1]),
+        (95, [0, 0, -1]),
+        (105, [0, 0, 1]),
+        (115, [0, 0, 0]),
+    ],
+)
+def test_the_strongest_source_that_judged_has_the_last_word(as_of, expected):
+    rule = Labels("verdict", "subject", None, None, "source", RANKED)
+    ids, times = pa.array(["a", "b", "c"]), np.array([1, 2, 3])
+    assert resolve(rule, ids, times, ARGUED, as_of).tolist() == expected
+    shuffled = ARGUED.take(pa.array(np.random.default_rng(as_of).permutation(len(ARGUED))))
+    assert resolve(rule, ids, times, shuffled, as_of).tolist() == expected
+
+
+def test_without_precedence_the_latest_counts_and_counts_follow_it():
+    ids, times = pa.array(["a", "b", "c"]), np.array([1, 2, 3])
+    latest = Labels("verdict", "subject", None, None, "source")
+    assert resolve(latest, ids, times, ARGUED, 75).tolist() == [1, 1, -1]
+    ranked = count_verdicts(ids, ARGUED, 75, RANKED)
+    assert (ranked.positive, ranked.negative, ranked.to_negative) == (0, 2, 1)
+    plain = count_verdicts(ids, ARGUED, 75)
+    assert (plain.positive, plain.negative, plain.to_positive) == (2, 0, 1)
+    days_before_sources = ARGUED.drop_columns("source")
+    rule = Labels("verdict", "subject", None, None, "source", RANKED)
+    assert resolve(rule, ids, times, days_before_sources, 75).tolist() == [1, 1, -1]

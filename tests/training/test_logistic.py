@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from training.logistic import Weights, fit_logistic
+from training.logistic import Weights, fit_logistic, fit_sparse
 
 
 def rows(n: int = 3000):
@@ -56,3 +56,12 @@ def test_a_start_changes_the_way_not_the_end():
 def test_one_class_has_no_rule():
     inputs, _ = rows(10)
     assert fit_logistic(inputs, np.ones(10, np.int8)) is None
+
+
+def test_without_any_filled_column_the_share_of_positives_is_left():
+    nothing = scipy.sparse.csr_matrix((4, 3))
+    labels = np.array([1, 0, 0, 0], np.int8)
+    made = fit_sparse(nothing, labels, positive_weight=3.0)
+    assert made.weights.tolist() == [0.0, 0.0, 0.0] and made.intercept == pytest.approx(0.0)
+    assert fit_sparse(nothing, labels).intercept == pytest.approx(np.log(1 / 3))
+    assert fit_sparse(nothing, np.ones(4, np.int8)) is None

@@ -1,0 +1,199 @@
+"""Reads what a protocol splits: scored events, their labels in the end, their files and order."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs._yaml import did_you_mean
+from configs.changed import change_config
+from configs.errors import ConfigError, EvidenceError, InputError
+from configs.loader import loads, shipped
+from configs.protocol import Protocol
+from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.backfill import BackfillRequest, backfill
+from pipelines.dataset import load_dataset
+from pipelines.layout import DAY_US, Days, Layout, day_of
+from pipelines.progress import Progress
+from pipelines.sources import open_source, read_split
+from scoring.files import Place
+from training.groups import encode_groups
+from training.labels import UNLABELLED, resolve
+from training.protocol import Rows
+from transforms.catalog import CATALOG
+from transforms.derive import derive
+from transforms.selection import input_columns, scored_mask, verdict_mask, verdict_rows
+
+
+def read_config(protocol: Protocol, change: dict[str, object] | None = None) -> tuple[Spec, str]:
+    """The protocol's config as changed, and its text.
+
+    Raises:
+      ConfigError: the config's mistakes, or a setting that cannot be changed.
+      InputError: there is no such config.
+    """
+    near = protocol.folder / protocol.config
+    path = near if near.is_file() else shipped(protocol.config)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the config {path}; give a YAML file in UTF-8") from error
+    loads(text, path.name, CATALOG)  # its own mistakes first, by its own lines
+    text = change_config(change_config(text, protocol.change), change or {})
+    return loads(text, f"{path.name}, changed by {protocol.name}", CATALOG), text
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """Scored events in total order, with what splits them: all of `[n]`."""
+
+    numeric: npt.NDArray[np.float32]
+    events: pa.Table
+    times: npt.NDArray[np.int64]
+    rows: Rows
+    groups: npt.NDArray[np.int64] | None
+
+
+def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Read:
+    """The input's scored events, with the labels that their verdicts came to in the end.
+
+    Args:
+      source: events, a path or pattern.
+      spec: the use, with labels.
+      account: the column that deals accounts out; "": none.
+      extra: one more column that is kept; "": none.
+
+    Raises:
+      ConfigError: the config has no labels, or no such column.
+      InputError: the input holds no scored event.
+    """
+    if spec.labels is None:
+        raise ConfigError(f"the config {spec.name!r} has no labels section; add one")
+    names: list[str] = []
+    events, verdicts, files = [], [], []
+    for split in open_source(source, spec):
+        name = Path(split.path).name
+        if name not in names:
+            names.append(name)
+        for one in read_split(split, spec):
+            batch = derive(spec, one.batch)
+            scored = batch.filter(pa.array(scored_mask(spec, batch)))
+            events.append(scored)
+            files.append(np.full(scored.num_rows, names.index(name)))
+            verdicts.append(verdict_rows(spec, batch.filter(pa.array(verdict_mask(spec, batch)))))
+    every = pa.Table.from_batches(events) if events else pa.table({})
+    if not every.num_rows:
+        raise InputError(f"{source} holds no scored event; is it the right input?")
+    for name in filter(None, (account, extra)):
+        if name not in every.column_names:
+            hint = did_you_mean(name, every.column_names)
+            raise ConfigError(f"the protocol names {name!r}, no column of {spec.name!r}; {hint}")
+    times = every.column(EVENT_TIME).to_numpy()
+    order = np.argsort(times, kind="stable")
+    kept = dict.fromkeys(
+        [EVENT_ID, EVENT_TIME, *input_columns(spec), *filter(None, [account, extra])]
+    )
+    table = every.select(list(kept)).take(pa.array(order)).combine_chunks()
+    ids, times = table.column(EVENT_ID).combine_chunks(), times[order]
+    said = pa.Table.from_batches(verdicts)
+    end = int(max(times.max(), pc.max(said.column(EVENT_TIME)).as_py() or 0)) + DAY_US
+    group = spec.evaluation.group
+    return Read(
+        numeric=np.zeros((len(times), 1), np.float32),
+        events=table,
+        times=times,
+        rows=Rows(
+            np.concatenate(files)[order],
+            names,
+            order,
+            ids,
+            resolve(spec.labels, ids, times, said, end),
+            table.column(account).combine_chunks() if account else None,
+        ),
+        groups=clusters(table.column(group) if group else None),
+    )
+
+
+def with_features(
+    source: str,
+    spec: Spec,
+    read: Read,
+    out: Place,
+    workers: int,
+    progress: Progress,
+) -> Read:
+    """The same events with their features, of a backfill of all days; copies are dropped."""
+    days = Days(day_of(int(read.times[0])), day_of(int(read.times[-1])))
+    backfill(
+        BackfillRequest(spec, source, out, days, workers, allow_empty_days=True),
+        progress,
+    )
+    data = load_dataset(spec, Layout(out), days.start_us, days.end_us, days.end_us)
+    at = pc.index_in(data.events.column(EVENT_ID), value_set=read.rows.ids)
+    if at.null_count:
+        raise EvidenceError("the input has changed while it was read; start again")
+    place = at.to_numpy()
+    rows = read.rows
+    events = data.events
+    for name in read.events.column_names:
+        if name not in events.column_names:
+            events = events.append_column(name, read.events.column(name).take(pa.array(place)))
+    return Read(
+        data.numeric,
+        events,
+        data.times,
+        Rows(
+            rows.files[place],
+            rows.names,
+            rows.order[place],
+            rows.ids.take(pa.array(place)),
+            rows.labels[place],
+            None if rows.accounts is None else rows.accounts.take(pa.array(place)),
+        ),
+        None if read.groups is None else read.groups[place],
+    )
+
+
+def rule_votes(protocol: Protocol, column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """What the rules say of rows: int8 `[n, rules]`: 1, 0, -1 (nothing).
+
+    Raises:
+      ConfigError: a pattern is no regular expression.
+    """
+    votes = np.full((len(column), len(protocol.rules)), UNLABELLED, np.int8)
+    texts = pc.fill_null(column.combine_chunks(), "")
+    for at, rule in enumerate(protocol.rules):
+        try:
+            found = pc.match_substring_regex(texts, rule.pattern, ignore_case=True)
+        except pa.ArrowInvalid as error:
+            raise ConfigError(
+                f"{protocol.name}: the rule {rule.name!r} is no regular expression of RE2 "
+                f"({error}); it has no look-around"
+            ) from error
+        votes[found.to_numpy(zero_copy_only=False), at] = rule.abuse
+    return votes
+
+
+def listed_ids(protocol: Protocol) -> tuple[set[str], set[str]]:
+    if protocol.split.by != "id":
+        return set(), set()
+    made = []
+    for name in (protocol.split.train[0], protocol.split.test[0]):
+        path = protocol.folder / name
+        try:
+            made.append(set(path.read_text(encoding="utf-8").split("\n")) - {""})
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"cannot read the ids in {path}; give a text file with an id a line, beside the "
+                "protocol"
+            ) from error
+    return made[0], made[1]
+
+
+def clusters(groups: pa.ChunkedArray | None) -> npt.NDArray[np.int64] | None:
+    return None if groups is None else encode_groups(groups)

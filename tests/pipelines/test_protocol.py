@@ -1,0 +1,164 @@
+"""`lockstep evaluate --protocol`: what tests teaches nothing, and a split by time is a night's."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from backfill_world import CONFIG, make_events
+from nightly_world import copy_of
+from typer.testing import CliRunner
+
+from configs.errors import ConfigError, InputError
+from configs.protocol import loads_protocol
+from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+from pipelines.layout import Days
+from pipelines.protocol import ProtocolRequest, Read, run_protocol, score_fold
+from pipelines.protocol.read import rule_votes
+from training.protocol import Fold, Rows
+from transforms.inputs import numeric_names
+
+
+def protocol(folder: Path, split: str, rest: str = "metrics: [auc, average_precision]"):
+    (folder / "tiny.yaml").write_text(CONFIG)
+    text = f"protocol: 1\nname: mine\nconfig: tiny.yaml\nsplit: {split}\n{rest}\n"
+    (folder / "mine.yaml").write_text(text)
+    return loads_protocol(text, "mine.yaml", folder)
+
+
+@pytest.fixture(scope="module")
+def by_time(night_house, tmp_path_factory):
+    """The night's own days said as a protocol, in a copy of its folder."""
+    folder = tmp_path_factory.mktemp("protocol")
+    source, out = copy_of(night_house, folder)
+    split = "{by: time, train: 2026-03-04..2026-03-08, test: 2026-03-09..2026-03-10}"
+    return run_protocol(ProtocolRequest(protocol(folder, split), source, out)), out
+
+
+def test_a_split_by_time_is_the_nightly_run_and_its_evaluation(night_house, by_time):
+    result, out = by_time
+    bundle = night_house[2].bundle
+    found = evaluate_bundle(EvaluateRequest(out, bundle, Days.parse("2026-03-09..2026-03-10")))
+    (row,) = result.rows
+    assert row.name == "all"
+    assert row.figures["auc"].value == pytest.approx(found.metrics.auc, abs=1e-12)
+    assert row.events == found.metrics.labelled and row.positives == found.metrics.positives
+    assert "events to 2026-03-07, labels as known before 2026-03-09" in result.notes[0]
+    assert result.train > 500
+
+
+def test_training_days_shorter_than_the_labels_delay_are_refused(tmp_path):
+    split = "{by: time, train: 2026-03-08..2026-03-08, test: 2026-03-09..2026-03-10}"
+    with pytest.raises(ConfigError, match=r"training.delay is 1d, longer than the days that train"):
+        run_protocol(ProtocolRequest(protocol(tmp_path, split), "none", tmp_path / "out"))
+
+
+@pytest.fixture(scope="module")
+def read(tiny_spec):
+    """Forty events of two people, whose text tells the label."""
+    labels = np.array([0, 1] * 20, np.int8)
+    ids = pa.array([f"p{at:02d}" for at in range(40)])
+    times = np.arange(40) * 1_000_000
+    events = pa.table(
+        {
+            "event_id": ids,
+            "event_time": times,
+            "where": pa.array(["a", "b"] * 20),
+            "clean": pa.array([f"{'win' if one else 'see'} {at}" for at, one in enumerate(labels)]),
+        }
+    )
+    rows = Rows(np.zeros(40, np.int64), ["f"], np.arange(40), ids, labels)
+    width = len(numeric_names(tiny_spec))
+    numeric = np.repeat(np.arange(40, dtype=np.float32)[:, None], width, 1)
+    return Read(numeric, events, times, rows, None)
+
+
+@pytest.mark.parametrize("inputs", ["text", "all"])
+def test_labels_of_rows_that_test_teach_nothing(read, tiny_spec, inputs):
+    train = np.arange(40) < 30
+    fold = Fold(train, ~train)
+    turned = np.where(train, read.rows.labels, 1 - read.rows.labels).astype(np.int8)
+    other = dataclasses.replace(read, rows=dataclasses.replace(read.rows, labels=turned))
+    made, again = (score_fold(tiny_spec, inputs, one, fold) for one in (read, other))
+    assert np.array_equal(made, again)
+    assert np.array_equal(made > 0, read.rows.labels[~train] == 1)
+
+
+def test_folds_of_accounts_with_all_inputs_from_the_command_line(night_house, tmp_path):
+    import typer
+
+    from pipelines.commands.evaluate import register
+
+    source = night_house[0]
+    protocol(tmp_path, "{by: account, folds: 2, column: who}", "each: fold\nmetrics: [auc, mcc]")
+    app = typer.Typer()
+    register(app)
+    app.command("other")(lambda: None)
+    asked = ["evaluate", "--protocol", str(tmp_path / "mine.yaml"), "--input", source]
+    ended = CliRunner().invoke(app, [*asked, "--json", "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(ended.output)
+    names = [row["name"] for row in found["rows"]]
+    assert names == ["fold 1", "fold 2", "mean", "all"]
+    events = [row["events"] for row in found["rows"]]
+    assert events[0] + events[1] == events[2] == events[3] > 1000
+    assert found["rows"][3]["figures"]["auc"]["value"] > 0.9
+    wrong = CliRunner().invoke(app, [*asked, "--days", "2026-03-01..2026-03-02"])
+    assert wrong.exit_code == 2 and "leave out --days" in wrong.output
+    wrong = CliRunner().invoke(app, asked[:3])
+    assert wrong.exit_code == 2 and "--protocol needs --input" in wrong.output
+
+
+RULES = """
+rules:
+  column: clean
+  abuse: {wins: '\\bwin\\b', money: 'MONEY'}
+  fine: {noon: 'noon', seldom: 'never said'}
+inputs: text
+metrics: [accuracy]
+"""
+
+
+def test_rules_label_what_trains_and_labels_of_it_are_not_looked_at(tmp_path):
+    source = tmp_path / "input"
+    source.mkdir()
+    events = make_events(400, days=2)
+    for number, name in enumerate("ab"):
+        part = [one for one in events if int(one["id"][1:]) % 2 == number]
+        kept = [one for one in part if name == "b" or one["kind"] == "post"]
+        (source / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in kept))
+    made = protocol(tmp_path, "{by: file, train: a.jsonl, test: b.jsonl}", RULES)
+    found = run_protocol(ProtocolRequest(made, str(source)))
+    names = [row.name for row in found.rows]
+    assert names == ["majority of rules", "label model", "classifier"]
+    # The rules see each text for what it is; abuse that nobody judged counts as none by its age.
+    posts = {one["id"]: "win" in one["text"] for one in kept if one["kind"] == "post"}
+    judged = {one["subject"] for one in kept if one["kind"] == "verdict" and one["bad"]}
+    right = np.mean([said == (post in judged) for post, said in posts.items()])
+    assert [row.figures["accuracy"].value for row in found.rows] == [pytest.approx(right)] * 3
+    assert 0.9 < right < 1.0
+    qualities = {one.name: (one, right) for one, right in found.sources}
+    assert qualities["wins"][0].accuracy > 0.95 and qualities["wins"][1] < 1.0
+    assert qualities["seldom"] == (qualities["seldom"][0], None)
+    assert qualities["seldom"][0].votes == 0
+    assert found.train > 100 and "no label of the" in found.notes[0]
+
+
+def test_a_rule_that_is_no_expression_is_named():
+    column = pa.chunked_array([["a"]])
+    made = loads_protocol(
+        "protocol: 1\nconfig: c\nsplit: {by: file, train: a, test: b}\nmetrics: [auc]\n"
+        "rules: {column: text, abuse: {odd: '(?=a)'}, fine: {good: 'b'}}\n",
+        "p",
+        Path("."),
+    )
+    with pytest.raises(ConfigError, match=r"the rule 'odd' is no regular expression of RE2"):
+        rule_votes(made, column)
+
+
+def test_lists_of_ids_that_are_not_there_are_named(night_house, tmp_path):
+    made = protocol(tmp_path, "{by: id, train: a.txt, test: b.txt}", "metrics: [auc]\ninputs: text")
+    with pytest.raises(InputError, match=r"cannot read the ids in .*a\.txt"):
+        run_protocol(ProtocolRequest(made, night_house[0]))
