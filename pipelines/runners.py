@@ -21,7 +21,7 @@ from typing import Any
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import create_runner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
@@ -260,14 +260,23 @@ def _start(pipeline: beam.Pipeline, running: Running) -> Any:
 
 
 def _require_runner(runner: str, flags: Sequence[str]) -> None:
-    """Does nothing if Beam has a runner, and finds nothing wrong with its options.
+    """Does nothing if Beam has a runner, and finds nothing wrong with its options by themselves.
 
     Raises:
       InputError: it does not, or does.
     """
     try:
         options = PipelineOptions(list(flags))
-        wrong = PipelineOptionsValidator(options, create_runner(runner)).validate()
+        validator = PipelineOptionsValidator(options, create_runner(runner))
+        if validator.is_service_runner():  # Beam's whole check would ask the cloud for its buckets
+            cloud = options.view_as(GoogleCloudOptions)
+            places = [
+                validator.validate_gcs_path(cloud, name)
+                for name in ("temp_location", "staging_location")
+            ]
+            wrong = (places[0] if all(places) else []) + validator.validate_cloud_options(cloud)
+        else:
+            wrong = validator.validate()
     except (ValueError, ImportError, AttributeError) as error:
         raise InputError(
             f"--runner={runner} cannot be used: {str(error).rstrip('.')}. Name PrismRunner, "
