@@ -21,6 +21,7 @@ from scoring.files import is_local, join, read_file, replace_file, stamps
 from transforms.batches import one_batch
 
 _DIGEST = re.compile(r"-([0-9a-f]{16})\.(?:parquet|arrow)$")
+_ANEW = "remove the marker of its day and of all later days, and run again"
 _checked: set[tuple[tuple[str, int, float], ...]] = set()
 """Stamps of published files that are as they were written."""
 
@@ -109,16 +110,23 @@ def open_published(path: str) -> pq.ParquetFile:
     return _open_parquet(path, checked_file)
 
 
-def read_published(path: str, error: type[LockstepError] = InputError) -> pa.Table:
+def read_published(
+    path: str, error: type[LockstepError] = InputError, anew: str = _ANEW
+) -> pa.Table:
     """All of an Arrow file that `write_by_content` wrote, and that is as it was written.
+
+    Args:
+      path: the file.
+      error: what is raised.
+      anew: how such a file is made again, for the message.
 
     Raises:
       error: it holds other bytes.
     """
-    return pa.ipc.open_file(checked_file(path, error)).read_all()
+    return pa.ipc.open_file(checked_file(path, error, anew)).read_all()
 
 
-def checked_file(path: str, error: type[LockstepError] = InputError) -> Any:
+def checked_file(path: str, error: type[LockstepError] = InputError, anew: str = _ANEW) -> Any:
     """A published file for random access, if its bytes have the digest that its name ends with.
 
     Each process looks once at each file, and again where the file has changed since.
@@ -138,7 +146,7 @@ def checked_file(path: str, error: type[LockstepError] = InputError) -> Any:
         raise error(
             f"{path} is damaged: the SHA-256 of its {file.size():,} bytes begins with "
             f"{digest[:16]}, and a file of this name was published with {named[1]}. Bring it back "
-            "from a copy; or remove the marker of its day and of all later days, and run again"
+            f"from a copy; or {anew}"
         )
     _checked.add(stamp)
     return file

@@ -32,15 +32,15 @@ from configs.schema import Spec
 from configs.social import SocialGraph
 from pipelines.failures import FAILURES, explain_os_error, reported
 from pipelines.files import arrow_bytes, read_published, write_by_content
-from pipelines.layout import Layout, day_us, locked, make_folders, write_json
+from pipelines.layout import Layout, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running, run_pipeline, workers_of
-from pipelines.snapshots import GRAPH
+from pipelines.snapshots import AS_OF, GRAPH, read_shard
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
 from pipelines.sources.step import FACTS, ReadEvents
 from pipelines.writers import MANIFEST, SPLIT, WriteManifest
-from scoring.files import Place, exists, join, read_file
+from scoring.files import Place, exists, join, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
 from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES
@@ -138,7 +138,7 @@ def read_snapshot(out: Place, as_of: dt.date) -> pa.Table:
     if not exists(_marker(layout, as_of)):
         raise InputError(f"{layout.root} has no graph as of {as_of}; run `lockstep graph` for it")
     named = json.loads(read_file(_marker(layout, as_of)))["files"]
-    tables = [read_published(join(layout.root, *one["path"].split("/"))) for one in named]
+    tables = [read_shard(join(layout.root, *one["path"].split("/")), InputError) for one in named]
     table = pa.concat_tables(tables).combine_chunks().sort_by(ACCOUNT).combine_chunks()
     names = json.loads(read_file(_marker(layout, as_of)))["features"]
     if VALUES not in table.column_names:
@@ -184,7 +184,7 @@ def _make(
     splits = [split for split in open_source(request.source, request.spec)
               if _overlaps(split, start, end)]  # fmt: skip
     attempt = join(layout.work, f"attempt-{uuid.uuid4().hex}")
-    folder = f"{GRAPH}/as-of={request.as_of}"
+    folder = f"{GRAPH}/{AS_OF}{request.as_of}"
     make_folders([join(attempt, FAILURES), join(attempt, GRAPH), join(layout.root, folder)])
     running = Running(request.workers, request.flags)
     progress.say(f"reads {len(splits)} splits of {request.source}")
@@ -240,7 +240,8 @@ def _make(
     )
     marker = dataclasses.asdict(snapshot)
     del marker["already"]
-    write_json(_marker(layout, request.as_of), marker)
+    # Its files were not flushed: they are on the disk before the marker is seen.
+    replace_files({_marker(layout, request.as_of): json_bytes(marker)})
     return snapshot
 
 

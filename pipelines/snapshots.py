@@ -10,22 +10,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable
 
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
-from configs.errors import InputError, StateError
+from configs.errors import InputError, LockstepError, StateError
+from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
-from scoring.files import Place, is_local, join, name_of, read_file
+from scoring.files import Place, is_local, join, name_of, read_file, stamps
 from transforms.social.as_of import AsOf, Published, Seen, Snapshots
 
 GRAPH = "graph"
+AS_OF = "as-of="
+"""Begins the name of a snapshot's folder; the rest is its marker's, without the suffix."""
 POLL_SECONDS = 10.0
+_LOGGER = logging.getLogger(__name__)
 
 
 def beside(bundles: Place) -> str:
@@ -43,29 +47,69 @@ def read_snapshots(folder: Place) -> Snapshots:
     Raises:
       InputError: a marker is damaged.
     """
-    made = tuple(_published(path, stamp) for path, stamp in _markers(str(folder)))
+    made = tuple(_published(*stamp) for stamp in _markers(str(folder)))
     return Snapshots(str(folder), made, open_shard)
 
 
-def _markers(folder: str) -> list[tuple[str, float]]:
-    """Paths of markers, and when each was written: one that is made anew is another."""
+def _markers(folder: str) -> list[tuple[str, int, float]]:
+    """Markers as `stamps` tells files: one that is made anew is another."""
     if not is_local(folder):
-        [match] = FileSystems.match([join(folder, "*.json")])
-        return sorted((str(one.path), 0.0) for one in match.metadata_list)
+        return sorted(stamps(join(folder, "*.json")))
     if not os.path.isdir(folder):
         return []
-    there = [one for one in os.scandir(folder) if one.name.endswith(".json")]
-    return sorted((join(folder, one.name), one.stat().st_mtime) for one in there)
+    names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    return sorted(one for name in names for one in stamps(join(folder, name)))
 
 
-@functools.lru_cache(maxsize=4096)
+class HeldShards:
+    """Shards of the snapshots that were asked for last, whoever of a process asks.
+
+    Off a local disk a shard is in memory as a whole, and a job or a backfill walks through days.
+
+    Args:
+      most: snapshots whose shards are held. Events need two where one day's snapshot follows
+        another's; what is let go of is opened again when it is asked for.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._of: dict[str, dict[str, pa.Table]] = {}  # the one that was asked for last is last
+
+    def open(self, path: str) -> pa.Table:
+        """A shard of a snapshot, mapped into memory where it is on a local disk.
+
+        Raises:
+          StateError: it holds other bytes than were published.
+        """
+        snapshot = os.path.dirname(path)
+        with self._lock:
+            shards = self._of[snapshot] = self._of.pop(snapshot, {})
+            for old in list(self._of)[: -self._most]:
+                del self._of[old]
+        if path not in shards:  # outside of the lock: what others hold is theirs meanwhile
+            shards[path] = read_shard(path, StateError)
+        return shards[path]
+
+
+_HELD = HeldShards(most=2)
+
+
 def open_shard(path: str) -> pa.Table:
-    """A shard of a snapshot, mapped into memory where it is on a local disk.
+    """As `HeldShards.open`, for all of a process."""
+    return _HELD.open(path)
+
+
+def read_shard(path: str, error: type[LockstepError]) -> pa.Table:
+    """The same, of a file that nobody holds.
 
     Raises:
-      StateError: it holds other bytes than were published.
+      error: it holds other bytes than were published.
     """
-    return read_published(path, StateError)
+    folder, name = os.path.split(os.path.dirname(path))
+    marker = join(folder, f"{name.removeprefix(AS_OF)}.json")
+    return read_published(
+        path, error, f"remove {marker} and run `lockstep graph` for its day again"
+    )
 
 
 def open_all(snapshots: AsOf | None) -> None:
@@ -75,8 +119,8 @@ def open_all(snapshots: AsOf | None) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _published(marker: str, stamp: float) -> Published:
-    """Of a marker, which is never changed."""
+def _published(marker: str, size: int, changed: float) -> Published:
+    """Of a marker as it is now; it is never changed, but may be removed and made anew."""
     try:
         said = json.loads(read_file(marker))
         root = os.path.dirname(os.path.dirname(marker))
@@ -99,6 +143,9 @@ def _published(marker: str, stamp: float) -> Published:
 class Followed:
     """What events see, in a job that lives for long: the folder is looked at now and then.
 
+    What cannot be read changes nothing: events go on with the snapshots that are there, and what is
+    wrong is logged once. While one thread of a worker looks, the others go on, too.
+
     Attributes:
       folder: of snapshots.
       spec: of the events.
@@ -115,27 +162,69 @@ class Followed:
         """As `AsOf.look`.
 
         Raises:
-          StateError: there is no snapshot that the spec could see.
+          LockstepError, OSError: nothing could be read yet, or no snapshot is one that the spec
+            could see.
         """
-        return _followed(self).look(events)
+        return self.current().look(events)
+
+    def current(self) -> AsOf:
+        """The snapshots that the next events see.
+
+        Raises:
+          LockstepError, OSError: as `look`.
+        """
+        return _follow(*self._key).current(self)
+
+    @functools.cached_property
+    def _key(self) -> tuple[str, str, tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """Where what is seen is from, and what of it: whoever asks for the same sees the same."""
+        graph = self.spec.graph
+        if graph is None:
+            raise StateError(f"{self.spec.name} has no section graph")
+        accounts = tuple(sorted(graph.accounts.items()))
+        return self.folder, graph_fingerprint(self.spec), accounts, graph.columns
 
 
-_LOCK = threading.Lock()
-_FOLLOWED: dict[tuple[str, str], tuple[float, AsOf]] = {}
+class _Follow:
+    """Of all threads of a worker that see the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._there: AsOf | None = None
+        self._looked, self._fault = 0.0, ""
+
+    def current(self, asked: Followed) -> AsOf:
+        if self._there is None:
+            with self._lock:
+                if self._there is None:
+                    self._there, self._looked = _read(asked), asked.clock()
+        elif asked.clock() - self._looked >= asked.poll_seconds and self._lock.acquire(False):
+            try:
+                self._there, self._fault = _read(asked), ""
+            except (LockstepError, OSError, pa.ArrowInvalid) as error:
+                said = f"{type(error).__name__}: {error}"
+                if said != self._fault:
+                    _LOGGER.error("snapshots of the social graph stay as they are: %s", said)
+                self._fault = said
+            finally:
+                self._looked = asked.clock()
+                self._lock.release()
+        return self._there
 
 
-def _followed(asked: Followed) -> AsOf:
-    """Of all threads of a worker."""
-    key, now = (asked.folder, asked.spec.name), asked.clock()
-    with _LOCK:
-        looked, there = _FOLLOWED.get(key, (0.0, None))
-        if there is None or now - looked >= asked.poll_seconds:
-            there = read_snapshots(asked.folder).of(asked.spec)
-            if there is None:
-                raise StateError(f"{asked.spec.name} reads no snapshot of the social graph")
-            open_all(there)
-            _FOLLOWED[key] = (now, there)
-        return there
+@functools.lru_cache(maxsize=64)
+def _follow(
+    folder: str, graph: str, accounts: tuple[tuple[str, str], ...], columns: tuple[str, ...]
+) -> _Follow:
+    return _Follow()
 
 
-__all__ = ["Followed", "beside", "open_all", "open_shard", "read_snapshots"]
+def _read(asked: Followed) -> AsOf:
+    there = read_snapshots(asked.folder).of(asked.spec)
+    if there is None:
+        raise StateError(f"{asked.spec.name} reads no snapshot of the social graph")
+    open_all(there)
+    return there
+
+
+__all__ = ["AS_OF", "Followed", "beside", "open_all", "open_shard", "read_shard", "read_snapshots"]

@@ -4,6 +4,8 @@ import dataclasses
 import datetime as dt
 import json
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +98,27 @@ def test_a_snapshot_is_kept_as_it_is(world):
         make_snapshot(dataclasses.replace(later, spec=spec(shorter="4d")))
     fewer = make_snapshot(dataclasses.replace(later, spec=spec(graph="  features: [age]\n")))
     assert fewer == dataclasses.replace(made, already=True)  # it has that feature, and others
+
+
+def test_a_damaged_shard_is_made_anew_as_the_message_says(world, monkeypatch):
+    _, made, request = world
+    shard = request.out / made.files[0]["path"]
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(InputError, match=r"is damaged.*; or remove .*run `lockstep graph`") as said:
+        read_snapshot(request.out, AS_OF)
+    marker = Path(re.search(r"remove (\S+\.json)", str(said.value))[1])
+    assert marker.exists()
+    marker.unlink()
+    flushed = []
+    monkeypatch.setattr(
+        "scoring.files.flush_all",
+        lambda _: flushed.append((marker.exists(), shard.read_bytes() == whole)),
+    )
+    again = make_snapshot(request)
+    assert again == made
+    assert flushed == [(False, True), (True, True)], "the marker is seen after its flushed files"
+    assert read_snapshot(request.out, AS_OF).num_rows == made.accounts
 
 
 def test_what_makes_no_snapshot_is_said(world, tmp_path):
