@@ -190,10 +190,11 @@ class Snapshots:
             one for one in self.published if one.graph == graph and set(columns) <= set(one.columns)
         ]
         if not fitting:
+            out = self.place.rpartition("/")[0] or "OUT"
             raise StateError(
                 f"{spec.name} has features of accounts from the social graph (graph.accounts), and "
                 f"{self.place} has no snapshot of its graph ({graph}; {len(self.published)} of "
-                f"others); make one with `lockstep graph`, with that folder as its --out"
+                f"others); make one with `lockstep graph --out {out}`"
             )
         fitting.sort(key=lambda one: one.known_from)
         return AsOf(tuple(fitting), spec.graph.accounts, columns, self.open)
