@@ -28,6 +28,7 @@ from configs.schema import (
 )
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OURS = "lockstep_"
 _DAY_US = 86_400_000_000
 _NAMES_HINT = "names are letters, digits and underscores, and do not start with a digit"
 
@@ -36,6 +37,8 @@ def check_name(section: Section, name: str, what: str) -> None:
     """Notes a name that cannot be a column, an entity or an aggregate."""
     if not _NAME.fullmatch(name):
         section.mistakes.add(section.position, f"{what}: {name!r} cannot be a name", _NAMES_HINT)
+    elif name.startswith(_OURS):
+        section.mistakes.add(section.position, f"{what}: names with {_OURS!r} are reserved")
 
 
 def read_columns(root: Section) -> dict[str, Column]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from configs._arguments import read_expression
@@ -10,6 +10,7 @@ from configs._events import check_name, present_in
 from configs._yaml import Section, did_you_mean
 from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
+    PUBLISHED_COLUMNS,
     Action,
     Categorical,
     Column,
@@ -93,8 +94,22 @@ def read_inputs(
         text=_text(section, types),
         scaling=section.choice("scaling", ("zscore", "quantile", "none"), "zscore"),
     )
+    used = {*numeric, *computed, *(name for one in computed.values() for name in one.columns)}
+    used |= {one.column for one in made.categorical} | {made.text.column if made.text else ""}
+    _refuse_published(section, "inputs", used)
     section.done()
     return made
+
+
+def _refuse_published(section: Section, what: str, names: Iterable[str]) -> None:
+    """Notes names of a dataset's columns that the scores are in."""
+    for name in sorted(set(names) & set(PUBLISHED_COLUMNS)):
+        section.mistakes.add(
+            section.position,
+            f"{what}: {name!r} is the name of what a dataset holds of a decision",
+            f"give it another name; a column of the input gets one by "
+            f"events: {{aliases: {{{name}: event_{name}}}}}",
+        )
 
 
 def _categorical(section: Section, types: Mapping[str, ColumnType]) -> list[Categorical]:
@@ -294,6 +309,7 @@ def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluatio
     group = section.text("group", None)
     if group is not None and group not in types:
         section.note("group", f"group: there is no column {group!r}", did_you_mean(group, types))
+    _refuse_published(section, "group", [group or ""])
     for key in ("top", "drop_known"):
         if key in section and "group" not in section:
             section.mistakes.add(

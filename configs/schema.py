@@ -29,6 +29,7 @@ EVENT_ID = "event_id"
 EVENT_TIME = "event_time"
 KIND = "kind"
 RESERVED_COLUMNS = (EVENT_ID, EVENT_TIME, KIND)
+PUBLISHED_COLUMNS = ("score", "action", "model_inputs")  # of a dataset, beside what it is made of
 
 SEPARATORS = (",", ";", "|", "\t")
 """Of fields in CSV files."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from configs.schema import PUBLISHED_COLUMNS
 from scoring.scorer import Scorer
 from scoring.serving import POLL_SECONDS, Serving, shared_serving
 from transforms.batches import RecordBatchCoder
@@ -30,8 +31,8 @@ __all__ = [
     "score_batch",
 ]
 
-RAW, SCORE, ACTION, MODEL_INPUTS = "raw", "score", "action", "model_inputs"
-PUBLISHED = (SCORE, ACTION, MODEL_INPUTS)
+RAW = "raw"
+SCORE, ACTION, MODEL_INPUTS = PUBLISHED_COLUMNS
 BUNDLE = b"lockstep.bundle"
 """In the schema's metadata of a scored batch: the fingerprint of the bundle that scored it."""
 
@@ -50,7 +51,7 @@ class Score(beam.PTransform):
 
     bundle: str
     poll_seconds: float = POLL_SECONDS
-    columns: tuple[str, ...] = PUBLISHED
+    columns: tuple[str, ...] = PUBLISHED_COLUMNS
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[pa.RecordBatch]:
         """Applies it."""
@@ -60,7 +61,7 @@ class Score(beam.PTransform):
 
 
 def score_batch(
-    scorer: Scorer, batch: pa.RecordBatch, columns: Sequence[str] = PUBLISHED
+    scorer: Scorer, batch: pa.RecordBatch, columns: Sequence[str] = PUBLISHED_COLUMNS
 ) -> pa.RecordBatch:
     """Appends score float64, action string and model inputs float32 `[inputs]`.
 

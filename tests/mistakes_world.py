@@ -94,6 +94,10 @@ kinds: {a: {scored: true}}
     .replace("  n: {type", "  e_c_1h: {type: number}\n  n: {type")
     .replace("      c: {op", "      c_d: {op: count}\n      c: {op")
     + 'inputs: {numeric: [n, n], computed: {n: "n + 1", e_c_d_1h: "n", fine: "n"}}\n',
+    "published": BASE.replace(
+        "  n: {type", "  score: {type: number}\n  lockstep_x: {type: string}\n  n: {type"
+    )
+    + 'inputs: {numeric: [n], computed: {action: "score + 1"}}\nevaluation: {group: score}\n',
     "places": BASE.replace("windows: [1h]", "windows: 1h").replace(
         "{op: count}", "{op: count, 7: x}"
     )

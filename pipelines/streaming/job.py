@@ -26,7 +26,7 @@ from pipelines.snapshots import Followed, beside, read_snapshots
 from pipelines.streaming.build import Job, build
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
 from pipelines.streaming.sinks import write_file
-from pipelines.streaming.start import refuse_delays
+from pipelines.streaming.start import check_streamable
 from scoring.bundle import Bundle
 from scoring.files import is_local, join
 from scoring.serving import POLL_SECONDS, Serving
@@ -79,7 +79,7 @@ def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
     """
     progress = progress or Quiet()
     bundle = serving_bundle(request.bundles)
-    refuse_delays(bundle.spec)
+    check_streamable(bundle.spec)
     job = make_job(request, bundle.spec)
     progress.say(f"bundle {bundle.fingerprint}; night: {request.from_night or 'none'}")
     run_stream(lambda root: build(root, job), request.running, request.detach)

@@ -41,8 +41,8 @@ from pipelines.streaming.service import Service, ServiceSettings
 from pipelines.streaming.start import (
     Decoder,
     begin,
+    check_streamable,
     night_end_us,
-    refuse_delays,
 )
 from pipelines.streaming.status import StatusLine
 from pipelines.streaming.stopping import Stopping
@@ -121,7 +121,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
             )
         scorer = Scorer(load_bundle(Store(request.bundles).path("serving"), CATALOG))
         scorer = scorer.under(read_controls(request.bundles))
-        refuse_delays(scorer.bundle.spec)
+        check_streamable(scorer.bundle.spec)
         opened.enter_context(locked(Layout(request.state), "--state"))
         journal = Journal(request.state)
         restored = _begin(request, scorer.bundle.spec, journal)

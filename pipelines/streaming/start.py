@@ -23,13 +23,27 @@ import numpy as np
 from configs.errors import ConfigError, InputError, StateError
 from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, day_us, parse_day
+from pipelines.streaming.at_arrival import FOLDED, OLDEST, RAW
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
 from pipelines.streaming.timings import Histogram
-from scoring.engine import Resident
+from scoring.engine import (
+    ACTION,
+    ARRIVALS,
+    BUNDLE,
+    DECISION,
+    EXPIRED,
+    INPUTS,
+    NUMERIC,
+    SCORE,
+    SEQUENCE,
+    STEP,
+    WITHHELD,
+    Resident,
+)
 from scoring.files import Place, replace_file
-from transforms.decode import Decoded, decode_json
+from transforms.decode import Decoded, decode_json, event_schema
 
 _LOGGER = logging.getLogger(__name__)
 _START = "start"
@@ -134,16 +148,31 @@ class Decoder:
         return Decoded(made.batch.take(rows), made.positions[rows], made.dead)
 
 
-def refuse_delays(spec: Spec) -> None:
-    """Refuses a spec whose rules make events that are later than their message.
+_LOGGED = frozenset({
+    ACTION, ARRIVALS, BUNDLE, DECISION, EXPIRED, FOLDED, INPUTS, NUMERIC, OLDEST, RAW, SCORE,
+    SEQUENCE, STEP, WITHHELD,
+})  # fmt: skip
+"""What the log holds beside an event's columns."""
 
-    Such an event would be held, and its message stay unacknowledged, until its time has come: a
-    verdict seven days later, for seven days. A file may have both in one row; a stream has the
-    verdict as an event of its own, when it becomes known.
+
+def check_streamable(spec: Spec) -> None:
+    """Refuses a spec that a scorer cannot run.
+
+    Its columns and the log's have names of their own. And no rule makes an event that is later
+    than its message: it would be held, and its message stay unacknowledged, until its time has
+    come: a verdict seven days later, for seven days. A file may have both in one row; a stream has
+    the verdict as an event of its own, when it becomes known.
 
     Raises:
-      ConfigError: which rules.
+      ConfigError: which columns or rules.
     """
+    taken = sorted(_LOGGED.intersection(event_schema(spec).names))
+    if taken:
+        raise ConfigError(
+            f"{spec.name}: a scorer's log has columns of its own named {', '.join(taken)}; give "
+            f"those of events other names: events: {{aliases: {{{taken[0]}: event_{taken[0]}}}}}, "
+            f"and event_{taken[0]} under `columns`"
+        )
     late = [one for one in spec.ingest if one.delay_us > spec.events.disorder_us]
     if late:
         named = ", ".join(f"{one.kind!r} ({one.delay_us / 1e6:,.0f} s)" for one in late)

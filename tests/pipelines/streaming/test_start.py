@@ -17,7 +17,7 @@ from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import Journal, list_segments
 from pipelines.streaming.restore import restore
 from pipelines.streaming.run import stream
-from pipelines.streaming.start import Decoder, begin, night_end_us, refuse_delays
+from pipelines.streaming.start import Decoder, begin, check_streamable, night_end_us
 from pipelines.streaming.timings import STAGE_BOUNDS_S, Histogram
 from scoring.engine import Resident
 from scoring.fits import check_events, check_fits
@@ -77,12 +77,20 @@ def test_a_cold_start_has_no_night(tiny_spec, tmp_path):
 def test_rules_that_make_later_events_are_not_streamed(name):
     spec = load(shipped(name), CATALOG)
     with pytest.raises(ConfigError, match=r"'verdict' \(604,800 s\).*by itself, with its kind"):
-        refuse_delays(spec)
+        check_streamable(spec)
+
+
+def test_columns_of_the_log_are_no_columns_of_events():
+    taken = CONFIG.replace(
+        "columns:\n", "columns:\n  step: {type: integer}\n  action: {type: string}\n"
+    )
+    with pytest.raises(ConfigError, match=r"named action, step; .*\{action: event_action\}"):
+        check_streamable(loads(taken, "taken.yaml", CATALOG))
 
 
 @pytest.mark.parametrize("name", ["chat", "video_comments", "mail"])
 def test_other_configs_are_streamed(name):
-    refuse_delays(load(shipped(name), CATALOG))
+    check_streamable(load(shipped(name), CATALOG))
 
 
 def test_a_seek_needs_messages_that_are_kept(server):
