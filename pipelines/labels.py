@@ -189,7 +189,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
         verdicts=count_verdicts(ids, verdicts, moment, spec.labels.precedence),
         conflicts=count_conflicts(verdicts, moment),
-        qualities=source_qualities(verdicts, moment),
+        qualities=source_qualities(verdicts, moment, spec.labels.precedence),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
     )

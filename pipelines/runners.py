@@ -16,14 +16,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
-from apache_beam.runners import create_runner
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
@@ -38,6 +35,7 @@ from pipelines.beam_worker import (
 )
 from pipelines.failures import reported_failure
 from pipelines.loopback import listen_on_loopback
+from pipelines.runner_flags import require_runner, with_absolute_setup_file
 from pipelines.signals import raise_if_stopped
 
 WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
@@ -150,9 +148,9 @@ def check_flags(flags: Sequence[str], options: Sequence[str] = ()) -> tuple[str,
         raise InputError(
             f"--direct_running_mode={mode} loses elements; use --workers for several processes"
         )
-    flags = _with_absolute_setup_file(flags)
+    flags = with_absolute_setup_file(flags)
     if runner:
-        _require_runner(runner, flags)
+        require_runner(runner, flags)
     return flags
 
 
@@ -257,49 +255,6 @@ def _start(pipeline: beam.Pipeline, running: Running) -> Any:
             f"{str(error) or type(error).__name__}. Nothing was published; see docs/conformance.md "
             "for engines that run here"
         ) from error
-
-
-def _require_runner(runner: str, flags: Sequence[str]) -> None:
-    """Does nothing if Beam has a runner, and finds nothing wrong with its options by themselves.
-
-    Raises:
-      InputError: it does not, or does.
-    """
-    try:
-        options = PipelineOptions(list(flags))
-        validator = PipelineOptionsValidator(options, create_runner(runner))
-        if validator.is_service_runner():  # Beam's whole check would ask the cloud for its buckets
-            cloud = options.view_as(GoogleCloudOptions)
-            places = [
-                validator.validate_gcs_path(cloud, name)
-                for name in ("temp_location", "staging_location")
-            ]
-            wrong = (places[0] if all(places) else []) + validator.validate_cloud_options(cloud)
-        else:
-            wrong = validator.validate()
-    except (ValueError, ImportError, AttributeError) as error:
-        raise InputError(
-            f"--runner={runner} cannot be used: {str(error).rstrip('.')}. Name PrismRunner, "
-            "FlinkRunner or DataflowRunner, or leave it out for the embedded runner"
-        ) from error
-    if wrong:
-        raise InputError(f"--runner={runner}: {' '.join(wrong)}")
-
-
-def _with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:
-    """Beam builds the packages in the file's folder, and finds no file by a relative path there."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--setup_file")
-    known, others = parser.parse_known_args(list(flags))
-    if known.setup_file is None:
-        return tuple(flags)
-    path = Path(known.setup_file).absolute()
-    if path.name not in ("setup.py", "pyproject.toml") or not path.is_file():
-        raise InputError(
-            f"--setup_file={known.setup_file}: expected a file setup.py or pyproject.toml, and "
-            f"there is none at {path}; name that of Lockstep's source, which workers install"
-        )
-    return (*others, f"--setup_file={path}")
 
 
 def run_stream(

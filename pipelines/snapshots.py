@@ -23,7 +23,14 @@ from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
 from scoring.files import Place, is_local, join, name_of, read_file, stamps
-from transforms.social.as_of import AsOf, Published, Seen, Snapshots
+from transforms.social.as_of import (
+    NO_SNAPSHOTS,
+    AsOf,
+    Published,
+    Seen,
+    Snapshots,
+    reads_snapshots,
+)
 
 GRAPH = "graph"
 AS_OF = "as-of="
@@ -49,6 +56,26 @@ def read_snapshots(folder: Place) -> Snapshots:
     """
     made = tuple(_published(*stamp) for stamp in _markers(str(folder)))
     return Snapshots(str(folder), made, open_shard)
+
+
+def seen_by(spec: Spec, bundles: Place) -> Snapshots:
+    """The snapshots beside a store of bundles; none, and no look at them, where a config sees none.
+
+    Raises:
+      InputError: a marker is damaged.
+    """
+    return read_snapshots(beside(bundles)) if reads_snapshots(spec) else NO_SNAPSHOTS
+
+
+def opened(spec: Spec, bundles: Place) -> Snapshots:
+    """The same, checked and mapped before the first event.
+
+    Raises:
+      StateError: there is none of the config's graph, or a file is damaged.
+    """
+    found = seen_by(spec, bundles)
+    open_all(found.of(spec))
+    return found
 
 
 def _markers(folder: str) -> list[tuple[str, int, float]]:
@@ -113,9 +140,15 @@ def read_shard(path: str, error: type[LockstepError]) -> pa.Table:
 
 
 def open_all(snapshots: AsOf | None) -> None:
-    """Checks and maps the newest snapshot's files, so that no event waits for it."""
-    for path in snapshots.published[-1].files if snapshots is not None else ():
-        snapshots.open(path)  # type: ignore[union-attr]
+    """Checks and maps the files of the newest snapshots, so that no event waits for them.
+
+    Of two: one that is published may be known a while later only.
+    """
+    if snapshots is None:
+        return
+    for one in snapshots.published[-2:]:
+        for path in one.files:
+            snapshots.open(path)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -219,12 +252,14 @@ def _follow(
     return _Follow()
 
 
-def _read(asked: Followed) -> AsOf:
-    there = read_snapshots(asked.folder).of(asked.spec)
-    if there is None:
-        raise StateError(f"{asked.spec.name} reads no snapshot of the social graph")
-    open_all(there)
-    return there
-
-
-__all__ = ["AS_OF", "Followed", "beside", "open_all", "open_shard", "read_shard", "read_snapshots"]
+__all__ = [
+    "AS_OF",
+    "Followed",
+    "beside",
+    "open_all",
+    "open_shard",
+    "opened",
+    "read_shard",
+    "read_snapshots",
+    "seen_by",
+]

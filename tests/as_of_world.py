@@ -12,7 +12,7 @@ from configs.loader import loads
 from pipelines.graph import GraphRequest, make_snapshots
 from pipelines.layout import day_us
 from pipelines.pubsub.intake import MicroBatch
-from pipelines.snapshots import beside, read_snapshots
+from pipelines.snapshots import seen_by
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service
 from scoring.bundle import load_bundle, write_bundle
@@ -22,18 +22,18 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 
+POLICY = "policy: {actions: {block: {min_precision: 0.8}}}\n"
 SEEN = """  accounts: {author: who, other: whom}
 inputs:
   exclude: [other_graph_clustering]
   computed: {days_known: "author_graph_age / 86400"}
-policy: {actions: {block: {min_precision: 0.8}}}
 """
 DAYS = tuple(AS_OF + dt.timedelta(days=days) for days in (-2, -1, 0))
 """Days whose events see snapshots: the first one's early events see none."""
 
 
-def text_of(shards=4):
-    return CONFIG.replace("SHARDS", str(shards)) + SEEN
+def text_of(shards=4, seen=SEEN):
+    return CONFIG.replace("SHARDS", str(shards)) + seen + POLICY
 
 
 def seeing_spec(shards=4):
@@ -70,25 +70,29 @@ def run_scorer(world, out, state, between=None, size=7):
       out: with `bundles` and `graph`.
       between: called with the time of the next event, between two micro-batches.
     """
-    store = Store(out / "bundles")
-    scorer = Scorer(load_bundle(store.path("serving"), CATALOG))
-    engine = Engine(
-        world.spec, Resident.empty(world.spec), scorer, read_snapshots(beside(store.root))
-    )
-    topic = SimpleNamespace(publish=lambda data: [])
-    service = Service(engine, Journal(state), 0, topic, store=store)
+    service = make_service(world.spec, out, state)
     events = of_days(world)
     for number, first in enumerate(range(0, len(events), size)):
         some = events[first : first + size]
         if between is not None:
             between(some[0]["event_time"])
         service.watch.look()
-        batch = decode_json(world.spec, [json.dumps(one).encode() for one in some], "test").batch
-        count = batch.num_rows
-        service.process(
-            MicroBatch(
-                number, batch, np.zeros(count, bool), (), np.zeros(count, np.int64), (), None
-            )
-        )
+        service.process(micro_batch(world.spec, some, number))
     service.close()
     return service
+
+
+def make_service(spec, out, state):
+    """A cold scorer with what serves."""
+    store = Store(out / "bundles")
+    scorer = Scorer(load_bundle(store.path("serving"), CATALOG))
+    engine = Engine(spec, Resident.empty(spec), scorer, seen_by(spec, store.root))
+    topic = SimpleNamespace(publish=lambda data: [])
+    return Service(engine, Journal(state), 0, topic, store=store)
+
+
+def micro_batch(spec, events, number):
+    batch = decode_json(spec, [json.dumps(one).encode() for one in events], "test").batch
+    count = batch.num_rows
+    none = np.zeros(count, np.int64)
+    return MicroBatch(number, batch, np.zeros(count, bool), (), none, (), None)

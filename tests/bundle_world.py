@@ -5,6 +5,8 @@ They are made by rule, so each run of the tests and each release makes the same 
 
 import functools
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import xgboost
@@ -35,7 +37,7 @@ def spec_and_graph(config=None):
 @functools.cache
 def _analyzed(config):
     spec = load(config, CATALOG) if config else loads(CONFIG, "tiny.yaml", CATALOG)
-    folder = scratch_folder() / f"{spec.name}-graph"
+    folder = Path(tempfile.mkdtemp(dir=scratch_folder())) / "graph"
     analyze(spec, *make_rows(spec, ROWS, seed=1), folder)
     return spec, folder
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import expit, ndtri
+from scipy.special import expit, stdtrit
 
 from training.clusters import own_clusters, share_interval
 from training.curve import area_under_roc, average_precision, make_curve
@@ -156,8 +156,10 @@ def auc_interval(
     """An interval of the AUC where events of one account are not independent; None with one class.
 
     The variance is Obuchowski's (Biometrics 53, 1997), DeLong's where each event is its own
-    cluster; the interval is on the scale of log odds. Where all pairs are in order nothing varies,
-    and the lower bound is that of so many effective positives, each of which is.
+    cluster; the interval is on the scale of log odds, by Student's t with one degree of freedom
+    less than the class with fewer accounts has accounts. One account alone says nothing: 0 to 1.
+    Where all pairs are in order nothing varies, and the bound is that of so many effective events
+    of the smaller class, each of which is.
 
     >>> scores, hits = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.6]), np.arange(6) % 2 == 0
     >>> low, high = auc_interval(scores, hits, None)
@@ -175,8 +177,14 @@ def auc_interval(
     above = above - np.searchsorted(good, scores, "right")
     area = float(below[hits].sum() / (2.0 * positives * negatives))
     if area in (0.0, 1.0):
-        low, high = share_interval(np.full(positives, area > 0.5), own[hits], confidence)
-        return low, high
+        bounds = [
+            share_interval(np.full(len(of), area > 0.5), of, confidence)
+            for of in (own[hits], own[~hits])
+        ]
+        return min(low for low, _ in bounds), max(high for _, high in bounds)
+    accounts = min(len(np.unique(own[hits])), len(np.unique(own[~hits])))
+    if accounts < 2:
+        return 0.0, 1.0
     count = int(own.max()) + 1
     with_good = np.bincount(
         own, np.where(hits, below / (2.0 * negatives) - area, 0.0), count
@@ -190,7 +198,11 @@ def auc_interval(
         + 2.0 * count / max(count - 1, 1) * float(with_good @ with_bad) / (positives * negatives)
     )
     odds = np.log(area / (1.0 - area))
-    half = ndtri((1.0 + confidence) / 2.0) * np.sqrt(max(variance, 0.0)) / (area * (1.0 - area))
+    half = (
+        stdtrit(accounts - 1, (1.0 + confidence) / 2.0)
+        * np.sqrt(max(variance, 0.0))
+        / (area * (1.0 - area))
+    )
     return float(expit(odds - half)), float(expit(odds + half))
 
 

@@ -122,7 +122,7 @@ def true_positive_rate(curve: Curve, false_positive_rate: float) -> float | None
     if not curve.both_classes:
         return None
     wrong = curve.flagged - curve.positives
-    allowed = np.flatnonzero(wrong <= false_positive_rate * float(wrong[-1]))
+    allowed = np.flatnonzero(wrong / wrong[-1] <= false_positive_rate)
     return float(curve.positives[allowed[-1]] / curve.total) if len(allowed) else 0.0
 
 

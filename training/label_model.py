@@ -146,12 +146,15 @@ def majority(votes: Votes) -> Floats:
     return np.asarray((votes == POSITIVE).sum(1) - (votes == NEGATIVE).sum(1), np.float64)
 
 
-def source_qualities(verdicts: pa.Table, as_of_us: int) -> tuple[SourceQuality, ...]:
+def source_qualities(
+    verdicts: pa.Table, as_of_us: int, precedence: Sequence[str] = ()
+) -> tuple[SourceQuality, ...]:
     """How good the sources of verdicts are, by what they say of the same events.
 
     Args:
       verdicts: as in `training.labels.resolve`, with a column `source`.
       as_of_us: microseconds UTC; verdicts at or after it are invisible.
+      precedence: of sources (`labels.precedence`), by which an event's verdict stands.
 
     Returns:
       A source each; none where fewer than two sources judged.
@@ -164,7 +167,7 @@ def source_qualities(verdicts: pa.Table, as_of_us: int) -> tuple[SourceQuality, 
     names, words = last_words(verdicts, as_of_us)
     if len(names) < 2:
         return ()
-    _, standing = latest_verdicts(verdicts, as_of_us)
+    _, standing = latest_verdicts(verdicts, as_of_us, precedence)
     share = float(np.clip(standing.mean(), 0.05, 0.95))
     return fit_label_model(np.ascontiguousarray(words.T), names, prior=share).qualities
 

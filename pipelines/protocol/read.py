@@ -102,6 +102,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Re
     ids, times = table.column(EVENT_ID).combine_chunks(), times[order]
     said = pa.Table.from_batches(verdicts)
     end = int(max(times.max(), pc.max(said.column(EVENT_TIME)).as_py() or 0)) + DAY_US
+    end += spec.labels.maturity_us or 0  # when who was not judged has turned out to be none
     group = spec.evaluation.group
     return Read(
         numeric=np.zeros((len(times), 1), np.float32),

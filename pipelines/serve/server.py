@@ -33,7 +33,7 @@ from pipelines.serve.answers import Answers, Limits, Refusal, RefusedError, answ
 from pipelines.serve.figures import Figures, ServeHealth
 from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
-from pipelines.snapshots import beside, read_snapshots
+from pipelines.snapshots import opened
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.journal import list_snapshots
 from pipelines.streaming.metrics import HOST, MetricsServer
@@ -289,7 +289,7 @@ class _Server:
                 request.state,
                 scorer,
                 ahead_us=ahead_us,
-                snapshots=read_snapshots(beside(request.bundles)),
+                snapshots=opened(scorer.bundle.spec, request.bundles),
             )
         )
         self._watch = BundleWatch(store, lambda: follower.engine, request.swap_poll_s, Counts())
@@ -319,11 +319,10 @@ class _Server:
             await self._open()
             self._polled_s = 0.0  # at once
             return
-        found = watch.take_snapshots()
+        fresh, found = watch.take(), watch.take_snapshots()
         if found is not None:
             with contextlib.suppress(StateError):  # a bundle was swapped meanwhile
                 await self._in_thread(lambda: follower.engine.publish(found))
-        fresh = watch.take()
         if fresh is not None:
             try:
                 await self._in_thread(lambda: follower.swap(fresh))

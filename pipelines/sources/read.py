@@ -45,6 +45,7 @@ from transforms.decode import (
 _T = TypeVar("_T")
 
 BATCH_ROWS = 65_536
+_CHECKSUM = "CRC checksum"  # of a page, in the words of Arrow
 _BATCH_BYTES = 32 * 1024 * 1024
 _BEGINNING = 65_536
 
@@ -69,17 +70,21 @@ def read_split(split: Split, spec: Spec) -> Iterator[Decoded]:
 
 
 def _read_parquet(split: Split, spec: Spec) -> Iterator[Decoded]:
-    wanted = source_columns(spec)
-    batches = parquet_batches(split, wanted, BATCH_ROWS, _BATCH_BYTES)
     position = split.first_row
+    for batch in _parquet_batches(split, source_columns(spec)):
+        if not batch.num_columns:
+            raise _no_columns(split, spec)
+        yield decode_columns(spec, batch, split.path, position)
+        position += batch.num_rows
+
+
+def _parquet_batches(split: Split, wanted: frozenset[str]) -> Iterator[pa.RecordBatch]:
     try:
-        for batch in batches:
-            if not batch.num_columns:
-                raise _no_columns(split, spec)
-            yield decode_columns(spec, batch, split.path, position)
-            position += batch.num_rows
+        yield from parquet_batches(split, wanted, BATCH_ROWS, _BATCH_BYTES)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(split, error, damaged_column(split, wanted)) from error
+        is_damage = isinstance(error, pa.ArrowInvalid) or _CHECKSUM in str(error)
+        column = damaged_column(split, wanted) if is_damage else None  # it reads the file again
+        raise _unreadable(split, error, column) from error
 
 
 def _read_mails(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
@@ -348,4 +353,4 @@ def _unreadable(split: Split, error: Exception, column: str | None = None) -> In
 
 def _words(error: Exception) -> str:
     """What went wrong, without what the file holds."""
-    return "a page's checksum differs" if "CRC checksum" in str(error) else type(error).__name__
+    return "a page's checksum differs" if _CHECKSUM in str(error) else type(error).__name__

@@ -22,7 +22,7 @@ from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.leases import LONGEST_LEASE_S, remembered_for
 from pipelines.pubsub.session import ReaderSettings
 from pipelines.runners import Running, run_stream
-from pipelines.snapshots import Followed, beside, read_snapshots
+from pipelines.snapshots import Followed, beside, seen_by
 from pipelines.streaming.build import Job, build
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
 from pipelines.streaming.sinks import write_file
@@ -97,7 +97,7 @@ def serving_bundle(bundles: str) -> Bundle:
 def make_job(request: JobRequest, spec: Spec) -> Job:
     """The job of a request; a state folder that is fresh is begun."""
     sees = None
-    if read_snapshots(beside(request.bundles)).of(spec) is not None:
+    if seen_by(spec, request.bundles).of(spec) is not None:
         sees = Followed(beside(request.bundles), spec)
     night, first_us = _begin(request, spec)
     return Job(

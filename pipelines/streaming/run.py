@@ -25,7 +25,7 @@ from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake, Logged
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.settings import Ack, Decide, SourceSettings
-from pipelines.snapshots import beside, read_snapshots
+from pipelines.snapshots import opened as snapshots_opened
 from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
 from pipelines.streaming.at_arrival import FOLDER, AtArrival
 from pipelines.streaming.counts import Counts
@@ -193,7 +193,7 @@ def _service(
             scorer.bundle.spec,
             restored.resident,
             scorer,
-            read_snapshots(beside(request.bundles)),
+            snapshots_opened(scorer.bundle.spec, request.bundles),
         ),
         journal,
         restored.next_step,

@@ -366,8 +366,8 @@ class Service:
     def _swap_if_ready(self) -> None:
         if self.watch is None:
             return
-        self._see(self.watch.take_snapshots())
         fresh = self.watch.take()
+        self._see(self.watch.take_snapshots())
         if fresh is None:
             return
         before = self.engine.scorer

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from configs.errors import BundleError, LockstepError
-from pipelines.snapshots import beside, open_all, read_snapshots
+from pipelines.snapshots import beside, open_all, read_snapshots, seen_by
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
 from scoring.bundle import load_bundle
@@ -92,7 +92,10 @@ class BundleWatch:
         return None if wanted is now else wanted
 
     def take_snapshots(self) -> Snapshots | None:
-        """Snapshots of the social graph, where another one was published; None: nothing is new."""
+        """Snapshots of the social graph, where another one was published; None: nothing is new.
+
+        Asked for after `take`, whose bundle may need them.
+        """
         found, self._snapshots = self._snapshots, None
         return found
 
@@ -112,7 +115,7 @@ class BundleWatch:
         if self._ready is not None and self._ready.bundle.fingerprint == wanted:
             return
         self._ready = None
-        mark = (wanted, stamps(self._store.place(wanted)))
+        mark = self._mark(wanted)
         if mark == self._refused and (self._again_s is None or time.monotonic() < self._again_s):
             return
         try:
@@ -136,7 +139,7 @@ class BundleWatch:
         """The next one is mapped beside those that are seen; a fault leaves things as they are."""
         engine = self._engine()
         try:
-            found = read_snapshots(beside(self._store.root))
+            found = seen_by(engine.spec, self._store.root)
             if found.published == engine.snapshots.published:
                 return
             open_all(found.of(engine.spec))
@@ -150,8 +153,16 @@ class BundleWatch:
 
     def refuse(self, scorer: Scorer, error: LockstepError) -> None:
         """The engine would not take it."""
-        name = scorer.bundle.fingerprint
-        self._refuse((name, stamps(self._store.place(name))), error)
+        self._refuse(self._mark(scorer.bundle.fingerprint), error)
+
+    def _mark(self, bundle: str) -> Mark:
+        """With the snapshots that are there: another one may be what the bundle needs."""
+        try:
+            there = read_snapshots(beside(self._store.root)).published
+        except (LockstepError, OSError):
+            there = ()
+        snapshots = ((one.name, 0, float(one.known_from)) for one in there)
+        return bundle, (*stamps(self._store.place(bundle)), *snapshots)
 
     def _load(self, wanted: str) -> Scorer:
         fresh = Scorer(load_bundle(self._store.path(wanted), CATALOG))
@@ -163,7 +174,10 @@ class BundleWatch:
         spec = self._engine().spec
         check_fits(spec, fresh.bundle.spec)
         check_events(spec, fresh.bundle.spec)
-        open_all(read_snapshots(beside(self._store.root)).of(fresh.bundle.spec))
+        found = seen_by(fresh.bundle.spec, self._store.root)
+        open_all(found.of(fresh.bundle.spec))
+        if found.published != self._engine().snapshots.published:
+            self._snapshots = found  # before the bundle is given out, which needs them
         return fresh
 
     def _refuse(self, mark: Mark, error: Exception) -> None:

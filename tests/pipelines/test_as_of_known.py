@@ -7,10 +7,21 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from as_of_world import DAYS, make_world, of_days, run_scorer, seeing_spec
+from as_of_world import (
+    DAYS,
+    make_service,
+    make_world,
+    micro_batch,
+    of_days,
+    run_scorer,
+    seeing_spec,
+    text_of,
+)
+from bundle_world import make_parts
 from social_world import AS_OF, DAY
 
 from configs.errors import StateError
+from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.graph import read_snapshot
 from pipelines.layout import Days, Layout, day_us
@@ -18,7 +29,7 @@ from pipelines.parity import check_ideal, check_served
 from pipelines.parity.compare import SNAPSHOT
 from pipelines.snapshots import GRAPH
 from pipelines.streaming.journal import Journal
-from scoring.bundle import load_bundle
+from scoring.bundle import load_bundle, write_bundle
 from scoring.engine import Engine, Resident
 from scoring.scorer import Scorer
 from scoring.store import Store
@@ -165,6 +176,30 @@ def test_without_a_snapshot_nothing_is_scored_and_no_day_made(world, made, tmp_p
     other = dataclasses.replace(world.spec, graph=dataclasses.replace(other, delay_us=1))
     with pytest.raises(StateError, match=r"3 of\s+others"):
         backfill(dataclasses.replace(made[0], out=tmp_path, spec=other))
+
+
+def test_a_bundle_that_needs_snapshots_is_taken_over_once_there_are_some(world, tmp_path):
+    shutil.copytree(world.out / "bundles", tmp_path / "bundles")
+    store, config = Store(tmp_path / "bundles"), tmp_path / "plain.yaml"
+    wanted = store.serving()
+    config.write_text(text_of(seen=""))
+    store.promote(write_bundle(make_parts(path=config), store.root).name)
+    (tmp_path / GRAPH).mkdir()
+    (tmp_path / GRAPH / "of-others.json").write_text("{")  # who sees no graph does not look at it
+    spec = loads(text_of(seen=""), "friends.yaml", CATALOG)
+    service = make_service(spec, tmp_path, tmp_path / "state")
+    service.watch.look()
+    (tmp_path / GRAPH / "of-others.json").unlink()
+    store.promote(wanted)
+    for _ in range(2):
+        service.watch.look()
+    assert service.watch.take() is None
+    assert service.counts.refused_bundles == 1
+    shutil.copytree(world.out / GRAPH, tmp_path / GRAPH, dirs_exist_ok=True)
+    service.watch.look()
+    service.process(micro_batch(spec, of_days(world)[:3], 0))
+    assert service.engine.scorer.bundle.fingerprint == wanted
+    assert service.counts.refused_bundles == 1
 
 
 def test_a_damaged_snapshot_stops_a_backfill(world, made, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 from sklearn import metrics as oracle
 
 from training.by_slice import NONE, OTHER, auc_interval, bin_numbers, evaluate_by_slice
@@ -79,7 +80,8 @@ def test_the_auc_interval_is_delongs_where_events_are_independent():
     variance = wins.mean(1).var(ddof=1) / len(good) + wins.mean(0).var(ddof=1) / len(bad)
     low, high = auc_interval(scores, hits, None)
     area = wins.mean()
-    width = (np.log(high / (1 - high)) - np.log(low / (1 - low))) / (2 * 1.959964)
+    quantile = stats.t.ppf(0.975, min(len(good), len(bad)) - 1)
+    width = (np.log(high / (1 - high)) - np.log(low / (1 - low))) / (2 * quantile)
     assert width == pytest.approx(np.sqrt(variance) / (area * (1 - area)), rel=1e-5)
 
 
@@ -88,6 +90,19 @@ def test_perfect_order_and_one_class():
     low, high = auc_interval(np.array([4.0, 3, 2, 1]), hits, np.array([0, 0, 1, -1]))
     assert low < 0.6 and high == 1.0
     assert auc_interval(np.array([1.0]), np.array([True]), None) == (None, None)
+
+
+def test_few_accounts_promise_little():
+    generator = np.random.default_rng(6)
+    hits = np.arange(530) < 30
+    scores, own = generator.normal(hits * 1.0, 1.0), np.maximum(np.arange(530) - 29, 0)
+    assert auc_interval(scores, hits, own) == (0.0, 1.0), "all abuse is of one account"
+    own[:15] = 600
+    low, high = auc_interval(scores, hits, own)
+    alone = auc_interval(scores, hits, None)
+    assert low < alone[0] and high > alone[1], "of two"
+    low, high = auc_interval(np.arange(1001.0), np.arange(1001) > 0, None)
+    assert (round(low, 3), high) == (0.025, 1.0), "one event that is none"
 
 
 def test_rows_count_accounts_and_thin_ones_are_marked():

@@ -95,6 +95,23 @@ def test_sources_of_verdicts_are_told_apart_by_what_they_say_of_the_same_events(
     assert source_qualities(table.drop_columns("source"), 9_000) == ()
 
 
+def test_a_late_majority_of_reports_does_not_make_a_source_good_that_others_rank_before():
+    generator = np.random.default_rng(8)
+    abuse = generator.random(1000) < 0.1
+    said = {"person": abuse, "bot": abuse ^ (generator.random(1000) < 0.1)}
+    said["report"] = np.where(generator.random(1000) < 0.9, True, abuse)
+    columns = {
+        "event_id": [f"{name}-{i}" for name in said for i in range(1000)],
+        "event_time": list(range(3000)),
+        "subject": [f"e{i}" for _ in said for i in range(1000)],
+        "positive": np.concatenate(list(said.values())),
+        "source": [name for name in said for _ in range(1000)],
+    }
+    found = source_qualities(pa.table(columns), 5000, ("person",))
+    accuracy = {one.name: one.accuracy for one in found}
+    assert accuracy["person"] > 0.85 and accuracy["bot"] > 0.85 and accuracy["report"] < 0.4
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="2 names"):
         fit_label_model(np.zeros((3, 3), np.int8), ["a", "b"])

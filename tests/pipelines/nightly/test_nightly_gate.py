@@ -40,7 +40,9 @@ def refused(source, out, config, words, night=LATER, **changes):
     return report
 
 
-WORSE = CONFIG.replace("rounds: 20", "rounds: 1").replace("max_drop: 1.0", "max_drop: 0.0")
+WORSE = CONFIG.replace("rounds: 20, early_stopping: 5", "rounds: 1").replace(
+    "max_drop: 1.0", "max_drop: 0.0"
+)
 
 
 def test_a_worse_model_than_the_one_that_serves_does_not_take_over(night_house, tmp_path):

@@ -18,7 +18,7 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
     answer = SimpleNamespace(counts=Counts())
     monkeypatch.setattr(run, "stream", lambda request, progress: asked.append(request) or answer)
     stream(
-        SimpleNamespace(args=[]),
+        SimpleNamespace(args=[], command=SimpleNamespace(params=[])),
         Path("bundles"),
         "projects/p/subscriptions/s",
         "projects/p/topics/t",
