@@ -252,6 +252,14 @@ def _follow(
     return _Follow()
 
 
+def _read(asked: Followed) -> AsOf:
+    there = read_snapshots(asked.folder).of(asked.spec)
+    if there is None:
+        raise StateError(f"{asked.spec.name} reads no snapshot of the social graph")
+    open_all(there)
+    return there
+
+
 __all__ = [
     "AS_OF",
     "Followed",
