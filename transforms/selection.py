@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, RESERVED_COLUMNS, Spec
 from transforms.columns import ARROW_TYPES
 from transforms.expression import evaluate_mask
 
@@ -27,13 +27,20 @@ def input_columns(spec: Spec) -> tuple[str, ...]:
     names += [categorical.column for categorical in inputs.categorical]
     names += [inputs.text.column] if inputs.text else []
     names += [spec.evaluation.group] if spec.evaluation.group else []
-    return tuple(dict.fromkeys(name for name in names if name not in (EVENT_ID, EVENT_TIME, KIND)))
+    return tuple(dict.fromkeys(name for name in names if name not in RESERVED_COLUMNS))
 
 
 def kept_columns(spec: Spec) -> tuple[str, ...]:
     """`input_columns`, and the accounts that are looked up, which a dataset does not keep."""
     accounts = spec.graph.accounts.values() if spec.graph is not None else ()
-    return tuple(dict.fromkeys([*input_columns(spec), *accounts]))
+    kept = dict.fromkeys([*input_columns(spec), *accounts])
+    return tuple(name for name in kept if name not in RESERVED_COLUMNS)
+
+
+def dataset_fields(spec: Spec) -> list[pa.Field]:
+    """What a dataset keeps of an event: `scored_schema` without accounts that are no inputs."""
+    kept = {EVENT_ID, EVENT_TIME, KIND, *input_columns(spec)}
+    return [field for field in scored_schema(spec) if field.name in kept]
 
 
 def scored_schema(spec: Spec) -> pa.Schema:

@@ -41,7 +41,7 @@ from scoring.files import (
 )
 from scoring.locks import Require
 from transforms.inputs import numeric_names
-from transforms.selection import scored_schema
+from transforms.selection import dataset_fields
 from transforms.velocity import make_plan
 
 Line = Mapping[str, Any]
@@ -223,7 +223,7 @@ def entity_marker(spec: Spec) -> dict[str, dict[str, Any]]:
 
 def dataset_columns(spec: Spec) -> list[str]:
     """Names of the dataset's columns, without those of scores."""
-    event = scored_schema(spec).names
+    event = [field.name for field in dataset_fields(spec)]
     return list(dict.fromkeys([*event[:3], *numeric_names(spec), *event[3:]]))
 
 

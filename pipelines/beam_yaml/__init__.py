@@ -32,7 +32,7 @@ from scoring.steps import ACTION, BUNDLE, SCORE, Score
 from transforms.catalog import CATALOG
 from transforms.dead_letter import DEAD_LETTER_SCHEMA
 from transforms.inputs import numeric_names
-from transforms.selection import scored_schema, verdict_schema
+from transforms.selection import dataset_fields, verdict_schema
 from transforms.steps import Decode, Features
 
 __all__ = ["PROVIDERS", "BatchesToRows", "RowsToBatches", "YamlFeatures", "YamlRead", "YamlScore"]
@@ -204,7 +204,7 @@ def _load(config: str) -> Spec:
 def _featured_schema(spec: Spec) -> pa.Schema:
     """Columns of the rows that `Features` gives."""
     names = numeric_names(spec)
-    kept = [field for field in scored_schema(spec) if field.name not in names]
+    kept = [field for field in dataset_fields(spec) if field.name not in names]
     return pa.schema([*kept, *(pa.field(name, pa.float32()) for name in names)])
 
 

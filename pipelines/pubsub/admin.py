@@ -19,7 +19,7 @@ from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
-_TRIES, _AGAIN_S = 30, 1.0
+_AGAIN_S = 1.0
 _LEASE_MARGIN_S = 5.0  # a busy server hands out again a while after the lease has ended
 _DEFAULT_RETENTION_S = 7 * 86_400  # of a subscription that names none
 _DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -180,7 +180,7 @@ def _delete_snapshot(transport: Any, snapshot: str) -> None:
 
 
 def ack_deadline_s(subscription: str, endpoint: str | None = None) -> float:
-    """A subscription's ack deadline; the longest one where it cannot be asked for a while."""
+    """A subscription's ack deadline; the longest one where it cannot be asked for 30 s."""
     with _closing(connect.subscriber_transport(endpoint)) as transport:
         return _deadline_s(transport, subscription)
 
@@ -188,15 +188,24 @@ def ack_deadline_s(subscription: str, endpoint: str | None = None) -> float:
 def _deadline_s(transport: Any, subscription: str) -> float:
     request = raw("GetSubscriptionRequest")(subscription=subscription)
     where = connect.routing("subscription", subscription)
-    for _ in range(_TRIES):
+    ends_s, left_s = time.monotonic() + _TIMEOUT_S, _TIMEOUT_S
+    while True:
         try:
-            found = transport.get_subscription(request, timeout=_TIMEOUT_S, metadata=where)
+            found = transport.get_subscription(request, timeout=left_s, metadata=where)
             return float(wrapped.Subscription.pb(found).ack_deadline_seconds)
         except grpc.RpcError as error:
-            if error.code() in connect.FATAL:
-                break
-            time.sleep(_AGAIN_S)
-    return float(LONGEST_LEASE_S)
+            left_s = ends_s - time.monotonic() - _AGAIN_S
+            if error.code() in connect.FATAL or left_s <= 0:
+                _LOGGER.warning(
+                    "Pub/Sub: the ack deadline of %s is not known (%s: %s), so order waits as for "
+                    "the longest, %d s; give the service account pubsub.subscriptions.get",
+                    subscription,
+                    error.code().name,
+                    error.details(),
+                    LONGEST_LEASE_S,
+                )
+                return float(LONGEST_LEASE_S)
+        time.sleep(_AGAIN_S)
 
 
 def _topic_keeps_s(topic: str, endpoint: str | None) -> int:

@@ -20,6 +20,7 @@ left to read stands at the clock, less the disorder bound; it would else hold up
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 
@@ -149,6 +150,7 @@ class Session:
         self._cuts: OrderedDict[int, list[str]] = OrderedDict()
         self._last = self._turn = 0
         # (the newest turn when it was reported, cut): reported once, twice
+        self._reporting = threading.Lock()
         self._reported: tuple[deque[tuple[int, int]], ...] = deque(), deque()
         self._read_s = self._came_s = self._clocks.steady_s()
 
@@ -215,7 +217,7 @@ class Session:
         return self._last
 
     def finish(self, through: int, turn: int) -> None:
-        """The engine reports a Beam bundle. Any one thread may call.
+        """The engine reports a Beam bundle; from any thread: Beam's worker has several for this.
 
         Args:
           through: the last cut in it.
@@ -223,13 +225,14 @@ class Session:
         """
         once, twice = self._reported
         safe = 0
-        while twice and twice[0][0] < turn:
-            safe = twice.popleft()[1]
-        while once and once[0][0] < turn:
-            twice.append((self._turn, once.popleft()[1]))
-        once.append((self._turn, through))
-        if safe:
-            self._acknowledge(safe)
+        with self._reporting:
+            while twice and twice[0][0] < turn:
+                safe = max(safe, twice.popleft()[1])
+            while once and once[0][0] < turn:
+                twice.append((self._turn, once.popleft()[1]))
+            once.append((self._turn, through))
+            if safe:
+                self._acknowledge(safe)
 
     def _acknowledge(self, through: int) -> None:
         ack_ids: list[str] = []

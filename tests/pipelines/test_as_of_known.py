@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import apache_beam as beam
 import numpy as np
 import polars as pl
 import pytest
@@ -19,10 +20,12 @@ from as_of_world import (
 )
 from bundle_world import make_parts
 from social_world import AS_OF, DAY
+from steps_world import run_steps
 
 from configs.errors import StateError
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
+from pipelines.beam_yaml import YamlFeatures, rows_to_batch
 from pipelines.graph import read_snapshot
 from pipelines.layout import Days, Layout, day_us
 from pipelines.parity import check_ideal, check_served
@@ -200,6 +203,25 @@ def test_a_bundle_that_needs_snapshots_is_taken_over_once_there_are_some(world, 
     service.process(micro_batch(spec, of_days(world)[:3], 0))
     assert service.engine.scorer.bundle.fingerprint == wanted
     assert service.counts.refused_bundles == 1
+
+
+def test_rows_of_beam_yaml_have_the_features_of_accounts(world, made):
+    """And a day's marker names the columns that its files have: the account is none of them."""
+    config, days = world.out.parent / "friends.yaml", Layout(world.out)
+    events = [rows_to_batch(of_days(world)[:200])]
+
+    def in_rows(given):
+        rows = given | beam.FlatMap(lambda batch: [beam.Row(**one) for one in batch.to_pylist()])
+        return {"rows": (rows | YamlFeatures(str(config), str(world.out / GRAPH)))["rows"]}
+
+    found = {row.event_id: row for row in run_steps(events, in_rows)[0]["rows"]}
+    expected = {row["event_id"]: row for row in rows_of(world.out).to_dicts()}
+    assert len(found) > 20
+    for event, row in found.items():
+        value = expected[event]["author_graph_age"]
+        assert row.author_graph_age == (None if np.isnan(value) else value)
+    columns = days.read_marker(DAYS[0])["columns"]
+    assert set(columns) <= set(rows_of(world.out).columns)
 
 
 def test_a_damaged_snapshot_stops_a_backfill(world, made, tmp_path):
