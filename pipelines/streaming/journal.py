@@ -55,6 +55,11 @@ _REMEDY = (
     "the log is damaged, and events behind the damage were acknowledged. Keep --state, and start "
     "a fresh one with --from-night and --seek, which need no log"
 )
+_UNWRITTEN = (
+    "a job of an engine writes the missing step once it runs: if it does not, start it again from "
+    "its last checkpoint, and read the log then. If it runs, the step's file was deleted: start a "
+    "fresh job and --state, with --from-night"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +241,7 @@ def read_steps(root: Path, after: int = -1) -> Iterator[LoggedStep]:
                 continue
             raise StateError(
                 f"{path} ends before step {following}, and the next segment begins with step "
-                f"{later}; {_REMEDY}"
+                f"{later}; {_UNWRITTEN if several else _REMEDY}"
             )
 
 
