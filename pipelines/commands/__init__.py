@@ -36,6 +36,7 @@ _VERBS = (
     "parity",
     "explain",
     "labels",
+    "leakcheck",
     "graph",
     "demo",
 )

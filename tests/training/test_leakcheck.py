@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.evaluate import Metrics, evaluate
-from training.leakcheck import climb, ladder_table, rises
+from training.leakcheck import InputLeak, climb, ladder_table, name_leaks, rises
 
 DAY = 86_400_000_000
 
@@ -22,7 +22,7 @@ def measure(delay_us: int) -> Metrics:
 def test_the_ladder_rises_as_labels_arrive_earlier():
     rungs = climb([0, 7 * DAY, DAY], measure)
     assert [rung.delay_us for rung in rungs] == [7 * DAY, DAY, 0]
-    assert rises(rungs)
+    assert rises([rung.metrics for rung in rungs])
     table = ladder_table(rungs)
     assert table["delay_days"].to_pylist() == [7.0, 1.0, 0.0]
     assert table["auc"].to_pylist() == sorted(table["auc"].to_pylist())
@@ -30,7 +30,8 @@ def test_the_ladder_rises_as_labels_arrive_earlier():
 
 
 def test_a_path_that_does_not_heed_the_delay_does_not_rise():
-    assert not rises(climb([0, DAY], lambda _: measure(0)))
+    rungs = climb([0, DAY], lambda _: measure(0))
+    assert not rises([rung.metrics for rung in rungs])
 
 
 def test_rungs_must_stand_on_the_same_events():
@@ -43,3 +44,18 @@ def test_rungs_must_stand_on_the_same_events():
         )
     with pytest.raises(ValueError, match="expected each once"):
         climb([1, 1], measure)
+
+
+def test_an_input_that_tells_all_is_named_and_one_that_only_helps_is_not():
+    helps = InputLeak("author_risk_7d", 0.4, (0.7, 0.97), True)
+    tells = InputLeak("is_blocked", 0.0, (0.995, 0.995), False)
+    (said,) = name_leaks([helps, tells])
+    assert said.startswith("is_blocked alone ranks abuse with an AUC of 0.995")
+
+
+def test_inputs_of_verdicts_that_no_delay_moves_are_named_unless_another_moves():
+    still = InputLeak("author_risk_7d", 0.0, (0.9, 0.9), True)
+    assert "author_risk_7d" in name_leaks([still])[0]
+    seldom = InputLeak("author_risk_30d", 0.01, (0.9, 0.9), True)
+    assert name_leaks([still, seldom]) == ()
+    assert name_leaks([InputLeak("messages", 0.0, (0.9, 0.9), False)]) == ()
