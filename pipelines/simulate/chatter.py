@@ -32,8 +32,7 @@ def chat(
     share = low + (high - low) * rng.random(sessions)
     start = day_start_us + (part_at(share) * DAY_US).astype(np.int64)
     author = world.draw_present(rng, start)
-    roams = rng.random(sessions) < 0.4
-    channel = np.where(roams, world.draw_channels(rng, sessions), world.home[author])
+    channel = world.draw_visits(rng, author)
     lines = np.minimum(rng.geometric(1 / MEAN_LINES, sessions), _LONGEST)
     excited = rng.random(sessions) < 0.06  # a goal, a raid: fast and short
     gap = np.where(excited, 0.12, 1.0) * _MEAN_GAP_US

@@ -106,6 +106,16 @@ def _verdicts(
 def _minutes(
     rng: np.random.Generator, count: int, median: float, sigma: float, most_us: int
 ) -> Integers:
-    """Lognormal delays in microseconds, never under a second."""
-    drawn: Floats = rng.lognormal(np.log(median), sigma, count) * 60 * _SECOND_US
+    return draw_delays(rng, count, median * 60 * _SECOND_US, sigma, most_us)
+
+
+def draw_delays(
+    rng: np.random.Generator, count: int, median_us: float, sigma: float, most_us: int
+) -> Integers:
+    """Lognormal delays in microseconds, never under a second: int64 `[count]`.
+
+    >>> draw_delays(np.random.default_rng(0), 3, 60e6, 1.0, 10**8).max() <= 10**8
+    np.True_
+    """
+    drawn: Floats = rng.lognormal(np.log(median_us), sigma, count)
     return np.clip(drawn, _SECOND_US, most_us).astype(np.int64)

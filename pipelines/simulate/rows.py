@@ -43,6 +43,7 @@ class Source(enum.IntEnum):
     MODERATOR = 0
     AUTOMATIC = 1
     APPEAL = 2
+    AUDIT = 3  # picked at random
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,18 +10,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from configs.errors import BusyError, InputError
-from pipelines.failures import explain_os_error
+from configs.errors import InputError
 from pipelines.layout import day_us
 from pipelines.progress import Progress, Quiet, Step
+from pipelines.simulate.aside import aside
 from pipelines.simulate.attacks import SHARES, Stretch, plan_attacks
 from pipelines.simulate.chatter import chat
 from pipelines.simulate.reactions import react
@@ -75,7 +71,7 @@ def simulate(settings: SimulateSettings, progress: Progress | None = None) -> di
     _check(settings)
     counts = {kind.name.lower(): 0 for kind in Kind}
     shown = (progress or Quiet()).step("simulate", settings.events, "events")
-    with _aside(settings.out) as folder, shown as step:
+    with aside(settings.out) as folder, shown as step:
         _write(settings, folder, counts, step)
     return counts
 
@@ -93,45 +89,6 @@ def _check(settings: SimulateSettings) -> None:
     ):
         if value is not None and not 1 <= value <= most:
             raise InputError(f"{value} {name}: expected 1 to {most}")
-
-
-@contextlib.contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place at the end, or is gone.
-
-    It is locked by the kernel (flock), so a killed run leaves files, but no lock.
-    """
-    folder = out.with_name(f".{out.name}.writing")
-    handle = None
-    try:
-        _refuse_full(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"another run writes {out}; wait, or give another --out") from error
-        _refuse_full(out)  # by a run that ended between the two
-        if not folder.exists() or os.stat(folder).st_ino != os.fstat(handle).st_ino:
-            raise BusyError(f"another run has just ended in {out}; give another --out")
-        for left in folder.iterdir():
-            shutil.rmtree(left)
-        try:
-            yield folder
-            os.rename(folder, out)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise explain_os_error(error) from error
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _refuse_full(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder; give another --out, or remove it first")
 
 
 def _write(settings: SimulateSettings, folder: Path, counts: dict[str, int], step: Step) -> None:

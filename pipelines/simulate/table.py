@@ -55,9 +55,9 @@ def to_table(rows: Rows, texts: pa.Array, world: World) -> pa.Table:
             "event_id": to_hex(rows.id),
             "sent_at": pa.array(rows.time).cast(pa.timestamp("us", "UTC")),
             "kind": pa.array([kind.name.lower() for kind in Kind]).take(pa.array(rows.kind)),
-            "author_id": _names("u", rows.author),
-            "target_id": _names("u", rows.target),
-            "channel_id": _names("c", rows.channel),
+            "author_id": to_names("u", rows.author),
+            "target_id": to_names("u", rows.target),
+            "channel_id": to_names("c", rows.channel),
             "subject_id": _spread(to_hex(rows.subject[~message]), ~message),
             "text": _spread(texts, message),
             "client": pa.array(CLIENTS).take(pa.array(world.client[author], mask=~message)),
@@ -86,7 +86,7 @@ def to_hex(ids: npt.NDArray[np.uint64]) -> pa.Array:
     )
 
 
-def _names(prefix: str, index: Integers) -> pa.Array:
+def to_names(prefix: str, index: Integers) -> pa.Array:
     """ "u00000012"; null for -1. Ten to the eighth accounts at most."""
     there = index >= 0
     some = index[there]

@@ -77,6 +77,11 @@ class World:
         """Channels by popularity, int64 `[count]`."""
         return np.searchsorted(self.popularity[:-1], rng.random(count), side="right")
 
+    def draw_visits(self, rng: np.random.Generator, author: Integers) -> Integers:
+        """The channel that each author writes to now, int64 `[n]`; mostly its home."""
+        roams = rng.random(len(author)) < 0.4
+        return np.where(roams, self.draw_channels(rng, len(author)), self.home[author])
+
 
 def make_world(accounts: int, days: int, start_us: int, seed: int) -> World:
     """Draws the world.

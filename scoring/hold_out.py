@@ -1,0 +1,47 @@
+"""The hold-out: a small share of events that nothing is done to, so that what they were is seen.
+
+Enforcement hides outcomes: what is blocked is not read, not reported and rarely judged, so a model
+that is trained and measured on what is left learns from its own decisions. A share that is let
+through by chance, with a chance that is known, makes up for the rest (`training.weighting`).
+
+Which events is a function of their id and a salt alone: the same on every path, at a replay, and
+for whoever reads the log later. Who does not know the salt cannot choose an id that gets through.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.hashing import hash_column, hash_text
+
+_ONE = 2.0**64
+
+
+def is_held_out(
+    event_ids: pa.Array | pa.ChunkedArray, share: float, salt: str
+) -> npt.NDArray[np.bool_]:
+    """Which events are let through: bool `[n]`.
+
+    Args:
+      event_ids: string `[n]`.
+      share: of events, 0 to 1.
+      salt: another one draws others.
+
+    >>> ids = pa.array([f"m-{number}" for number in range(10_000)])
+    >>> some = is_held_out(ids, 0.05, "2026")
+    >>> 400 < some.sum() < 600, bool((some & ~is_held_out(ids, 0.1, "2026")).any())
+    (True, False)
+    """
+    drawn = hash_column(event_ids, hash_text(salt))
+    return drawn < np.uint64(min(int(share * _ONE), 2**64 - 1)) if share < 1 else drawn == drawn
+
+
+def propensities(acting: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.float64]:
+    """The chance with which each event is let through: `share` where an action is due, else 1.
+
+    >>> propensities(np.array([True, False]), 0.05).tolist()
+    [0.05, 1.0]
+    """
+    return np.where(acting, share, 1.0)
