@@ -18,10 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.world import START, chat
-from pipelines.backfill import BackfillReport, BackfillRequest, backfill
-from pipelines.layout import Days
-from pipelines.runners import forked_workers
+from pipelines.commands import collect_seldom
+
+collect_seldom()  # before what follows is imported, as the command does
+
+from benchmarks.world import START, chat  # noqa: E402
+from pipelines.backfill import BackfillReport, BackfillRequest, backfill  # noqa: E402
+from pipelines.layout import Days  # noqa: E402
+from pipelines.runners import forked_workers  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

@@ -25,6 +25,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 
 from configs.errors import InputError, LockstepError
+from pipelines import balance
 from pipelines.beam_metrics import RunMetrics, read_metrics
 from pipelines.beam_worker import (
     WorkerPool,
@@ -400,6 +401,8 @@ class _Sent:
 # written while that thread waits (`TimeBasedBufferingClosableOutputStream.flush`): on a busy
 # machine a piece of 10 MB was lost. Without a time limit there is no such thread.
 worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
+balance.install()
 
 _POOLED = "lockstep:env:pool:v1"
 _TELL_S = 0.2

@@ -51,6 +51,13 @@ class InFiles:
             return read_arrow_batch(path).slice(first, last - first)
 
 
+def row_count(batch: pa.RecordBatch) -> int:
+    """Rows of a batch, or of what a token stands for."""
+    if not _is_token(batch):
+        return int(batch.num_rows)
+    return int(batch.column(2)[0].as_py() - batch.column(1)[0].as_py())
+
+
 def _token(path: str, first: int, last: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array([path]), pa.array([first]), pa.array([last])], schema=_TOKEN
