@@ -6,11 +6,34 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    JobServerOptions,
+    KafkaStreamsRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+    SetupOptions,
+    SparkRunnerOptions,
+    StreamingOptions,
+    WorkerOptions,
+)
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import create_runner
 
 from configs.errors import InputError
+
+
+def runner_of(flags: Sequence[str]) -> str:
+    """What `--runner` names; "" if it is not there.
+
+    >>> runner_of(["--streaming", "--runner=FlinkRunner"])
+    'FlinkRunner'
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="")
+    return str(parser.parse_known_args(list(flags))[0].runner)
 
 
 def require_runner(runner: str, flags: Sequence[str]) -> None:
@@ -38,6 +61,44 @@ def require_runner(runner: str, flags: Sequence[str]) -> None:
         ) from error
     if wrong:
         raise InputError(f"--runner={runner}: {' '.join(wrong)}")
+
+
+# Whose options only an engine reads, and the runner that they go with. What files need of a cloud
+# (credentials, endpoints of stores) is read here as well.
+_ENGINES: tuple[tuple[type[PipelineOptions], str], ...] = (
+    (FlinkRunnerOptions, "FlinkRunner"),
+    (SparkRunnerOptions, "SparkRunner"),
+    (PrismRunnerOptions, "PrismRunner"),
+    (KafkaStreamsRunnerOptions, "KafkaStreamsRunner"),
+    (GoogleCloudOptions, "DataflowRunner"),
+    (WorkerOptions, "DataflowRunner"),
+    (StreamingOptions, "DataflowRunner"),
+    (PortableOptions, "PortableRunner"),
+    (JobServerOptions, "FlinkRunner"),
+    (SetupOptions, "…"),
+)
+_OF_FILES = (
+    "--impersonate_service_account", "--no_auth", "--gcp_oauth_scope", "--gcs_", "--no_gcs",
+    "--enable_bucket_", "--enable_gcsio_",
+)  # fmt: skip
+
+
+def refuse_engine_flags(flags: Sequence[str]) -> None:
+    """Does nothing unless a flag asks for an engine, and no runner is named.
+
+    Raises:
+      InputError: one does; embedded, it would be passed over without a word.
+    """
+    named = [flag.split("=")[0] for flag in flags if flag.startswith("--")]
+    for kind, runner in _ENGINES:
+        parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+        kind._add_argparse_args(parser)
+        for name in named:
+            if name in parser._option_string_actions and not name.startswith(_OF_FILES):
+                raise InputError(
+                    f"{name} is an option of an engine, and no engine is named: add "
+                    f"--runner={runner}, or leave {name} out to run embedded, in this process"
+                )
 
 
 def with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:

@@ -34,9 +34,15 @@ from pipelines.beam_worker import (
     keep_memory,
     worker_pool,
 )
+from pipelines.engine_jobs import ENDED, submitted
 from pipelines.failures import reported_failure
 from pipelines.loopback import listen_on_loopback
-from pipelines.runner_flags import require_runner, with_absolute_setup_file
+from pipelines.runner_flags import (
+    refuse_engine_flags,
+    require_runner,
+    runner_of,
+    with_absolute_setup_file,
+)
 from pipelines.signals import raise_if_stopped
 
 WHOLE_BUNDLES = "--experiments=prism_disable_sdf_split"
@@ -61,7 +67,6 @@ _WITHOUT_WORKER = (
     "where memory runs out, the kernel ends a process like that. What was published before stays, "
     "and nothing else was; start again, with --workers 1 if memory is short"
 )
-_ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Running:
     @property
     def embedded(self) -> bool:
         """Whether it runs on this machine, in Beam's in-memory runner."""
-        return not _runner(self.flags)
+        return not runner_of(self.flags)
 
     def options(self) -> PipelineOptions:
         """For Beam."""
@@ -91,12 +96,12 @@ class Running:
     @property
     def native_pubsub(self) -> bool:
         """Whether the engine reads Pub/Sub itself, each message once."""
-        return "dataflow" in _runner(self.flags).lower()
+        return "dataflow" in runner_of(self.flags).lower()
 
     @property
     def goes_back(self) -> bool:
         """Whether the engine may go back to a checkpoint, as all but Prism do."""
-        return "prism" not in _runner(self.flags).lower()
+        return "prism" not in runner_of(self.flags).lower()
 
     def streaming_options(self) -> PipelineOptions:
         """For a job that never ends: what engines need for it, where the flags do not say."""
@@ -110,7 +115,7 @@ class Running:
         return PipelineOptions([*self._flags(), *more, "--streaming"])
 
     def _flags(self) -> list[str]:
-        whole = any(name in _runner(self.flags).lower() for name in ("prism", "portable"))
+        whole = any(name in runner_of(self.flags).lower() for name in ("prism", "portable"))
         return [*self.flags, *([WHOLE_BUNDLES] if whole else [])]
 
 
@@ -123,13 +128,13 @@ def check_flags(flags: Sequence[str], options: Sequence[str] = ()) -> tuple[str,
 
     Raises:
       InputError: a runner or a mode that loses or changes results; a runner that is not there, or
-        lacks an option; or a flag that neither Lockstep nor Beam has, where no runner is named that
-        might know it; or a setup file that is not there.
+        lacks an option; where no runner is named, a flag of an engine, or one that neither Lockstep
+        nor Beam has; or a setup file that is not there.
 
     >>> check_flags(["--runner=FlinkRunner", "--flink_master=localhost:8081"])
     ('--runner=FlinkRunner', '--flink_master=localhost:8081')
     """
-    runner = _runner(flags)
+    runner = runner_of(flags)
     if "direct" in runner.lower():
         raise InputError(
             f"--runner={runner} would run another engine here than elsewhere; leave --runner out "
@@ -152,6 +157,8 @@ def check_flags(flags: Sequence[str], options: Sequence[str] = ()) -> tuple[str,
     flags = with_absolute_setup_file(flags)
     if runner:
         require_runner(runner, flags)
+    else:
+        refuse_engine_flags(flags)
     return flags
 
 
@@ -223,8 +230,8 @@ def _run(
     pipeline: beam.Pipeline, running: Running, attempt: str, workers: _Pooled | None
 ) -> RunMetrics:
     try:
-        result = _start(pipeline, running)
-        result.wait_until_finish()
+        with _started(pipeline, running) as result:
+            result.wait_until_finish()
     except BaseException as error:  # Beam adds words to whatever is raised, SystemExit included
         raise_if_stopped()
         failure = reported_failure(attempt)
@@ -240,22 +247,13 @@ def _run(
     return read_metrics(result)
 
 
-def _start(pipeline: beam.Pipeline, running: Running) -> Any:
-    """Runs a pipeline here, or hands it to its engine.
-
-    Raises:
-      LockstepError: the engine cannot be started or reached.
-    """
+@contextlib.contextmanager
+def _started(pipeline: beam.Pipeline, running: Running) -> Iterator[Any]:
     if running.embedded:
-        return pipeline.run()
-    try:
-        return pipeline.run()
-    except (RuntimeError, OSError, grpc.RpcError, grpc.FutureTimeoutError) as error:
-        raise LockstepError(
-            f"--runner={_runner(running.flags)} did not take the pipeline: "
-            f"{str(error) or type(error).__name__}. Nothing was published; see docs/conformance.md "
-            "for engines that run here"
-        ) from error
+        yield pipeline.run()
+        return
+    with submitted(pipeline, runner_of(running.flags)) as result:
+        yield result
 
 
 def run_stream(
@@ -275,28 +273,20 @@ def run_stream(
     """
     pipeline = beam.Pipeline(options=running.streaming_options())
     build(pipeline)
-    result = _start(pipeline, running)
-    if detach:
-        return
     try:
-        result.wait_until_finish()
+        with submitted(pipeline, runner_of(running.flags), detach) as result:
+            if detach:
+                return
+            result.wait_until_finish()
     except BaseException:
-        if str(result.state) not in _ENDED:
-            result.cancel()
         raise_if_stopped()
         raise
     raise_if_stopped()
-    if str(result.state) not in _ENDED:
+    if str(result.state) not in ENDED:
         raise LockstepError(
             f"the job ended as {result.state}; the engine's log says why. What it did not decide "
             "is not acknowledged, and comes again: start the job again"
         )
-
-
-def _runner(flags: Sequence[str]) -> str:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner", default="")
-    return str(parser.parse_known_args(list(flags))[0].runner)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,8 +41,12 @@ def raise_if_stopped() -> None:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Holds signals until the block has ended; elsewhere than in the main thread does nothing."""
+def held(words: str = "") -> Iterator[None]:
+    """Holds signals until the block has ended; elsewhere than in the main thread does nothing.
+
+    Args:
+      words: what is logged when one came and a block may take a while; "": nothing.
+    """
     if threading.current_thread() is not threading.main_thread() or _held:
         yield
         return
@@ -53,6 +57,8 @@ def held() -> Iterator[None]:
             _restore(before)
             _held.clear()
             signal.raise_signal(number)
+        elif words:
+            log("WARNING", f"lockstep: {words}")
         _held.append(number)
 
     for number in _SIGNALS:

@@ -48,6 +48,29 @@ def test_the_option_that_is_meant_is_named():
 
 
 @pytest.mark.parametrize(
+    ("flags", "named", "runner"),
+    [
+        (["--flink_master=localhost:8081"], "--flink_master", "FlinkRunner"),
+        (["--parallelism", "4"], "--parallelism", "FlinkRunner"),
+        (["--region=r", "--project=p"], "--region", "DataflowRunner"),
+        (["--temp_location", "gs://bucket/temp"], "--temp_location", "DataflowRunner"),
+        (["--num_workers=3"], "--num_workers", "DataflowRunner"),
+        (["--job_endpoint=localhost:8099"], "--job_endpoint", "PortableRunner"),
+        (["--environment_type=LOOPBACK"], "--environment_type", "PortableRunner"),
+    ],
+)
+def test_an_option_of_an_engine_without_one_is_refused(flags, named, runner):
+    words = f"^{named} is an option of an engine.*add --runner={runner}, or leave {named} out"
+    with pytest.raises(InputError, match=words):
+        check_flags(flags)
+
+
+def test_what_files_need_of_a_cloud_goes_without_an_engine():
+    flags = ("--impersonate_service_account=a@b", "--s3_region_name=r", "--experiments=x")
+    assert check_flags(flags) == flags
+
+
+@pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--runner=Nonsense"], "cannot be used: Unexpected pipeline runner: Nonsense"),

@@ -1,0 +1,93 @@
+"""A job on an engine: submitted, watched, and cancelled there when the run here ends before it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import grpc
+from apache_beam.portability.api import beam_job_api_pb2
+from apache_beam.runners.portability import portable_runner
+
+from configs.errors import LockstepError
+from pipelines.logs import log
+from pipelines.signals import held
+
+ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
+_SUBMITTING = "the job is being submitted, then cancelled; a second signal ends this at once"
+_CANCEL_S = 60.0
+"""How long a job may take to be cancelled; Dataflow takes minutes, and is not waited for."""
+
+
+@contextlib.contextmanager
+def submitted(pipeline: beam.Pipeline, runner: str, detach: bool = False) -> Iterator[Any]:
+    """Submits a pipeline to its engine; whatever is raised within cancels the job there.
+
+    Args:
+      pipeline: built.
+      runner: its name, for messages.
+      detach: leave the job running.
+
+    Raises:
+      LockstepError: the engine cannot be started or reached.
+    """
+    result, ends = None, contextlib.ExitStack()
+    try:
+        with held(_SUBMITTING):
+            result = _submit(pipeline, runner)
+        if not detach and isinstance(result, portable_runner.PipelineResult):
+            # Workers in this process (--environment_type=LOOPBACK) end after their job, not before.
+            for callback in result._cleanup_callbacks:
+                ends.callback(callback)
+            result._cleanup_callbacks = ()
+        yield result
+    except BaseException:
+        if result is not None and not detach:
+            _cancel(result)
+        raise
+    finally:
+        ends.close()
+
+
+def _submit(pipeline: beam.Pipeline, runner: str) -> Any:
+    try:
+        result = pipeline.run()
+    except (RuntimeError, OSError, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise LockstepError(
+            f"--runner={runner} did not take the pipeline: "
+            f"{str(error) or type(error).__name__}. Nothing was published; see docs/conformance.md "
+            "for engines that run here"
+        ) from error
+    if isinstance(result, portable_runner.PipelineResult):
+        # Beam's own streams end after --job_server_timeout: on Prism, a job of more than a minute.
+        service, job = result._job_service, result._job_id
+        result._state_stream = service.GetStateStream(
+            beam_job_api_pb2.GetJobStateRequest(job_id=job)
+        )
+        result._message_stream = service.GetMessageStream(
+            beam_job_api_pb2.JobMessagesRequest(job_id=job)
+        )
+    return result
+
+
+def _cancel(result: Any) -> None:
+    """Cancels an engine's job that has not ended, and waits until it has."""
+    # Workers in this process would report that the engine hangs up.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    try:
+        if str(result.state) in (*ENDED, "FAILED"):
+            return
+        result.cancel()
+        deadline = time.monotonic() + _CANCEL_S
+        while str(result.state) not in (*ENDED, "FAILED"):
+            if time.monotonic() > deadline:
+                log("WARNING", "lockstep: the engine is still cancelling the job; look at it there")
+                return
+            time.sleep(0.2)
+    except Exception as error:  # each engine has its own; what ended the run says more
+        words = f"could not be cancelled ({type(error).__name__}); look at it there"
+        log("WARNING", f"lockstep: the engine's job {words}")

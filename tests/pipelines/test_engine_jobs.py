@@ -1,0 +1,80 @@
+"""A job on an engine when the run here is ended before it, and when it takes long."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import apache_beam as beam
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from backfill_world import CONFIG, make_events
+from engines import running_prism, worker_pool
+from nightly_world import COMMAND, write_events
+
+from pipelines.runners import Running, run_pipeline
+
+pytestmark = pytest.mark.slow
+LONG_S = 120
+
+
+@pytest.fixture
+def prism(tmp_path):
+    """Flags for a Prism whose workers are processes of their own, which outlive who submits."""
+    with (
+        running_prism(tmp_path / "log") as flags,
+        worker_pool(tmp_path / "workers.log") as (_, port),
+    ):
+        others = [flag for flag in flags if not flag.startswith("--environment_type")]
+        yield (*others, "--environment_type=EXTERNAL", f"--environment_config=127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_the_job_and_leaves_nothing(prism, tmp_path, number):
+    source, out = write_events(tmp_path / "in", make_events(60_000)), tmp_path / "out"
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    words = ["backfill", tmp_path / "tiny.yaml", "--input", source, "--out", out, *prism]
+    run = subprocess.Popen(
+        [*COMMAND, *map(str, words), "--days", "2026-03-01..2026-03-03", "--json"],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        _await_state(prism, "RUNNING", run)
+        run.send_signal(number)
+        said, errors = run.communicate(timeout=LONG_S)
+    assert run.returncode == 128 + number
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    assert f"lockstep: {word}; nothing half-written was left" in errors
+    assert "Traceback" not in errors and "could not be cancelled" not in errors
+    assert json.loads(said)["exit_code"] == run.returncode
+    assert _state(prism) == "CANCELLED"
+    assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_job_may_take_longer_than_the_job_server_may(prism, tmp_path):
+    flags = [flag for flag in prism if "timeout" not in flag]
+    running = Running(flags=(*flags, "--job_server_timeout=10"))
+    run_pipeline(lambda root: root | beam.Create([12]) | beam.Map(time.sleep), running, tmp_path)
+    assert _state(prism) == "DONE"
+
+
+def _await_state(flags, state, run):
+    deadline = time.monotonic() + LONG_S
+    while _state(flags) != state:
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _state(flags):
+    """Of the engine's only job; None before there is one."""
+    [endpoint] = [flag.split("=")[1] for flag in flags if flag.startswith("--job_endpoint")]
+    with grpc.insecure_channel(endpoint) as channel:
+        service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        jobs = service.GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
+    return beam_job_api_pb2.JobState.Enum.Name(jobs[0].state) if jobs else None
