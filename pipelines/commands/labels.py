@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from pipelines.commands._receive import receive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +19,26 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(labels)
+    """Adds the verb and its own verbs; without one, `lockstep labels CONFIG` is `show`."""
+    group = typer.Typer(cls=_ShowByDefault, help=_HELP)
+    group.command()(show)
+    group.command()(receive)
+    app.add_typer(group, name="labels")
 
 
-def labels(
+_HELP = (
+    "What is known of the labels (`lockstep labels CONFIG --out OUT` is `show`); Coop's verdicts."
+)
+
+
+class _ShowByDefault(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+def show(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],
     as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
