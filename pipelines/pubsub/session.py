@@ -155,11 +155,6 @@ class Session:
         self._read_s = self._came_s = self._clocks.steady_s()
 
     @property
-    def last_cut(self) -> int:
-        """The number of the last cut; 0: none."""
-        return self._last
-
-    @property
     def closed(self) -> bool:
         """Whether it gives out nothing any more."""
         return self._messages.closed

@@ -11,7 +11,8 @@ seconds. A key's timer is one entry, and moves by milliseconds.
 Sessions live in this process, by name, and a reader's note says which is its own. A note of a
 process that is gone begins a new session, which waits with the watermark until what the old one
 held can have come again. A note older than its session says that the job went back to an earlier
-checkpoint: the session is ended, and all it held comes again.
+checkpoint: the session is ended, and all it held comes again. So is one that gave nothing out since
+then: what another reader held, whose process is gone, may come again here, and order waits for it.
 """
 
 from __future__ import annotations
@@ -61,26 +62,26 @@ class Note:
 
     Attributes:
       session: its session's name.
-      through: the session's last cut.
+      turn: how often the session was cut by then.
       watermark_us: its watermark; None: none yet.
     """
 
     session: str
-    through: int
+    turn: int
     watermark_us: int | None
 
 
 class NoteCoder(coders.Coder):
-    """Notes: version, last cut, watermark, name.
+    """Notes: version, turn, watermark, name.
 
     >>> NoteCoder().decode(NoteCoder().encode(Note("a", 3, None)))
-    Note(session='a', through=3, watermark_us=None)
+    Note(session='a', turn=3, watermark_us=None)
     """
 
     def encode(self, value: Note) -> bytes:
         """Bytes."""
         watermark = _NOWHERE if value.watermark_us is None else value.watermark_us
-        return _FORMAT + _NUMBERS.pack(value.through, watermark) + value.session.encode()
+        return _FORMAT + _NUMBERS.pack(value.turn, watermark) + value.session.encode()
 
     def decode(self, encoded: bytes) -> Note:
         """The reverse.
@@ -93,9 +94,9 @@ class NoteCoder(coders.Coder):
                 f"a reader's note begins with {encoded[: len(_FORMAT)]!r}, expected {_FORMAT!r}; "
                 "go on from a savepoint with the release that made it, or start the job anew"
             )
-        through, watermark = _NUMBERS.unpack_from(encoded, len(_FORMAT))
+        turn, watermark = _NUMBERS.unpack_from(encoded, len(_FORMAT))
         name = encoded[len(_FORMAT) + _NUMBERS.size :].decode()
-        return Note(name, through, None if watermark == _NOWHERE else watermark)
+        return Note(name, turn, None if watermark == _NOWHERE else watermark)
 
     def is_deterministic(self) -> bool:
         """Yes."""
@@ -114,7 +115,7 @@ class Sessions:
         with self._lock:
             session = self._open.get(note.session) if note is not None else None
             if note is not None and session is not None:
-                if session.last_cut == note.through and not session.closed:
+                if session.turn == note.turn and not session.closed:
                     return note.session, session
                 del self._open[note.session]
         if session is not None and not session.closed:
@@ -264,7 +265,7 @@ class _Pull(beam.DoFn):
             yield TimestampedValue(batch, timestamp_of(read.watermark_us))
             if not batch.num_rows or time.monotonic() >= ends:
                 break
-        note.write(Note(name, session.last_cut, session.watermark_us))
+        note.write(Note(name, session.turn, session.watermark_us))
         hold_at(again, session.watermark_us)
         self._timers.set(again, Timestamp(time.time() + _REST_S))
 

@@ -249,10 +249,12 @@ def test_a_session_goes_on_from_bundle_to_bundle_and_ends_when_the_job_goes_back
     name, session = sessions.go_on(None, begin)
     script.send("m", START_S)
     session.read()
-    note = Note(name, session.cut(), session.watermark_us)
+    through = session.cut()
+    note = Note(name, session.turn, session.watermark_us)
     assert sessions.go_on(note, begin) == (name, session)
-    sessions.finish(name, note.through, session.turn)
+    sessions.finish(name, through, session.turn)
     settle(session)
+    note = Note(name, session.turn, session.watermark_us)
     assert script.acked == ["ack-m"]
     script.send("n", START_S)
     session.read()
@@ -262,6 +264,34 @@ def test_a_session_goes_on_from_bundle_to_bundle_and_ends_when_the_job_goes_back
     assert begun == [None, note]
     sessions.finish(name, 2, 9)  # of a bundle of the attempt that failed
     assert script.acked == ["ack-m"]
+
+
+def test_a_reader_that_gave_nothing_out_since_the_checkpoint_waits_for_what_another_one_held(
+    script,
+):
+    """Its worker lives on; the messages of one that was killed come to it when their leases end."""
+    sessions, again = Sessions(), Script()
+
+    def begin(note):
+        if note is None:
+            return Session(SPEC, SETTINGS, script, script.clocks())
+        grace_us = again.now_us + 60 * S
+        return Session(SPEC, SETTINGS, again, again.clocks(), note.watermark_us, grace_us)
+
+    name, session = sessions.go_on(None, begin)
+    script.send("m", START_S)
+    session.read()
+    session.cut()
+    note = Note(name, session.turn, session.watermark_us)  # the checkpoint
+    assert session.read() is None
+    session.cut()  # a bundle that gave nothing out
+    _, fresh = sessions.go_on(note, begin)
+    assert fresh is not session and script.closed
+    again.send("newer", START_S + 20)
+    fresh.read()
+    again.send("held by the other", START_S - 1)
+    watermark_us = fresh.read().watermark_us
+    assert watermark_us <= (START_S - 1) * S  # it is not late
 
 
 def test_a_session_that_was_forgotten_is_begun_anew(script):
