@@ -18,6 +18,7 @@ from configs.schema import (
     Costs,
     Evaluation,
     Gate,
+    HoldOut,
     Inputs,
     Kind,
     Labels,
@@ -241,7 +242,7 @@ def read_policy(root: Section) -> Policy:
             "actions: expected the strongest first (the precision that each asks for falling down "
             "the list)",
         )
-    policy = Policy(tuple(actions), section.text("default", "allow"))
+    policy = Policy(tuple(actions), section.text("default", "allow"), _hold_out(section))
     for name, inner in section.sections("actions"):
         if name == policy.default:
             inner.mistakes.add(
@@ -251,6 +252,19 @@ def read_policy(root: Section) -> Policy:
             )
     section.done()
     return policy
+
+
+def _hold_out(policy: Section) -> HoldOut | None:
+    section = policy.section("hold_out")
+    if section is None:
+        return None
+    share, salt = section.number("share", least=0.0, most=1.0), section.text("salt")
+    if share == 0.0:
+        section.note("share", "share: expected more than 0", "leave hold_out out to have none")
+    if salt == "":
+        section.note("salt", "salt: expected a text that is not empty", "salt: chat-2026")
+    section.done()
+    return HoldOut(share or 0.0, salt or "")
 
 
 def _action(name: str, inner: Section) -> Action:

@@ -33,6 +33,7 @@ _LATER = (
     "per_day",
     "costs",
     "precedence",
+    "hold_out",
     *_READING,
 )
 """Settings that there were not always."""

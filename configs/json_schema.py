@@ -93,7 +93,13 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "inputs": _object(_INPUTS),
         "labels": _object(_LABELS, ["kind", "subject", "positive"]),
         "training": _object(_TRAINING, ["span", "delay"]),
-        "policy": _object({"actions": _map(_object(_ACTION)), "default": _TEXT}),
+        "policy": _object(
+            {
+                "actions": _map(_object(_ACTION)),
+                "default": _TEXT,
+                "hold_out": _object({"share": _SHARE, "salt": _TEXT}, ["share", "salt"]),
+            }
+        ),
         "gate": _object(_GATE),
         "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
         "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),

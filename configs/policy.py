@@ -47,8 +47,26 @@ class Action:
 
 
 @dataclasses.dataclass(frozen=True)
+class HoldOut:
+    """Events that nothing is done to, drawn by chance, so that what they were is seen.
+
+    Attributes:
+      share: of the events that an action is due for.
+      salt: with an event's id it decides; another one draws other events.
+    """
+
+    share: float
+    salt: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Policy:
-    """How scores become decisions: the strongest action that is reached, else `default`."""
+    """How scores become decisions: the strongest action that is reached, else `default`.
+
+    Attributes:
+      hold_out: which events get the default all the same; None: none do.
+    """
 
     actions: tuple[Action, ...] = ()
     default: str = "allow"
+    hold_out: HoldOut | None = None

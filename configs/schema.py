@@ -22,6 +22,7 @@ from typing import Any
 from configs.frozen import Frozen
 from configs.policy import Action as Action
 from configs.policy import Costs as Costs
+from configs.policy import HoldOut as HoldOut
 from configs.policy import Policy as Policy
 from configs.social import SocialGraph
 

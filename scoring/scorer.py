@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.schema import EVENT_ID, Spec
+from configs.schema import EVENT_ID, HoldOut, Spec
 from scoring.calibration import Calibration
 from scoring.controls import NONE, Controls, Withheld, decided_by
 from scoring.decision import DecisionPolicy
 from scoring.explanation import InputReason, input_meanings, shown_inputs, top_reasons
+from scoring.hold_out import hold_back
 from scoring.models import Models, input_names, model_inputs
 from transforms.executor import Executor
 from transforms.inputs import input_arrays
@@ -99,7 +100,8 @@ class Scored:
       score: float64 `[n]`, calibrated.
       action: int8 `[n]`, numbers of `names`.
       names: actions by number.
-      withheld: rows whose action people hold back (`scoring.controls`), and what it was to be.
+      withheld: rows whose action people (`scoring.controls`) or the hold-out hold back, and what it
+        was to be.
     """
 
     inputs: Floats
@@ -121,12 +123,14 @@ class Scorer:
       bundle: verified (`scoring.bundle.load_bundle`).
 
     Attributes:
-      controls: what people have switched; `under` gives a scorer with others.
+      controls: what people have switched; `under` gives a scorer with others. One that is not
+        under any tells what the bundle would do by itself.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.controls = NONE
+        self._acts = False
         self.names = input_names(bundle.spec)
         self._executor = Executor(bundle.graph, bundle.spec)
         self._meanings = input_meanings(bundle.spec)
@@ -138,19 +142,29 @@ class Scorer:
         return decided_by(self.bundle.fingerprint, self.controls)
 
     def under(self, controls: Controls) -> Scorer:
-        """The same scorer with these controls."""
-        if controls.digest == self.controls.digest:
+        """The same scorer with these controls, for whoever acts: the hold-out is heeded too."""
+        if self._acts and controls.digest == self.controls.digest:
             return self
         made = copy.copy(self)
-        made.controls = controls
+        made.controls, made._acts = controls, True
         return made
+
+    @property
+    def hold_out(self) -> HoldOut | None:
+        """Which events are let through; None: none, or nobody acts on these decisions."""
+        return self.bundle.spec.policy.hold_out if self._acts else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of events that it needs beside the model's, in order to hold actions back."""
+        return (*([] if self.hold_out is None else [EVENT_ID]), *self.controls.allow)
 
     def score(self, numeric: Floats, batch: pa.RecordBatch) -> Scored:
         """Scores events; a row's bits do not depend on the others.
 
         Args:
           numeric: float32 `[n, K]` (`transforms.inputs.numeric_block`).
-          batch: the same n events, derived; with the columns of the allow list.
+          batch: the same n events, derived; with the columns that it `reads`.
         """
         bundle = self.bundle
         transformed = self._executor.transform(numeric, batch)
@@ -159,6 +173,10 @@ class Scorer:
         raw = bundle.models.raw(bundle.model, transformed, text_scores, inputs)
         score = bundle.calibration.apply(raw)
         action, withheld = self.controls.decide(bundle.policy, score, batch)
+        if self.hold_out is not None:
+            ids = batch.column(EVENT_ID)
+            action, held = hold_back(self.hold_out, bundle.policy.names, action, ids)
+            withheld |= held
         return Scored(
             inputs=inputs,
             raw=raw,

@@ -50,13 +50,16 @@ def explain(
 
 def describe(found: Explanation, top: int) -> list[str]:
     """An explanation in lines."""
+    from scoring.hold_out import HELD_OUT
+
     lines = [
         f"{found.event}: {found.action}, score {found.score:.4f}",
         f"  at {when(found.time_us)}, found in {found.found}",
         f"  {found.model} of bundle {found.bundle}",
     ]
     if found.withheld:
-        lines.append(f"  not done: held back by people when it was decided ({found.withheld})")
+        by = "let through by chance" if found.withheld == HELD_OUT else "held back by people"
+        lines.append(f"  not done: {by} when it was decided ({found.withheld})")
     if found.same is not None:
         lines.append(
             "  scored again: the same inputs, bit for bit"

@@ -71,7 +71,7 @@ def decide_batch(
     scored = None
     if score:
         numeric, asked = input_arrays(scorer.bundle.spec, table)
-        for name in scorer.controls.allow:
+        for name in scorer.reads:
             if name in events.schema.names and name not in asked.schema.names:
                 asked = asked.append_column(name, events.column(name))
         scored = scorer.score(numeric, asked)

@@ -16,6 +16,7 @@ import numpy as np
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.decision import decision_id
 from scoring.engine import SCORED, Outcome
+from scoring.hold_out import HELD_OUT
 from scoring.scorer import Scorer
 from transforms.ticks import LATE
 
@@ -33,7 +34,9 @@ def encode_decisions(
     A decision has: decision_id, event_id, event_time (microseconds UTC), score, action, threshold
     (null for the default action), bundle, late, and for actions the reasons in words. Where people
     have switched something (`scoring.controls`), it has the digest of the controls, and where they
-    held its action back, `withheld`: which action, and by what.
+    held its action back, `withheld`: which action, and by what. Under a policy with a hold-out it
+    has the `propensity`, the chance with which the event is let through: the share where an action
+    is due, else 1; of what is let through, `withheld` has the action and "hold-out".
 
     Args:
       spec: its name is part of the decision's id.
@@ -50,7 +53,7 @@ def encode_decisions(
     ids = rows.column(EVENT_ID).to_pylist()
     times = rows.column(EVENT_TIME).to_pylist()
     late = rows.column(LATE).to_pylist()
-    policy, controls = scorer.bundle.policy, scorer.controls.digest
+    policy, controls, hold_out = scorer.bundle.policy, scorer.controls.digest, scorer.hold_out
     sent = np.array([revisions is None or revisions[row] is not None for row in range(len(ids))])
     acted = np.flatnonzero((scored.action != 0) & sent)
     said = scorer.explain(scored, acted, outcome.numeric)
@@ -82,9 +85,12 @@ def encode_decisions(
         }
         if controls:
             decision["controls"] = controls
-        if row in scored.withheld:
-            held = scored.withheld[row]
+        held = scored.withheld.get(row)
+        if held is not None:
             decision["withheld"] = {"action": held.action, "by": held.by}
+        if hold_out is not None:
+            due = decision["action"] != policy.default or (held and held.by == HELD_OUT)
+            decision["propensity"] = hold_out.share if due else 1.0
         if revisions is not None:
             decision["revision"] = revisions[row]
         messages.append(_ENCODER.encode(decision))

@@ -13,6 +13,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from backfill_world import CONFIG
 from nightly_world import request as night_request
@@ -32,6 +33,7 @@ from scoring.controls import OFF, Controls, Withheld, change_controls
 from scoring.controls import POINTER as CONTROLS
 from scoring.decision import DecisionPolicy, Threshold
 from scoring.engine import BUNDLE, DECISION, WITHHELD, Engine, Resident
+from scoring.hold_out import is_held_out
 from scoring.manifest import BOOSTER, SPEC
 from scoring.scorer import BundleContents, Scorer
 from scoring.store import POINTER, Store
@@ -124,13 +126,16 @@ def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring)
         scoring.decide()
 
 
-def fires_always(scoring):
-    """A bundle of the same models that blocks every event, and serves."""
+def fires_always(scoring, hold_out=""):
+    """A bundle of the same models that blocks every event, and serves; `hold_out` for its YAML."""
     folder = scoring.store.path(scoring.first)
     bundle = load_bundle(folder, CATALOG)
     same = {field.name: getattr(bundle, field.name) for field in dataclasses.fields(BundleContents)}
     policy = DecisionPolicy((Threshold("block", 0.0, 0.8),), bundle.policy.default)
     config = (folder / SPEC).read_text()
+    if hold_out:
+        config = config.replace("policy: {", f"policy: {{hold_out: {hold_out}, ")
+        same["spec"] = loads(config, "held_out.yaml", CATALOG)
     made = write_bundle(
         BundleParts(**{**same, "policy": policy}, config=config), scoring.store.root
     )
@@ -167,6 +172,43 @@ def test_a_kill_switch_and_an_allow_list_hold_at_the_next_look_and_are_replayed(
     assert "controls" not in decision and "withheld" not in decision
     report = check_served(scoring.journal.root, store)
     assert report.clean and report.events == 5 and len(report.versions) == 3
+
+
+def test_the_hold_out_lets_a_share_through_with_its_propensity_and_is_replayed(scoring):
+    store = scoring.store
+    name = fires_always(scoring, "{share: 0.5, salt: here}")
+    made = []
+    for _ in range(12):
+        assert scoring.decide() == name
+        row = list(scoring.journal.steps())[-1].batch
+        made.append((json.loads(row.column(DECISION)[0].as_py()), row.column(WITHHELD)[0].as_py()))
+    ids = pa.array([decision["event_id"] for decision, _ in made])
+    through = is_held_out(ids, 0.5, "here").tolist()
+    assert 0 < sum(through) < 12
+    for (decision, withheld), let in zip(made, through, strict=True):
+        assert decision["propensity"] == 0.5
+        if let:
+            assert (decision["action"], withheld) == ("allow", "hold-out")
+            assert decision["threshold"] is None
+            assert decision["withheld"] == {"action": "block", "by": "hold-out"}
+        else:
+            assert (decision["action"], withheld) == ("block", None)
+            assert "withheld" not in decision
+    # Of what people have switched off nothing is let through: it was not due.
+    change_controls(store.root, lambda now: Controls(off=("block",)), {"why": "a test"})
+    for _ in range(6):
+        scoring.decide()
+        row = list(scoring.journal.steps())[-1].batch
+        assert row.column(WITHHELD)[0].as_py() == OFF
+        assert json.loads(row.column(DECISION)[0].as_py())["propensity"] == 1.0
+    report = check_served(scoring.journal.root, store.root)
+    assert report.clean and report.events == 18
+    # Whoever only measures a bundle sees what it would do by itself.
+    bundle = load_bundle(store.path(name), CATALOG)
+    assert Scorer(bundle).hold_out is None
+    acting = Scorer(bundle).under(Controls())
+    assert acting.hold_out == bundle.spec.policy.hold_out
+    assert acting.reads == ("event_id",) and Scorer(bundle).reads == ()
 
 
 def test_what_was_held_back_at_arrival_is_still_known_after_a_restart(scoring, tmp_path):
