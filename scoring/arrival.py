@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,13 @@ from scoring.engine import SCORED, Engine, Outcome
 from scoring.scorer import Scored
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
-from transforms.order import PLACE_TYPE, content_hash, order_events, places, total_order
+from transforms.order import PLACE_TYPE, content_hash, order_events, places, total_order_by
 from transforms.selection import scored_mask
 from transforms.velocity import Plan, Rows, concat_rows, entity_rows
 
 _LEAST_ROOM = 256
+
+Int64s = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +63,34 @@ class Known:
     """Some events that wait: those with some keys.
 
     Attributes:
-      ids, times, places: `[k]`.
+      numbers: int64 `[k]`, in order of arrival.
+      times: int64 `[k]`, microseconds UTC.
       rows: of each entity; `row` counts in these.
+      places_of: places of some of them, by where they stand here.
     """
 
-    ids: pa.Array
-    times: npt.NDArray[np.int64]
-    places: pa.Array
+    numbers: Int64s
+    times: Int64s
     rows: Mapping[str, Rows]
+    places_of: Callable[[Int64s], list[bytes]]
+
+    def ranks_with(self, times: Int64s, places: pa.Array) -> Int64s:
+        """Where these and some other events stand in their total order: int64 `[k + n]`.
+
+        Args:
+          times, places: of the others, `[n]`.
+        """
+        count = len(self.times)
+
+        def places_of(which: Int64s) -> pa.Array:
+            others = places.take(pa.array(which[which >= count] - count)).to_pylist()
+            here, its = iter(self.places_of(which[which < count])), iter(others)
+            return pa.array([next(here if one < count else its) for one in which], PLACE_TYPE)
+
+        order = total_order_by(np.concatenate([self.times, times]), places_of)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return rank
 
 
 class Waiting:
@@ -84,9 +106,10 @@ class Waiting:
         self.spec, self._plans = spec, plans
         self._batches: dict[int, pa.RecordBatch] = {}  # number of the first event -> events
         self._numbers: dict[str, int] = {}  # id -> number, in order of arrival
-        self._facts: dict[int, tuple[str, int, bytes]] = {}  # number -> (id, time, place)
+        self._times = np.empty(_LEAST_ROOM, np.int64)  # by number, from `_first` on
+        self._places: dict[int, bytes] = {}  # by number
         self._rows = {entity: _KeyedRows(plan) for entity, plan in plans.items()}
-        self._next = 0
+        self._first = self._next = 0
 
     @classmethod
     def of(cls, spec: Spec, plans: Mapping[str, Plan], events: pa.RecordBatch) -> Waiting:
@@ -105,11 +128,11 @@ class Waiting:
         """These wait too; none of them did."""
         events, first = arrived.events, self._next
         numbers = range(first, first + events.num_rows)
+        self._make_room(events.num_rows)
         self._next = numbers.stop
-        ids, times = events.column(EVENT_ID).to_pylist(), events.column(EVENT_TIME).to_pylist()
-        self._numbers |= zip(ids, numbers, strict=True)
-        facts = zip(ids, times, arrived.places.to_pylist(), strict=True)
-        self._facts |= zip(numbers, facts, strict=True)
+        self._times[first - self._first : numbers.stop - self._first] = _times_of(events)
+        self._numbers |= zip(events.column(EVENT_ID).to_pylist(), numbers, strict=True)
+        self._places |= zip(numbers, arrived.places.to_pylist(), strict=True)
         for entity, rows in self._rows.items():
             rows.add(_quiet(arrived.rows[entity], first))
         if events.num_rows:
@@ -123,10 +146,10 @@ class Waiting:
         """These have been folded; those that did not wait are passed over."""
         gone = [self._numbers.pop(one) for one in ids if one in self._numbers]
         for number in gone:
-            del self._facts[number]
+            del self._places[number]
         for rows in self._rows.values():
             rows.forget(gone)
-        oldest = next(iter(self._numbers.values()), self._next)
+        oldest = self._oldest
         while self._batches:
             first, events = next(iter(self._batches.items()))
             if first + events.num_rows > oldest:
@@ -136,14 +159,18 @@ class Waiting:
     def events(self) -> pa.RecordBatch | None:
         """All that wait, in order of arrival; None where none does."""
         left = [
-            batch.filter(pa.array([first + row in self._facts for row in range(batch.num_rows)]))
+            batch.filter(pa.array([first + row in self._places for row in range(batch.num_rows)]))
             for first, batch in self._batches.items()
         ]
         return pa.concat_batches(left) if left else None
 
-    def times(self) -> npt.NDArray[np.int64]:
+    def times(self) -> Int64s:
         """Event times of all that wait, microseconds UTC."""
-        return np.array([time for _, time, _ in self._facts.values()], np.int64)
+        return self._times_at(np.fromiter(self._places, np.int64, len(self._places)))
+
+    def number(self, event: str) -> int:
+        """In order of arrival; -1: it does not wait."""
+        return self._numbers.get(event, -1)
 
     def under(self, spec: Spec, plans: Mapping[str, Plan]) -> Waiting:
         """The same events as another bundle's spec makes rows of them."""
@@ -158,27 +185,38 @@ class Waiting:
         found = {entity: self._rows[entity].of(rows.key) for entity, rows in asked.items()}
         numbers = [np.empty(0, np.int64), *(rows.row for rows in found.values())]
         here = np.unique(np.concatenate(numbers))
-        facts = [self._facts[number] for number in here.tolist()]
         return Known(
-            pa.array([one for one, _, _ in facts], pa.string()),
-            np.array([time for _, time, _ in facts], np.int64),
-            pa.array([place for _, _, place in facts], PLACE_TYPE),
+            here,
+            self._times_at(here),
             {
                 entity: dataclasses.replace(rows, row=np.searchsorted(here, rows.row))
                 for entity, rows in found.items()
             },
+            lambda which: [self._places[number] for number in here[which].tolist()],
         )
+
+    @property
+    def _oldest(self) -> int:
+        return next(iter(self._numbers.values()), self._next)
+
+    def _times_at(self, numbers: Int64s) -> Int64s:
+        return self._times[numbers - self._first]
+
+    def _make_room(self, more: int) -> None:
+        """For the times of so many events more; those of events that are gone go."""
+        if self._next + more - self._first <= len(self._times):
+            return
+        live = self._times[self._oldest - self._first : self._next - self._first]
+        self._first = self._oldest
+        self._times = np.concatenate([live, np.empty(max(len(live), more, _LEAST_ROOM), np.int64)])
 
     def beside(self, arrived: Arrived) -> dict[str, Rows]:
         """Rows of the events that came and of those that wait with their keys, in total order.
 
         `row` counts in `arrived.events`; it is -1 in rows of events that wait.
         """
-        known, events = self.known(arrived.rows), arrived.events
-        times = np.concatenate([known.times, events.column(EVENT_TIME).to_numpy()])
-        order = total_order(times, pa.concat_arrays([known.places, arrived.places]))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
+        known = self.known(arrived.rows)
+        rank = known.ranks_with(_times_of(arrived.events), arrived.places)
         made = {}
         for entity, asked in arrived.rows.items():
             rows = known.rows[entity]
@@ -242,6 +280,11 @@ class _KeyedRows:
             for number in self._of_key.get(key, ())
         ]
         return self._rows.take(np.array(found, np.int64))
+
+
+def _times_of(events: pa.RecordBatch) -> Int64s:
+    times: Int64s = events.column(EVENT_TIME).to_numpy()
+    return times
 
 
 def look(engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> tuple[Outcome, Arrived]:

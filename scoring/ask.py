@@ -18,13 +18,12 @@ import copy
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME
 from scoring.arrival import Waiting
 from scoring.engine import Engine, Outcome, Resident
 from transforms.derive import derive
-from transforms.order import places, total_order
+from transforms.order import places
 from transforms.selection import scored_mask
 from transforms.velocity import Rows, ShardState, concat_rows, entity_rows
 
@@ -48,12 +47,9 @@ def ask(engine: Engine, waiting: Waiting, asked: pa.RecordBatch) -> Outcome:
     owns = {entity: own.take(np.flatnonzero(own.query)) for entity, own in owns.items()}
     known = waiting.known(owns)
     count = len(known.times)
-    times = np.concatenate([known.times, asked.column(EVENT_TIME).to_numpy()])
-    order = total_order(times, pa.concat_arrays([known.places, places(spec, asked)]))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    ids = pa.concat_arrays([known.ids, asked.column(EVENT_ID)])
-    number = pc.dictionary_encode(ids).indices.to_numpy()
+    rank = known.ranks_with(asked.column(EVENT_TIME).to_numpy(), places(spec, asked))
+    own_number = [waiting.number(one) for one in asked.column(EVENT_ID).to_pylist()]
+    number = np.concatenate([known.numbers, np.array(own_number, np.int64)])
     rows, states = {}, {}
     for entity, plan in engine.plans.items():
         own = owns[entity]

@@ -114,23 +114,28 @@ def total_order(time: Int64s, place: pa.Array | pa.ChunkedArray) -> Int64s:
     >>> total_order(np.array([5, 3, 5]), pa.array([b"b", b"z", b"a"])).tolist()
     [1, 2, 0]
     """
+    return total_order_by(time, lambda which: _whole(place).take(pa.array(which)))
+
+
+def total_order_by(time: Int64s, places_of: Callable[[Int64s], pa.Array]) -> Int64s:
+    """As `total_order`, of events whose places are asked for only where times are equal.
+
+    Args:
+      time: int64 `[n]`.
+      places_of: of some of the events, by their numbers.
+    """
     order: Int64s = np.argsort(time, kind="stable")
     tied = tied_rows(time, order)
     if len(tied):
         which = order[tied]
-        order[tied] = which[_sorted(time[which], _whole(place).take(pa.array(which)))]
+        order[tied] = which[_sorted(time[which], places_of(which))]
     return order
 
 
 def order_events(spec: Spec, batch: pa.RecordBatch | pa.Table) -> Int64s:
     """The total order of decoded events: int64 `[n]`; places are made where times are equal."""
     time = _whole(batch.column(EVENT_TIME)).to_numpy()
-    order: Int64s = np.argsort(time, kind="stable")
-    tied = tied_rows(time, order)
-    if len(tied):
-        which = order[tied]
-        order[tied] = which[_sorted(time[which], places(spec, batch.take(pa.array(which))))]
-    return order
+    return total_order_by(time, lambda which: places(spec, batch.take(pa.array(which))))
 
 
 def tied_rows(time: Int64s, order: Int64s) -> Int64s:
