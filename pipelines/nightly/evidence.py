@@ -98,12 +98,12 @@ def gather_evidence(
 
 def past_runs(layout: Layout, as_of_us: int) -> tuple[PastRun, ...]:
     """The runs before, oldest first, from their reports."""
-    return tuple(report.as_past_run() for report in _reports(layout, as_of_us)[-_MOST_PAST:])
+    return tuple(report.as_past_run() for report in past_reports(layout, as_of_us)[-_MOST_PAST:])
 
 
 def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:
     """The newest earlier report that kept its inputs."""
-    kept = [report for report in _reports(layout, as_of_us) if report.inputs]
+    kept = [report for report in past_reports(layout, as_of_us) if report.inputs]
     return kept[-1] if kept else None
 
 
@@ -145,7 +145,7 @@ def _worst_false_positives(gate: Dataset, fitted: Fitted) -> tuple[WrongEvent, .
     )
 
 
-def _reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
+def past_reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
     """Reports of earlier moments of knowing, oldest first."""
     found = []
     for path in files_below(layout.reports):

@@ -40,6 +40,7 @@ from scoring.explanation import input_meanings
 from scoring.files import delete_files, join, replace_file
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
+from training.early import DayFigures
 from training.fit import Fitted
 from training.gate import GateResult, ServingComparison
 from training.groups import encode_groups
@@ -56,6 +57,7 @@ class NightlyFacts:
       bundle, serving: fingerprints.
       comparison: the candidate and the serving bundle on the same events.
       parts: the candidate by slices of the traffic.
+      early: days whose labels are still to come, and those of the gate slice.
       cold: whether windows were full yet, in words; "" if they were.
     """
 
@@ -64,6 +66,7 @@ class NightlyFacts:
     fitted: Fitted | None = None
     parts: tuple[Parts, ...] = ()
     evidence: Evidence | None = None
+    early: tuple[DayFigures, ...] = ()
     cold: str = ""
     serving: str | None = None
     comparison: ServingComparison | None = None
@@ -181,6 +184,7 @@ def make_report(
         inputs=evidence.inputs if evidence else (),
         drifts=evidence.drifts if evidence else (),
         drift_since=evidence.drift_since if evidence else None,
+        early=facts.early,
         past=past_runs(layout, as_of_us),
     )
 

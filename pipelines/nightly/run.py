@@ -17,6 +17,7 @@ from pipelines.backfill import backfill_locked
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, local_scratch, locked
 from pipelines.nightly.compare import compare_with_serving
+from pipelines.nightly.early import expect_days
 from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
 from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
@@ -107,6 +108,7 @@ def _make_bundle(
         judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
         facts.parts = make_parts(spec, fitted, judged)
         facts.evidence = gather_evidence(spec, layout, cut, request.as_of_us, data, judged, fitted)
+        facts.early = expect_days(request, layout, cut, judged, fitted, graph)
         facts.cold = cold_start(spec, layout, cut)
     with stage("compare"):
         name = facts.serving = Store(layout.bundles).serving()

@@ -13,6 +13,7 @@ import msgspec
 from scoring.decision import Threshold
 from training.by_slice import SliceMetrics
 from training.drift import InputDrift, InputSummary
+from training.early import DayFigures
 from training.evaluate import Metrics
 from training.gate import GateResult, ServingComparison
 from training.importance import Importance
@@ -164,6 +165,8 @@ class NightlyReport:
       wrong: the worst false positives, highest score first.
       inputs: summaries of the gate slice, for the next run.
       drifts: how inputs moved since the run as of `drift_since`, most first.
+      early: figures that the new model's scores foretell, by day: of the gate slice, beside what
+        turned out, and of the days after it, whose labels are still to come.
       past: earlier runs, oldest first.
     """
 
@@ -198,6 +201,7 @@ class NightlyReport:
     inputs: tuple[InputSummary, ...] = ()
     drifts: tuple[InputDrift, ...] = ()
     drift_since: int | None = None
+    early: tuple[DayFigures, ...] = ()
     past: tuple[PastRun, ...] = ()
 
     def as_past_run(self) -> PastRun:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import jinja2
 import markupsafe
 
+from pipelines.report.early import early_lines
 from pipelines.report.facts import Fact, NightlyReport, PastRun
 from pipelines.report.plots import (
     calibration_svg,
@@ -92,6 +93,7 @@ def render(report: NightlyReport) -> str:
             actions=_actions(report),
             fires=report.metrics.at if report.metrics else (),
             past=_past(report),
+            early=early_lines(report.early),
             drifts=_drifts(report),
             read_note=_read_note(report),
             plots=_plots(report),

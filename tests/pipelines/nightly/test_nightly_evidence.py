@@ -136,3 +136,30 @@ def test_verdicts_that_are_earlier_than_their_events_are_told_and_give_no_label(
     assert made.early == 7 == made.to_builtins()["early"]
     scores = pl.from_arrow(made.scores).filter(pl.col("event_id").is_in([p["id"] for p in posts]))
     assert scores["label"].null_count() == len(scores) == 7
+
+
+def test_days_whose_labels_are_young_are_foretold_and_shown_beside_what_turned_out(
+    second, night_house
+):
+    first, later = night_house[2].report, second[0].report
+    gate = next(one for one in later.slices if one.name == "gate")
+    known = [day for day in later.early if day.turned_out or day.auc is not None]
+    young = [day for day in later.early if day not in known]
+    # The gate's days have labels: the same figures as the metrics have.
+    assert sum(day.expected.events for day in known) == gate.positives + gate.negatives
+    assert [day.day_us for day in known] == [gate.start_us]
+    for made in known[0].turned_out:
+        at = next(one for one in later.metrics.at if one.action == made.action)
+        assert made.flagged == at.flagged
+        assert (made.precision or 0.0) == pytest.approx(at.precision or 0.0)
+        assert made.recall == pytest.approx(at.recall)
+    assert known[0].auc == pytest.approx(later.metrics.auc, abs=1e-3)
+    # The days behind it do not, all of them are there, and they are foretold.
+    assert [day.day_us for day in young] == list(range(gate.end_us, day_us(LATER), 86_400_000_000))
+    assert young and all(day.then is None and day.expected.events > 0 for day in young)
+    # What is the gate's day now was young a night ago, and foretold by that night's model.
+    before = next(day for day in first.early if day.day_us == gate.start_us)
+    assert not before.turned_out
+    assert known[0].then == before.expected
+    page = Path(second[0].page).read_text()
+    assert "Before labels mature" in page and "to come" in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 
@@ -22,6 +24,7 @@ from pipelines.report import (
 from training.by_slice import evaluate_by_slice
 from training.dataset import TimeRange
 from training.drift import InputDrift, InputSummary
+from training.early import figures_by_day
 from training.evaluate import Metrics, evaluate
 from training.gate import ServingComparison, check_gate
 from training.labels import SourceVerdicts, VerdictCounts
@@ -52,6 +55,14 @@ def measured(skill: float, noise: float = 0.0) -> Metrics:
         scores = 1 / (1 + np.exp(-(np.log(scores / (1 - scores)) + blur)))
     chosen = choose_thresholds(scores, labels, ACTIONS)
     return evaluate(scores, labels, times, thresholds=chosen, groups=groups, top=100, replicates=30)
+
+
+def early_days(scores, labels):
+    at = [("block", 0.9), ("review", 0.5)]
+    times = NIGHT - 4 * DAY + np.arange(len(scores)) * (3 * DAY // len(scores))
+    (known,) = figures_by_day(times[::3] * 0 + NIGHT - 4 * DAY, scores[::3], labels[::3], at)
+    known = dataclasses.replace(known, then=known.expected)
+    return (known, *figures_by_day(times + DAY, scores, None, at))
 
 
 def sample_report() -> NightlyReport:
@@ -129,6 +140,7 @@ def sample_report() -> NightlyReport:
             StageCost("evaluate", 6.4, 980_000_000),
             StageCost("write", 0.8, 310_000_000),
         ),
+        early=early_days(scores, labels),
         facts=(
             Fact("lockstep", "0.1.0"),
             Fact("xgboost", "3.2.0"),

@@ -24,6 +24,7 @@ SECTIONS = [
     "scores",
     "thresholds",
     "wrong",
+    "early",
     "features",
     "parts",
     "drift",
@@ -34,7 +35,13 @@ SECTIONS = [
     "costs",
     "facts",
 ]
-OPTIONAL = {"figures", "commands", "wrong", "parts"}  # left out where there is nothing to tell
+OPTIONAL = {
+    "figures",
+    "commands",
+    "wrong",
+    "early",
+    "parts",
+}  # left out where there is nothing to tell
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 

@@ -1,0 +1,58 @@
+"""The days whose labels are still to come, and how such estimates turned out on those before."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.dataset import Dataset, load_dataset
+from pipelines.layout import Layout
+from pipelines.nightly.evidence import past_reports
+from pipelines.nightly.plan import NightlyRequest, sections
+from training.dataset import Slices
+from training.early import DayFigures, figures_by_day
+from training.fit import Fitted
+from transforms.executor import Executor
+
+MOST_EVENTS = 200_000
+"""Of the young days, drawn by the hash of their ids: shares need no more."""
+
+
+def expect_days(
+    request: NightlyRequest,
+    layout: Layout,
+    cut: Slices,
+    gate: Dataset,
+    fitted: Fitted,
+    graph: Path,
+) -> tuple[DayFigures, ...]:
+    """Figures of the gate's days, foretold and as they turned out, and of the days after it.
+
+    Args:
+      request, layout, cut: of the run.
+      gate: events of the gate slice, with labels.
+      fitted: whose judged models and thresholds foretell, with its scores of `gate`.
+      graph: folder of the analysed graph.
+    """
+    spec, as_of_us = request.spec, request.as_of_us
+    training, _ = sections(spec)
+    thresholds = [
+        (one.action, one.value) for one in fitted.policy.thresholds if one.value is not None
+    ]
+    before: dict[int, DayFigures] = {}
+    for report in past_reports(layout, as_of_us):
+        before |= {one.day_us: one for one in report.early if not one.turned_out}
+    known = [
+        dataclasses.replace(one, then=before[one.day_us].expected) if one.day_us in before else one
+        for one in figures_by_day(gate.times, fitted.gate_scores, gate.labels, thresholds)
+    ]
+    young = load_dataset(spec, layout, cut.span.end_us, as_of_us, as_of_us, MOST_EVENTS)
+    if not len(young):
+        return tuple(known)
+    transformed = Executor(graph, spec).transform(young.numeric, young.batch())
+    models = fitted.judged
+    raw = models.raw(training.model, transformed, models.text_scores(transformed))
+    scores = np.asarray(fitted.calibration.apply(raw), np.float64)
+    return (*known, *figures_by_day(young.times, scores, None, thresholds))

@@ -1,0 +1,74 @@
+"""Expected figures: right for scores that mean what they say, with intervals that hold."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from training.early import expect, expected_auc
+
+
+def drawn(generator, events=20_000):
+    scores = 1 / (1 + np.exp(-generator.normal(-3.0, 2.0, events)))
+    return scores, generator.random(events) < scores
+
+
+def test_they_are_what_turns_out_on_average():
+    generator = np.random.default_rng(1)
+    scores, _ = drawn(generator)
+    made = expect(scores, [("block", 0.7), ("review", 0.2)])
+    labels = generator.random((200, len(scores))) < scores
+    for one, value in zip(made.at, (0.7, 0.2), strict=True):
+        flagged = scores >= value
+        precision = labels[:, flagged].mean(1)
+        recall = labels[:, flagged].sum(1) / labels.sum(1)
+        assert one.flagged == flagged.sum()
+        assert one.precision.value == pytest.approx(precision.mean(), abs=0.002)
+        assert one.recall.value == pytest.approx(recall.mean(), abs=0.002)
+        for found, true in ((one.precision, precision), (one.recall, recall)):
+            assert np.mean((found.low <= true) & (true <= found.high)) >= 0.93
+            assert found.high - found.low < 1.5 * 2 * 1.96 * true.std()
+    aucs = [roc_auc_score(one, scores) for one in labels[:20]]
+    assert made.auc == pytest.approx(np.mean(aucs), abs=0.003)
+    assert made.abuse == pytest.approx(labels.sum(1).mean(), rel=0.01)
+
+
+def test_the_auc_counts_pairs():
+    scores = np.array([0.9, 0.4, 0.4, 0.1, 0.0])
+    above = total = 0.0
+    for one, other in itertools.permutations(range(len(scores)), 2):
+        chance = scores[one] * (1 - scores[other])
+        total += chance
+        above += chance * ((scores[one] > scores[other]) + 0.5 * (scores[one] == scores[other]))
+    assert expected_auc(scores) == pytest.approx(above / total)
+
+
+def test_a_moved_mix_is_seen_and_moved_meaning_is_not():
+    generator = np.random.default_rng(2)
+    scores, truth = drawn(generator)
+    # More of the same abuse: events with high scores come ten times as often.
+    more = np.concatenate([scores, np.repeat(scores[scores > 0.5], 9)])
+    labels = generator.random(len(more)) < more
+    made, flagged = expect(more, [("block", 0.5)]).at[0], more >= 0.5
+    assert made.recall.low <= labels[flagged].sum() / labels.sum() <= made.recall.high
+    # Abuse in other words: half of what scored high scores low now.
+    hidden = truth & (generator.random(len(scores)) < 0.5)
+    other = np.where(hidden, 0.01, scores)
+    made, flagged = expect(other, [("block", 0.5)]).at[0], other >= 0.5
+    assert made.recall.low > (truth & flagged).sum() / truth.sum()
+
+
+def test_nothing_flagged_nothing_expected_nothing_there():
+    made = expect(np.array([0.2, 0.0]), [("block", 0.5)])
+    assert made.at[0].flagged == 0 and made.at[0].precision is None
+    assert made.at[0].recall.value == 0.0 and made.at[0].recall.low == 0.0
+    empty = expect(np.zeros(0), [("block", 0.5)])
+    assert (empty.events, empty.auc, empty.at[0].recall) == (0, None, None)
+    assert expect(np.ones(3), [("block", 0.5)]).at[0].precision.high == 1.0
+
+
+@pytest.mark.parametrize("scores", [[1.2], [-0.1], [np.nan]])
+def test_log_odds_are_no_shares(scores):
+    with pytest.raises(ValueError, match="calibrate them first"):
+        expect(np.array(scores), [])
