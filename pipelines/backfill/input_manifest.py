@@ -77,23 +77,28 @@ class InputManifest:
             elif _identity(split).items() <= file.items() and _key(split) in file["splits"]:
                 self._known[split] = file["splits"][_key(split)]
         self._of_path: dict[str, list[Split]] = {}
-        for split in splits:
-            self._of_path.setdefault(path_of(split), []).append(split)
+        self._path_of = {split: path_of(split) for split in splits}
+        self._of_day: dict[str, set[str]] = {}  # paths that hold events of it, or held
+        for split, path in self._path_of.items():
+            self._of_path.setdefault(path, []).append(split)
+        for split, held in self._known.items():
+            self._index(split, held)
 
     def add(self, split: Split, found: Contents) -> None:
         """A split was read: what it holds of each day."""
         self._known[split] = found
         self._read.add(split)
+        self._index(split, found)
 
     def record(self, day: dt.date) -> Record:
         """The files that give the day its events, as far as they are known."""
         record: Record = {}
-        for path, splits in self._of_path.items():
-            kinds = self._kinds(splits, day)
+        for path in sorted(self._of_day.get(str(day), ())):
+            kinds = self._kinds(path, day)
             if count(kinds):
-                size = splits[0].file_bytes
+                size = self._of_path[path][0].file_bytes
                 record[path] = {"bytes": size, "events": count(kinds), "kinds": kinds}
-        return dict(sorted(record.items()))
+        return record
 
     def files(self) -> Files:
         """What the next run should know of every file."""
@@ -150,7 +155,8 @@ class InputManifest:
           whole: the source must hold all of the day's files; else those that the pattern does not
             ask for are out of the question.
         """
-        now = {path: self._kinds(splits, day) for path, splits in self._of_path.items()}
+        here = self._of_day.get(str(day), set()) | (record.keys() & self._of_path.keys())
+        now = {path: self._kinds(path, day) for path in sorted(here)}
         gone = [
             path
             for path in record
@@ -173,8 +179,12 @@ class InputManifest:
         ]
         return Difference(tuple(late), tuple(sorted(changed)), tuple(gone), tuple(copies))
 
-    def _kinds(self, splits: Iterable[Split], day: dt.date) -> Kinds:
-        known = (self._known.get(split) for split in splits)
+    def _index(self, split: Split, held: Contents | None) -> None:
+        for day in held or ():
+            self._of_day.setdefault(day, set()).add(self._path_of[split])
+
+    def _kinds(self, path: str, day: dt.date) -> Kinds:
+        known = (self._known.get(split) for split in self._of_path[path])
         return add_kinds(one[str(day)] for one in known if one and str(day) in one)
 
     def _is_known(self, path: str, day: dt.date) -> bool:

@@ -57,6 +57,7 @@ class Attempt:
     Attributes:
       parts, verdicts, states: by day; parts in total order.
       dead_letters: name -> line.
+      kinds: how many events of each kind a day has, duplicates included.
       splits: what each split that was read held.
     """
 
@@ -64,18 +65,12 @@ class Attempt:
     verdicts: dict[dt.date, Line]
     states: dict[dt.date, list[Line]]
     dead_letters: dict[str, Line]
+    kinds: dict[dt.date, Counter[str]]
     splits: list[Line]
 
     def duplicates(self, day: dt.date) -> int:
         """How many events of a day were dropped."""
         return int(self.dead_letters.get(duplicates_name(day), {"rows": 0})["rows"])
-
-    def kinds(self, day: dt.date) -> Counter[str]:
-        """How many events of each kind a day has, duplicates included."""
-        kinds: Counter[str] = Counter()
-        for split in self.splits:
-            kinds.update(kind_counts(split["seen"].get(str(day), {})))
-        return kinds
 
     def files(self, day: dt.date, before: Mapping[str, Any] | None) -> dict[str, list[Line]]:
         """What a day's marker names; entities that were not computed keep the state that it had.
@@ -107,11 +102,16 @@ def read_attempt(folder: str) -> Attempt:
     states: dict[dt.date, list[Line]] = {}
     for line in of[STATE]:
         states.setdefault(day_of(line["moment"] - DAY_US), []).append(line)
+    kinds: dict[dt.date, Counter[str]] = {}
+    for split in of[SPLIT]:
+        for day, seen in split["seen"].items():
+            kinds.setdefault(dt.date.fromisoformat(day), Counter()).update(kind_counts(seen))
     return Attempt(
         parts,
         {day_of(line["start"]): line for line in of[VERDICTS]},
         states,
         {line["group"]: line for line in of[DEAD_LETTERS]},
+        kinds,
         of[SPLIT],
     )
 
@@ -227,10 +227,9 @@ def dataset_columns(spec: Spec) -> list[str]:
     return list(dict.fromkeys([*event[:3], *numeric_names(spec), *event[3:]]))
 
 
-def day_marker(spec: Spec, day: dt.date) -> dict[str, Any]:
-    """What a day's marker says of the spec that it was made under."""
+def spec_marker(spec: Spec) -> dict[str, Any]:
+    """What the markers of all days say of the spec that they are made under."""
     return {
-        "day": str(day),
         "spec": dataset_fingerprint(spec),
         "entities": entity_marker(spec),
         "columns": dataset_columns(spec),

@@ -31,13 +31,13 @@ from pipelines.backfill.oddities import warn_of_counts, warn_of_missing_columns
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.publish import (
     Attempt,
-    day_marker,
     forget_states,
     make_attempt,
     publish_days,
     publish_dead_letters,
     read_attempt,
     remove_unnamed,
+    spec_marker,
 )
 from pipelines.beam_metrics import RunMetrics
 from pipelines.failures import explain_os_error
@@ -218,6 +218,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         self.manifest = InputManifest(plan.source, plan.request.source, files)
         self.meter = Meter()
         self.of_day: dict[dt.date, dict[str, int]] = {}
+        self._spec = spec_marker(plan.request.spec)
         self._inputs = input_fingerprints(plan.request.spec)
         self._read: set[int] = set()
         self._columns: set[str] = set()
@@ -290,7 +291,7 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
         """What the marker of a day says, and the report counts."""
         request = self.plan.request
         before = self.layout.read_marker(day) if exists(self.layout.marker(day)) else None
-        kinds, duplicates = made.kinds(day), made.duplicates(day)
+        kinds, duplicates = made.kinds.get(day, Counter()), made.duplicates(day)
         scored = sum(int(part["rows"]) for part in made.parts[day])
         if request.only_new_features and before and before["scored"] != scored:
             raise other_events(day, str(request.out), before["scored"], scored)
@@ -306,7 +307,8 @@ class _Tally(contextlib.AbstractContextManager["_Tally"]):
             self._empty.append(str(day))
             self.progress.say(f"{day}: the source has no event of this day")
         return {
-            **day_marker(request.spec, day),
+            "day": str(day),
+            **self._spec,
             "inputs": self._inputs,
             "bundle": self.plan.bundle,
             **({"snapshots": self.plan.snapshots_of(day)} if self.plan.sees else {}),

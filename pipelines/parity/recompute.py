@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from pipelines.backfill import BackfillRequest, backfill, read_features
-from pipelines.backfill.publish import day_marker
+from pipelines.backfill.publish import spec_marker
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import FILES, STATE, Days, Layout, day_of, make_folders, write_json
 from pipelines.states import WHOLE_RECENT_IDS, state_file
@@ -106,4 +106,4 @@ def _plant_state(spec: Spec, resident: Resident, layout: Layout, day: dt.date) -
         write_by_content(layout.root, f"{STATE}/date={day}", name, arrow_bytes(table))
         for name, table in tables.items()
     ]
-    write_json(layout.marker(day), {**day_marker(spec, day), FILES: {STATE: files}})
+    write_json(layout.marker(day), {"day": str(day), **spec_marker(spec), FILES: {STATE: files}})

@@ -126,7 +126,7 @@ def attempt_of(spec, **changes):
     groups = (*spec.entities, RECENT_IDS)
     states = [{"group": group, "shard": n} for group in groups for n in range(spec.shards)]
     whole = {"parts": {DAY: [{"rows": 5}]}, "verdicts": {DAY: {"rows": 2}}, "states": {DAY: states}}
-    return Attempt(**(whole | changes), dead_letters={}, splits=[])
+    return Attempt(**(whole | changes), dead_letters={}, kinds={}, splits=[])
 
 
 def chunk_of(spec):

@@ -13,7 +13,7 @@ from backfill_world import make_events, tree_bytes
 
 from configs.errors import InputError
 from configs.schema import Column, ColumnType
-from pipelines.backfill import input_manifest
+from pipelines.backfill import input_manifest, publish
 from pipelines.layout import Layout, parse_day
 from pipelines.sources import parquet as parquet_files
 
@@ -318,3 +318,22 @@ def test_every_file_that_gives_nothing_is_named(write, run):
     for one in range(10):
         assert f"/empty{one:02}.jsonl" in warning
     assert warning.count("empty") == 10 and "empty09.jsonl and 2 more gave no event" in warning
+
+
+def test_a_day_costs_its_own_files_and_no_others(tmp_path, run, monkeypatch):
+    """A file a day: what is put together, and what is compared later, grows with the days."""
+    days = 20
+    for day in range(1, days + 1):
+        at = f"2026-03-{day:02}T10:00:00Z"
+        source = parquet(tmp_path, f"{day:02}.parquet", [event(f"e{day}", at)])
+    added, fingerprints = [], []
+    add, fingerprint = input_manifest.add_kinds, publish.dataset_fingerprint
+    monkeypatch.setattr(input_manifest, "add_kinds", lambda p: added.append(1) or add(p))
+    monkeypatch.setattr(
+        publish, "dataset_fingerprint", lambda spec: fingerprints.append(1) or fingerprint(spec)
+    )
+    first = run(source, f"2026-03-01..2026-03-{days}")
+    assert (len(first.days), len(added), len(fingerprints)) == (days, days, 1)
+    added.clear()
+    assert run(source, f"2026-03-01..2026-03-{days}").warnings == ()
+    assert len(added) == 3 * days  # of each day: its file now, what was, and what is
