@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import dataclasses
 import datetime as dt
 import re
@@ -278,6 +279,10 @@ def _moment(section: Section, key: str, default: int, last: bool = False) -> int
     value = section.raw(key)
     if value is None:
         return default
+    if isinstance(value, str):  # as JSON has it, and YAML in quotes
+        with contextlib.suppress(ValueError):
+            moment = dt.datetime.fromisoformat(value.strip())
+            value = moment.date() if len(value.strip()) <= len("2000-01-01") else moment
     if isinstance(value, dt.datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

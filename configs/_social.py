@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from configs._arguments import read_where
 from configs._events import check_name, known_names
 from configs._yaml import Section, did_you_mean
-from configs.schema import Column, ColumnType, Kind, Labels
+from configs.schema import Column, ColumnType, Ingest, Kind, Labels
 from configs.social import (
     GRAPH_FEATURES,
     OF_JUDGED,
@@ -29,6 +29,7 @@ def read_graph(
     types: Mapping[str, ColumnType],
     known: Mapping[str, Column],
     labels: Labels | None,
+    ingest: Sequence[Ingest] = (),
 ) -> SocialGraph | None:
     """The `graph` section; `known` says what values columns can have."""
     section = root.section("graph")
@@ -40,6 +41,7 @@ def read_graph(
     edges = {name: _edge(name, part, kinds, types, known) for name, part in parts}
     for name, part in parts:
         _check_answer(name, part, edges)
+        _check_made(edges[name], part, ingest)
     judged = _text_column(section, "judged", types) if "judged" in section else None
     if judged is not None and labels is None:
         section.note(
@@ -139,6 +141,17 @@ def _check_answer(name: str, section: Section, edges: Mapping[str, EdgeRule]) ->
             f"{name}: there is no other edge {answers!r} to answer",
             did_you_mean(answers, others),
         )
+
+
+def _check_made(rule: EdgeRule, section: Section, ingest: Sequence[Ingest]) -> None:
+    made = {one.kind for one in ingest}
+    for kind in rule.kinds:
+        if made and kind not in made:
+            section.note(
+                "of",
+                f"of: no rule of ingest makes a {kind}, so there would be no such edge",
+                f"add a rule to ingest (kind: {kind}), or name one of: {', '.join(sorted(made))}",
+            )
 
 
 def _features(

@@ -108,6 +108,7 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     check.entities(root, catalog)
     check.others(root, catalog)
     check.inputs(root)
+    check.graph(root)
     check.evaluation(root)
 
 
@@ -276,6 +277,30 @@ class _Check:
             self.note(section, section.at("categorical"), names, "categorical")
             if inputs.text is not None:
                 self.note(section, section.at("text"), [inputs.text.column], "text")
+
+    def graph(self, root: Section) -> None:
+        """Edges that only a verdict tells would be the answer as well, in the next snapshot."""
+        section, graph = root.section("graph"), self._spec.graph
+        if section is None or graph is None:
+            return
+        for name, inner in section.sections("edges"):
+            rule = graph.edges[name]
+            where = () if rule.where is None else rule.where.columns
+            for setting, names in (
+                ("from", [rule.source]),
+                ("to", [rule.target]),
+                ("where", where),
+            ):
+                if {*rule.kinds} & {*self._spec.scored_kinds}:
+                    hint = f"make edges of verdicts instead (of: {self._verdict})"
+                    self.note(inner, inner.at(setting), names, f"{name}: {setting}", hint)
+                else:
+                    self._lacks(inner, setting, rule.kinds, names)
+        accounts = section.section("accounts")
+        for account, column in graph.accounts.items():
+            if accounts is not None:
+                hint = "name an account that a scored event has from its beginning"
+                self.note(accounts, accounts.at(account), [column], f"accounts: {account}", hint)
 
     def evaluation(self, root: Section) -> None:
         section, group = root.section("evaluation"), self._spec.evaluation.group

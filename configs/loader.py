@@ -85,7 +85,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     if events.kind is None and not ingest:
         root.note("events", "events: without ingest, a kind column is needed (kind: NAME)")
     labels = read_labels(root, kinds, types, columns, known)
-    graph = read_graph(root, kinds, types, known, labels)
+    graph = read_graph(root, kinds, types, known, labels, ingest)
     of_graph = read_account_features(root, graph, types, features)
     features |= of_graph
     known_features = feature_values(entities, known, catalog) | columns_of(

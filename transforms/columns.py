@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import Column, ColumnType
-from transforms.dead_letter import Reason
+from transforms.dead_letter import EXPECTED_UTF8, Reason
 from transforms.numbers import Whole, order, to_floats
 from transforms.times import PLAIN, Reading, scale_numbers, scale_times, text_times
 
@@ -46,6 +46,7 @@ _IS_BYTES = (
 )
 _TRUE, _FALSE = pa.array(["true", "1", "1.0", "yes"]), pa.array(["false", "0", "0.0", "no"])
 _EXACT = 2.0**53  # whole numbers below it are exact as floats
+_INTEGER = "expected an integer"
 _ROUNDED = (
     "expected an integer; a float from 2^53 on (single precision: 2^24), also one written with a "
     "point or an exponent, stands for its neighbours too"
@@ -127,7 +128,7 @@ def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
         array, bad = _utf8(array.cast(pa.string()))
     elif any(is_it(array.type) for is_it in _IS_BYTES):
         array, bad = _utf8(array.cast(pa.binary()))
-    return array, Fault(bad, Reason.NOT_UTF8, "expected UTF-8")
+    return array, Fault(bad, Reason.NOT_UTF8, EXPECTED_UTF8)
 
 
 def _utf8(array: pa.Array) -> tuple[pa.StringArray, Mask]:
@@ -209,7 +210,7 @@ def _integer_from_float(array: pa.Array, below: float = _EXACT) -> Typed:
     return Typed(
         fine,
         (
-            Fault(valid & ~whole, Reason.WRONG_TYPE, "expected an integer"),
+            Fault(valid & ~whole, Reason.WRONG_TYPE, _INTEGER),
             Fault(valid & whole & ~inside, Reason.OUT_OF_RANGE, _ROUNDED),
         ),
     )
@@ -232,7 +233,7 @@ def _integer_from_text(text: pa.Array, pattern: str) -> Typed:
     return Typed(
         pc.coalesce(fine, wide, other.array),
         (
-            Fault(wrong, Reason.WRONG_TYPE, "expected an integer"),
+            Fault(wrong, Reason.WRONG_TYPE, _INTEGER),
             Fault(beyond, Reason.OUT_OF_RANGE, "expected a 64-bit integer"),
             *other.faults,
         ),
@@ -319,15 +320,26 @@ def _read_time(array: pa.Array, column: Column, reading: Reading) -> Typed:
             whole = _integer_from_text(_without(text, ~number), _DIGITS)
             times = pc.coalesce(times, whole.array)
             unread = true_mask(array.is_valid()) & true_mask(times.is_null()) & ~number
-            return Typed(times, (Fault(unread, Reason.BAD_TIME, _TIME), *whole.faults))
+            return _whole(Typed(times, (Fault(unread, Reason.BAD_TIME, _TIME), *whole.faults)))
     elif reading.unit == "us":
-        return _read_integer(array, column)
+        return _whole(_read_integer(array, column))
     elif not _is_numeric(kind):
         return _wrong(array, column)
     else:
         return _with_numbers(array, column, pa.nulls(len(array), pa.int64()), reading)
     wrong = true_mask(array.is_valid()) & true_mask(times.is_null())
     return Typed(times, (Fault(wrong, Reason.BAD_TIME, _TIME),))
+
+
+def _whole(typed: Typed) -> Typed:
+    """The same, where a number that is no integer says which units may have a fraction."""
+    return dataclasses.replace(
+        typed,
+        faults=tuple(
+            dataclasses.replace(one, detail=_WHOLE_TIME) if one.detail == _INTEGER else one
+            for one in typed.faults
+        ),
+    )
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
@@ -357,6 +369,10 @@ def _with_numbers(array: pa.Array, column: Column, times: pa.Array, reading: Rea
     return Typed(times, (Fault(valid & true_mask(times.is_null()), Reason.BAD_TIME, _TIME),))
 
 
+_WHOLE_TIME = (
+    "expected microseconds since 1970 without a fraction; if numbers are seconds, say `events: "
+    "{time_unit: s}`, or ms or ns"
+)
 _TIME = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or a number of events.time_unit"
 
 

@@ -42,6 +42,9 @@ class Reason(enum.StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+EXPECTED_UTF8 = "expected UTF-8; of text files, `events.encoding` names another encoding"
+
+
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:
     """One lost record.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ _MOST_ID_BYTES = 1024
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_UNIT_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +282,8 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
+    for unit, rows in _in_other_units(spec, moments, absurd):
+        reader.fault(rows, Reason.BAD_TIME, EVENT_TIME, _absurd(spec, unit))
     reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _absurd(spec))
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
@@ -331,16 +334,35 @@ def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) 
     return early
 
 
-def _absurd(spec: Spec) -> str:
-    """What was expected of a time that lies outside, and where to change it."""
+def _in_other_units(spec: Spec, moments: Int64s, absurd: Mask) -> Iterator[tuple[str, Mask]]:
+    """Of times that lie outside, those that as numbers of another unit would lie within."""
+    if absurd.any():
+        events, taken = spec.events, _UNIT_US[spec.events.time_unit]
+        for unit, length_us in _UNIT_US.items():
+            other = moments * (length_us / taken)
+            yield unit, absurd & (other >= events.earliest_us) & (other <= events.latest_us)
+
+
+def _absurd(spec: Spec, unit: str | None = None) -> str:
+    """What was expected of a time that lies outside, and which setting to change.
+
+    Args:
+      spec: the use.
+      unit: of numbers, with which it would lie within; None: there is no such unit.
+    """
     start = dt.datetime(1970, 1, 1)
     bounds = []
     for moment in (spec.events.earliest_us, spec.events.latest_us):
         bounds.append(f"{start + dt.timedelta(microseconds=moment):%Y-%m-%d}")
+    numbers = f"a number is {_UNITS[spec.events.time_unit]} since 1970 (events.time_unit)"
     return (
         f"expected a time from events.earliest, {bounds[0]}, to events.latest, {bounds[1]} UTC: "
-        "say `events: {earliest: 1990-01-01}` in the config if such times are right; a number is "
-        f"{_UNITS[spec.events.time_unit]} since 1970 (events.time_unit)"
+        + (
+            f"{numbers}; if these are {_UNITS[unit]}, say `events: {{time_unit: {unit}}}`"
+            if unit
+            else "say `events: {earliest: 1990-01-01}` in the config if such times are right; "
+            + numbers
+        )
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.dead_letter import Reason
+from transforms.dead_letter import EXPECTED_UTF8, Reason
 
 MOST_BYTES = 1_048_576
 """Longest accepted record, unless the spec's columns allow longer text."""
@@ -161,7 +161,7 @@ def _again(record: bytes) -> tuple[Any, tuple[Reason, str] | None]:
     try:
         text = record.decode()
     except UnicodeDecodeError:
-        return None, (Reason.NOT_UTF8, "expected UTF-8")
+        return None, (Reason.NOT_UTF8, EXPECTED_UTF8)
     wide = False
 
     def integer(digits: str) -> int:

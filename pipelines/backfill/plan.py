@@ -29,6 +29,7 @@ EVENTS_PER_WORKER = 500_000  # with fewer, the start of another process takes lo
 _MOST_READ_AGAIN = 1.25  # times the events, by reading splits of several chunks for each of them
 # Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
+SECONDS_PER_DAY = 0.03  # with few events: its files, state and marker
 START_SECONDS = 10  # processes import Beam and TensorFlow, and load compiled kernels
 BYTES_PER_EVENT = 500
 
@@ -141,7 +142,8 @@ class BackfillPlan:
         """Estimated wall time."""
         if not self.days:
             return 0.0
-        return START_SECONDS + self.events / (EVENTS_PER_SECOND_PER_WORKER * self.running.workers)
+        folded = self.events / (EVENTS_PER_SECOND_PER_WORKER * self.running.workers)
+        return START_SECONDS + SECONDS_PER_DAY * len(self.days) + folded
 
     def to_builtins(self) -> dict[str, Any]:
         """The plan for machines."""

@@ -15,7 +15,7 @@ from typing import IO
 
 from configs.errors import InputError
 from pipelines.sources.lines import each_line
-from transforms.dead_letter import Reason
+from transforms.dead_letter import EXPECTED_UTF8, Reason
 
 MOST_RECORD = 16 * 1024 * 1024
 """Bytes of the longest accepted record."""
@@ -111,7 +111,7 @@ def _broken(lines: _Lines, reason: Reason, detail: str) -> Iterator[Row]:
 
 def _checked(lines: _Lines, fields: list[str]) -> Iterator[Row]:
     if lines.garbled:
-        yield Row(lines.first, reason=Reason.NOT_UTF8, detail="expected UTF-8")
+        yield Row(lines.first, reason=Reason.NOT_UTF8, detail=EXPECTED_UTF8)
     else:
         yield Row(lines.first, fields)
 

@@ -22,6 +22,7 @@ from configs.errors import InputError
 
 _HIDDEN = (".", "_")
 _MAGIC = re.compile(r"[*?[]")
+_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,8}$")  # what a folder's name seldom ends with
 
 
 def list_files(pattern: str) -> list[FileMetadata]:
@@ -62,7 +63,7 @@ def would_hold(pattern: str, path: str) -> bool:
     pattern = pattern.rstrip("/")
     if path == pattern or path.startswith(f"{pattern}/"):
         return True
-    return path.startswith(within) and _matcher(below)(path[len(within) :]) is not None
+    return path.startswith(within) and _matcher(below)(path[len(within) :])
 
 
 def require_apart(pattern: str, out: str) -> None:
@@ -103,8 +104,24 @@ def _list_local(pattern: str) -> Iterator[str]:
         root = within.rstrip("/") or within or "."
         for path in _walk(root, deep):
             path = path if within else path.removeprefix("./")
-            if matches(path[len(within) :]) and not is_hidden(path[len(within) :]):
+            below = path[len(within) :]
+            if (matches(below) or _lost_folder(rest, path, below)) and not is_hidden(below):
                 yield path
+
+
+def _lost_folder(pattern: str, path: str, below: str) -> bool:
+    """Whether a link to nothing may have been a folder that a pattern looks into.
+
+    Args:
+      pattern: below the folder that is named outright.
+      path, below: of the link; and the same from that folder on.
+    """
+    if not os.path.islink(path) or os.path.exists(path) or _FILE.search(path):
+        return False
+    above = pattern.split("/")[:-1]
+    if "**" in pattern:
+        return any(_matcher("/".join(above[:n]))(below) for n in range(1, len(above) + 1))
+    return _matcher("/".join(above[: below.count("/") + 1]))(below)
 
 
 def _split(pattern: str) -> tuple[str, str]:
@@ -125,8 +142,26 @@ def _split(pattern: str) -> tuple[str, str]:
     return "".join(f"{part}/" for part in parts[:at]), "/".join(parts[at:])
 
 
-def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(FileSystem.translate_pattern(pattern)).match
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """What matches a pattern, in which `**/` is any number of folders, none too.
+
+    >>> [_matcher("in/**/*.csv")(one) for one in ("in/a.csv", "in/b/c/d.csv", "a.csv")]
+    [True, True, False]
+    """
+    ways = [re.compile(FileSystem.translate_pattern(way)).match for way in _ways(pattern)]
+    return lambda path: any(way(path) for way in ways)
+
+
+def _ways(pattern: str) -> list[str]:
+    """A pattern as Beam, for which `**/` is one folder at least, is to be asked for it.
+
+    >>> _ways("**/a/**/*.csv")
+    ['**/a/**/*.csv', '**/a/*.csv', 'a/**/*.csv', 'a/*.csv']
+    """
+    ways = [""]
+    for part in re.split(r"((?:(?<=/)|^)\*\*/)", pattern):
+        ways = [way + one for way in ways for one in ([part, ""] if part == "**/" else [part])]
+    return ways
 
 
 def _walk(root: str, deep: int | None = None) -> Iterator[str]:
@@ -185,19 +220,21 @@ def _list_remote(pattern: str) -> list[FileMetadata]:
             return [FileSystems.get_filesystem(pattern).metadata(pattern)]
         scheme, _, rest = pattern.partition("://")
         whole = f"{scheme}://{rest.rstrip('/')}"
-        files = [] if rest.endswith("/") else _match(pattern)
+        files = [] if rest.endswith("/") else _match(_ways(pattern))
         if not files and not glob.has_magic(pattern):
-            files = _match(f"{whole}/**")
+            files = _match([f"{whole}/**"])
     except (BeamIOError, ValueError) as error:
         raise InputError(f"cannot list the input {pattern}: {error}") from error
     return files
 
 
-def _match(pattern: str) -> list[FileMetadata]:
-    [match] = FileSystems.match([pattern])
-    named, *magic = _MAGIC.split(pattern)
-    below = len(named.rpartition("/")[0] if magic else named)
-    return [file for file in match.metadata_list if not is_hidden(file.path[below:])]
+def _match(patterns: list[str]) -> list[FileMetadata]:
+    found: dict[str, FileMetadata] = {}
+    for pattern, match in zip(patterns, FileSystems.match(patterns), strict=True):
+        named, *magic = _MAGIC.split(pattern)
+        below = len(named.rpartition("/")[0] if magic else named)
+        found |= {one.path: one for one in match.metadata_list if not is_hidden(one.path[below:])}
+    return list(found.values())
 
 
 def is_hidden(below: str) -> bool:

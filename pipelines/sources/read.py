@@ -246,9 +246,14 @@ def _with(made: Decoded, dead: list[DeadLetter]) -> Decoded:
 def _no_columns(split: Split, spec: Spec) -> InputError:
     names = sorted(source_columns(spec))
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    header = ""
+    if split.format == "csv" and not spec.events.header:
+        header = (
+            " A file without a header needs its names in the config: `events: {header: [...]}`."
+        )
     return InputError(
         f"{split.path} has none of the config's columns ({listed}); is it the right file, or does "
-        "the config need other names in `ingest`, `columns` or `aliases`?"
+        f"the config need other names in `ingest`, `columns` or `aliases`?{header}"
     )
 
 

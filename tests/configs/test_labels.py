@@ -274,3 +274,37 @@ def test_what_ingest_gives_to_verdicts_alone_is_asked_of_no_other_event(changed,
 
 def test_an_event_as_late_as_the_verdict_may_be_given_its_column():
     assert told(mark=", delay: 7d, columns: {spam: spam}", count="mean, column: spam").labels
+
+
+def graph(edge, accounts=""):
+    return f"graph: {{edges: {{e: {{{edge}}}}}{accounts}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "edge", "words"),
+    [
+        ("", "of: post, from: who, to: of, where: 'spam == 1'", "e: where: 'spam' is what a"),
+        ("", "of: [post, report], from: who, to: note", "e: to: 'note' is what a verdict says"),
+        ("", "of: post, from: who, to: again_text", "'again_text', which is made of 'note', is"),
+        ("rows", "of: post, from: of, to: who", "e: from: 'of' is what a verdict says"),
+        ("rows", "of: report, from: who, to: of", "no report has 'of': it is what a verdict says"),
+        ("rows", "of: [post, appeal], from: who, to: by", "of: no rule of ingest makes a appeal"),
+    ],
+)
+def test_an_edge_of_the_graph_shows_no_label(rows, edge, words):
+    text = (HEAD % FINE).replace("verdict: {}}", "verdict: {}, appeal: {}}")
+    text = text.replace("derive:", "derive:\n  again_text: {op: lowercase, of: note}")
+    text = text.replace("  note: {", "  by: {type: string}\n  note: {")
+    if rows:
+        text += ROWS % {"post": "", "verdict": ""} + "  - {kind: report, id: id, time: t}\n"
+    with pytest.raises(ConfigError) as raised:
+        loads(text + graph(edge), "g.yaml", CATALOG)
+    assert words in str(raised.value)
+
+
+def test_an_account_that_only_a_verdict_names_is_refused_and_an_edge_of_verdicts_is_fine():
+    text = HEAD % FINE
+    edge = "of: verdict, from: who, to: of, where: 'spam == 1'"
+    assert loads(text + graph(edge), "g.yaml", CATALOG).graph is not None
+    with pytest.raises(ConfigError, match="accounts: a: 'note' is what a verdict says"):
+        loads(text + graph(edge, ", accounts: {a: note}"), "g.yaml", CATALOG)

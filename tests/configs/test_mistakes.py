@@ -91,6 +91,8 @@ def test_the_latest_day_is_inside():
     day = 1_798_675_200_000_000  # 2026-12-31
     assert latest("2026-12-31") == day + 86_400_000_000 - 1
     assert latest("2026-12-31T00:00:00.000007Z") == day + 7
+    assert latest("'2026-12-31'") == day + 86_400_000_000 - 1, "as JSON has it"
+    assert latest("'2026-12-31T00:00:00.000007Z'") == day + 7
 
 
 def boundaries(name):

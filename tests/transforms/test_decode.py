@@ -307,11 +307,33 @@ def test_a_number_is_the_same_in_json_and_in_csv(column, literal):
     assert repr(from_json.batch.to_pylist()) == repr(from_csv.batch.to_pylist())
 
 
-@pytest.mark.parametrize("at", [1_772_366_400, 1_772_366_400_000, "1772366400"])
-def test_seconds_and_milliseconds_are_refused_with_what_an_integer_is(at):
+@pytest.mark.parametrize(
+    ("at", "unit"),
+    [
+        (1_772_366_400, "s"),
+        (1_772_366_400_000, "ms"),
+        ("1772366400", "s"),
+        (1_772_366_400_000_000_000, "ns"),
+        ("1772366400.5", "s"),
+        (1_772_366_400.5, "s"),
+    ],
+)
+def test_numbers_of_another_unit_are_refused_with_the_setting_that_says_so(at, unit):
     [letter] = json_of(plain, [act(at=at)]).dead
     assert (letter.reason, letter.column) == (Reason.BAD_TIME, "event_time")
-    assert "a number is microseconds since 1970 (events.time_unit)" in letter.detail
+    assert f"say `events: {{time_unit: {unit}}}`" in letter.detail
+    assert "microseconds since 1970" in letter.detail and "1772" not in letter.detail
+
+
+def test_a_time_that_no_unit_brings_within_is_refused_with_the_bounds():
+    [letter] = json_of(plain, [act(at="1998-05-05")]).dead
+    assert "say `events: {earliest: 1990-01-01}`" in letter.detail
+    assert "time_unit: " not in letter.detail
+
+
+def test_what_is_not_utf8_is_refused_with_the_setting_that_names_an_encoding():
+    [letter] = decode_json(plain, [b'{"name": "M\xfcller"}'], "f").dead
+    assert letter.reason == Reason.NOT_UTF8 and "`events.encoding`" in letter.detail
 
 
 def test_a_huge_number_in_a_member_that_nobody_named_is_ignored():

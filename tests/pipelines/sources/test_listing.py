@@ -141,3 +141,24 @@ def test_a_pattern_of_bookkeeping_only_says_so(tmp_path):
     (tmp_path / "_tmp1.csv").touch()
     with pytest.raises(InputError, match=r"matches only names that begin with '\.' or '_'"):
         list_files(f"{tmp_path}/_tmp*")
+
+
+def test_two_stars_are_any_number_of_folders_none_too(tree):
+    tree("in/a.jsonl", "in/b/c.jsonl", "in/b/c/d.jsonl", "in/b/c/e.txt")
+    assert paths("in/**/*.jsonl") == ["in/a.jsonl", "in/b/c.jsonl", "in/b/c/d.jsonl"]
+    assert would_hold("in/**/*.jsonl", "in/f.jsonl")
+
+
+@pytest.mark.parametrize("pattern", ["in/*/*.jsonl", "in/d=*/*.jsonl", "in/**/*.jsonl", "in/**"])
+def test_a_partition_that_is_a_link_to_nothing_ends_the_run_in_a_glob_too(tree, pattern):
+    tree("in/d=1/a.jsonl", "in/b.jsonl")
+    os.symlink("nowhere", "in/d=2")
+    with pytest.raises(InputError, match=r"in/d=2 is a link to nowhere"):
+        list_files(pattern)
+
+
+def test_a_link_to_nothing_that_no_pattern_looks_into_is_not_asked_for(tree):
+    tree("in/d=1/a.jsonl", "in/b.jsonl")
+    os.symlink("nowhere", "in/e=2")
+    os.symlink("nowhere", "in/d=1/notes.txt")
+    assert paths("in/d=*/*.jsonl") == ["in/d=1/a.jsonl"] and paths("in/*.jsonl") == ["in/b.jsonl"]
