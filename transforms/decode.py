@@ -282,8 +282,8 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    for unit, rows in _in_other_units(spec, moments, absurd):
-        reader.fault(rows, Reason.BAD_TIME, EVENT_TIME, _absurd(spec, unit))
+    for unit, fitting in _in_other_units(spec, moments, absurd):
+        reader.fault(fitting, Reason.BAD_TIME, EVENT_TIME, _absurd(spec, unit))
     reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _absurd(spec))
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
