@@ -199,6 +199,7 @@ def read_labels(
         present=present_in(judging),
     )
     maturity = section.duration("maturity", None)
+    expires = section.duration("expires", None)
     source = section.text("source", None)
     judge = columns.get(source or "")
     if source is not None and (judge is None or judge.type != ColumnType.STRING):
@@ -223,7 +224,7 @@ def read_labels(
     if positive is None:
         return None
     ranked = tuple(name for name, _ in precedence)
-    return Labels(kind or "", subject or "", positive, maturity, source, ranked)
+    return Labels(kind or "", subject or "", positive, maturity, source, ranked, expires)
 
 
 def read_policy(root: Section) -> Policy:

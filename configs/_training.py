@@ -24,12 +24,21 @@ MOST_SEED = 2**63 - 1
 def check_maturity(root: Section, spec: Spec) -> None:
     """Notes a training span whose newest events would have a label only if they were judged.
 
-    What a model does to all others would be in no figure.
+    What a model does to all others would be in no figure. And one whose verdicts have expired.
     """
     labels, training, section = spec.labels, spec.training, root.section("labels")
-    if labels is None or training is None or labels.maturity_us is None or section is None:
+    if labels is None or training is None or section is None:
         return
-    if labels.maturity_us > training.delay_us:
+    if labels.expires_us is not None and labels.expires_us <= training.delay_us:
+        section.note(
+            "expires",
+            f"expires: verdicts count for {format_duration(labels.expires_us)}, and training.delay "
+            f"is {format_duration(training.delay_us)}: what was judged at once would have expired "
+            "when it is trained on",
+            "let verdicts count for longer than training.delay; as long as training.span and "
+            "training.delay together, and all of the span keeps its verdicts",
+        )
+    if labels.maturity_us is not None and labels.maturity_us > training.delay_us:
         mature, delay = format_duration(labels.maturity_us), format_duration(training.delay_us)
         section.note(
             "maturity",

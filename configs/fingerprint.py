@@ -34,6 +34,7 @@ _LATER = (
     "costs",
     "precedence",
     "hold_out",
+    "expires_us",
     *_READING,
 )
 """Settings that there were not always."""

@@ -196,6 +196,7 @@ _LABELS = {
     "maturity": _DURATION,
     "source": _TEXT,
     "precedence": _ONE_OR_MORE,
+    "expires": _DURATION,
 }
 _EDGE = {
     "of": _ONE_OR_MORE,

@@ -25,6 +25,9 @@ from configs.policy import Costs as Costs
 from configs.policy import HoldOut as HoldOut
 from configs.policy import Policy as Policy
 from configs.social import SocialGraph
+from configs.training import Evaluation as Evaluation
+from configs.training import Gate as Gate
+from configs.training import Training as Training
 
 EVENT_ID = "event_id"
 EVENT_TIME = "event_time"
@@ -310,6 +313,8 @@ class Labels:
       precedence: sources, the strongest first: of an event's verdicts those of the strongest source
         that judged it count, and of these the latest. Sources that are not named rank last,
         together; without any the latest verdict counts, whoever judged.
+      expires_us: a verdict that is older than this counts no longer: an event that has no other one
+        is unlabelled again, not a negative by age. None: verdicts do not expire.
     """
 
     kind: str
@@ -318,78 +323,7 @@ class Labels:
     maturity_us: int | None
     source: str | None = None
     precedence: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Training(Frozen):
-    """The training protocol; every number is in event time and relative to `as_of` midnight.
-
-    The scored events of ``[as_of - delay - span, as_of - delay)`` are used. Of these the newest
-    `gate` is held out: thresholds, the gate and the page's figures come from it. Of what is
-    before it, the last `validation_share`, by time, stops the boosting early and calibrates.
-
-    Attributes:
-      booster: XGBoost parameters (eta, max_depth, …); `rounds` is the most rounds.
-      refit: after the gate, fit again on all of the span with the rounds found; calibration and
-        thresholds are kept.
-      text_folds: consecutive time blocks for out-of-fold text scores.
-      positive_weight: "balanced" or a number: the weight of a positive against a negative.
-      analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
-      train_rows: at most so many scored events of the span (hash-sampled likewise) are used.
-    """
-
-    span_us: int
-    delay_us: int
-    gate_us: int = 86_400_000_000
-    validation_share: float = 0.2
-    rounds: int = 400
-    early_stopping: int = 40
-    refit: bool = True
-    booster: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
-    text_folds: int = 5
-    text_regularisation: float = 1.0
-    positive_weight: float | str = 1.0
-    model: str = "booster"  # which serves: "booster", "linear" or "text"
-    analyse_rows: int = 1_000_000
-    train_rows: int = 2_000_000
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Gate:
-    """When a trained bundle may serve.
-
-    Attributes:
-      min_average_precision, min_auc: floors on the evaluation slice.
-      max_drop: largest allowed fall of average precision against the serving bundle on the same
-        events.
-      min_positives: evidence below this many positives refuses.
-      parity_us: the newest stretch of the scorer's log, in event time, that must be clean under
-        `lockstep parity` before a bundle is promoted; 0: parity is not asked.
-    """
-
-    min_average_precision: float = 0.0
-    min_auc: float = 0.5
-    max_drop: float = 0.02
-    min_positives: int = 20
-    parity_us: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """How `lockstep evaluate` reports, beside the ranking metrics of all events.
-
-    Attributes:
-      group: column whose values are ranked once per day by their highest score (a card, an
-        account), for precision at `top`; None: not reported.
-      top: how many groups a day are looked at.
-      drop_known: leave out events whose group had a positive verdict known at the start of the
-        event's day, among events since the start of the bundle's training span.
-    """
-
-    group: str | None = None
-    top: int = 100
-    drop_known: bool = False
+    expires_us: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -407,7 +341,7 @@ class Spec(Frozen):
     training: Training | None
     policy: Policy
     gate: Gate
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     ingest: tuple[Ingest, ...] = ()
     shards: int = 16
     hash_seed: int = 0

@@ -115,6 +115,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "labels.source": ("their column that says who or what judged", "source: judged_by"),
     "labels.precedence": ("sources whose verdicts count before those of others, strongest first; "
                           "without it the latest verdict counts", "precedence: [appeal, person]"),
+    "labels.expires": ("age from which a verdict counts no longer: its event has no label, unless "
+                       "another verdict is younger; without it verdicts do not expire",
+                       "expires: 180d"),
     "training": ("the training protocol", "training: {span: 28d, delay: 2d}"),
     "training.span": ("events that are learnt from, and the gate's", "span: 28d"),
     "training.delay": ("newest events that are left out, as their labels are not known yet",

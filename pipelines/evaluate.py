@@ -37,6 +37,7 @@ from training.dataset import count_labels
 from training.evaluate import Metrics
 from training.groups import encode_groups, not_yet_known
 from training.labels import UNLABELLED
+from training.subjects import SubjectMetrics, evaluate_subjects
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
 from transforms.signature import is_private, marker_unlike
@@ -80,6 +81,7 @@ class Evaluation:
         `event_time` (int64 microseconds UTC), `label` (int8: 1, 0, null where not known), `judged`
         (whether by a verdict, or only by age), `raw`, `score`, `action`, and `split`: "trained"
         or "new" to the bundle.
+      subjects: figures of accounts, where `evaluation.group` names them.
     """
 
     bundle: str
@@ -93,6 +95,7 @@ class Evaluation:
     contracts: dict[str, tuple[str, str]]
     scores: pa.Table
     slices: dict[str, tuple[SliceMetrics, ...]] = dataclasses.field(default_factory=dict)
+    subjects: SubjectMetrics | None = None
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values without the scores, for JSON."""
@@ -101,7 +104,9 @@ class Evaluation:
         slices = {
             name: [dataclasses.asdict(row) for row in rows] for name, rows in self.slices.items()
         }
-        return plain | {"metrics": self.metrics.to_builtins(), "slices": slices}
+        subjects = dataclasses.asdict(self.subjects) if self.subjects else None
+        more = {"metrics": self.metrics.to_builtins(), "slices": slices, "subjects": subjects}
+        return plain | more
 
 
 def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) -> Evaluation:
@@ -175,7 +180,19 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         },
         scores=_scores(bundle, scored, known),
         slices=_slices(layout, span, scored, known.labels, by),
+        subjects=_subjects(bundle, scored, known.labels, times),
     )
+
+
+def _subjects(
+    bundle: Bundle, scored: pa.Table, labels: npt.NDArray[np.int8], times: npt.NDArray[np.int64]
+) -> SubjectMetrics | None:
+    """Figures of accounts, where `evaluation.group` names them."""
+    if GROUP not in scored.column_names:
+        return None
+    accounts = encode_groups(scored.column(GROUP))
+    scores = scored.column(SCORE).to_numpy()
+    return evaluate_subjects(scores, labels, times, accounts, bundle.policy.thresholds)
 
 
 def _slice_columns(spec: Spec, asked: Sequence[str] | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.files import open_parquet
-from pipelines.labels import Known, label_history
+from pipelines.label_history import Known, label_history
 from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_folder
 from pipelines.read_days import read_part
 from pipelines.streaming.journal import read_steps

@@ -1,7 +1,7 @@
 """What is known of the labels at a moment: who judged, how late, how often it was taken back.
 
 What enters: an output folder and a moment. What leaves: counts and the curve of delays, from which
-`labels.maturity` is chosen; or the whole history of one event.
+`labels.maturity` is chosen. The history of one event or subject is in `pipelines.label_history`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.errors import ConfigError, InputError
+from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
+from pipelines.label_history import published_until
 from pipelines.layout import DAY_US, Layout, day_us, require_folder
 from scoring.files import Place
 from training.delays import DelayCurve, delay_curve
+from training.label_counts import (
+    Conflict,
+    VerdictCounts,
+    count_conflicts,
+    count_verdicts,
+)
 from training.label_model import SourceQuality, source_qualities
 from training.labels import (
     NEGATIVE,
     POSITIVE,
     UNLABELLED,
-    Conflict,
-    VerdictCounts,
-    count_conflicts,
-    count_verdicts,
     first_known,
     is_judged,
     is_judged_early,
@@ -50,6 +53,7 @@ class LabelReport:
       matured: negative by age alone (`labels.maturity`).
       young: without a label, for want of a verdict and of age.
       early: without a label, since a verdict has an earlier time than the event.
+      expired: without a label, since all verdicts about it are older than `labels.expires`.
       unknown_subjects: judged ids that are no scored event of the published days.
       verdicts: counts by source, and of reversals.
       conflicts: sources that disagree.
@@ -65,6 +69,7 @@ class LabelReport:
     matured: int
     young: int
     early: int
+    expired: int
     unknown_subjects: int
     verdicts: VerdictCounts
     conflicts: tuple[Conflict, ...]
@@ -95,54 +100,6 @@ class LabelReport:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """A verdict about an event: when it became known, what it says (None: nothing), and by whom."""
-
-    time_us: int
-    positive: bool | None
-    source: str | None
-
-
-def label_history(
-    spec: Spec, layout: Layout, event: str, time_us: int
-) -> tuple[tuple[Known, ...], int | None]:
-    """Verdicts about an event as they became known, and its label after the last published day.
-
-    Args:
-      spec: the use; without labels there is nothing to tell.
-      layout: of the output folder.
-      event: its id.
-      time_us: its time.
-    """
-    published = layout.published()
-    if spec.labels is None or not published:
-        return (), None
-    table = read_verdicts(layout, published[-1])
-    table = table.filter(pc.equal(table.column("subject"), event))
-    table = table.take(pa.array(np.argsort(table.column(EVENT_TIME).to_numpy(), kind="stable")))
-    there = "source" in table.column_names
-    sources = table.column("source").to_pylist() if there else [None] * table.num_rows
-    times, said = table.column(EVENT_TIME).to_pylist(), table.column("positive").to_pylist()
-    moment = day_us(published[-1] + dt.timedelta(days=1))
-    label = int(resolve(spec.labels, pa.array([event]), np.array([time_us]), table, moment)[0])
-    return tuple(map(Known, times, said, sources)), label if label != UNLABELLED else None
-
-
-def time_of_event(layout: Layout, event: str) -> int:
-    """The time of a scored event of the published days, microseconds UTC.
-
-    Raises:
-      InputError: there is none of that id.
-    """
-    for day in reversed(layout.published()):
-        table = read_features(layout, [day], [EVENT_ID, EVENT_TIME])
-        at = pc.index(table.column(EVENT_ID), event).as_py()
-        if at >= 0:
-            return int(table.column(EVENT_TIME)[at].as_py())
-    raise InputError(f"no scored event of that id is in the days published in {layout.root}")
-
-
 def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> LabelReport:
     """Reads the published days of an output folder.
 
@@ -159,17 +116,9 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         raise ConfigError(f"the config {spec.name!r} has no labels section; add one")
     require_folder(out)
     layout = Layout(out)
-    published = layout.published()
-    end = published[-1] + dt.timedelta(days=1) if published else None
-    if end is None or (as_of is not None and not published[0] < as_of <= end):
-        there = f"{published[0]}..{published[-1]}" if published else "no day"
-        raise InputError(
-            f"{layout.root} holds {there}; run `lockstep backfill`, or give an --as-of day behind "
-            "the first one and not beyond the day after the last one"
-        )
-    as_of = as_of or end
+    as_of = published_until(layout, as_of)
     moment = day_us(as_of)
-    days = [day for day in published if day < as_of]
+    days = [day for day in layout.published() if day < as_of]
     table = read_features(layout, days, [EVENT_ID, EVENT_TIME])
     ids, times = table.column(EVENT_ID), table.column(EVENT_TIME).to_numpy()
     verdicts = read_verdicts(layout, days[-1])
@@ -184,8 +133,9 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         positive=int((labels == POSITIVE).sum()),
         negative=int(((labels == NEGATIVE) & judged).sum()),
         matured=int(((labels == NEGATIVE) & ~judged).sum()),
-        young=int(((labels == UNLABELLED) & ~early).sum()),
+        young=int(((labels == UNLABELLED) & ~early & ~judged).sum()),
         early=int(early.sum()),
+        expired=int(((labels == UNLABELLED) & ~early & judged).sum()),
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
         verdicts=count_verdicts(ids, verdicts, moment, spec.labels.precedence),
         conflicts=count_conflicts(verdicts, moment),

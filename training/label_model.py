@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from training.labels import NEGATIVE, POSITIVE, UNLABELLED, last_words, latest_verdicts
+from training.label_counts import last_words
+from training.labels import NEGATIVE, POSITIVE, UNLABELLED, latest_verdicts
 
 Floats = npt.NDArray[np.float64]
 Votes = npt.NDArray[np.int8]

@@ -9,8 +9,6 @@ its time says.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +23,6 @@ from configs.units import format_duration
 POSITIVE = 1
 NEGATIVE = 0
 UNLABELLED = -1
-
-_UNSAID, _OTHER, _MOST_SOURCES = "(none)", "(other)", 10
 
 VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
 
@@ -81,14 +77,16 @@ def resolve(
 
     Of the verdicts about an event that were known before `as_of_us` (strictly), the last in total
     order counts, so an appeal reverses and a second look reverses again; with `labels.precedence`,
-    the last of the strongest source that judged, so that no late report overrules a person. An
-    event without any is negative once it is `labels.maturity_us` old, else unlabelled. A verdict
+    the last of the strongest source that judged, so that no late report overrules a person. With
+    `labels.expires_us` verdicts older than that are left out, and an event that has no other one is
+    unlabelled, however old it is: somebody judged it. An event without any verdict is negative
+    once it is `labels.maturity_us` old, else unlabelled. A verdict
     of the same time as its event is known a microsecond later; if one has an earlier time, the
     event is unlabelled: what its features saw may hold the answer.
 
     Args:
-      labels: the rule; only `maturity_us` and `precedence` are read here, the rest has made the
-        table.
+      labels: the rule; only `maturity_us`, `precedence` and `expires_us` are read here, the rest
+        has made the table.
       event_ids: string[n], the scored events.
       event_times: int64[n], microseconds UTC.
       verdicts: columns `event_id` string, `event_time` int64 µs UTC, `subject` string (the id of
@@ -116,7 +114,10 @@ def resolve(
     if len(event_ids) != len(event_times):
         raise ValueError(f"{len(event_ids)} event ids and {len(event_times)} times: must be equal")
     resolved = _without_verdict(event_times, labels.maturity_us, as_of_us)
-    subjects, positive = latest_verdicts(verdicts, as_of_us, labels.precedence)
+    if labels.expires_us is not None:
+        resolved[is_judged(event_ids, verdicts, as_of_us)] = UNLABELLED
+    counting = unexpired(labels, verdicts, as_of_us)
+    subjects, positive = latest_verdicts(counting, as_of_us, labels.precedence)
     if len(subjects) == 0 or len(event_ids) == 0:
         return resolved
     times = np.asarray(event_times)
@@ -127,6 +128,19 @@ def resolve(
     resolved[known] = standing[known]
     resolved[is_judged_early(event_ids, times, verdicts, as_of_us)] = UNLABELLED
     return resolved
+
+
+def unexpired(labels: Labels, verdicts: pa.Table, as_of_us: int) -> pa.Table:
+    """The verdicts that are no older than `labels.expires_us` at a moment.
+
+    >>> rule = Labels("verdict", "subject_id", None, maturity_us=None, expires_us=10)
+    >>> unexpired(rule, pa.table({"event_time": [4, 5, 6]}), 15)["event_time"].to_pylist()
+    [5, 6]
+    """
+    if labels.expires_us is None:
+        return verdicts
+    oldest = as_of_us - labels.expires_us
+    return verdicts.filter(pc.greater_equal(verdicts["event_time"], oldest))
 
 
 def is_judged_early(
@@ -171,169 +185,16 @@ def latest_verdicts(
     >>> subjects.to_pylist(), positive.tolist()
     (['a'], [False])
     """
-    known = _strongest_last(_in_order(verdicts, as_of_us), precedence)
+    known = strongest_last(in_order(verdicts, as_of_us), precedence)
     if known.num_rows == 0:
         return pa.array([], pa.string()), np.zeros(0, np.bool_)
-    encoded = _strings(known["subject"]).dictionary_encode()
+    encoded = strings(known["subject"]).dictionary_encode()
     # Assigning through repeated indices leaves the last value, which is the latest verdict.
     standing = np.zeros(len(encoded.dictionary), np.bool_)
     standing[encoded.indices.to_numpy()] = (
         known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
     )
     return encoded.dictionary, standing
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceVerdicts:
-    """Verdicts of one source: how many, of these abuse, and how many reversed the one before."""
-
-    source: str
-    verdicts: int
-    positive: int
-    reversing: int
-
-
-@dataclasses.dataclass(frozen=True)
-class VerdictCounts:
-    """Verdicts about some events, as known at a moment.
-
-    Attributes:
-      verdicts: all about these events; `events`: with at least one.
-      positive, negative: events whose standing verdict says abuse, or not.
-      to_positive, to_negative: events whose standing verdict says the opposite of their first: a
-        second look found abuse, or an appeal was granted.
-      sources: by who or what judged (`labels.source`), most verdicts first; the rarest together.
-    """
-
-    verdicts: int
-    events: int
-    positive: int
-    negative: int
-    to_positive: int
-    to_negative: int
-    sources: tuple[SourceVerdicts, ...] = ()
-
-
-def count_verdicts(
-    event_ids: pa.Array | pa.ChunkedArray,
-    verdicts: pa.Table,
-    as_of_us: int,
-    precedence: Sequence[str] = (),
-) -> VerdictCounts:
-    """Counts of the verdicts about events that were known just before `as_of_us`.
-
-    >>> table = pa.table({"event_id": ["1", "2", "3"], "event_time": [5, 6, 7],
-    ...                   "subject": ["a", "a", "b"], "positive": [True, False, True]})
-    >>> made = count_verdicts(pa.array(["a", "b"]), table, as_of_us=8)
-    >>> made.verdicts, made.events, made.positive, made.to_negative
-    (3, 2, 1, 1)
-    """
-    known = _in_order(verdicts, as_of_us)
-    about = pc.is_in(known["subject"], value_set=_strings(event_ids).cast(known["subject"].type))
-    known = known.filter(about)
-    encoded = _strings(known["subject"]).dictionary_encode()
-    subject = encoded.indices.to_numpy()
-    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.bool_)
-    first, last = np.zeros((2, len(encoded.dictionary)), np.bool_)
-    last[subject] = said
-    first[subject[::-1]] = said[::-1]
-    if precedence:
-        strongest = _strongest_last(known, precedence)
-        stands = pc.index_in(_strings(strongest["subject"]), value_set=encoded.dictionary)
-        last[stands.to_numpy()] = strongest["positive"].to_numpy()
-    return VerdictCounts(
-        verdicts=len(said),
-        events=len(last),
-        positive=int(last.sum()),
-        negative=int((~last).sum()),
-        to_positive=int((last & ~first).sum()),
-        to_negative=int((first & ~last).sum()),
-        sources=_by_source(known["source"], subject, said)
-        if "source" in known.schema.names
-        else (),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Conflict:
-    """Two sources whose last words about the same events differ: on how many of how many."""
-
-    one: str
-    other: str
-    differ: int
-    both: int
-
-
-def count_conflicts(verdicts: pa.Table, as_of_us: int) -> tuple[Conflict, ...]:
-    """Pairs of sources that judged the same events, and how often they disagree; most first.
-
-    >>> table = pa.table({"event_id": ["1", "2", "3"], "event_time": [5, 6, 7],
-    ...                   "subject": ["a", "a", "a"], "positive": [True, False, True],
-    ...                   "source": ["bot", "person", "bot"]})
-    >>> count_conflicts(table, as_of_us=8)
-    (Conflict(one='bot', other='person', differ=1, both=1),)
-    """
-    names, words = last_words(verdicts, as_of_us)
-    made = []
-    for one, other in itertools.combinations(range(len(names)), 2):
-        both = (words[one] != UNLABELLED) & (words[other] != UNLABELLED)
-        differ = int((words[one] != words[other])[both].sum())
-        if both.any():
-            made.append(Conflict(names[one], names[other], differ, int(both.sum())))
-    return tuple(sorted(made, key=lambda pair: -pair.differ))
-
-
-def last_words(verdicts: pa.Table, as_of_us: int) -> tuple[list[str], npt.NDArray[np.int8]]:
-    """What each source said last of each judged event: names, and int8 `[sources, events]`.
-
-    1 abuse, 0 not, -1 nothing; the most frequent sources, by name.
-
-    >>> table = pa.table({"event_id": ["1", "2"], "event_time": [5, 6], "subject": ["a", "b"],
-    ...                   "positive": [True, False], "source": ["bot", "person"]})
-    >>> last_words(table, as_of_us=8)[1].tolist()
-    [[1, -1], [-1, 0]]
-    """
-    known = _in_order(verdicts, as_of_us)
-    if "source" not in known.schema.names or known.num_rows == 0:
-        return [], np.zeros((0, 0), np.int8)
-    subject = _strings(known["subject"]).dictionary_encode()
-    source = _strings(pc.fill_null(known["source"], _UNSAID)).dictionary_encode()
-    names = source.dictionary.to_pylist()
-    code = source.indices.to_numpy()
-    counts = np.bincount(code, minlength=len(names))
-    kept = sorted(np.argsort(-counts, kind="stable")[:_MOST_SOURCES], key=lambda at: names[at])
-    row = np.full(len(names), -1)
-    row[kept] = np.arange(len(kept))
-    words = np.full((len(kept), len(subject.dictionary)), UNLABELLED, np.int8)
-    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
-    shown = row[code] >= 0
-    # Of several words of a source the last one stays.
-    words[row[code][shown], subject.indices.to_numpy()[shown]] = said[shown]
-    return [names[at] for at in kept], words
-
-
-def _by_source(
-    source: pa.ChunkedArray, subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
-) -> tuple[SourceVerdicts, ...]:
-    """Counts by source of verdicts in total order."""
-    by_subject = np.argsort(subject, kind="stable")
-    again = np.diff(subject[by_subject], prepend=-1) == 0
-    other = np.diff(said[by_subject].astype(np.int8), prepend=0) != 0
-    reversing = np.zeros(len(said), np.bool_)
-    reversing[by_subject] = again & other
-    encoded = _strings(pc.fill_null(source, _UNSAID)).dictionary_encode()
-    names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-    counts = np.bincount(code, minlength=len(names))
-    ranked = sorted(range(len(names)), key=lambda at: (-counts[at], names[at]))
-    groups = [(names[at], code == at) for at in ranked[:_MOST_SOURCES]]
-    if len(ranked) > _MOST_SOURCES:
-        groups.append((_OTHER, ~np.isin(code, ranked[:_MOST_SOURCES])))
-    return tuple(
-        SourceVerdicts(
-            name, int(rows.sum()), int((rows & said).sum()), int((rows & reversing).sum())
-        )
-        for name, rows in groups
-    )
 
 
 def first_positive_known(
@@ -375,7 +236,7 @@ def _first_known(event_ids: pa.Array | pa.ChunkedArray, known: pa.Table) -> npt.
     first = np.full(len(event_ids), _NEVER, np.int64)
     if known.num_rows == 0 or len(event_ids) == 0:
         return first
-    encoded = _strings(known["subject"]).dictionary_encode()
+    encoded = strings(known["subject"]).dictionary_encode()
     earliest = np.full(len(encoded.dictionary), _NEVER, np.int64)
     np.minimum.at(earliest, encoded.indices.to_numpy(), known["event_time"].to_numpy())
     judged, position = _positions(event_ids, encoded.dictionary)
@@ -402,13 +263,13 @@ def _known(verdicts: pa.Table, as_of_us: int) -> pa.Table:
     return verdicts.filter(pc.and_(judges, pc.less(verdicts["event_time"], as_of_us)))
 
 
-def _in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
+def in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
     """The verdicts that were known, in total order; those of one time already are."""
     known = _known(verdicts, as_of_us)
     return known.take(pa.array(np.argsort(known["event_time"].to_numpy(), kind="stable")))
 
 
-def _strongest_last(known: pa.Table, precedence: Sequence[str]) -> pa.Table:
+def strongest_last(known: pa.Table, precedence: Sequence[str]) -> pa.Table:
     """Verdicts in total order, those of stronger sources behind those of weaker ones."""
     if not precedence or "source" not in known.column_names:
         return known
@@ -421,13 +282,13 @@ def _positions(
     event_ids: pa.Array | pa.ChunkedArray, subjects: pa.Array
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Which events are among the subjects, and, for those, where."""
-    ids = _strings(event_ids)
+    ids = strings(event_ids)
     found = pc.index_in(ids, value_set=subjects.cast(ids.type))
     judged = found.is_valid().to_numpy(zero_copy_only=False)
     return judged, found.drop_null().to_numpy().astype(np.int64)
 
 
-def _strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """One contiguous array of strings; more than 2 GB of them need 64-bit offsets."""
     wide = column.nbytes > _MOST_BYTES
     column = column.cast(pa.large_string() if wide else pa.string())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from training.by_slice import SliceMetrics
     from training.evaluate import Metrics
+    from training.subjects import SubjectMetrics
 
 
 def register(app: typer.Typer) -> None:
@@ -127,6 +128,9 @@ def evaluate(
     for one in found:
         for name, rows in one.slices.items():
             console.print(_slices(f"{one.bundle[:8]} by {name}", rows))
+        if one.subjects is not None:
+            for line in _subjects(one.bundle[:8], one.subjects):
+                print(line)
     for one in found:
         for at in one.metrics.at:
             kept = (
@@ -185,6 +189,31 @@ def _slices(title: str, rows: Sequence[SliceMetrics]) -> Table:
             style="dim" if one.thin else None,
         )
     return table
+
+
+def _subjects(bundle: str, found: SubjectMetrics) -> list[str]:
+    """Figures of accounts, in lines."""
+    from pipelines.commands.labels import length
+
+    lines = [f"{bundle} accounts: {found.abusive:,} of {found.accounts:,} with a label are abusive"]
+    for at in found.after:
+        interval = "-" if at.auc_low is None else f"{_figure(at.auc_low)}-{_figure(at.auc_high)}"
+        lines.append(
+            f"  after {at.events:>2} events: AUC {_figure(at.auc)} ({interval}), "
+            f"AP {_figure(at.average_precision)}; {at.accounts:,} accounts have so many"
+        )
+    for one in found.until:
+        lines.append(
+            f"  {one.action} flags {one.abusive:,} of them: recall {_figure(one.recall)} "
+            f"({_figure(one.recall_low)}-{_figure(one.recall_high)}), precision "
+            f"{_figure(one.precision)} ({_figure(one.precision_low)}-{_figure(one.precision_high)})"
+        )
+        if one.median_events is not None and one.median_us is not None:
+            lines.append(
+                f"    half of these by event {one.median_events:g}, "
+                f"{length(round(one.median_us))} after the first"
+            )
+    return lines
 
 
 def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:

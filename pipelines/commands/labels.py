@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,8 @@ from pipelines.commands._receive import receive
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.labels import Known, LabelReport
+    from pipelines.label_history import Known, SubjectHistory
+    from pipelines.labels import LabelReport
 
 
 def register(app: typer.Typer) -> None:
@@ -45,27 +45,31 @@ def show(
     event: Annotated[
         str | None, typer.Option(help="The label history of this event alone.")
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(help="The history of all events with a value, as author_id:VALUE."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Tell who judged, how late verdicts come, and how often they are taken back."""
     from pipelines.commands._shared import load_config
-    from pipelines.labels import label_history, report_labels, time_of_event
-    from pipelines.layout import Layout, parse_day, require_folder
+    from pipelines.label_history import EVENT, subject_history
+    from pipelines.labels import report_labels
+    from pipelines.layout import parse_day, require_folder
 
     spec = load_config(config)
-    if event is not None:
+    moment = parse_day(as_of) if as_of else None
+    if event is not None or subject is not None:
+        if event is not None and subject is not None:
+            raise typer.BadParameter("give --event or --subject, not both")
+        kind, colon, value = (subject or f"{EVENT}:{event}").partition(":")
+        if not colon or not value:
+            raise typer.BadParameter(f"--subject {subject}: expected COLUMN:VALUE or {EVENT}:ID")
         require_folder(out)
-        time_us = time_of_event(Layout(out), event)
-        verdicts, label = label_history(spec, Layout(out), event, time_us)
-        if as_json:
-            said = [dataclasses.asdict(one) for one in verdicts]
-            print(json.dumps({"time_us": time_us, "verdicts": said, "label": label}))
-            return
-        print(f"{event} at {when(time_us)}")
-        for line in history(verdicts, time_us, label):
-            print(line)
+        known = subject_history(spec, out, kind, value, moment)
+        print(json.dumps(known.to_builtins())) if as_json else print("\n".join(tell(known)))
         return
-    found = report_labels(spec, out, parse_day(as_of) if as_of else None)
+    found = report_labels(spec, out, moment)
     if as_json:
         print(json.dumps(found.to_builtins()))
         return
@@ -83,6 +87,7 @@ def describe(found: LabelReport) -> list[str]:
         "not abuse by age alone": found.matured,
         "not known yet": found.young,
         "judged before they happened": found.early,
+        "judged, but all of it expired": found.expired,
         "judged ids that are no such event": found.unknown_subjects,
     }
     lines = [f"Labels as known before {found.as_of}", ""]
@@ -121,7 +126,7 @@ def _delays(found: LabelReport) -> list[str]:
     curve = found.curve
     if not curve.events:
         return ["No first verdict is known, so how late they come is not known."]
-    longest = _length(int(curve.delays[-1]))
+    longest = length(int(curve.delays[-1]))
     lines = [
         f"Delay of the first verdict, from {curve.events:,} events, truncated by their age; shares",
         f"are of those that come within {longest}, the longest that was seen:",
@@ -129,7 +134,7 @@ def _delays(found: LabelReport) -> list[str]:
     for share in SHARES:
         delay = curve.quantile(share) or 0
         _, low, high = curve.at(delay)
-        lines.append(f"  {share:.0%} within {_length(delay):<10} (there {low:.1%} to {high:.1%})")
+        lines.append(f"  {share:.0%} within {length(delay):<10} (there {low:.1%} to {high:.1%})")
     if found.come_by_maturity is not None and found.maturity_us is not None:
         share, low, high = found.come_by_maturity
         lines.append(
@@ -139,15 +144,33 @@ def _delays(found: LabelReport) -> list[str]:
     return lines
 
 
+def tell(found: SubjectHistory) -> list[str]:
+    """A history in lines."""
+    lines = [
+        f"As known before {found.as_of}: {found.events:,} scored events, {found.positive:,} abuse, "
+        f"{found.negative:,} not abuse, {found.unlabelled:,} without a label"
+    ]
+    for one in found.judged:
+        lines += ["", f"{one.event} at {when(one.time_us)}"]
+        lines += history(one.verdicts, one.time_us, one.label)[:-1]
+        lines.append(f"Label: {_STANDS[one.label]}: {one.reason}")
+    return lines
+
+
+_STANDS = {1: "abuse", 0: "not abuse", None: "none"}
+
+
 def history(verdicts: Sequence[Known], time_us: int, label: int | None) -> list[str]:
     """The verdicts about an event, and where that leaves it, in lines."""
     lines = ["Verdicts:" if verdicts else "No verdict is known."]
     for one in verdicts:
         says = {True: "abuse", False: "not abuse", None: "nothing"}[one.positive]
-        by = f" by {one.source}" if one.source else ""
-        away = _length(abs(one.time_us - time_us))
+        says += f" by {one.source}" if one.source else ""
+        says += ", reverses the one before" if one.reverses else ""
+        says += ", expired" if one.expired else ""
+        away = length(abs(one.time_us - time_us))
         side = "after" if one.time_us >= time_us else "BEFORE"
-        lines.append(f"  {when(one.time_us)}  {says}{by}, {away} {side} the event")
+        lines.append(f"  {when(one.time_us)}  {says}, {away} {side} the event")
     stands = {1: "abuse", 0: "not abuse", None: "not known yet"}[label]
     if label == 0 and not verdicts:
         stands += ", by its age alone"
@@ -163,7 +186,8 @@ def when(time_us: int) -> str:
     return f"{dt.datetime.fromtimestamp(time_us / 1e6, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _length(length_us: int) -> str:
+def length(length_us: int) -> str:
+    """A stretch of time for people."""
     return str(dt.timedelta(seconds=round(length_us / 1e6)))
 
 

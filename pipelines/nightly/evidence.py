@@ -23,7 +23,8 @@ from scoring.files import files_below, join, read_file
 from training.dataset import Slices
 from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
-from training.labels import NEGATIVE, VerdictCounts, count_verdicts
+from training.label_counts import VerdictCounts, count_verdicts
+from training.labels import NEGATIVE
 from transforms.inputs import numeric_names
 from transforms.signature import is_private
 

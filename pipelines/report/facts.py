@@ -17,7 +17,7 @@ from training.early import DayFigures
 from training.evaluate import Metrics
 from training.gate import GateResult, ServingComparison
 from training.importance import Importance
-from training.labels import VerdictCounts
+from training.label_counts import VerdictCounts
 
 __all__ = [
     "DeadCount",

@@ -1,8 +1,10 @@
 """What only a verdict may say is refused wherever a scored event would show it."""
 
 import pytest
+from backfill_world import CONFIG
 
 from configs.errors import ConfigError
+from configs.fingerprint import dataset_fingerprint, fingerprint
 from configs.labels import later_columns
 from configs.loader import load, loads, shipped
 from transforms.catalog import CATALOG
@@ -308,3 +310,13 @@ def test_an_account_that_only_a_verdict_names_is_refused_and_an_edge_of_verdicts
     assert loads(text + graph(edge), "g.yaml", CATALOG).graph is not None
     with pytest.raises(ConfigError, match="accounts: a: 'note' is what a verdict says"):
         loads(text + graph(edge, ", accounts: {a: note}"), "g.yaml", CATALOG)
+
+
+def test_verdicts_that_expire_before_they_are_trained_on_are_refused_and_change_the_print():
+    before = fingerprint(loads(CONFIG, "tiny.yaml", CATALOG))
+    data = dataset_fingerprint(loads(CONFIG, "tiny.yaml", CATALOG))
+    longer = loads(CONFIG.replace("maturity: 1d", "maturity: 1d, expires: 5d"), "t.yaml", CATALOG)
+    assert longer.labels.expires_us == 5 * 86_400_000_000
+    assert fingerprint(longer) != before and dataset_fingerprint(longer) == data
+    with pytest.raises(ConfigError, match=r"verdicts count for 1d, and training\.delay is 1d"):
+        loads(CONFIG.replace("maturity: 1d", "maturity: 1d, expires: 1d"), "t.yaml", CATALOG)

@@ -30,7 +30,7 @@ from pipelines.coop import (
 )
 from pipelines.coop.ledger import encode_line
 from pipelines.dataset import load_labels
-from pipelines.labels import label_history
+from pipelines.label_history import label_history
 from pipelines.layout import Days, Layout, day_us
 from transforms.catalog import CATALOG
 

@@ -6,6 +6,7 @@ Prism and Flink: `nightly/test_nightly.py`.
 import datetime as dt
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,11 @@ from nightly_world import copy_of
 
 from configs.errors import InputError, StateError
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+from pipelines.evaluate import EvaluateRequest, _subjects, evaluate_bundle
 from pipelines.layout import FEATURES, VERDICTS, Days, Layout
 from pipelines.read_days import read_part
 from scoring.bundle import load_bundle
+from scoring.decision import Threshold
 from transforms.catalog import CATALOG
 
 DAYS = Days.parse("2026-03-07..2026-03-08")
@@ -83,3 +85,13 @@ def flip_a_bit(path):
     data = bytearray(Path(path).read_bytes())
     data[len(data) // 2] ^= 1
     Path(path).write_bytes(data)
+
+
+def test_accounts_are_measured_where_the_config_names_them():
+    table = pa.table({"score": [0.2, 0.9, 0.1, 0.5], "group": ["a", "a", "b", None]})
+    bundle = SimpleNamespace(policy=SimpleNamespace(thresholds=(Threshold("block", 0.8, None),)))
+    labels, times = np.array([0, 1, 0, 1], np.int8), np.array([0, 5, 0, 0])
+    found = _subjects(bundle, table, labels, times)
+    assert (found.accounts, found.abusive) == (2, 1)
+    assert found.until[0].median_us == 5
+    assert _subjects(bundle, table.drop_columns(["group"]), labels, times) is None

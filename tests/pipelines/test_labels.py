@@ -1,5 +1,6 @@
 """What is known of the labels: against a count in plain Python, and in lines."""
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -10,10 +11,11 @@ from typer.testing import CliRunner
 
 from configs.errors import InputError
 from pipelines.backfill import read_features, read_verdicts
-from pipelines.commands.labels import register
+from pipelines.commands.labels import register, tell
+from pipelines.label_history import subject_history
 from pipelines.labels import report_labels
-from pipelines.layout import Layout, day_us
-from training.labels import count_conflicts
+from pipelines.layout import Layout, day_of, day_us
+from training.label_counts import count_conflicts
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +70,65 @@ def test_the_command_tells_it_and_one_events_history(out, tmp_path):
     lines = told()
     assert f"scored events{plain['events']:>33,}" in lines
     assert "labels.maturity is 1d" in lines
-    row = next(row for row in read_verdicts(Layout(out), Layout(out).published()[-1]).to_pylist()
-               if row["positive"])  # fmt: skip
+    layout = Layout(out)
+    times = dict(zip(*(column.to_pylist() for column in read_features(
+        layout, layout.published(), ["event_id", "event_time"]).columns), strict=True))  # fmt: skip
+    row = next(row for row in read_verdicts(layout, layout.published()[-1]).to_pylist()
+               if row["positive"] and day_of(times[row["subject"]]) < day_of(row["event_time"])
+               )  # fmt: skip
     assert "  abuse, " in told("--event", row["subject"])
     history = json.loads(told("--event", row["subject"], "--json"))
-    assert row["event_time"] in [one["time_us"] for one in history["verdicts"]]
+    [own] = history["judged"]
+    assert row["event_time"] in [one["time_us"] for one in own["verdicts"]]
+    assert (own["label"], own["reason"]) == (1, "by verdict")
+    before = day_of(row["event_time"])
+    earlier = json.loads(told("--event", row["subject"], "--json", "--as-of", str(before)))
+    assert earlier["judged"][0]["verdicts"] == []
+
+
+def test_a_subjects_history_is_that_of_all_its_events(out, tiny_spec):
+    layout = Layout(out)
+    days = layout.published()
+    events = read_features(layout, days, ["event_id", "event_time", "where"]).to_pylist()
+    verdicts = read_verdicts(layout, days[-1]).to_pylist()
+    place = next(row["where"] for row in events if row["event_id"] == verdicts[0]["subject"])
+    own = {row["event_id"] for row in events if row["where"] == place}
+    found = subject_history(tiny_spec, out, "where", place)
+    assert found.events == len(own) == found.positive + found.negative + found.unlabelled
+    told = [(one.event, said.time_us) for one in found.judged for said in one.verdicts]
+    assert sorted(told) == sorted(
+        (row["subject"], row["event_time"]) for row in verdicts if row["subject"] in own
+    )
+    times = [one.time_us for one in found.judged]
+    assert times == sorted(times)
+    assert tell(found)[0].startswith(f"As known before {days[-1] + dt.timedelta(days=1)}: ")
+
+
+def test_a_history_names_what_reversed_and_what_expired(out, tiny_spec):
+    layout = Layout(out)
+    last = day_us(layout.published()[-1] + dt.timedelta(days=1))
+    newest = max(
+        row["event_time"] for row in read_verdicts(layout, layout.published()[-1]).to_pylist()
+    )
+    labels = dataclasses.replace(tiny_spec.labels, expires_us=last - newest)
+    spec = dataclasses.replace(tiny_spec, labels=labels)
+    row = read_verdicts(layout, layout.published()[0]).to_pylist()[0]
+    [own] = subject_history(spec, out, "event", row["subject"]).judged
+    assert own.label is None and own.reason == "its verdicts have expired"
+    assert all(one.expired for one in own.verdicts)
+    assert "expired" in "\n".join(tell(subject_history(spec, out, "event", row["subject"])))
+    assert report_labels(spec, out).expired > 0
+
+
+def test_subjects_that_cannot_be_looked_up_are_refused(out, tiny_spec):
+    for kind, value, words in (
+        ("event", "none", "no scored event of that id"),
+        ("who", "w1", "expected event:ID, or one of where"),
+        ("where", "nowhere", "no scored event with that where"),
+    ):
+        with pytest.raises(InputError, match=words) as refused:
+            subject_history(tiny_spec, out, kind, value)
+        assert "nowhere" not in str(refused.value) and "w1" not in str(refused.value)
 
 
 def test_moments_and_ids_that_are_not_there_are_named(out, tiny_spec):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 
 from configs.schema import Labels
 from training import labels as labels_module
+from training.label_counts import count_verdicts
 from training.labels import (
-    count_verdicts,
     first_positive_known,
     is_judged,
     is_judged_early,
@@ -20,8 +22,8 @@ from training.labels import (
 )
 
 
-def rule(maturity_us: int | None) -> Labels:
-    return Labels("verdict", "subject_id", None, maturity_us)  # type: ignore[arg-type]
+def rule(maturity_us: int | None, expires_us: int | None = None) -> Labels:
+    return Labels("verdict", "subject_id", None, maturity_us, expires_us=expires_us)  # type: ignore[arg-type]
 
 
 def verdict_table(rows: list[tuple[str, int, str | None, bool | None]]) -> pa.Table:
@@ -41,20 +43,22 @@ def one_by_one(
     events: list[tuple[str, int]],
     rows: list[tuple[str, int, str | None, bool | None]],
     as_of_us: int,
+    expires_us: int = 10**9,
 ) -> list[int]:
     expected = []
     for event_id, event_time in events:
-        standing, before = None, False
+        standing, before, judged = None, False, False
         for _, time, subject, positive in sorted(rows, key=lambda row: row[1]):
             if time < as_of_us and subject == event_id and positive is not None:
                 before |= time < event_time
-                if max(time, event_time + 1) < as_of_us:
+                judged = expires_us < 10**9
+                if max(time, event_time + 1) < as_of_us and time >= as_of_us - expires_us:
                     standing = positive
         if before:
             expected.append(-1)
         elif standing is not None:
             expected.append(int(standing))
-        elif maturity_us is not None and event_time <= as_of_us - maturity_us:
+        elif maturity_us is not None and not judged and event_time <= as_of_us - maturity_us:
             expected.append(0)
         else:
             expected.append(-1)
@@ -79,13 +83,18 @@ VERDICTS = st.lists(
     VERDICTS,
     st.integers(0, 31),
     st.none() | st.integers(0, 10),
+    st.none() | st.integers(1, 20),
 )
-def test_resolve_is_the_rule_read_one_event_at_a_time(events, rows, as_of_us, maturity_us):
+def test_resolve_is_the_rule_read_one_event_at_a_time(
+    events, rows, as_of_us, maturity_us, expires_us
+):
     ids = pa.array([event_id for event_id, _ in events], pa.string())
     times = np.array([time for _, time in events], np.int64)
-    resolved = resolve(rule(maturity_us), ids, times, verdict_table(rows), as_of_us)
+    made = rule(maturity_us, expires_us)
+    resolved = resolve(made, ids, times, verdict_table(rows), as_of_us)
     assert resolved.dtype == np.int8
-    assert resolved.tolist() == one_by_one(maturity_us, events, rows, as_of_us)
+    expected = one_by_one(maturity_us, events, rows, as_of_us, expires_us or 10**9)
+    assert resolved.tolist() == expected
 
 
 @given(VERDICTS, st.integers(0, 31))
@@ -108,6 +117,18 @@ def test_an_appeal_reverses_and_of_one_time_the_last_in_total_order_counts():
     ids, times = pa.array(["a"]), np.array([1])
     assert resolve(rule(None), ids, times, rows, as_of_us=15).tolist() == [0]
     assert resolve(rule(None), ids, times, rows, as_of_us=25).tolist() == [1]
+
+
+def test_a_verdict_that_expired_leaves_no_label_and_an_older_appeal_does_not_come_back():
+    rows = verdict_table([("u", 10, "a", True), ("v", 20, "a", False), ("w", 10, "b", True)])
+    ids, times = pa.array(["a", "b", "c"]), np.array([1, 1, 1])
+    assert resolve(rule(5, 15), ids, times, rows, as_of_us=25).tolist() == [0, 1, 0]
+    assert resolve(rule(5, 15), ids, times, rows, as_of_us=26).tolist() == [0, -1, 0]
+    assert resolve(rule(5, 15), ids, times, rows, as_of_us=36).tolist() == [-1, -1, 0]
+    ranked = dataclasses.replace(rule(5, 15), precedence=("person",))
+    sourced = rows.append_column("source", pa.array(["person", "bot", "person"]))
+    assert resolve(ranked, ids, times, sourced, as_of_us=25).tolist() == [1, 1, 0]
+    assert resolve(ranked, ids, times, sourced, as_of_us=26).tolist() == [0, -1, 0]
 
 
 def test_a_label_is_known_strictly_after_its_event():
@@ -146,7 +167,7 @@ def test_chunked_dictionary_and_large_string_ids_resolve_alike():
 def test_more_than_two_gigabytes_of_ids_take_wide_offsets(monkeypatch):
     monkeypatch.setattr(labels_module, "_MOST_BYTES", 127)
     ids = pa.chunked_array([["a" * 200], ["b"]])
-    assert labels_module._strings(ids).type == pa.large_string()
+    assert labels_module.strings(ids).type == pa.large_string()
 
 
 def test_nothing_in_nothing_out():

@@ -27,7 +27,7 @@ from training.drift import InputDrift, InputSummary
 from training.early import figures_by_day
 from training.evaluate import Metrics, evaluate
 from training.gate import ServingComparison, check_gate
-from training.labels import SourceVerdicts, VerdictCounts
+from training.label_counts import SourceVerdicts, VerdictCounts
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
