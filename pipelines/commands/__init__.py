@@ -38,6 +38,7 @@ _VERBS = (
     "parity",
     "explain",
     "labels",
+    "selective",
     "leakcheck",
     "graph",
     "demo",
