@@ -54,6 +54,7 @@ DAY_US = 86_400_000_000
 FEATURES, VERDICTS, STATE, DEAD_LETTERS = "features", "verdicts", "state", "dead_letters"
 FILES = "files"
 """In a marker: kind -> the day's files of that kind, `FEATURES` in total order."""
+REPORT_PAGE, REPORT_FACTS = "report.html", "report.json"
 _EPOCH = dt.date(1970, 1, 1)
 
 

@@ -39,6 +39,8 @@ SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
 EXPIRED, ARRIVALS, WITHHELD = "expired", "arrivals", "withheld"
+NEVER_US = int(np.iinfo(np.int64).min)
+"""Before every time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -410,3 +412,19 @@ def _spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
         if len(values)
         else pa.nulls(len(mask), values.type)
     )
+
+
+def clock_of(batch: pa.RecordBatch, before: int = NEVER_US) -> npt.NDArray[np.int64]:
+    """The scorer's clock at each event: the latest time folded so far, late events aside.
+
+    Args:
+      batch: logged events `[n]`.
+      before: the clock before the first one.
+
+    Returns:
+      int64 `[n]`, microseconds UTC, never falling.
+    """
+    times = batch.column(EVENT_TIME).to_numpy()
+    late = batch.column(LATE).to_numpy(zero_copy_only=False)
+    clocks = np.maximum.accumulate(np.where(late, NEVER_US, times))
+    return np.maximum(clocks, before)

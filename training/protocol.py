@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from configs.errors import EvidenceError
-from configs.protocol import Metric, Split
+from configs.errors import ConfigError, EvidenceError
+from configs.protocol import Metric, Protocol, Split
 from training.curve import (
     Curve,
     area_under_roc,
@@ -248,3 +249,23 @@ def _function(metric: Metric) -> Callable[[Curve], float | None]:
         "mcc": lambda curve: confusion(curve, DECIDED_AT).mcc,
     }
     return named[metric.name]
+
+
+def rule_votes(protocol: Protocol, column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """What the rules say of rows: int8 `[n, rules]`: 1, 0, -1 (nothing).
+
+    Raises:
+      ConfigError: a pattern is no regular expression.
+    """
+    votes = np.full((len(column), len(protocol.rules)), UNLABELLED, np.int8)
+    texts = pc.fill_null(column.combine_chunks(), "")
+    for at, rule in enumerate(protocol.rules):
+        try:
+            found = pc.match_substring_regex(texts, rule.pattern, ignore_case=True)
+        except pa.ArrowInvalid as error:
+            raise ConfigError(
+                f"{protocol.name}: the rule {rule.name!r} is no regular expression of RE2 "
+                f"({error}); it has no look-around"
+            ) from error
+        votes[found.to_numpy(zero_copy_only=False), at] = rule.abuse
+    return votes

@@ -27,7 +27,6 @@ from pipelines.backfill.input_manifest import (
     warn_of_changes,
     warn_of_silent_files,
 )
-from pipelines.backfill.oddities import warn_of_counts, warn_of_missing_columns
 from pipelines.backfill.plan import BackfillPlan, BackfillRequest, make_backfill_plan
 from pipelines.backfill.publish import (
     Attempt,
@@ -51,6 +50,7 @@ from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join
 from scoring.locks import Require
 from transforms.dead_letter import Reason
+from transforms.input_warnings import warn_of_counts, warn_of_missing_columns
 from transforms.signature import input_fingerprints
 
 

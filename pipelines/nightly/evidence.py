@@ -17,14 +17,14 @@ from configs.schema import EVENT_ID, Spec
 from configs.units import format_duration
 from pipelines.backfill import read_verdicts
 from pipelines.dataset import Dataset
-from pipelines.layout import Layout, day_of, day_us, parse_day
-from pipelines.report.facts import FACTS, NightlyReport, PastRun, WrongEvent
+from pipelines.layout import REPORT_FACTS, Layout, day_of, day_us, parse_day
 from scoring.files import files_below, join, read_file
 from training.dataset import Slices
 from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
 from training.labels import NEGATIVE
+from training.report.facts import NightlyReport, PastRun, WrongEvent
 from transforms.inputs import numeric_names
 from transforms.signature import is_private
 
@@ -151,7 +151,7 @@ def past_reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
     found = []
     for path in files_below(layout.reports):
         night, _, name = path.partition("/")
-        if name != FACTS or parse_day(night) >= day_of(as_of_us):
+        if name != REPORT_FACTS or parse_day(night) >= day_of(as_of_us):
             continue
         try:
             found.append(NightlyReport.from_json(read_file(join(layout.reports, night, name))))

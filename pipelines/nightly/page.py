@@ -18,23 +18,11 @@ from configs.schema import Spec
 from pipelines.backfill import BackfillReport
 from pipelines.dataset import Dataset, early_verdicts
 from pipelines.failures import explain_os_error
-from pipelines.layout import Layout, day_of
+from pipelines.layout import REPORT_FACTS, REPORT_PAGE, Layout, day_of
 from pipelines.meter import Meter, Usage
 from pipelines.nightly.evidence import Evidence, past_runs
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.progress import Progress
-from pipelines.report import (
-    DeadCount,
-    Fact,
-    KindCount,
-    NightlyReport,
-    Parts,
-    SliceCount,
-    SourceCount,
-    StageCost,
-    render,
-)
-from pipelines.report.facts import FACTS, PAGE
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
 from scoring.files import delete_files, join, replace_file
@@ -45,6 +33,17 @@ from training.fit import Fitted
 from training.gate import GateResult, ServingComparison
 from training.groups import encode_groups
 from training.importance import rank_importance
+from training.report import (
+    DeadCount,
+    Fact,
+    KindCount,
+    NightlyReport,
+    Parts,
+    SliceCount,
+    SourceCount,
+    StageCost,
+    render,
+)
 from transforms.signature import is_private
 
 
@@ -243,14 +242,14 @@ def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, 
 
 def write_report(folder: str, report: NightlyReport) -> str:
     """Writes page and JSON; returns the page."""
-    replace_file(join(folder, FACTS), report.to_json())
-    replace_file(join(folder, PAGE), render(report).encode())
-    return join(folder, PAGE)
+    replace_file(join(folder, REPORT_FACTS), report.to_json())
+    replace_file(join(folder, REPORT_PAGE), render(report).encode())
+    return join(folder, REPORT_PAGE)
 
 
 def remove_report(folder: str) -> None:
     """Takes away what is no longer true and cannot be written anew (a full disk)."""
-    for name in (PAGE, FACTS):
+    for name in (REPORT_PAGE, REPORT_FACTS):
         with contextlib.suppress(OSError):
             delete_files([join(folder, name)])
 

@@ -24,7 +24,6 @@ from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
 from pipelines.nightly.sample import analyse_sample, load_sample
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
-from pipelines.report import NightlyReport
 from pipelines.signals import held, raise_if_stopped
 from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
@@ -34,6 +33,7 @@ from scoring.store import Store
 from training.dataset import Slices, slices
 from training.fit import Fitted, Span, fit, fit_parts
 from training.gate import GateResult, ServingComparison, check_gate
+from training.report import NightlyReport
 from transforms.catalog import CATALOG
 from transforms.executor import Executor
 

@@ -5,9 +5,9 @@ difference is a fault of ours. *Ideal* folds the same events in total order, as 
 every difference is attributed to its cause.
 """
 
-from pipelines.parity.compare import Difference, ParityReport
 from pipelines.parity.log import TimeSpan
 from pipelines.parity.offline_check import check_ideal
 from pipelines.parity.replay_check import check_served
+from scoring.parity.compare import Difference, ParityReport
 
 __all__ = ["Difference", "ParityReport", "TimeSpan", "check_ideal", "check_served"]

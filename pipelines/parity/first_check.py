@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.parity.compare import UNEXPLAINED, VERSION, Difference, differing_columns
-from pipelines.parity.log import Base, TimeSpan, clock_of
+from pipelines.parity.log import Base, TimeSpan
 from pipelines.parity.replay import see_as_logged
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
 from pipelines.streaming.journal import LoggedStep, read_steps
@@ -31,9 +30,11 @@ from scoring.engine import (
     SCORED,
     Engine,
     Outcome,
+    clock_of,
     expired_before,
     logged_events,
 )
+from scoring.parity.compare import UNEXPLAINED, VERSION, Difference, differing_columns
 from scoring.scorer import Scorer
 from transforms.inputs import numeric_names
 from transforms.order import places

@@ -21,16 +21,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from configs.schema import EVENT_TIME, Spec
+from configs.schema import Spec
 from pipelines.layout import Days
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
 from scoring.controls import split_name
-from scoring.engine import BUNDLE, SCORE, Resident, expired_before
-from transforms.ticks import LATE
+from scoring.engine import BUNDLE, NEVER_US, SCORE, Resident, clock_of, expired_before
 
 BATCH_EVENTS = 16_384
-_NEVER = np.iinfo(np.int64).min
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +146,7 @@ def logged_batches(state: Path, base: Base, span: TimeSpan | None = None) -> Ite
     span = span or TimeSpan()
     held: list[pa.RecordBatch] = []
     inside: list[npt.NDArray[np.bool_]] = []
-    bundle, rows, clock, expected = "", 0, _NEVER, base.step + 1
+    bundle, rows, clock, expected = "", 0, NEVER_US, base.step + 1
     for step in read_steps(state, base.step):
         if step.number != expected:
             raise InputError(
@@ -220,31 +218,15 @@ def _words(time_us: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
-def clock_of(batch: pa.RecordBatch, before: int = _NEVER) -> npt.NDArray[np.int64]:
-    """The scorer's clock at each event: the latest time folded so far, late events aside.
-
-    Args:
-      batch: logged events `[n]`.
-      before: the clock before the first one.
-
-    Returns:
-      int64 `[n]`, microseconds UTC, never falling.
-    """
-    times = batch.column(EVENT_TIME).to_numpy()
-    late = batch.column(LATE).to_numpy(zero_copy_only=False)
-    clocks = np.maximum.accumulate(np.where(late, _NEVER, times))
-    return np.maximum(clocks, before)
-
-
 def newest_decision(state: Path) -> int | None:
     """The scorer's clock at the last decision of its log; None where there is none."""
     for first, _ in reversed(list_segments(state)):
-        newest, clock = None, _NEVER
+        newest, clock = None, NEVER_US
         for step in read_steps(state, first - 1):
             clocks = clock_of(step.batch, clock)
             clock = int(clocks[-1])
             scored = clocks[step.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)]
-            if len(scored) and scored[-1] != _NEVER:
+            if len(scored) and scored[-1] != NEVER_US:
                 newest = int(scored[-1])
         if newest is not None:
             return newest
@@ -263,7 +245,7 @@ def _first_time(state: Path, step: int) -> int | None:
     """The time of the first event after a step that is not late."""
     for logged in read_steps(state, step):
         clocks = clock_of(logged.batch)
-        there = clocks[clocks != _NEVER]
+        there = clocks[clocks != NEVER_US]
         if len(there):
             return int(there[0])
     return None

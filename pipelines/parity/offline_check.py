@@ -30,7 +30,25 @@ from pipelines.layout import (
     day_of,
     day_us,
 )
-from pipelines.parity.compare import (
+from pipelines.parity.archive import look_through
+from pipelines.parity.log import (
+    Base,
+    LogBatch,
+    TimeSpan,
+    find_base,
+    logged_batches,
+    lost_before,
+    nothing_in_range,
+)
+from pipelines.parity.recompute import Offline, recompute
+from pipelines.parity.replay import replay
+from pipelines.snapshots import beside, read_snapshots
+from scoring.bundle import bundle_spec, load_bundle
+from scoring.engine import INPUTS, SCORE, matrix
+from scoring.files import Place
+from scoring.models import input_names
+from scoring.parity.causes import OrderCauses, folded_again, out_of_order
+from scoring.parity.compare import (
     COPY,
     DUPLICATE,
     LATE,
@@ -42,31 +60,14 @@ from pipelines.parity.compare import (
     differing_columns,
     gather,
 )
-from pipelines.parity.cross_check import contradicted, distinct_in_order
-from pipelines.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
-from pipelines.parity.keys import graph_names
-from pipelines.parity.log import (
-    Base,
-    LogBatch,
-    TimeSpan,
-    find_base,
-    logged_batches,
-    lost_before,
-    nothing_in_range,
-)
-from pipelines.parity.order import OrderCauses, folded_again, look_through, out_of_order
-from pipelines.parity.recompute import Offline, recompute
-from pipelines.parity.replay import replay
-from pipelines.snapshots import beside, read_snapshots
-from scoring.bundle import bundle_spec, load_bundle
-from scoring.engine import INPUTS, SCORE, matrix
-from scoring.files import Place
-from scoring.models import input_names
+from scoring.parity.cross_check import contradicted, distinct_in_order
+from scoring.parity.diagnose import Sided, Suspects, diagnose, unlike_after_the_fold
 from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.duplicates import hash_ids
 from transforms.inputs import numeric_names
+from transforms.keys import graph_names
 from transforms.signature import input_fingerprints
 from transforms.social.as_of import AsOf, Snapshots
 from transforms.ticks import LATE as LATE_COLUMN

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import markupsafe
 
-from pipelines.parity.compare import (
+from pipelines.parity.plots import differences_svg
+from scoring.parity.compare import (
     CAUSES,
     COPY,
     DUPLICATE,
@@ -23,8 +24,7 @@ from pipelines.parity.compare import (
     VERSION,
     ParityReport,
 )
-from pipelines.parity.plots import differences_svg
-from pipelines.report.page import environment, packaged
+from training.report.page import environment, packaged
 
 _MEANINGS = {
     LATE: "came after the disorder bound, or after such an event of the same key",
@@ -87,7 +87,7 @@ def render(reports: Sequence[ParityReport], log: str) -> str:
             parts=[_part(one) for one in reports],
             clean=all(one.clean for one in reports),
             log=log,
-            css=markupsafe.Markup(packaged("pipelines.report", "page.css")),
+            css=markupsafe.Markup(packaged("training.report", "page.css")),
         )
     )
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 from matplotlib import rc_context
 
-from pipelines.parity.compare import (
+from scoring.parity.compare import (
     BINS,
     COPY,
     DUPLICATE,
@@ -18,7 +18,7 @@ from pipelines.parity.compare import (
     VERSION,
     ParityReport,
 )
-from pipelines.report.plots import BAD, BASELINE, NEW, SERVING, STYLE, as_svg, make_axes
+from training.report.plots import BAD, BASELINE, NEW, SERVING, STYLE, as_svg, make_axes
 
 # Colour and opacity: what belongs together differs in the second only.
 _COLOURS = {

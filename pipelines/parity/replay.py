@@ -15,15 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import Spec
-from pipelines.parity.compare import (
-    DUPLICATE,
-    HAND_OFF,
-    MISSING,
-    UNEXPLAINED,
-    differing_columns,
-)
-from pipelines.parity.diagnose import Sided
-from pipelines.parity.keys import entities_of, entity_keys, sequence_of
 from pipelines.parity.log import Base, LogBatch
 from scoring.engine import (
     NUMERIC,
@@ -37,10 +28,19 @@ from scoring.engine import (
     logged_events,
     matrix,
 )
+from scoring.parity.compare import (
+    DUPLICATE,
+    HAND_OFF,
+    MISSING,
+    UNEXPLAINED,
+    differing_columns,
+)
+from scoring.parity.diagnose import Sided
 from scoring.scorer import Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.inputs import numeric_names
+from transforms.keys import entities_of, entity_keys, sequence_of
 from transforms.social.as_of import NO_SNAPSHOTS, AsLogged, Snapshots
 from transforms.ticks import LATE, SNAPSHOT
 

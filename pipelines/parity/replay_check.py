@@ -16,15 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME
-from pipelines.parity.compare import (
-    UNEXPLAINED,
-    VERSION,
-    Difference,
-    ParityReport,
-    differing_columns,
-    gather,
-)
-from pipelines.parity.diagnose import Suspects, diagnose, unlike_after_the_fold
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import (
     TimeSpan,
@@ -40,6 +31,15 @@ from scoring.controls import read_version, split_name
 from scoring.engine import ACTION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
 from scoring.files import Place
 from scoring.models import input_names
+from scoring.parity.compare import (
+    UNEXPLAINED,
+    VERSION,
+    Difference,
+    ParityReport,
+    differing_columns,
+    gather,
+)
+from scoring.parity.diagnose import Suspects, diagnose, unlike_after_the_fold
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG

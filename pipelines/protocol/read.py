@@ -23,7 +23,7 @@ from pipelines.progress import Progress
 from pipelines.sources import open_source, read_split
 from scoring.files import Place
 from training.groups import encode_groups
-from training.labels import UNLABELLED, resolve
+from training.labels import resolve
 from training.protocol import Rows
 from transforms.catalog import CATALOG
 from transforms.derive import derive
@@ -116,7 +116,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Re
             resolve(spec.labels, ids, times, said, end),
             table.column(account).combine_chunks() if account else None,
         ),
-        groups=clusters(table.column(group) if group else None),
+        groups=encode_groups(table.column(group)) if group else None,
     )
 
 
@@ -160,27 +160,12 @@ def with_features(
     )
 
 
-def rule_votes(protocol: Protocol, column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-    """What the rules say of rows: int8 `[n, rules]`: 1, 0, -1 (nothing).
+def listed_ids(protocol: Protocol) -> tuple[set[str], set[str]]:
+    """The ids that a protocol's files name: of rows that train, and of rows that test.
 
     Raises:
-      ConfigError: a pattern is no regular expression.
+      InputError: a file cannot be read.
     """
-    votes = np.full((len(column), len(protocol.rules)), UNLABELLED, np.int8)
-    texts = pc.fill_null(column.combine_chunks(), "")
-    for at, rule in enumerate(protocol.rules):
-        try:
-            found = pc.match_substring_regex(texts, rule.pattern, ignore_case=True)
-        except pa.ArrowInvalid as error:
-            raise ConfigError(
-                f"{protocol.name}: the rule {rule.name!r} is no regular expression of RE2 "
-                f"({error}); it has no look-around"
-            ) from error
-        votes[found.to_numpy(zero_copy_only=False), at] = rule.abuse
-    return votes
-
-
-def listed_ids(protocol: Protocol) -> tuple[set[str], set[str]]:
     if protocol.split.by != "id":
         return set(), set()
     made = []
@@ -194,7 +179,3 @@ def listed_ids(protocol: Protocol) -> tuple[set[str], set[str]]:
                 "protocol"
             ) from error
     return made[0], made[1]
-
-
-def clusters(groups: pa.ChunkedArray | None) -> npt.NDArray[np.int64] | None:
-    return None if groups is None else encode_groups(groups)

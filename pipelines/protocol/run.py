@@ -27,20 +27,20 @@ from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import DAY_US, Days, day_of, day_us
 from pipelines.nightly import NightlyRequest, nightly
 from pipelines.progress import Progress, Quiet
-from pipelines.protocol.fit import Raw, score_fold
+from pipelines.protocol.fit import score_fold
 from pipelines.protocol.read import (
     Read,
-    clusters,
     listed_ids,
     read_config,
     read_rows,
-    rule_votes,
     with_features,
 )
 from scoring.files import Place
+from training.groups import encode_groups
 from training.label_model import SourceQuality, fit_label_model, majority
 from training.labels import UNLABELLED
-from training.protocol import Figure, Fold, by_part, mean_figures, measure, split_rows
+from training.protocol import Figure, Fold, by_part, mean_figures, measure, rule_votes, split_rows
+from training.protocol_fit import Raw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _by_time(request: ProtocolRequest, out: Place, progress: Progress) -> Protoc
     asked = EvaluateRequest(out, made.bundle, test, judged + dt.timedelta(days=1), request.workers)
     scores = evaluate_bundle(asked, progress).scores
     labels = scores.column("label").fill_null(UNLABELLED).to_numpy().astype(np.int8)
-    groups = clusters(scores.column("group") if "group" in scores.column_names else None)
+    groups = encode_groups(scores.column("group")) if "group" in scores.column_names else None
     raw = scores.column("raw").to_numpy().astype(np.float64)
     trained = next(one for one in made.report.slices if one.name == "span")
     return ProtocolResult(

@@ -4,8 +4,8 @@
       state of a night ┘         (ticks)    └─ others ─ Decide ─┴─ WriteLog
                       └─ dead letters ───────────────────────────  WriteDeadLetters
 
-What acts on the world stands behind a shuffle, so that its input is stable (`pipelines.stable`).
-It never ends by itself: it is cancelled, or stopped with a savepoint.
+What acts on the world stands behind a shuffle, so that its input is stable
+(`transforms.steps.stable`). It never ends by itself: it is cancelled, or stopped with a savepoint.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Job:
       night: files of the state of a day's end, which the job begins with; None: a cold start.
       first_us: events before this are those of the night, and left out; None: none is.
       native: the engine reads the subscription itself (Dataflow).
-      stable: the engine may go back to a checkpoint (`pipelines.stable`): all but Prism.
+      stable: the engine may go back to a checkpoint (`transforms.steps.stable`): all but Prism.
       poll_seconds: how often the store's pointer is looked at.
       sees: snapshots of the social graph; None where the spec reads none.
     """

@@ -1,8 +1,8 @@
 """Where a streaming job's decisions go: a topic, a log for parity, a folder of dead letters.
 
-All three act on input that is stable (`pipelines.stable`): what they have seen once, the engine
-hands over again after a failure, the same. So a decision that was published has one form for ever,
-and a file that was written is written again with the same bytes.
+All three act on input that is stable (`transforms.steps.stable`): what they have seen once, the
+engine hands over again after a failure, the same. So a decision that was published has one form for
+ever, and a file that was written is written again with the same bytes.
 
     STATE/log/date=2026-03-08/segment-000000000017.arrows   a tick, in the order of the fold
     STATE/dead_letters/date=2026-03-08/NAME.jsonl           a batch of dead messages
@@ -41,7 +41,6 @@ from pipelines.layout import day_of
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub.read import dead_messages
 from pipelines.pubsub.session import ARRIVED_US
-from pipelines.stable import par_do
 from pipelines.streaming.dead_letters import dead_line, publish_dead
 from pipelines.streaming.journal import WRITERS
 from scoring.engine import BUNDLE, DECISION, EXPIRED, STEP
@@ -49,6 +48,7 @@ from scoring.files import is_local, join, replace_file
 from transforms.batches import RecordBatchCoder, ShardKey, one_batch
 from transforms.order import total_order
 from transforms.steps.shards import Keyed
+from transforms.steps.stable import par_do
 from transforms.steps.timers import HOLD, Timers
 from transforms.ticks import MILLISECOND_US, PLACE_IN_TIME, TICK, TickSettings, expiry_before
 
@@ -64,7 +64,7 @@ class WriteDecisions(beam.PTransform):
     Args:
       topic: full name.
       endpoint: as `pipelines.pubsub.connect`.
-      stable: see `pipelines.stable`.
+      stable: see `transforms.steps.stable`.
     """
 
     def __init__(self, topic: str, endpoint: str | None = None, stable: bool = True) -> None:
@@ -82,7 +82,7 @@ class WriteLog(beam.PTransform):
     Args:
       folder: the state folder, on a disk that all workers share, or any filesystem of Beam's.
       ticks: by which the rows were folded.
-      stable: see `pipelines.stable`.
+      stable: see `transforms.steps.stable`.
     """
 
     def __init__(self, folder: str, ticks: TickSettings, stable: bool = True) -> None:
@@ -108,7 +108,7 @@ class WriteDeadLetters(beam.PTransform):
       folder: the state folder.
       topic: full name; None: the folder has the messages too.
       endpoint: as `pipelines.pubsub.connect`.
-      stable: see `pipelines.stable`.
+      stable: see `transforms.steps.stable`.
     """
 
     def __init__(

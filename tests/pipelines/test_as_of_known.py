@@ -29,11 +29,11 @@ from pipelines.beam_yaml import YamlFeatures, rows_to_batch
 from pipelines.graph import read_snapshot
 from pipelines.layout import Days, Layout, day_us
 from pipelines.parity import check_ideal, check_served
-from pipelines.parity.compare import SNAPSHOT
 from pipelines.snapshots import GRAPH
 from pipelines.streaming.journal import Journal
 from scoring.bundle import load_bundle, write_bundle
 from scoring.engine import Engine, Resident
+from scoring.parity.compare import SNAPSHOT
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG

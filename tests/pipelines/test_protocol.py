@@ -16,8 +16,7 @@ from configs.protocol import loads_protocol
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
 from pipelines.protocol import ProtocolRequest, Read, run_protocol, score_fold
-from pipelines.protocol.read import rule_votes
-from training.protocol import Fold, Rows
+from training.protocol import Fold, Rows, rule_votes
 from transforms.inputs import numeric_names
 
 

@@ -14,8 +14,8 @@ from configs.errors import BusyError, ConfigError, EvidenceError, InputError
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, locked
 from pipelines.nightly import nightly
-from pipelines.report import NightlyReport
 from scoring.store import Store
+from training.report import NightlyReport
 
 
 def test_a_night_trains_promotes_and_tells(night_house):

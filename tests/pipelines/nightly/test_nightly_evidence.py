@@ -13,7 +13,7 @@ from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import nightly
 from pipelines.nightly.evidence import past_runs
-from pipelines.report import NightlyReport
+from training.report import NightlyReport
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import DAY_US, Days
 from pipelines.nightly import nightly
-from pipelines.report import NightlyReport
 from scoring.store import Store
+from training.report import NightlyReport
 from transforms.catalog import CATALOG
 
 

@@ -12,8 +12,8 @@ from nightly_world import COMMAND, LATER, NIGHT, copy_of, request
 
 from configs.errors import BusyError, GateError
 from pipelines.nightly import STAGES, nightly
-from pipelines.report import NightlyReport
 from scoring.store import Store
+from training.report import NightlyReport
 
 
 def test_two_nights_as_two_processes_one_is_refused(night_house, tmp_path):

@@ -20,13 +20,13 @@ from pipelines.layout import DAY_US, day_us
 from pipelines.nightly import nightly
 from pipelines.parity import TimeSpan, check_ideal, check_served
 from pipelines.parity import recompute as ideal_module
-from pipelines.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base, logged_batches, newest_decision
-from pipelines.parity.order import Archived, OrderCauses
 from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.run import stream
 from pipelines.streaming.service import ServiceSettings
 from pipelines.streaming.stopping import Stopping
+from scoring.parity.causes import Archived, OrderCauses
+from scoring.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from scoring.store import Store
 from transforms.decode import event_schema
 from transforms.duplicates import RecentIds

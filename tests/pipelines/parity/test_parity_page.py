@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from browser import measure, needs_browser
 
-from pipelines.parity.compare import (
+from pipelines.parity.page import render
+from scoring.parity.compare import (
     CAUSES,
     LATE,
     UNEXPLAINED,
@@ -14,7 +15,6 @@ from pipelines.parity.compare import (
     Difference,
     gather,
 )
-from pipelines.parity.page import render
 
 HOUR = 3_600_000_000
 START = 20_000 * 24 * HOUR

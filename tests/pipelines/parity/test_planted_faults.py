@@ -13,12 +13,12 @@ from configs.loader import loads
 from configs.schema import Window
 from pipelines.parity import check_ideal, check_served
 from pipelines.parity import offline_check as ideal_module
-from pipelines.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from pipelines.parity.log import find_base
 from pipelines.streaming import service
 from pipelines.streaming.journal import save_snapshot
 from pipelines.streaming.restore import from_night, snapshot_files
 from scoring import engine
+from scoring.parity.compare import DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED, VERSION
 from scoring.scorer import Scorer
 from transforms import disorder
 from transforms.catalog import CATALOG

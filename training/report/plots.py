@@ -16,9 +16,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.report.facts import PastRun
 from scoring.decision import Threshold
 from training.evaluate import Metrics
+from training.report.facts import PastRun
 
 # Colours that occur nowhere else -> the page's variables.
 INK, FAINT, NEW, SERVING, BASELINE, BAD = (

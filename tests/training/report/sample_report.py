@@ -8,7 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from configs.schema import Action, Gate
-from pipelines.report import (
+from training.by_slice import evaluate_by_slice
+from training.dataset import TimeRange
+from training.drift import InputDrift, InputSummary
+from training.early import figures_by_day
+from training.evaluate import Metrics, evaluate
+from training.gate import ServingComparison, check_gate
+from training.label_counts import SourceVerdicts, VerdictCounts
+from training.labels import SourceVerdicts, VerdictCounts
+from training.report import (
     DeadCount,
     Fact,
     Importance,
@@ -21,13 +29,6 @@ from pipelines.report import (
     StageCost,
     WrongEvent,
 )
-from training.by_slice import evaluate_by_slice
-from training.dataset import TimeRange
-from training.drift import InputDrift, InputSummary
-from training.early import figures_by_day
-from training.evaluate import Metrics, evaluate
-from training.gate import ServingComparison, check_gate
-from training.label_counts import SourceVerdicts, VerdictCounts
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000

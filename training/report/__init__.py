@@ -1,6 +1,6 @@
 """The nightly page: one self-contained HTML file, and the same facts as report.json."""
 
-from pipelines.report.facts import (
+from training.report.facts import (
     DeadCount,
     Fact,
     Importance,
@@ -13,7 +13,7 @@ from pipelines.report.facts import (
     StageCost,
     WrongEvent,
 )
-from pipelines.report.page import render
+from training.report.page import render
 
 __all__ = [
     "DeadCount",

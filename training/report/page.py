@@ -15,16 +15,16 @@ from collections.abc import Sequence
 import jinja2
 import markupsafe
 
-from pipelines.report.early import early_lines
-from pipelines.report.facts import Fact, NightlyReport, PastRun
-from pipelines.report.plots import (
+from training.drift import InputDrift
+from training.evaluate import AtThreshold, Metrics
+from training.report.early import early_lines
+from training.report.facts import Fact, NightlyReport, PastRun
+from training.report.plots import (
     calibration_svg,
     histogram_svg,
     precision_recall_svg,
     trend_svg,
 )
-from training.drift import InputDrift
-from training.evaluate import AtThreshold, Metrics
 
 _DAY_US = 86_400_000_000
 _MOST_SOURCES = 12
@@ -83,11 +83,11 @@ def render(report: NightlyReport) -> str:
     """
     sources = sorted(report.sources, key=lambda one: (-one.rows, one.source))
     return (
-        environment("pipelines.report")
+        environment("training.report")
         .get_template("page.html.jinja")
         .render(
             report=report,
-            css=markupsafe.Markup(packaged("pipelines.report", "page.css")),
+            css=markupsafe.Markup(packaged("training.report", "page.css")),
             tiles=_tiles(report),
             comparisons=_comparisons(report),
             actions=_actions(report),

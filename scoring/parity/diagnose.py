@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import Aggregate, Spec, Window
-from pipelines.parity.compare import differing_columns
-from pipelines.parity.keys import entities_of, entity_keys
 from scoring.engine import Resident
+from scoring.parity.compare import differing_columns
 from transforms.derive import derive
 from transforms.inputs import numeric_names
+from transforms.keys import entities_of, entity_keys
 from transforms.numbers import to_floats
 from transforms.order import order_events
 from transforms.velocity import (

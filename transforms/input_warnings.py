@@ -1,7 +1,7 @@
-"""What a run noticed about its input that no row is lost or wrong for, in words: for its report.
+"""Warnings about an input that a run takes all the same.
 
 A column that nothing fills, ids that collide, and numbers that an aggregate cannot hold give a
-result like any other; so they are said.
+result like any other, so they are reported.
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.parity.compare import differing_columns
-from pipelines.parity.log import BATCH_EVENTS
 from scoring.engine import SCORED, Engine, Resident
+from scoring.parity.compare import differing_columns
 from transforms.duplicates import RecentIds, hash_ids
 from transforms.order import order_events
 from transforms.social.as_of import NO_SNAPSHOTS, Snapshots
+
+_BATCH_EVENTS = 16_384
 
 Floats = npt.NDArray[np.float32]
 
@@ -53,8 +54,8 @@ def contradicted(
     batch = distinct_in_order(spec, events)
     engine = Engine(spec, start.copy(), None, snapshots)
     found, blocks = [], []
-    for begin in range(0, batch.num_rows, BATCH_EVENTS):
-        piece = batch.slice(begin, BATCH_EVENTS)
+    for begin in range(0, batch.num_rows, _BATCH_EVENTS):
+        piece = batch.slice(begin, _BATCH_EVENTS)
         outcome = engine.step(piece, np.zeros(piece.num_rows, np.bool_))
         found.append(outcome.events.column(EVENT_ID).filter(outcome.events.column(SCORED)))
         blocks.append(outcome.numeric)

@@ -9,10 +9,10 @@ import re
 
 import pytest
 
-from pipelines.report import Fact, KindCount, NightlyReport, SourceCount, StageCost, render
-from pipelines.report.page import _duration, _share, _size
 from training.dataset import TimeRange
 from training.gate import ServingComparison
+from training.report import Fact, KindCount, NightlyReport, SourceCount, StageCost, render
+from training.report.page import _duration, _share, _size
 
 SECTIONS = [
     "figures",

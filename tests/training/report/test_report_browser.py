@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from browser import measure, needs_browser
 
-from pipelines.report import render
+from training.report import render
 
 
 @needs_browser

@@ -33,8 +33,6 @@ __all__ = [
     "WrongEvent",
 ]
 
-PAGE, FACTS = "report.html", "report.json"
-
 
 @dataclasses.dataclass(frozen=True)
 class SourceCount:
