@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from transforms.social import (
-    Rows,
+    NeighbourRows,
     clustering,
     make_rows,
     merge,
@@ -59,7 +59,7 @@ class World:
     train: tuple[Ints, Ints]
     test: tuple[Ints, Ints]
 
-    def attacked(self, edges: int, seed: int = 0) -> Rows:
+    def attacked(self, edges: int, seed: int = 0) -> NeighbourRows:
         """Neighbours after so many edges between a random honest account and a random Sybil."""
         draw = random.Random(seed)
         pairs = [(draw.randrange(HONEST), draw.randrange(HONEST, NODES)) for _ in range(edges)]
@@ -85,7 +85,7 @@ def read_world(folder: Path) -> World:
     return World(edges[:, 0], edges[:, 1], train[:2], test[:2])
 
 
-def features(both: Rows, honest: Ints, sybils: Ints) -> npt.NDArray[np.float64]:
+def features(both: NeighbourRows, honest: Ints, sybils: Ints) -> npt.NDArray[np.float64]:
     """Trust, distrust and standing, and their means to two hops: float64 `[n, 9]`."""
     columns = [
         sybil_rank(both, honest),
@@ -98,7 +98,7 @@ def features(both: Rows, honest: Ints, sybils: Ints) -> npt.NDArray[np.float64]:
     return np.column_stack(means)
 
 
-def combination(both: Rows, honest: Ints, sybils: Ints) -> npt.NDArray[np.float64]:
+def combination(both: NeighbourRows, honest: Ints, sybils: Ints) -> npt.NDArray[np.float64]:
     """Logistic regression on `features`: log odds of being honest, float64 `[n]`.
 
     An account's own label is part of its trust, so what is learnt from is out of fold: the features

@@ -37,7 +37,7 @@ _SIGN = "<=>"  # no operator of the language: how two parts compare, as a part o
 
 
 @dataclasses.dataclass(frozen=True)
-class Texts:
+class TextSet:
     """The texts that a column can have: some, or all but some that begin in one way.
 
     Attributes:
@@ -50,7 +50,7 @@ class Texts:
     without: frozenset[str] = frozenset()
     beginning: str = ""
 
-    def only(self, texts: Iterable[str]) -> Texts | None:
+    def only(self, texts: Iterable[str]) -> TextSet | None:
         """Those that are among some; None if there are none."""
         kept = frozenset(
             one
@@ -59,15 +59,15 @@ class Texts:
             and one not in self.without
             and one.startswith(self.beginning)
         )
-        return Texts(kept) if kept else None
+        return TextSet(kept) if kept else None
 
-    def but(self, texts: Iterable[str]) -> Texts | None:
+    def but(self, texts: Iterable[str]) -> TextSet | None:
         """Those that are none of some."""
         if self.among is None:
             return dataclasses.replace(self, without=self.without.union(texts))
         return self.only(self.among.difference(texts))
 
-    def begun(self, beginning: str, wanted: bool) -> Texts | None:
+    def begun(self, beginning: str, wanted: bool) -> TextSet | None:
         """Those that begin in a way, or do not."""
         if self.among is not None:
             return self.only(one for one in self.among if one.startswith(beginning) == wanted)
@@ -78,14 +78,14 @@ class Texts:
         fits = beginning.startswith(self.beginning)
         return dataclasses.replace(self, beginning=beginning) if fits else None
 
-    def __or__(self, other: Texts) -> Texts:
+    def __or__(self, other: TextSet) -> TextSet:
         if self.among is not None and other.among is not None:
-            return Texts(self.among | other.among)
+            return TextSet(self.among | other.among)
         if self.among is None and other.among is None:
             same = self.beginning == other.beginning
-            return Texts(None, self.without & other.without, self.beginning if same else "")
+            return TextSet(None, self.without & other.without, self.beginning if same else "")
         some = (self.among or frozenset()) | (other.among or frozenset())
-        return Texts(None, (self.without | other.without) - some)
+        return TextSet(None, (self.without | other.without) - some)
 
     def __str__(self) -> str:
         return " or ".join(sorted(map(repr, self.among or ()))) or "any text"
@@ -95,7 +95,7 @@ class Texts:
 class _Part:
     """What a part can be: values, unless None, and null."""
 
-    values: Range | Texts | None
+    values: Range | TextSet | None
     null: bool
 
     def __or__(self, other: _Part) -> _Part:
@@ -108,7 +108,7 @@ _Known = Mapping[Node, _Part]
 def constant_conditions(
     node: Node,
     values: Mapping[str, Column],
-    texts: Mapping[str, Texts],
+    texts: Mapping[str, TextSet],
     present: Collection[str] = (),
 ) -> list[ExpressionError]:
     """The innermost conditions within a tree that are the same for every event that has the values.
@@ -120,7 +120,7 @@ def constant_conditions(
       present: columns that no event lacks.
 
     >>> from configs.expression import parse
-    >>> [fault] = constant_conditions(parse("n > 50 and n < 20 or c == 'a'"), {}, {"c": Texts()})
+    >>> [fault] = constant_conditions(parse("n > 50 and n < 20 or c == 'a'"), {}, {"c": TextSet()})
     >>> print(fault.column, fault)
     11 this and what is before it are never true together
     """
@@ -179,7 +179,7 @@ class _Conditions:
     """
 
     columns: Mapping[str, Column]
-    texts: Mapping[str, Texts]
+    texts: Mapping[str, TextSet]
     present: Collection[str]
     loose: bool
 
@@ -296,14 +296,14 @@ class _Conditions:
     ) -> _Known | None:
         given = [one.value for one in options if isinstance(one, Number | Text)]
 
-        def keep(values: Range | Texts) -> Range | Texts | None:
-            if isinstance(values, Texts):
+        def keep(values: Range | TextSet) -> Range | TextSet | None:
+            if isinstance(values, TextSet):
                 texts = [one for one in given if isinstance(one, str)]
                 return values.only(texts) if wanted else values.but(texts)
             numbers = sorted(one for one in given if not isinstance(one, str))
             if wanted:
                 return functools.reduce(_union, [_kept(values, "==", one) for one in numbers])
-            kept: Range | Texts | None = values
+            kept: Range | TextSet | None = values
             for one in numbers:  # from below, so that each that is left out moves the end
                 kept = _kept(kept, "!=", one) if kept is not None else None
             return kept
@@ -314,7 +314,7 @@ class _Conditions:
         self,
         node: Node,
         known: _Known,
-        keep: Callable[[Range | Texts], Range | Texts | None],
+        keep: Callable[[Range | TextSet], Range | TextSet | None],
         null: bool,
     ) -> _Known | None:
         part = self._part(node, known)
@@ -329,7 +329,7 @@ class _Conditions:
             case Binary("<=>"):
                 return _Part(Range(-1, 1, True), False)
             case Text(value):
-                return _Part(Texts(frozenset({value})), False)
+                return _Part(TextSet(frozenset({value})), False)
             case ColumnRef(name) if name in self.texts:
                 return _Part(self.texts[name], name not in self.present)
         ranges = {one: part.values for one, part in known.items() if isinstance(part.values, Range)}
@@ -353,8 +353,8 @@ def _is_made_of_conditions(node: Node) -> bool:
     return isinstance(node, Logic) or (isinstance(node, Unary) and node.op == "not")
 
 
-def _begun(values: Range | Texts, beginning: str, wanted: bool) -> Range | Texts | None:
-    return values.begun(beginning, wanted) if isinstance(values, Texts) else values
+def _begun(values: Range | TextSet, beginning: str, wanted: bool) -> Range | TextSet | None:
+    return values.begun(beginning, wanted) if isinstance(values, TextSet) else values
 
 
 def _place(node: Node) -> int:
@@ -362,10 +362,10 @@ def _place(node: Node) -> int:
     return node.right.at if isinstance(node, Compare) and isinstance(node.right, Text) else node.at
 
 
-def _kept(values: Range | Texts, op: str, value: float | str) -> Range | Texts | None:
+def _kept(values: Range | TextSet, op: str, value: float | str) -> Range | TextSet | None:
     """Those of some values that compare so with one; None if there are none."""
-    if isinstance(values, Texts) or isinstance(value, str):
-        if not isinstance(values, Texts) or not isinstance(value, str):
+    if isinstance(values, TextSet) or isinstance(value, str):
+        if not isinstance(values, TextSet) or not isinstance(value, str):
             return values  # a fault of types, which is told elsewhere
         return values.only([value]) if op == "==" else values.but([value])
     least, most, whole = values.least, values.most, values.whole
@@ -393,13 +393,13 @@ def _largest(value: float, strict: bool, whole: bool) -> float:
     return near if (near < value if strict else near <= value) else math.nextafter(near, -math.inf)
 
 
-def _union(one: Range | Texts | None, other: Range | Texts | None) -> Range | Texts | None:
+def _union(one: Range | TextSet | None, other: Range | TextSet | None) -> Range | TextSet | None:
     if one is None or other is None:
         return other if one is None else one
-    if isinstance(one, Texts):
-        return one | other if isinstance(other, Texts) else Texts()
-    if isinstance(other, Texts):
-        return Texts()
+    if isinstance(one, TextSet):
+        return one | other if isinstance(other, TextSet) else TextSet()
+    if isinstance(other, TextSet):
+        return TextSet()
     least, most = min(one.least, other.least), max(one.most, other.most)
     return Range(least, most, one.whole and other.whole)
 

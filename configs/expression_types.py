@@ -24,7 +24,7 @@ from configs.expression import (
 )
 from configs.expression import columns as names_in
 from configs.expression_ranges import impossible, impossible_beginning, range_of
-from configs.expression_truth import Texts, constant_conditions, is_never_true
+from configs.expression_truth import TextSet, constant_conditions, is_never_true
 from configs.schema import KIND, RESERVED_COLUMNS, Column, ColumnType
 
 NUMBER, TEXT, BOOLEAN = "number", "text", "boolean"
@@ -77,8 +77,8 @@ def read(
         wanted = "a condition, such as x == 'a'" if want == BOOLEAN else "a number"
         faults.append(ExpressionError(f"expected {wanted}, found a text", node.at))
     if not faults:
-        texts = {name: Texts() for name in names_in(node) if _TYPES[types[name]] == TEXT}
-        texts |= {KIND: Texts(frozenset(kinds))} if kinds else {}
+        texts = {name: TextSet() for name in names_in(node) if _TYPES[types[name]] == TEXT}
+        texts |= {KIND: TextSet(frozenset(kinds))} if kinds else {}
         faults += constant_conditions(node, known, texts, present)
     if not faults:
         faults += _constants(node, want, known)

@@ -45,7 +45,7 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class ProtocolSplit:
     """Which events train, and which test; what is not of its kind is empty.
 
     Attributes:
@@ -102,7 +102,7 @@ class Protocol(Frozen):
     about: str
     config: str
     change: Mapping[str, Any]
-    split: Split
+    split: ProtocolSplit
     inputs: str
     metrics: tuple[Metric, ...]
     each: str
@@ -151,7 +151,7 @@ def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
         about=root.text("about", ""),
         config=root.text("config") or "",
         change=dict(root.raw("change")) if change is not None else {},
-        split=_split(split) if split is not None else Split("time"),
+        split=_split(split) if split is not None else ProtocolSplit("time"),
         inputs=root.choice("inputs", INPUTS, "all"),
         metrics=_metrics(root),
         each=root.choice("each", EACH, ""),
@@ -167,13 +167,15 @@ def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
     return made
 
 
-def _split(section: Section) -> Split:
+def _split(section: Section) -> ProtocolSplit:
     by = section.choice("by", SPLITS) or "time"
-    made = Split(by)
+    made = ProtocolSplit(by)
     if by == "time":
-        made = Split(by, train_days=_days(section, "train"), test_days=_days(section, "test"))
+        made = ProtocolSplit(
+            by, train_days=_days(section, "train"), test_days=_days(section, "test")
+        )
     elif by in ("file", "id"):
-        made = Split(by, _names(section, "train"), _names(section, "test"))
+        made = ProtocolSplit(by, _names(section, "train"), _names(section, "test"))
         for key, found in (("train", made.train), ("test", made.test)):
             if by == "id" and len(found) > 1:
                 section.note(key, f"{key}: expected one file with an id a line")
@@ -186,11 +188,11 @@ def _split(section: Section) -> Split:
             if word not in ("file", "label"):
                 hint = did_you_mean(word, ("file", "label"))
                 section.mistakes.add(place, f"of_each: {word!r} is not known", hint)
-        made = Split(by, first=first, of_each=tuple(word for word, _ in of_each))
+        made = ProtocolSplit(by, first=first, of_each=tuple(word for word, _ in of_each))
     elif by == "account":
         folds = section.integer("folds", 5, least=2, most=100)
         seed = section.integer("seed", 0, least=0, most=2**32)
-        made = Split(by, folds=folds, column=section.text("column") or "", seed=seed)
+        made = ProtocolSplit(by, folds=folds, column=section.text("column") or "", seed=seed)
     section.done()
     return made
 

@@ -67,7 +67,7 @@ class EvaluateRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """What was found, and on what.
 
     Attributes:
@@ -109,7 +109,7 @@ class Evaluation:
         return plain | more
 
 
-def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) -> Evaluation:
+def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) -> EvaluationResult:
     """Scores days with a bundle and measures it.
 
     Raises:
@@ -164,7 +164,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             f"none of the {total:,} scored events of {span} has a label before {as_of}; "
             "wait for verdicts, or give a later --as-of"
         )
-    return Evaluation(
+    return EvaluationResult(
         bundle=bundle.fingerprint,
         days=str(span),
         as_of=str(as_of),
@@ -240,7 +240,7 @@ def _slices(
     return made
 
 
-def write_scores(found: Sequence[Evaluation], path: Path) -> None:
+def write_scores(found: Sequence[EvaluationResult], path: Path) -> None:
     """Writes the scores of all evaluations as one Parquet file, which is seen whole or not at all.
 
     Raises:

@@ -70,7 +70,7 @@ class GraphRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
+class PublishedSnapshot:
     """A published snapshot, as its marker tells it.
 
     Attributes:
@@ -98,13 +98,13 @@ class Snapshot:
 
 def make_snapshots(
     request: GraphRequest, days: Iterable[dt.date], progress: Progress | None = None
-) -> list[Snapshot]:
+) -> list[PublishedSnapshot]:
     """The snapshots of some days, one after the other; see `make_snapshot`."""
     days = list(days)
     return [make_snapshot(dataclasses.replace(request, as_of=day), progress) for day in days]
 
 
-def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Snapshot:
+def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> PublishedSnapshot:
     """Makes the snapshot of a day; one that is there stays as it is.
 
     Raises:
@@ -155,7 +155,7 @@ def _marker(layout: Layout, as_of: dt.date) -> str:
     return join(layout.root, GRAPH, f"{as_of}.json")
 
 
-def _published(request: GraphRequest, layout: Layout) -> Snapshot | None:
+def _published(request: GraphRequest, layout: Layout) -> PublishedSnapshot | None:
     path = _marker(layout, request.as_of)
     if not exists(path):
         return None
@@ -172,13 +172,13 @@ def _published(request: GraphRequest, layout: Layout) -> Snapshot | None:
             f"{layout.root} holds the graph as of {request.as_of} {how}, and a snapshot is never "
             "changed; choose another --out"
         )
-    return Snapshot(**marker | {"already": True, "features": tuple(marker["features"]),
+    return PublishedSnapshot(**marker | {"already": True, "features": tuple(marker["features"]),
                                 "files": tuple(marker["files"])})  # fmt: skip
 
 
 def _make(
     request: GraphRequest, graph: SocialGraph, layout: Layout, progress: Progress
-) -> Snapshot:
+) -> PublishedSnapshot:
     end = day_us(request.as_of)
     start = end - graph.longest_us
     splits = [split for split in open_source(request.source, request.spec)
@@ -225,7 +225,7 @@ def _make(
     values = node_features(made, standing, end, graph.features).astype(np.float32)
     files = tuple(_write_accounts(layout, folder, made.ids, values, request.spec.shards))
     digest = hashlib.sha256("".join(one["sha256"] for one in files).encode()).hexdigest()
-    snapshot = Snapshot(
+    snapshot = PublishedSnapshot(
         name=f"{request.as_of}-{digest[:16]}",
         as_of=str(request.as_of),
         known_from=end + graph.delay_us,

@@ -25,7 +25,7 @@ from configs.schema import Spec
 from pipelines.layout import Days
 from pipelines.progress import Progress, Quiet
 from pipelines.protocol.fit import score_fold
-from pipelines.protocol.read import Read, read_rows, with_features
+from pipelines.protocol.read import ScoredRows, read_rows, with_features
 from pipelines.sources import open_source
 from training.curve import area_under_roc, make_curve
 from training.evaluate import Metrics, evaluate
@@ -102,7 +102,7 @@ def leakcheck(request: LeakcheckRequest, progress: Progress | None = None) -> Le
     return LeakReport(tuple(rungs), name_leaks(inputs), tuple(inputs))
 
 
-def _fold(request: LeakcheckRequest, read: Read) -> Fold:
+def _fold(request: LeakcheckRequest, read: ScoredRows) -> Fold:
     known = read.rows.labels != UNLABELLED
     masks = []
     for name, days in (("train", request.train), ("test", request.test)):
@@ -116,7 +116,7 @@ def _fold(request: LeakcheckRequest, read: Read) -> Fold:
     return Fold(masks[0], masks[1])
 
 
-def _metrics(read: Read, fold: Fold, raw: npt.NDArray[np.float64]) -> Metrics:
+def _metrics(read: ScoredRows, fold: Fold, raw: npt.NDArray[np.float64]) -> Metrics:
     return evaluate(
         1.0 / (1.0 + np.exp(-np.clip(raw, -500.0, 500.0))),
         read.rows.labels[fold.test],

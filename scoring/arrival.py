@@ -59,7 +59,7 @@ class Arrived:
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
+class WaitingEvents:
     """Some events that wait: those with some keys.
 
     Attributes:
@@ -180,12 +180,12 @@ class Waiting:
         events = self.events()
         return Waiting(spec, plans) if events is None else Waiting.of(spec, plans, events)
 
-    def known(self, asked: Mapping[str, Rows]) -> Known:
+    def known(self, asked: Mapping[str, Rows]) -> WaitingEvents:
         """The events that wait with the keys of some rows."""
         found = {entity: self._rows[entity].of(rows.key) for entity, rows in asked.items()}
         numbers = [np.empty(0, np.int64), *(rows.row for rows in found.values())]
         here = np.unique(np.concatenate(numbers))
-        return Known(
+        return WaitingEvents(
             here,
             self._times_at(here),
             {

@@ -15,7 +15,7 @@ from stream_world import DECISIONS, SUBSCRIPTION
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack, Decide, SourceSettings
+from pipelines.pubsub.settings import Ack, DecideAt, SourceSettings
 from pipelines.streaming.arrivals import KeptArrivals
 from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.disk import retry_until_written
@@ -56,7 +56,7 @@ def serve(
     idle_exit_s=None,
     ahead_us=None,
     batch_events=20,
-    decide=Decide.IN_ORDER,
+    decide=DecideAt.IN_ORDER,
 ):
     """Runs until it is killed, told to stop, or nothing came for so long."""
     root = Path(root)
@@ -73,7 +73,7 @@ def serve(
         undone = kept.log.recover(restored.done)
         topic = TopicPublisher(DECISIONS, endpoint)
         first = None
-        if decide is Decide.AT_ARRIVAL:
+        if decide is DecideAt.AT_ARRIVAL:
             write = functools.partial(retry_until_written, root, stopping=stopping)
             first = AtArrival(root, topic.publish, write)
             first.republish()

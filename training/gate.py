@@ -14,7 +14,7 @@ from training.evaluate import Metrics
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class GateRule:
     """One question that the gate asked, whether it was passed, and the answer in words."""
 
     name: str
@@ -32,7 +32,7 @@ class GateResult:
     """
 
     passed: bool
-    rules: tuple[Rule, ...]
+    rules: tuple[GateRule, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def check_gate(
     ('1 positives in the gate slice; at least 2 are needed as evidence',)
     """
     rules = [
-        Rule(
+        GateRule(
             "evidence",
             candidate.positives >= gate.min_positives,
             f"{candidate.positives:,} positives in the gate slice; at least {gate.min_positives} "
@@ -115,28 +115,30 @@ def check_gate(
     return GateResult(all(rule.passed for rule in rules), tuple(rules))
 
 
-def _floor(name: str, value: float | None, least: float) -> Rule:
+def _floor(name: str, value: float | None, least: float) -> GateRule:
     if value is None:
-        return Rule(name, False, f"{name} has no value: the gate slice has one class only")
+        return GateRule(name, False, f"{name} has no value: the gate slice has one class only")
     sign = ">=" if value >= least else "<"
-    return Rule(name, value >= least, f"{name} {value:.4f} {sign} {least:.4f}, the least allowed")
+    return GateRule(
+        name, value >= least, f"{name} {value:.4f} {sign} {least:.4f}, the least allowed"
+    )
 
 
-def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool) -> Rule:
+def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool) -> GateRule:
     """A model that cannot be compared with the serving one is not let past it."""
     name = "compared with the serving model"
     if compared is None:
-        return Rule(name, True, "nothing serves yet, so there is nothing to fall behind")
+        return GateRule(name, True, "nothing serves yet, so there is nothing to fall behind")
     if compared.same:
-        return Rule(name, True, "it is the bundle that serves")
+        return GateRule(name, True, "it is the bundle that serves")
     fault = _no_comparison(gate, compared)
     if fault and not to_serve:
-        return Rule(
+        return GateRule(
             name, True, f"not compared, so look at both with `lockstep evaluate` first: {fault}"
         )
     candidate, serving = compared.candidate, compared.serving
     if fault or candidate is None or serving is None:
-        return Rule(
+        return GateRule(
             name,
             False,
             f"{fault}; judge it with `lockstep nightly --no-promote`, `lockstep evaluate` of both, "
@@ -150,7 +152,7 @@ def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool
             f"a drop of {drop:.4f}, {'within' if passed else 'more than'} the "
             f"{gate.max_drop:.4f} allowed"
         )
-    return Rule(
+    return GateRule(
         name,
         passed,
         f"average precision {candidate.average_precision or 0:.4f} against the serving bundle's "

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError, EvidenceError
-from configs.protocol import Metric, Protocol, Split
+from configs.protocol import Metric, Protocol, ProtocolSplit
 from training.curve import (
     Curve,
     area_under_roc,
@@ -43,7 +43,7 @@ REPLICATES = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class ProtocolRows:
     """What splits rows, all of `[n]`.
 
     Attributes:
@@ -72,8 +72,8 @@ class Fold:
 
 
 def split_rows(
-    split: Split,
-    rows: Rows,
+    split: ProtocolSplit,
+    rows: ProtocolRows,
     ids: tuple[Collection[str], Collection[str]] = ((), ()),
     labelled: bool = True,
 ) -> tuple[Fold, ...]:
@@ -88,9 +88,9 @@ def split_rows(
     Raises:
       EvidenceError: a row would both train and test, or a side has not both classes.
 
-    >>> rows = Rows(np.zeros(4, np.int64), ["a.csv"], np.arange(4), pa.array(list("wxyz")),
+    >>> rows = ProtocolRows(np.zeros(4, np.int64), ["a.csv"], np.arange(4), pa.array(list("wxyz")),
     ...             np.array([1, 0, 1, 0], np.int8))
-    >>> fold, = split_rows(Split("order", first=0.5, of_each=("label",)), rows)
+    >>> fold, = split_rows(ProtocolSplit("order", first=0.5, of_each=("label",)), rows)
     >>> fold.train.tolist()
     [True, True, False, False]
     """
@@ -113,7 +113,7 @@ def split_rows(
     return made
 
 
-def first_of_each(share: float, rows: Rows, of_each: Sequence[str]) -> Mask:
+def first_of_each(share: float, rows: ProtocolRows, of_each: Sequence[str]) -> Mask:
     """The first share of the labelled rows of each file, label, or both, in file order.
 
     A group's number of rows times the share is rounded to the nearest whole.
@@ -132,12 +132,12 @@ def first_of_each(share: float, rows: Rows, of_each: Sequence[str]) -> Mask:
     return chosen
 
 
-def _in_files(rows: Rows, patterns: Sequence[str]) -> Mask:
+def _in_files(rows: ProtocolRows, patterns: Sequence[str]) -> Mask:
     wanted = [any(fnmatch.fnmatchcase(one, p) for p in patterns) for one in rows.names]
     return np.asarray(wanted, np.bool_)[rows.files]
 
 
-def _fold_of(rows: Rows, split: Split) -> npt.NDArray[np.int64]:
+def _fold_of(rows: ProtocolRows, split: ProtocolSplit) -> npt.NDArray[np.int64]:
     """A fold per row: of its account's hash; a row without an account goes by its own id."""
     if rows.accounts is None:
         raise ValueError("a split by account needs accounts")

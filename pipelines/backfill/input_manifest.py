@@ -34,7 +34,7 @@ Files = dict[str, dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class ChangedFiles:
     """Files of which a day's events are not those that it was made from.
 
     Attributes:
@@ -146,7 +146,7 @@ class InputManifest:
             if split not in self._known and any(_touches(split, day) for day in wanted)
         ]
 
-    def difference(self, day: dt.date, record: Record, whole: bool = False) -> Difference:
+    def difference(self, day: dt.date, record: Record, whole: bool = False) -> ChangedFiles:
         """What the source holds of a day otherwise than when the day was made.
 
         Args:
@@ -166,7 +166,7 @@ class InputManifest:
         if all("kinds" in file for file in before.values()) and same(
             add_kinds(file["kinds"] for file in before.values()), add_kinds(now.values())
         ):
-            return Difference()
+            return ChangedFiles()
         late = [path for path in now if path not in before and count(now[path])]
         late, gone = _unmoved(late, gone, now, record)
         old = [file["kinds"] for path, file in before.items() if path in now and "kinds" in file]
@@ -177,7 +177,7 @@ class InputManifest:
             for path in now.keys() & before.keys()
             if self._is_known(path, day) and not _agree(before[path], now[path])
         ]
-        return Difference(tuple(late), tuple(sorted(changed)), tuple(gone), tuple(copies))
+        return ChangedFiles(tuple(late), tuple(sorted(changed)), tuple(gone), tuple(copies))
 
     def _index(self, split: Split, held: Contents | None) -> None:
         for day in held or ():
@@ -220,7 +220,7 @@ def require_same_input(manifest: InputManifest, layout: Layout, days: Iterable[d
     """
     for day in days:
         record = layout.read_sources(day)
-        found = Difference() if record is None else manifest.difference(day, record, whole=True)
+        found = ChangedFiles() if record is None else manifest.difference(day, record, whole=True)
         if found:
             paths = _all_of([*found.changed, *found.late, *found.removed])
             raise InputError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from pipelines.evaluate import Evaluation
+    from pipelines.evaluate import EvaluationResult
     from training.by_slice import SliceMetrics
     from training.evaluate import Metrics
     from training.subjects import SubjectMetrics
@@ -145,7 +145,7 @@ def evaluate(
         print(f"scores: {scores}")
 
 
-def _thresholds(found: Sequence[Evaluation]) -> Table:
+def _thresholds(found: Sequence[EvaluationResult]) -> Table:
     """What each action did, the confusion at its threshold: a column each, for narrow terminals."""
     from rich.table import Table
 

@@ -12,7 +12,7 @@ import typer
 from pipelines.commands._shared import PASSED_ON
 
 if TYPE_CHECKING:
-    from pipelines.graph import Snapshot
+    from pipelines.graph import PublishedSnapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def graph(
         print(json.dumps(dataclasses.asdict(made)) if as_json else _words(made, out))
 
 
-def _words(made: Snapshot, out: str) -> str:
+def _words(made: PublishedSnapshot, out: str) -> str:
     there = "is there already" if made.already else "made"
     known = dt.datetime.fromtimestamp(made.known_from / 1e6, dt.UTC)
     return (

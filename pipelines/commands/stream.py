@@ -141,7 +141,7 @@ def stream(
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
         from pipelines.pubsub.admin import ensure_topic
-        from pipelines.pubsub.settings import Ack, Decide, SourceSettings
+        from pipelines.pubsub.settings import Ack, DecideAt, SourceSettings
         from pipelines.streaming.run import StreamRequest
         from pipelines.streaming.run import stream as run
         from pipelines.streaming.service import ServiceSettings
@@ -163,7 +163,7 @@ def stream(
                 ahead_us=round(ahead_seconds * 1e6),
                 lease_s=lease_seconds,
                 ack=Ack(ack),
-                decide=Decide(decide),
+                decide=DecideAt(decide),
                 end_after_idle_s=idle_exit,
             ),
             decisions=decisions,

@@ -19,14 +19,14 @@ from pipelines.parity.page import render
 from pipelines.parity.replay_check import check_served
 from scoring.files import join, replace_file
 from scoring.store import Store
-from training.gate import Rule
+from training.gate import GateRule
 
 NAME = "parity"
 
 
 def check_parity(
     newest_us: int, state: Path | None, bundles: str, archive: str | None, report: str
-) -> Rule:
+) -> GateRule:
     """Checks the newest stretch of a scorer's log in both modes.
 
     Where no bundle serves yet there can be no log, and the rule is passed.
@@ -43,12 +43,14 @@ def check_parity(
       StateError: the log lacks a step.
     """
     if Store(bundles).serving() is None:
-        return Rule(NAME, True, "nothing serves yet, so there is no log to look at.")
+        return GateRule(NAME, True, "nothing serves yet, so there is no log to look at.")
     if state is None:
-        return Rule(NAME, False, "the scorer's log is not known: give --scorer its --state folder.")
+        return GateRule(
+            NAME, False, "the scorer's log is not known: give --scorer its --state folder."
+        )
     newest = newest_decision(state)
     if newest is None:
-        return Rule(NAME, False, f"{state} holds no decision of a scorer: nothing shows it.")
+        return GateRule(NAME, False, f"{state} holds no decision of a scorer: nothing shows it.")
     span = TimeSpan(newest + 1 - newest_us, None)
     try:
         found = (
@@ -56,12 +58,12 @@ def check_parity(
             check_ideal(state, bundles, archive, span),
         )
     except InputError as error:
-        return Rule(NAME, False, f"parity cannot be shown: {error}.")
+        return GateRule(NAME, False, f"parity cannot be shown: {error}.")
     replace_file(join(report, "parity.html"), render(found, str(state)).encode())
     text = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
     replace_file(join(report, "parity.json"), (text + "\n").encode())
     passed = all(one.clean for one in found)
     words = " ".join(one.words() for one in found)
-    return Rule(
+    return GateRule(
         NAME, passed, f"the newest {format_duration(newest_us)} of the scorer's log, {words}"
     )

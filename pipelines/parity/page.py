@@ -60,7 +60,7 @@ class Cause:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class PageSection:
     """One mode on the page."""
 
     report: ParityReport
@@ -92,10 +92,10 @@ def render(reports: Sequence[ParityReport], log: str) -> str:
     )
 
 
-def _part(report: ParityReport) -> Part:
+def _part(report: ParityReport) -> PageSection:
     causes = tuple(_cause(report, name) for name in CAUSES if name in report.by_cause)
     plot = markupsafe.Markup(differences_svg(report) if report.differing else "")
-    return Part(report, _ABOUT[report.mode], causes, plot)
+    return PageSection(report, _ABOUT[report.mode], causes, plot)
 
 
 def _cause(report: ParityReport, name: str) -> Cause:

@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from configs.schema import Spec
 from pipelines.analyze import analyze
-from pipelines.protocol.read import Read
+from pipelines.protocol.read import ScoredRows
 from training.fit import Span
 from training.protocol import Fold
 from training.protocol_fit import Raw, score_rows
 from transforms.executor import Executor
 
 
-def score_fold(spec: Spec, inputs: str, read: Read, fold: Fold, threads: int = 2) -> Raw:
+def score_fold(spec: Spec, inputs: str, read: ScoredRows, fold: Fold, threads: int = 2) -> Raw:
     """Log odds of the rows that test, by a model of those that train: float64, in their order.
 
     Args:

@@ -24,7 +24,7 @@ from pipelines.sources import open_source, read_split
 from scoring.files import Place
 from training.groups import encode_groups
 from training.labels import resolve
-from training.protocol import Rows
+from training.protocol import ProtocolRows
 from transforms.catalog import CATALOG
 from transforms.derive import derive
 from transforms.selection import input_columns, scored_mask, verdict_mask, verdict_rows
@@ -49,17 +49,17 @@ def read_config(protocol: Protocol, change: dict[str, object] | None = None) -> 
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class ScoredRows:
     """Scored events in total order, with what splits them: all of `[n]`."""
 
     numeric: npt.NDArray[np.float32]
     events: pa.Table
     times: npt.NDArray[np.int64]
-    rows: Rows
+    rows: ProtocolRows
     groups: npt.NDArray[np.int64] | None
 
 
-def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Read:
+def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> ScoredRows:
     """The input's scored events, with the labels that their verdicts came to in the end.
 
     Args:
@@ -104,11 +104,11 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Re
     end = int(max(times.max(), pc.max(said.column(EVENT_TIME)).as_py() or 0)) + DAY_US
     end += spec.labels.maturity_us or 0  # when who was not judged has turned out to be none
     group = spec.evaluation.group
-    return Read(
+    return ScoredRows(
         numeric=np.zeros((len(times), 1), np.float32),
         events=table,
         times=times,
-        rows=Rows(
+        rows=ProtocolRows(
             np.concatenate(files)[order],
             names,
             order,
@@ -123,11 +123,11 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Re
 def with_features(
     source: str,
     spec: Spec,
-    read: Read,
+    read: ScoredRows,
     out: Place,
     workers: int,
     progress: Progress,
-) -> Read:
+) -> ScoredRows:
     """The same events with their features, of a backfill of all days; copies are dropped."""
     days = Days(day_of(int(read.times[0])), day_of(int(read.times[-1])))
     backfill(
@@ -144,11 +144,11 @@ def with_features(
     for name in read.events.column_names:
         if name not in events.column_names:
             events = events.append_column(name, read.events.column(name).take(pa.array(place)))
-    return Read(
+    return ScoredRows(
         data.numeric,
         events,
         data.times,
-        Rows(
+        ProtocolRows(
             rows.files[place],
             rows.names,
             rows.order[place],

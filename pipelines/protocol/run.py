@@ -29,7 +29,7 @@ from pipelines.nightly import NightlyRequest, nightly
 from pipelines.progress import Progress, Quiet
 from pipelines.protocol.fit import score_fold
 from pipelines.protocol.read import (
-    Read,
+    ScoredRows,
     listed_ids,
     read_config,
     read_rows,
@@ -185,7 +185,7 @@ def _by_rows(request: ProtocolRequest, out: Place, progress: Progress) -> Protoc
     )
 
 
-def _by_rules(request: ProtocolRequest, spec: Spec, read: Read) -> ProtocolResult:
+def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> ProtocolResult:
     """The rows that train are labelled by rules; three answers for the rows that test."""
     protocol = request.protocol
     votes = rule_votes(protocol, read.events.column(protocol.rules_of))
@@ -224,7 +224,7 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: Read) -> ProtocolResul
 
 
 def _rows(
-    protocol: Protocol, read: Read, raw: Raw, fold_of: npt.NDArray[np.int64]
+    protocol: Protocol, read: ScoredRows, raw: Raw, fold_of: npt.NDArray[np.int64]
 ) -> Iterator[ResultRow]:
     tested = fold_of >= 0
     where, names = (read.rows.files, read.rows.names)
@@ -255,5 +255,5 @@ def _row(
     return ResultRow(name, int(known.sum()), int((labels == 1).sum()), figures)
 
 
-def _of(read: Read, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
+def _of(read: ScoredRows, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
     return None if read.groups is None else read.groups[mask]

@@ -105,7 +105,7 @@ class ReaderSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class ReadMessages:
     """A batch of raw messages, as `Decode` takes them.
 
     Attributes:
@@ -169,7 +169,7 @@ class Session:
         """No earlier event is expected; None before anything is known."""
         return self._watermark.value_us
 
-    def read(self) -> Read | None:
+    def read(self) -> ReadMessages | None:
         """The next batch: waits `idle_s` for a first message, and `latency_s` for more.
 
         Raises:
@@ -255,7 +255,7 @@ class Session:
                 self._messages.forget([before])
         return fresh
 
-    def _batch(self, fresh: list[RawMessage], now_us: int) -> Read:
+    def _batch(self, fresh: list[RawMessage], now_us: int) -> ReadMessages:
         self._given += [message.message_id for message in fresh]
         payloads = [message.data for message in fresh]
         decoded = decode_json(self._times_of, payloads, self.settings.subscription)
@@ -269,7 +269,7 @@ class Session:
             [message.attributes for message in fresh],
             now_us,
         )
-        return Read(batch, before_us)
+        return ReadMessages(batch, before_us)
 
     def _near(self, earliest: Int64s, now_us: int) -> Int64s:
         """Times of messages that have one, and are not too far ahead of the clock."""

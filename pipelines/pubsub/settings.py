@@ -26,7 +26,7 @@ class Ack(enum.Enum):
     DECIDED = "decided"
 
 
-class Decide(enum.Enum):
+class DecideAt(enum.Enum):
     """When an event is decided.
 
     IN_ORDER: once, after the disorder bound.
@@ -70,7 +70,7 @@ class SourceSettings:
     buffer_bytes: int = 256 << 20
     lease_s: int = 30
     ack: Ack = Ack.ARRIVED
-    decide: Decide = Decide.IN_ORDER
+    decide: DecideAt = DecideAt.IN_ORDER
     end_after_idle_s: float | None = None
 
     def order(self) -> OrderSettings:

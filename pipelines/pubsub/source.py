@@ -40,7 +40,7 @@ from configs.schema import Spec
 from pipelines.pubsub.admin import ack_deadline_s
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Clocks
-from pipelines.pubsub.session import Read, ReaderSettings, Session, raw_batch
+from pipelines.pubsub.session import ReaderSettings, ReadMessages, Session, raw_batch
 from transforms.batches import ShardKey
 from transforms.steps.timers import HOLD, Timers
 
@@ -259,7 +259,7 @@ class _Pull(beam.DoFn):
         name, session = SESSIONS.go_on(note.read(), self._begin)
         ends = time.monotonic() + self._settings.bundle_s
         while True:
-            read = session.read() or Read(raw_batch([], [], [], 0), session.watermark_us)
+            read = session.read() or ReadMessages(raw_batch([], [], [], 0), session.watermark_us)
             cut = {_SESSION: name, _CUT: str(session.cut()), _TURN: str(session.turn)}
             batch = read.batch.replace_schema_metadata(cut)
             yield TimestampedValue(batch, timestamp_of(read.watermark_us))

@@ -23,8 +23,8 @@ from pipelines.pubsub_server.messages import (
     Message,
     Outgoing,
     RefusedError,
-    Snapshot,
     SubscriptionConfig,
+    SubscriptionSnapshot,
     TopicConfig,
 )
 from pipelines.pubsub_server.names import DELETED_TOPIC, check_name, project_of
@@ -33,7 +33,7 @@ from pipelines.pubsub_server.topic import Topic
 _SNAPSHOT_US = 7 * 86_400_000_000  # a snapshot's life
 _SOURCE = "CloudPubSubDeadLetterSource"
 
-_Named = TypeVar("_Named", TopicConfig, Backlog, Snapshot)
+_Named = TypeVar("_Named", TopicConfig, Backlog, SubscriptionSnapshot)
 
 
 class Broker:
@@ -57,7 +57,7 @@ class Broker:
         self._max_bytes = max_bytes
         self._topics: dict[str, Topic] = {}
         self._backlogs: dict[str, Backlog] = {}
-        self._snapshots: dict[str, Snapshot] = {}
+        self._snapshots: dict[str, SubscriptionSnapshot] = {}
         self._first = clock()
         self._serial = self._created = 0
 
@@ -236,7 +236,7 @@ class Broker:
 
     # Snapshots and seek
 
-    def create_snapshot(self, name: str, subscription: str) -> Snapshot:
+    def create_snapshot(self, name: str, subscription: str) -> SubscriptionSnapshot:
         """Keeps what the subscription has not acknowledged now, and all that comes after.
 
         Raises:
@@ -254,11 +254,11 @@ class Broker:
             )
         expire = self._clock() + _SNAPSHOT_US
         unacked = backlog.unacknowledged()
-        snapshot = Snapshot(name, topic, self._serial, unacked, expire)
+        snapshot = SubscriptionSnapshot(name, topic, self._serial, unacked, expire)
         self._snapshots[name] = snapshot
         return snapshot
 
-    def snapshot(self, name: str) -> Snapshot:
+    def snapshot(self, name: str) -> SubscriptionSnapshot:
         """A snapshot.
 
         Raises:
@@ -266,7 +266,7 @@ class Broker:
         """
         return _named(self._snapshots, name, "snapshots")
 
-    def snapshots(self, project: str) -> list[Snapshot]:
+    def snapshots(self, project: str) -> list[SubscriptionSnapshot]:
         """All snapshots of a project, by name."""
         return _of_project(project, self._snapshots)
 

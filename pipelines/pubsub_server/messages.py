@@ -116,7 +116,7 @@ class TopicConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
+class SubscriptionSnapshot:
     """What a subscription had not acknowledged at a moment, and where its topic stood.
 
     Attributes:

@@ -13,8 +13,8 @@ from pipelines.pubsub_server.messages import (
     Outgoing,
     RefusedError,
     RetryPolicy,
-    Snapshot,
     SubscriptionConfig,
+    SubscriptionSnapshot,
     TopicConfig,
 )
 
@@ -115,7 +115,7 @@ def subscription(config: SubscriptionConfig) -> Proto:
     return shown
 
 
-def snapshot(kept: Snapshot) -> Proto:
+def snapshot(kept: SubscriptionSnapshot) -> Proto:
     """A snapshot as shown."""
     shown = _Snapshot(name=kept.name, topic=kept.topic, labels=kept.labels)
     shown.expire_time.FromMicroseconds(kept.expire_us)

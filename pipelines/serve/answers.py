@@ -38,7 +38,7 @@ class Refusal(enum.StrEnum):
     INTERNAL = "INTERNAL"
 
 
-class RefusedError(Exception):
+class RefusalError(Exception):
     """A request that is not answered; the message holds no payload and no id."""
 
     def __init__(self, refusal: Refusal, message: str) -> None:
@@ -69,7 +69,7 @@ Answers = list[list[bytes]]
 
 def answer(
     follower: Follower, requests: Sequence[Sequence[bytes]], now_us: int, limits: Limits
-) -> list[Answers | RefusedError]:
+) -> list[Answers | RefusalError]:
     """Answers requests.
 
     Args:
@@ -83,7 +83,7 @@ def answer(
     place_of = np.concatenate([np.arange(size) for size in sizes])
     made = follower.decode([event for events in requests for event in events])
     refused = _refused(follower, made, request_of, place_of, now_us + limits.ahead_us)
-    result: list[Answers | RefusedError] = [[[] for _ in events] for events in requests]
+    result: list[Answers | RefusalError] = [[[] for _ in events] for events in requests]
     for request, error in refused.items():
         result[request] = error
     rows = np.flatnonzero(~np.isin(request_of[made.positions], list(refused)))
@@ -95,16 +95,16 @@ def answer(
     scored = outcome.events.column(SCORED).to_numpy(zero_copy_only=False)
     for position, message in zip(made.positions[rows[scored]].tolist(), messages, strict=True):
         answers = result[request_of[position]]
-        if not isinstance(answers, RefusedError) and message is not None:
+        if not isinstance(answers, RefusalError) and message is not None:
             answers[place_of[position]].append(message)
     return result
 
 
 def _refused(
     follower: Follower, made: Decoded, request_of: Int64s, place_of: Int64s, most_us: int
-) -> dict[int, RefusedError]:
+) -> dict[int, RefusalError]:
     """Requests with an event that cannot be decided, by their number."""
-    refused: dict[int, RefusedError] = {}
+    refused: dict[int, RefusalError] = {}
     bad: dict[int, list[str]] = {}
     for letter in made.dead:
         said = f"event {place_of[letter.position]}: {_described(letter)}"
@@ -118,7 +118,7 @@ def _refused(
     for request, mistakes in bad.items():
         more = len(mistakes) - _MOST_TOLD
         said = "; ".join(mistakes[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
-        refused[request] = RefusedError(Refusal.INVALID_ARGUMENT, said)
+        refused[request] = RefusalError(Refusal.INVALID_ARGUMENT, said)
     times = made.batch.column(EVENT_TIME).to_numpy()
     known = follower.engine.resident.recent.known(*hash_ids(made.batch.column(EVENT_ID)), times)
     if follower.first_us is not None:
@@ -126,7 +126,7 @@ def _refused(
     for row in np.flatnonzero(known):
         position = made.positions[row]
         said = f"event {place_of[position]} has been folded; its decision is on the topic"
-        refused.setdefault(int(request_of[position]), RefusedError(Refusal.ALREADY_EXISTS, said))
+        refused.setdefault(int(request_of[position]), RefusalError(Refusal.ALREADY_EXISTS, said))
     return refused
 
 

@@ -28,7 +28,7 @@ from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.pubsub.leases import LONGEST_LEASE_S, remembered_for
 from pipelines.serve.tail import ArrivalTail, DivergedError, StepTail
-from pipelines.streaming.arrivals import Arrived
+from pipelines.streaming.arrivals import ArrivalRecord
 from pipelines.streaming.journal import Journal, LoggedStep
 from pipelines.streaming.restore import Restored, restore
 from pipelines.streaming.start import night_end_us
@@ -161,7 +161,7 @@ class Follower:
                 break
         raise StateError(f"{self._root} holds no scorer's state yet; start `lockstep stream` on it")
 
-    def _wait(self, arrived: Sequence[Arrived]) -> None:
+    def _wait(self, arrived: Sequence[ArrivalRecord]) -> None:
         """What has arrived and is not done waits, unless it is folded or waits already."""
         came = [
             (record.first + index, record.clock_us, message.data)

@@ -29,7 +29,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from configs.errors import InputError, LockstepError, StateError
 from pipelines.progress import Progress, Quiet
 from pipelines.serve import decide_pb2
-from pipelines.serve.answers import Answers, Limits, Refusal, RefusedError, answer
+from pipelines.serve.answers import Answers, Limits, Refusal, RefusalError, answer
 from pipelines.serve.figures import Figures, ServeHealth
 from pipelines.serve.follower import Follower, scorer_runs
 from pipelines.serve.tail import DivergedError
@@ -215,7 +215,7 @@ class _Server:
                 answers, state = await pending.answered
             finally:
                 pending.answered.cancel()
-        except RefusedError as error:
+        except RefusalError as error:
             self._figures.refused(error.refusal)
             await context.abort(getattr(grpc.StatusCode, error.refusal), str(error))
         self._figures.answered(sum(map(len, answers)), time.monotonic() - began)
@@ -226,14 +226,14 @@ class _Server:
     def _taken(self, events: list[bytes], left_s: float | None, now_s: float) -> _Pending:
         limits = self._request.limits
         if self._health.reason:
-            raise RefusedError(Refusal.UNAVAILABLE, self._health.reason)
+            raise RefusalError(Refusal.UNAVAILABLE, self._health.reason)
         if not 0 < len(events) <= limits.request_events:
-            raise RefusedError(
+            raise RefusalError(
                 Refusal.INVALID_ARGUMENT,
                 f"{len(events)} events; expected 1 to {limits.request_events} in a request",
             )
         if self._waiting_events + len(events) > limits.waiting_events:
-            raise RefusedError(
+            raise RefusalError(
                 Refusal.RESOURCE_EXHAUSTED,
                 f"{self._waiting_events} events wait for their answer, and at most "
                 f"{limits.waiting_events} may; ask again later, or ask another server",
@@ -264,7 +264,7 @@ class _Server:
                 for one, result in zip(chosen, made, strict=True):
                     if one.answered.done():
                         continue  # its caller has gone meanwhile
-                    if isinstance(result, RefusedError):
+                    if isinstance(result, RefusalError):
                         one.answered.set_exception(result)
                     else:
                         one.answered.set_result(result)
@@ -356,7 +356,7 @@ class _Server:
             if one.answered.done():
                 continue
             if one.deadline_s <= now_s:
-                late = RefusedError(Refusal.DEADLINE_EXCEEDED, "its deadline came before its turn")
+                late = RefusalError(Refusal.DEADLINE_EXCEEDED, "its deadline came before its turn")
                 one.answered.set_exception(late)
                 continue
             chosen.append(one)
@@ -365,7 +365,7 @@ class _Server:
 
     def _answers(
         self, chosen: list[_Pending]
-    ) -> list[tuple[Answers, decide_pb2.Freshness] | RefusedError]:
+    ) -> list[tuple[Answers, decide_pb2.Freshness] | RefusalError]:
         follower = self._follower
         if follower is None:
             raise RuntimeError("nothing is asked before there is a state")
@@ -373,12 +373,12 @@ class _Server:
         try:
             answers = answer(follower, requests, now_us, self._request.limits)
         except DivergedError:
-            return [RefusedError(Refusal.UNAVAILABLE, "the state is read anew")] * len(chosen)
+            return [RefusalError(Refusal.UNAVAILABLE, "the state is read anew")] * len(chosen)
         except _FAILURES as error:  # of what one of them holds: the others are answered
             if len(chosen) > 1:
                 return [self._answers([one])[0] for one in chosen]
             _LOGGER.error("a request failed (%s): please report it", type(error).__name__)
-            return [RefusedError(Refusal.INTERNAL, "Lockstep itself failed on it")]
+            return [RefusalError(Refusal.INTERNAL, "Lockstep itself failed on it")]
         position = follower.engine.resident.position
         state = decide_pb2.Freshness(
             steps=follower.steps,
@@ -386,7 +386,7 @@ class _Server:
             waiting=len(follower.waiting),
             age_seconds=self._age_s(),
         )
-        return [one if isinstance(one, RefusedError) else (one, state) for one in answers]
+        return [one if isinstance(one, RefusalError) else (one, state) for one in answers]
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from configs.errors import StateError
 from pipelines.streaming import records
-from pipelines.streaming.arrivals import Arrived, Done, decode_arrived, list_arrivals
+from pipelines.streaming.arrivals import ArrivalRecord, Done, decode_arrived, list_arrivals
 from pipelines.streaming.journal import (
     LoggedStep,
     goes_on,
@@ -131,13 +131,13 @@ class ArrivalTail:
         self._next: int | None = None
         self._last: bytes | None = None
 
-    def poll(self) -> list[Arrived]:
+    def poll(self) -> list[ArrivalRecord]:
         """What has come since the last time; none where there is no arrival log.
 
         Raises:
           DivergedError: see above.
         """
-        found: list[Arrived] = []
+        found: list[ArrivalRecord] = []
         segments = list_arrivals(self._folder)  # before it is read: all but the newest are whole
         if self._segment is None:
             if not segments:
@@ -151,7 +151,7 @@ class ArrivalTail:
                 return found
             self._segment, self._good = later[0], 0
 
-    def _read(self, first: int, path: Path) -> list[Arrived]:
+    def _read(self, first: int, path: Path) -> list[ArrivalRecord]:
         try:
             size = path.stat().st_size
             if size < self._good:
@@ -173,7 +173,7 @@ class ArrivalTail:
         self._good = segment.end
         return [one for payload in segment.payloads for one in self._taken(bytes(payload))]
 
-    def _taken(self, payload: bytes) -> list[Arrived]:
+    def _taken(self, payload: bytes) -> list[ArrivalRecord]:
         arrived = decode_arrived(payload)
         if self._next is not None and arrived.first != self._next:
             if arrived.first < self._next and payload == self._last:

@@ -39,14 +39,14 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Header:
+class CsvHeader:
     """Names of the columns, [] of a file without any; and how many lines are before the rows."""
 
     names: list[str]
     lines: int
 
 
-def read_header(file: IO[bytes], path: str, delimiter: str = ",") -> Header:
+def read_header(file: IO[bytes], path: str, delimiter: str = ",") -> CsvHeader:
     """The first record that is not blank; a name may have line ends, within quotes.
 
     Raises:
@@ -60,9 +60,9 @@ def read_header(file: IO[bytes], path: str, delimiter: str = ",") -> Header:
             if lines.garbled:
                 break
             if any(names):
-                return Header(names, lines.last + 1)
+                return CsvHeader(names, lines.last + 1)
         if not lines.garbled:
-            return Header([], 0)
+            return CsvHeader([], 0)
         reason = "not UTF-8"
     except csv.Error as error:
         reason = str(error)

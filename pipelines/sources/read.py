@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 from configs.errors import InputError
 from configs.input_names import header_needs
 from configs.schema import SEPARATORS, Spec
-from pipelines.sources.csv_rows import Header, read_header, read_rows
+from pipelines.sources.csv_rows import CsvHeader, read_header, read_rows
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
 from pipelines.sources.parquet import damaged_column, parquet_batches
@@ -162,7 +162,7 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     delimiter = spec.events.separator or ("\t" if split.format == "tsv" else ",")
     given = spec.events.header
     with _damage_of(split):
-        found = Header(list(given), 0) if given else read_header(file, split.path, delimiter)
+        found = CsvHeader(list(given), 0) if given else read_header(file, split.path, delimiter)
     header = found.names
     if not header:
         return

@@ -46,7 +46,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     attributes: dict[str, str]
 
 
-class Arrived(msgspec.Struct, frozen=True, array_like=True):
+class ArrivalRecord(msgspec.Struct, frozen=True, array_like=True):
     """A record's payload: messages that came together, numbered from `first` on."""
 
     first: int
@@ -54,7 +54,7 @@ class Arrived(msgspec.Struct, frozen=True, array_like=True):
     messages: list[_Message]
 
 
-_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Arrived)
+_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(ArrivalRecord)
 
 
 @dataclasses.dataclass
@@ -158,7 +158,7 @@ class ArrivalLog:
           OSError: the disk is full or gone; they may be appended again later.
         """
         rows = [_Message(m.message_id, m.publish_us, m.data, {**m.attributes}) for m in messages]
-        payload = _ENCODER.encode(Arrived(self._next, clock_us, rows))
+        payload = _ENCODER.encode(ArrivalRecord(self._next, clock_us, rows))
         if self._file is None or self._size >= self._segment_bytes:
             self._open()
         file = self._file
@@ -272,7 +272,7 @@ def write_all(file: IO[bytes], data: bytes) -> None:
         left = left[file.write(left) :]
 
 
-def _read(path: Path, first: int, last: bool) -> Iterator[Arrived]:
+def _read(path: Path, first: int, last: bool) -> Iterator[ArrivalRecord]:
     try:
         data = path.read_bytes()
         segment = records.read_segment(data)
@@ -293,7 +293,7 @@ def _read(path: Path, first: int, last: bool) -> Iterator[Arrived]:
     yield from map(decode_arrived, segment.payloads)
 
 
-def decode_arrived(payload: bytes | memoryview) -> Arrived:
+def decode_arrived(payload: bytes | memoryview) -> ArrivalRecord:
     """A record of the log."""
     return _DECODER.decode(payload)
 
@@ -307,7 +307,7 @@ def _cut_off(path: Path, size: int) -> None:
     sync(path)
 
 
-def _undone(arrived: Arrived, done: Done) -> Iterator[Logged]:
+def _undone(arrived: ArrivalRecord, done: Done) -> Iterator[Logged]:
     """Runs of messages that are not done."""
     numbered = enumerate(arrived.messages, arrived.first)
     for is_done, run in itertools.groupby(numbered, lambda one: one[0] in done):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-class Waiting(Protocol):
+class WaitingFigures(Protocol):
     """What an intake tells."""
 
     @property
@@ -70,7 +70,7 @@ class Probed(Protocol):
 class ScorerMetrics:
     """A collector over a service and its intake."""
 
-    def __init__(self, service: Service, intake: Waiting) -> None:
+    def __init__(self, service: Service, intake: WaitingFigures) -> None:
         self._service, self._intake = service, intake
 
     def collect(self) -> Iterator[Metric]:

@@ -24,7 +24,7 @@ from pipelines.pubsub.admin import check_seekable, seek_to_time
 from pipelines.pubsub.client import Puller
 from pipelines.pubsub.intake import Intake, Logged
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack, Decide, SourceSettings
+from pipelines.pubsub.settings import Ack, DecideAt, SourceSettings
 from pipelines.snapshots import opened as snapshots_opened
 from pipelines.streaming.arrivals import ArrivalLog, KeptArrivals
 from pipelines.streaming.at_arrival import FOLDER, AtArrival
@@ -183,7 +183,7 @@ def _service(
     dead = topic(request.dead_letters) if request.dead_letters else None
     decisions = topic(request.decisions)
     first = None
-    looks = request.source.decide is Decide.AT_ARRIVAL
+    looks = request.source.decide is DecideAt.AT_ARRIVAL
     if looks or (request.state / FOLDER).is_dir():  # what was decided at arrival stands
         write = functools.partial(retry_until_written, request.state, stopping=stopping)
         first = AtArrival(request.state, decisions.publish, write, looks)

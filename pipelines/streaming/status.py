@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipelines.streaming.metrics import Waiting
+from pipelines.streaming.metrics import WaitingFigures
 
 if TYPE_CHECKING:
     from pipelines.streaming.service import Service
@@ -48,7 +48,7 @@ class StatusLine:
     def __init__(
         self,
         service: Service,
-        intake: Waiting,
+        intake: WaitingFigures,
         steady_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
     ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.expression import columns, parse
-from configs.expression_truth import Texts, constant_conditions
+from configs.expression_truth import TextSet, constant_conditions
 from configs.expression_types import BOOLEAN, read
 from configs.schema import Column, ColumnType, Expression
 from transforms.expression import evaluate_mask
@@ -126,7 +126,7 @@ _BATCH = pa.RecordBatch.from_pydict(
 def test_no_condition_is_called_constant_that_is_not(text):
     node = parse(text)
     names = columns(node)
-    told = [str(one) for one in constant_conditions(node, VALUES, {"c": Texts()})]
+    told = [str(one) for one in constant_conditions(node, VALUES, {"c": TextSet()})]
     inner = [one for part in _inner(node) for one in constant_conditions(part, VALUES, _TEXTS)]
     if not told or inner:
         return  # of the parts, which are drawn as conditions of their own
@@ -143,7 +143,7 @@ def test_no_condition_is_called_constant_that_is_not(text):
         assert truth[there].all()
 
 
-_TEXTS = {"c": Texts()}
+_TEXTS = {"c": TextSet()}
 
 
 def _inner(node):

@@ -15,8 +15,8 @@ from configs.errors import ConfigError, InputError
 from configs.protocol import loads_protocol
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
-from pipelines.protocol import ProtocolRequest, Read, run_protocol, score_fold
-from training.protocol import Fold, Rows, rule_votes
+from pipelines.protocol import ProtocolRequest, ScoredRows, run_protocol, score_fold
+from training.protocol import Fold, ProtocolRows, rule_votes
 from transforms.inputs import numeric_names
 
 
@@ -68,10 +68,10 @@ def read(tiny_spec):
             "clean": pa.array([f"{'win' if one else 'see'} {at}" for at, one in enumerate(labels)]),
         }
     )
-    rows = Rows(np.zeros(40, np.int64), ["f"], np.arange(40), ids, labels)
+    rows = ProtocolRows(np.zeros(40, np.int64), ["f"], np.arange(40), ids, labels)
     width = len(numeric_names(tiny_spec))
     numeric = np.repeat(np.arange(40, dtype=np.float32)[:, None], width, 1)
-    return Read(numeric, events, times, rows, None)
+    return ScoredRows(numeric, events, times, rows, None)
 
 
 @pytest.mark.parametrize("inputs", ["text", "all"])

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from configs.errors import EvidenceError
-from configs.protocol import Metric, Split
+from configs.protocol import Metric, ProtocolSplit
 from training.curve import make_curve, redraw_curves, true_positive_rate
-from training.protocol import Figure, Rows, mean_figures, measure, split_rows
+from training.protocol import Figure, ProtocolRows, mean_figures, measure, split_rows
 
 
 def rows(labels, files=None, order=None, accounts=None, names=("a.csv", "b.csv")):
     count = len(labels)
-    return Rows(
+    return ProtocolRows(
         np.zeros(count, np.int64) if files is None else np.array(files),
         names,
         np.arange(count) if order is None else np.array(order),
@@ -32,47 +32,55 @@ def places(mask):
 def test_the_first_share_is_by_file_order_not_by_time():
     # In order of time, as rows are; in their file, the later ones stand first.
     given_rows = rows([1, 0, 1, 0, 1, 0, 1, 0], order=[7, 6, 5, 4, 3, 2, 1, 0])
-    (fold,) = split_rows(Split("order", first=0.5, of_each=("label",)), given_rows)
+    (fold,) = split_rows(ProtocolSplit("order", first=0.5, of_each=("label",)), given_rows)
     assert places(fold.train) == [4, 5, 6, 7] and places(fold.test) == [0, 1, 2, 3]
 
 
 def test_the_first_share_of_each_file_and_label():
     labels, files = [1, 1, 0, 0, 1, 1, 0, 0, -1], [0, 0, 0, 0, 1, 1, 1, 1, 1]
-    (fold,) = split_rows(Split("order", first=0.5, of_each=("file", "label")), rows(labels, files))
+    (fold,) = split_rows(
+        ProtocolSplit("order", first=0.5, of_each=("file", "label")), rows(labels, files)
+    )
     assert places(fold.train) == [0, 2, 4, 6] and places(fold.test) == [1, 3, 5, 7]
-    (whole,) = split_rows(Split("order", first=0.5, of_each=()), rows([1, 0, 1, 0]))
+    (whole,) = split_rows(ProtocolSplit("order", first=0.5, of_each=()), rows([1, 0, 1, 0]))
     assert places(whole.train) == [0, 1]
 
 
 def test_by_file_and_by_id_leave_out_what_nobody_named():
     made = rows([1, 0, 1, 0, 1, 0, -1], files=[0, 0, 1, 1, 2, 2, 0], names=["a", "b", "c"])
-    (fold,) = split_rows(Split("file", train=("a",), test=("b*",)), made)
+    (fold,) = split_rows(ProtocolSplit("file", train=("a",), test=("b*",)), made)
     assert places(fold.train) == [0, 1] and places(fold.test) == [2, 3]
-    (fold,) = split_rows(Split("id"), made, ({"e0", "e1", "e6"}, {"e4", "e5", "none"}))
+    (fold,) = split_rows(ProtocolSplit("id"), made, ({"e0", "e1", "e6"}, {"e4", "e5", "none"}))
     assert places(fold.train) == [0, 1] and places(fold.test) == [4, 5]
 
 
 def test_what_trains_and_tests_is_refused_and_so_is_one_class():
     with pytest.raises(EvidenceError, match="2 rows train and test"):
-        split_rows(Split("file", train=("*",), test=("b*",)), rows([1, 0, 1, 0], [0, 0, 1, 1]))
+        split_rows(
+            ProtocolSplit("file", train=("*",), test=("b*",)), rows([1, 0, 1, 0], [0, 0, 1, 1])
+        )
     with pytest.raises(EvidenceError, match="test has 2 positives and 0 negatives"):
-        split_rows(Split("file", train=("a*",), test=("b*",)), rows([1, 0, 1, 1], [0, 0, 1, 1]))
+        split_rows(
+            ProtocolSplit("file", train=("a*",), test=("b*",)), rows([1, 0, 1, 1], [0, 0, 1, 1])
+        )
     with pytest.raises(EvidenceError, match=r"train has 0 positives and 0 negatives"):
-        split_rows(Split("file", train=("x",), test=("b*",)), rows([1, 0, 1, 0], [0, 0, 1, 1]))
+        split_rows(
+            ProtocolSplit("file", train=("x",), test=("b*",)), rows([1, 0, 1, 0], [0, 0, 1, 1])
+        )
 
 
 def test_folds_keep_accounts_whole_and_test_each_row_once():
     generator = np.random.default_rng(0)
     accounts = [None if one == 0 else f"w{one}" for one in generator.integers(0, 40, 600)]
     made = rows(generator.integers(0, 2, 600), accounts=accounts)
-    folds = split_rows(Split("account", folds=4, column="who"), made)
+    folds = split_rows(ProtocolSplit("account", folds=4, column="who"), made)
     assert len(folds) == 4
     assert (sum(fold.test.astype(int) for fold in folds) == 1).all()
     for fold in folds:
         assert (fold.train ^ fold.test).all()
         known = [{accounts[at] for at in places(mask)} - {None} for mask in (fold.train, fold.test)]
         assert not known[0] & known[1]
-    other = split_rows(Split("account", folds=4, column="who", seed=1), made)
+    other = split_rows(ProtocolSplit("account", folds=4, column="who", seed=1), made)
     assert places(other[0].test) != places(folds[0].test)
 
 

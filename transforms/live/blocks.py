@@ -27,7 +27,7 @@ _PACK = struct.Struct("<4sI")
 Int64s = npt.NDArray[np.int64]
 
 
-class Header(NamedTuple):
+class BlockHeader(NamedTuple):
     """What a block says of itself.
 
     Attributes:
@@ -92,7 +92,7 @@ class Blocks:
         return pa.ipc.read_record_batch(data, self.schemas[header.kind])
 
 
-def read_header(block: bytes) -> Header:
+def read_header(block: bytes) -> BlockHeader:
     """The header of a block.
 
     Raises:
@@ -104,7 +104,7 @@ def read_header(block: bytes) -> Header:
             "workers from the same release, and go on from state that it wrote"
         )
     _, kind, tick, schema = _HEADER.unpack_from(block)
-    return Header(kind, tick, schema)
+    return BlockHeader(kind, tick, schema)
 
 
 def pack_blocks(blocks: Sequence[bytes]) -> bytes:

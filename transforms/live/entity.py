@@ -26,7 +26,7 @@ _EXPIRY = struct.Struct("<?q")
 
 
 @dataclasses.dataclass(frozen=True)
-class Folded:
+class FoldedTick:
     """Features of a tick.
 
     Attributes:
@@ -101,7 +101,7 @@ class EntityKeys:
         """Takes the keys over."""
         state.merge(other)
 
-    def fold(self, state: ShardState, tick: Tick) -> tuple[bytes, Folded]:
+    def fold(self, state: ShardState, tick: Tick) -> tuple[bytes, FoldedTick]:
         """Folds in total order; the delta is the new bytes of each touched key."""
         plan, dropped = self.plan, np.empty(0, np.int64)
         found = [one.column(TOMBSTONE).to_numpy() for one in self._of(tick, TOMBSTONES)]
@@ -130,7 +130,7 @@ class EntityKeys:
             schema=feature_schema(plan),
         )
         homes = rows.column(HOME).take(asked).to_numpy().astype(np.int64)
-        made = Folded(tick.number, features, homes, folded.saturated)
+        made = FoldedTick(tick.number, features, homes, folded.saturated)
         return _delta(folded.delta, tick.expire_us), made
 
     def apply(self, state: ShardState, delta: bytes) -> None:

@@ -17,7 +17,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from transforms.batches import one_batch
 from transforms.decode import event_schema
 from transforms.inputs import numeric_columns
-from transforms.live.blocks import Blocks, Header
+from transforms.live.blocks import BlockHeader, Blocks
 from transforms.live.entity import feature_schema
 from transforms.live.shard_log import SLOTS, Cells, rows_of, take_due
 from transforms.order import PLACE, PLACE_TYPE, total_order
@@ -116,7 +116,7 @@ class Rejoin:
         return [self._join(cells, shard, *one) for one in take_due(cells, tick, in_order)]
 
     def _join(
-        self, cells: Cells, shard: int, tick: int, found: list[tuple[Header, bytes]]
+        self, cells: Cells, shard: int, tick: int, found: list[tuple[BlockHeader, bytes]]
     ) -> Joined:
         pieces = list(rows_of(self.blocks, found, EVENTS))
         if not pieces:
@@ -154,7 +154,7 @@ class Rejoin:
         return Joined(made[0], made[1], int((late & (rows | others)).sum()), waiting)
 
     def _ruled(
-        self, found: list[tuple[Header, bytes]], index: _Index, late: Bools
+        self, found: list[tuple[BlockHeader, bytes]], index: _Index, late: Bools
     ) -> tuple[Bools, Bools]:
         """Which events count, and of which this is known; marks late ones."""
         kept, ruled = np.zeros(len(late), np.bool_), np.zeros(len(late), np.bool_)
@@ -166,7 +166,7 @@ class Rejoin:
         return kept, ruled
 
     def _features(
-        self, found: list[tuple[Header, bytes]], index: _Index, late: Bools
+        self, found: list[tuple[BlockHeader, bytes]], index: _Index, late: Bools
     ) -> tuple[list[np.ndarray], Int64s, Int64s]:
         """Features and sequence numbers of each entity, and a bit for each that is there."""
         count = len(late)
@@ -231,7 +231,7 @@ class Rejoin:
         tick: int,
         wide: pa.RecordBatch,
         waiting: Bools,
-        found: list[tuple[Header, bytes]],
+        found: list[tuple[BlockHeader, bytes]],
         codes: Int64s,
     ) -> None:
         cells.put(tick % SLOTS, self.blocks.write(EVENTS, wide.filter(pa.array(waiting)), tick))
@@ -245,7 +245,7 @@ class Rejoin:
                 cells.put(tick % SLOTS, self.blocks.write(header.kind, rows, tick))
 
     @staticmethod
-    def _put_back(cells: Cells, tick: int, found: list[tuple[Header, bytes]]) -> None:
+    def _put_back(cells: Cells, tick: int, found: list[tuple[BlockHeader, bytes]]) -> None:
         for _, block in found:
             cells.put(tick % SLOTS, block)
 

@@ -20,7 +20,7 @@ from transforms.dead_letter import DEAD_LETTER_SCHEMA, Reason, Stage
 from transforms.derive import derive
 from transforms.duplicates import hash_ids, kind_numbers
 from transforms.live.blocks import Blocks, cut_by, pack_blocks
-from transforms.live.entity import HOME, ROWS, TOMBSTONES, EntityKeys, Folded
+from transforms.live.entity import HOME, ROWS, TOMBSTONES, EntityKeys, FoldedTick
 from transforms.live.ids import IDS, Ids, Ruled
 from transforms.live.rejoin import EVENTS, FIRST_ENTITY, PARTS, RULINGS, ruling_schema
 from transforms.live.shard_log import seed_block
@@ -125,10 +125,10 @@ class Routes:
                 block = machine.blocks.write(TOMBSTONES, tombstones, ruled.tick)
                 yield ShardKey(entity, shard), block
 
-    def of_folded(self, entity: str, found: Iterable[Folded]) -> Iterator[Routed]:
+    def of_folded(self, entity: str, found: Iterable[FoldedTick]) -> Iterator[Routed]:
         """Features of an entity's shards, to the join: a block by tick and shard of ids."""
         kind = FIRST_ENTITY + list(self.entities).index(entity)
-        by_tick: dict[int, list[Folded]] = {}
+        by_tick: dict[int, list[FoldedTick]] = {}
         for one in found:
             if one.features.num_rows:
                 by_tick.setdefault(one.tick, []).append(one)

@@ -2,7 +2,7 @@
 
 A shard is a Beam key. Rows that arrive are appended to a buffer, unread, and a timer is set for the
 end of their tick; when it fires, the whole tick is folded in one call on the state that the worker
-holds (`Resident`). What the fold changed is appended as a delta, and now and then the state is
+holds (`ResidentShard`). What the fold changed is appended as a delta, and now and then the state is
 written whole (a snapshot). A random number, the version, is written at each fold and kept beside
 the resident state: where the two differ (after a restart, a move to another worker and back, a
 bundle that failed and is repeated), the resident state is not the one that the cells speak of, and
@@ -23,7 +23,7 @@ from typing import Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from configs.errors import StateError
-from transforms.live.blocks import Blocks, Header, read_header, unpack_blocks
+from transforms.live.blocks import BlockHeader, Blocks, read_header, unpack_blocks
 from transforms.ticks import TickSettings, expiry_before
 
 SLOTS = 4
@@ -122,7 +122,7 @@ class Tick:
 
     number: int
     start_us: int
-    blocks: list[tuple[Header, bytes]]
+    blocks: list[tuple[BlockHeader, bytes]]
     overtaken: bool
     expire_us: int | None
 
@@ -183,7 +183,7 @@ class Version:
 
 
 @dataclasses.dataclass
-class Resident(Generic[S]):
+class ResidentShard(Generic[S]):
     """A shard's state in a worker, and the version that it is.
 
     Attributes:
@@ -207,7 +207,7 @@ class Fired(Generic[S, Out]):
     """
 
     outputs: list[Out]
-    resident: Resident[S] | None
+    resident: ResidentShard[S] | None
     rebuilt: bool = False
     late: int = 0
 
@@ -265,7 +265,7 @@ class ShardLog(Generic[S, Out]):
         self,
         cells: Cells,
         tick: int,
-        resident: Resident[S] | None,
+        resident: ResidentShard[S] | None,
         in_order: bool = True,
         now_s: float = 0.0,
     ) -> Fired[S, Out]:
@@ -317,7 +317,7 @@ class ShardLog(Generic[S, Out]):
             deltas, size, whole = 1, 0, len(snapshot)  # not 0: something has been folded
         version = Version(self._number(), folded, deltas, size, whole, machine.fingerprint)
         cells.set_version(version.write())
-        return Fired(outputs, Resident(version.number, state, reached), rebuilt, late)
+        return Fired(outputs, ResidentShard(version.number, state, reached), rebuilt, late)
 
     def expire(self, cells: Cells, now_us: int) -> bool:
         """Frees a shard that has folded nothing for as long as its state is kept.
@@ -404,7 +404,7 @@ def put_arrived(cells: Cells, element: bytes) -> tuple[int, ...]:
 
 def take_due(
     cells: Cells, tick: int, in_order: bool = True
-) -> list[tuple[int, list[tuple[Header, bytes]]]]:
+) -> list[tuple[int, list[tuple[BlockHeader, bytes]]]]:
     """Takes what waits for a tick, and for earlier ones: by tick, ascending.
 
     Args:
@@ -412,7 +412,7 @@ def take_due(
       tick: whose end has passed.
       in_order: a shard's timers fire in order, so that earlier ticks have nothing left.
     """
-    found: dict[int, list[tuple[Header, bytes]]] = {}
+    found: dict[int, list[tuple[BlockHeader, bytes]]] = {}
     for slot in [tick % SLOTS] if in_order else range(SLOTS):
         for block in cells.take(slot):
             header = read_header(block)
@@ -424,7 +424,7 @@ def take_due(
 
 
 def rows_of(
-    blocks: Blocks, found: list[tuple[Header, bytes]], kind: int
+    blocks: Blocks, found: list[tuple[BlockHeader, bytes]], kind: int
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a kind among blocks."""
     for header, block in found:

@@ -12,14 +12,14 @@ from transforms.social.edges import EDGES, latest, live
 from transforms.social.features import Standing, feature_names, node_features
 from transforms.social.graph import Graph, graph_of
 from transforms.social.neighbours import neighbour_means, neighbour_sums
-from transforms.social.rows import Rows, make_rows, merge, transpose
+from transforms.social.rows import NeighbourRows, make_rows, merge, transpose
 from transforms.social.structure import clustering, reciprocity, triangles
 from transforms.social.trust import sybil_rank, sybil_scar
 
 __all__ = [
     "EDGES",
     "Graph",
-    "Rows",
+    "NeighbourRows",
     "Standing",
     "clustering",
     "feature_names",

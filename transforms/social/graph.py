@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.social.edges import FROM, RELATION, SINCE, TO
-from transforms.social.rows import Int32s, Int64s, Rows, make_rows, merge, transpose
+from transforms.social.rows import Int32s, Int64s, NeighbourRows, make_rows, merge, transpose
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class Graph:
 
     ids: pa.StringArray
     since: Int64s
-    out: Rows
-    into: Rows
-    both: Rows
-    requests: dict[str, Rows] = dataclasses.field(default_factory=dict)
-    answers: dict[str, Rows] = dataclasses.field(default_factory=dict)
+    out: NeighbourRows
+    into: NeighbourRows
+    both: NeighbourRows
+    requests: dict[str, NeighbourRows] = dataclasses.field(default_factory=dict)
+    answers: dict[str, NeighbourRows] = dataclasses.field(default_factory=dict)
 
     def numbers(self, ids: pa.Array) -> Int64s:
         """Ascending numbers of those of these ids that are in the graph: int64 `[k]`."""
@@ -66,8 +66,8 @@ def graph_of(edges: pa.Table, answers: dict[str, str] | None = None) -> Graph:
     np.minimum.at(since, target, times)
     out = make_rows(source, target, len(ids))
     into = transpose(out)
-    requests: dict[str, Rows] = {}
-    answered: dict[str, Rows] = {}
+    requests: dict[str, NeighbourRows] = {}
+    answered: dict[str, NeighbourRows] = {}
     for relation, asked in (answers or {}).items():
         rows = [
             make_rows(source[mask], target[mask], len(ids))

@@ -12,14 +12,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from transforms.social.rows import Int32s, Int64s, Rows, in_threads, parts_of
+from transforms.social.rows import Int32s, Int64s, NeighbourRows, in_threads, parts_of
 
 Float64s = npt.NDArray[np.float64]
 
 _jit = numba.njit(cache=True, nogil=True)
 
 
-def neighbour_sums(rows: Rows, values: Int64s) -> Int64s:
+def neighbour_sums(rows: NeighbourRows, values: Int64s) -> Int64s:
     """Sums of whole numbers over each row's neighbours: int64 `[rows]`.
 
     Args:
@@ -38,7 +38,7 @@ def neighbour_sums(rows: Rows, values: Int64s) -> Int64s:
     return np.concatenate(in_threads(sums, parts_of(rows)))
 
 
-def neighbour_means(rows: Rows, values: Float64s) -> Float64s:
+def neighbour_means(rows: NeighbourRows, values: Float64s) -> Float64s:
     """Means over each row's neighbours, of those that have a value: float64 `[rows, K]`.
 
     Applied twice it gives the means at two hops, in which a neighbour's neighbours count as one.

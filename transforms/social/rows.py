@@ -27,7 +27,7 @@ _jit = numba.njit(cache=True, nogil=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
+class NeighbourRows:
     """Neighbours of consecutive nodes.
 
     Attributes:
@@ -50,15 +50,15 @@ class Rows:
         """int64 `[rows]`."""
         return np.diff(self.starts)
 
-    def shard(self, begin: int, end: int) -> Rows:
+    def shard(self, begin: int, end: int) -> NeighbourRows:
         """The rows `[begin, end)` of all, without a copy."""
         starts = self.starts[begin : end + 1]
-        return Rows(
+        return NeighbourRows(
             starts - starts[0], self.to[starts[0] : starts[-1]], self.columns, self.first + begin
         )
 
 
-def make_rows(source: Int32s, target: Int32s, nodes: int) -> Rows:
+def make_rows(source: Int32s, target: Int32s, nodes: int) -> NeighbourRows:
     """Rows of directed edges in any order, with repetitions and edges from a node to itself.
 
     Args:
@@ -72,20 +72,20 @@ def make_rows(source: Int32s, target: Int32s, nodes: int) -> Rows:
     source, target = (np.ascontiguousarray(one, np.int32) for one in (source, target))
     starts, to = _grouped(target, source, nodes)
     starts, to = _unique(*_transposed(starts, to, nodes))
-    return Rows(starts, to, nodes)
+    return NeighbourRows(starts, to, nodes)
 
 
-def transpose(rows: Rows) -> Rows:
+def transpose(rows: NeighbourRows) -> NeighbourRows:
     """The same edges seen from their other end: row v holds every u whose row holds v.
 
     >>> rows = make_rows(np.array([0, 0], np.int32), np.array([1, 2], np.int32), 3)
     >>> transpose(rows).to.tolist()
     [0, 0]
     """
-    return Rows(*_transposed(rows.starts, rows.to, rows.columns), len(rows))
+    return NeighbourRows(*_transposed(rows.starts, rows.to, rows.columns), len(rows))
 
 
-def merge(one: Rows, other: Rows) -> Rows:
+def merge(one: NeighbourRows, other: NeighbourRows) -> NeighbourRows:
     """Rows that hold what either of the two holds.
 
     >>> rows = make_rows(np.array([0, 1, 1], np.int32), np.array([1, 0, 2], np.int32), 3)
@@ -94,15 +94,15 @@ def merge(one: Rows, other: Rows) -> Rows:
     ([0, 1, 3, 4], [1, 0, 2, 1])
     """
     starts, to = _merged(one.starts, one.to, other.starts, other.to)
-    return Rows(starts, to, one.columns, one.first)
+    return NeighbourRows(starts, to, one.columns, one.first)
 
 
-def shared(one: Rows, other: Rows) -> Int64s:
+def shared(one: NeighbourRows, other: NeighbourRows) -> Int64s:
     """How many neighbours each row of the two has in common: int64 `[rows]`."""
     return one.degrees + other.degrees - merge(one, other).degrees
 
 
-def parts_of(rows: Rows, least: int = 1 << 20) -> list[tuple[int, int]]:
+def parts_of(rows: NeighbourRows, least: int = 1 << 20) -> list[tuple[int, int]]:
     """Ranges of rows `[begin, end)` with about as many entries each, one for each core.
 
     Args:

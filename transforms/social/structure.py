@@ -9,12 +9,12 @@ import numba
 import numpy as np
 
 from transforms.social.neighbours import Float64s
-from transforms.social.rows import Int32s, Int64s, Rows, in_threads, parts_of, shared
+from transforms.social.rows import Int32s, Int64s, NeighbourRows, in_threads, parts_of, shared
 
 _jit = numba.njit(cache=True, nogil=True)
 
 
-def reciprocity(out: Rows, into: Rows) -> Float64s:
+def reciprocity(out: NeighbourRows, into: NeighbourRows) -> Float64s:
     """Share of a node's edges that the other end answers with one of its own: float64 `[rows]`.
 
     Args:
@@ -32,7 +32,7 @@ def reciprocity(out: Rows, into: Rows) -> Float64s:
     return _share(shared(out, into), out.degrees)
 
 
-def clustering(both: Rows) -> Float64s:
+def clustering(both: NeighbourRows) -> Float64s:
     """Share of the pairs of a node's neighbours that are neighbours: float64 `[rows]`.
 
     Watts and Strogatz, "Collective dynamics of 'small-world' networks", Nature 393, 1998.
@@ -53,7 +53,7 @@ def clustering(both: Rows) -> Float64s:
     return _share(triangles(both), degrees * (degrees - 1) // 2)
 
 
-def triangles(both: Rows, shards: Iterable[tuple[int, int]] | None = None) -> Int64s:
+def triangles(both: NeighbourRows, shards: Iterable[tuple[int, int]] | None = None) -> Int64s:
     """Triangles that each node is part of: int64 `[rows]`.
 
     Every triangle is found from its node of lowest degree, so that hubs cost no more than others
@@ -64,7 +64,7 @@ def triangles(both: Rows, shards: Iterable[tuple[int, int]] | None = None) -> In
       shards: ranges `[begin, end)` of nodes from which triangles are looked for; all if None.
     """
     starts, to = _upward(both.starts, both.to)
-    upward = Rows(starts, to, both.columns)
+    upward = NeighbourRows(starts, to, both.columns)
     parts = parts_of(upward) if shards is None else list(shards)
 
     def found(begin: int, end: int) -> Int64s:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from transforms.social.neighbours import Float64s, neighbour_sums
-from transforms.social.rows import Int64s, Rows
+from transforms.social.rows import Int64s, NeighbourRows
 
 _TRUST = 1 << 32
 """Units of trust per node at SybilRank: all of it stays below 2^63 for 2^30 nodes."""
@@ -20,7 +20,7 @@ _HALF = 1 << 29
 """The residual .5 of SybilSCAR: sums over 2^23 neighbours stay exact as a float64."""
 
 
-def sybil_rank(both: Rows, seeds: Int64s, steps: int | None = None) -> Float64s:
+def sybil_rank(both: NeighbourRows, seeds: Int64s, steps: int | None = None) -> Float64s:
     """Trust that a short random walk from honest seeds carries to each node, by its degree.
 
     SybilRank: Cao, Sirivianos, Yang, Pregueiro, "Aiding the Detection of Fake Accounts in Large
@@ -55,7 +55,7 @@ def sybil_rank(both: Rows, seeds: Int64s, steps: int | None = None) -> Float64s:
 
 
 def sybil_scar(
-    both: Rows,
+    both: NeighbourRows,
     honest: Int64s,
     abusive: Int64s,
     steps: int = 6,

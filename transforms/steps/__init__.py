@@ -6,7 +6,7 @@ others and is the one text that computes features.
 
 from transforms.steps.decode import Decode, Derive
 from transforms.steps.deduplicate import Deduplicate
-from transforms.steps.features import Features, Made
+from transforms.steps.features import FeatureOutputs, Features
 from transforms.steps.graph import AnalyzeGraph, ApplyGraph
 from transforms.steps.join import CutParts, JoinFeatures, PlanParts
 from transforms.steps.shards import RECENT_IDS, FoldShards, SplitByShard
@@ -19,10 +19,10 @@ __all__ = [
     "Decode",
     "Deduplicate",
     "Derive",
+    "FeatureOutputs",
     "Features",
     "FoldShards",
     "JoinFeatures",
-    "Made",
     "PlanParts",
     "SplitByShard",
 ]

@@ -40,10 +40,10 @@ from transforms.steps.shards import (
 )
 from transforms.ticks import TickSettings
 
-__all__ = ["Features", "Made"]
+__all__ = ["FeatureOutputs", "Features"]
 
 
-class Made(NamedTuple):
+class FeatureOutputs(NamedTuple):
     """What `Features` gives: collections of one pipeline.
 
     Attributes:
@@ -95,7 +95,7 @@ class Features(beam.PTransform):
     ticks: TickSettings | None = None
     snapshots: Sees | None = None
 
-    def expand(self, events: beam.PCollection[pa.RecordBatch]) -> Made:
+    def expand(self, events: beam.PCollection[pa.RecordBatch]) -> FeatureOutputs:
         """Applies it."""
         spec, exchange = self.spec, self.exchange
         if reads_snapshots(spec) and self.snapshots is None:
@@ -107,7 +107,7 @@ class Features(beam.PTransform):
             from transforms.steps.live import FoldLive  # it stands on this package
 
             live = FoldLive(spec, self.ticks or TickSettings(), self.initial_state, self.snapshots)
-            return Made(**(events | "Live" >> live))
+            return FeatureOutputs(**(events | "Live" >> live))
         entities = tuple(spec.entities if self.entities is None else self.entities)
         seeds = self._seeds(events.pipeline, entities)
         split = events | Derive(spec) | SplitByShard(spec, entities, exchange)
@@ -135,7 +135,7 @@ class Features(beam.PTransform):
             | "ByPart" >> beam.GroupByKey()
             | JoinFeatures(spec, entities, self.known, exchange, self.snapshots)
         )
-        return Made(
+        return FeatureOutputs(
             joined["rows"],
             joined[VERDICTS],
             unique[DEAD_LETTERS],

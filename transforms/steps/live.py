@@ -49,7 +49,7 @@ from transforms.live.routes import (
     seed_pieces,
     verdicts_of,
 )
-from transforms.live.shard_log import Resident, ShardLog, is_seed, put_arrived
+from transforms.live.shard_log import ResidentShard, ShardLog, is_seed, put_arrived
 from transforms.social.as_of import Sees
 from transforms.steps.deduplicate import OTHER_KIND
 from transforms.steps.shards import RECENT_IDS, Keyed, count_saturated
@@ -59,7 +59,7 @@ from transforms.ticks import MILLISECOND_US, TickSettings
 DEAD_LETTERS, OTHERS, IDS, KEPT = "dead_letters", "others", "ids", "kept"
 _EXPIRY = "expiry"
 
-_RESIDENTS: dict[tuple[str, ShardKey], Resident[Any]] = {}
+_RESIDENTS: dict[tuple[str, ShardKey], ResidentShard[Any]] = {}
 """Of all shards that this process has folded, by step and shard. Beam makes several DoFns of one
 step in a process, and gives a shard now to this one, now to that."""
 

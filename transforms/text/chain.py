@@ -61,7 +61,7 @@ STEPS: Mapping[str, Step] = {**_CHARACTERS, **_WRITING}
 
 
 @dataclasses.dataclass(frozen=True)
-class Restored:
+class RestoredTexts:
     """Texts as their readers read them.
 
     Attributes:
@@ -73,7 +73,7 @@ class Restored:
     undone: Mapping[str, Counts]
 
 
-def restore(texts: Texts) -> Restored:
+def restore(texts: Texts) -> RestoredTexts:
     """Undoes every disguise.
 
     >>> made = restore(Texts.of(["G\\u0435t FR\\u200bEE m.o.n.e.y a\\uff54 hxxp://v1agra[.]example"]))
@@ -95,7 +95,7 @@ def restore(texts: Texts) -> Restored:
             changed |= count > 0
         made = made.put(rows, now)
         rows = rows[changed]
-    return Restored(made, undone)
+    return RestoredTexts(made, undone)
 
 
 @numba.njit(cache=True, nogil=True)

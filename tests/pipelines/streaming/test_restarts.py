@@ -23,7 +23,7 @@ from stream_world import EVENTS, hear
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import find_base
 from pipelines.pubsub.publisher import TopicPublisher
-from pipelines.pubsub.settings import Ack, Decide
+from pipelines.pubsub.settings import Ack, DecideAt
 from pipelines.streaming.at_arrival import read_looks
 from pipelines.streaming.journal import Journal
 from scoring.decision import decision_id
@@ -85,7 +85,7 @@ def until(what, process, patience_s=PATIENCE_S):
     return what()
 
 
-def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED, decide=Decide.IN_ORDER):
+def kill_over_and_over(root, endpoint, kills, ack=Ack.ARRIVED, decide=DecideAt.IN_ORDER):
     """Kills scorers at random moments; how long each took from ready to its first decision."""
     rng = random.Random(kills)
     times = times_of((kills + 4) * EACH, rng)
@@ -146,7 +146,7 @@ def test_kills_on_a_backlog_lose_double_and_delay_nothing(either_server, tmp_pat
 @pytest.mark.timeout(1800)
 def test_nor_do_they_where_events_are_decided_at_arrival(either_server, tmp_path):
     """Each event has one first decision, and a revision where the order makes another of it."""
-    kill_over_and_over(tmp_path, either_server, 12, Ack.ARRIVED, Decide.AT_ARRIVAL)
+    kill_over_and_over(tmp_path, either_server, 12, Ack.ARRIVED, DecideAt.AT_ARRIVAL)
     firsts = check_firsts(tmp_path, SPEC, find_base(tmp_path), lambda bundle: SCORER)
     assert not firsts.differences and not firsts.wrong_revisions
     events = [

@@ -15,7 +15,6 @@ from training.early import figures_by_day
 from training.evaluate import Metrics, evaluate
 from training.gate import ServingComparison, check_gate
 from training.label_counts import SourceVerdicts, VerdictCounts
-from training.labels import SourceVerdicts, VerdictCounts
 from training.report import (
     DeadCount,
     Fact,
