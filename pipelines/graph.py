@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.errors import InputError
+from configs.errors import ConfigError, InputError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from configs.social import SocialGraph
@@ -108,13 +108,14 @@ def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Pu
     """Makes the snapshot of a day; one that is there stays as it is.
 
     Raises:
-      InputError: the config has no graph; the source cannot be read, or has no edge; too many dead
+      ConfigError: the config has no graph.
+      InputError: the source cannot be read, or has no edge; too many dead
         letters; another config's snapshot is there.
       BusyError: another run holds the output folder.
     """
     if request.spec.graph is None:
-        raise InputError(
-            f"the config {request.spec.name} has no section graph; say in it which events make "
+        raise ConfigError(
+            f"the config {request.spec.name!r} has no section graph; say in it which events make "
             "edges (docs/graph.md)"
         )
     require_apart(request.source, str(request.out))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from social_world import AS_OF, CONFIG, DAY, EXPIRES, PUBLISHED, make_events, spec
 
-from configs.errors import InputError
+from configs.errors import ConfigError, InputError
 from configs.loader import loads
 from pipelines.graph import GraphRequest, make_snapshot, read_snapshot
 from pipelines.layout import day_us
@@ -125,7 +125,7 @@ def test_what_makes_no_snapshot_is_said(world, tmp_path):
     _, _, request = world
     other = dataclasses.replace(request, out=tmp_path / "out")
     without = loads(CONFIG.split("graph:")[0].replace("SHARDS", "2"), "friends.yaml", CATALOG)
-    with pytest.raises(InputError, match="no section graph"):
+    with pytest.raises(ConfigError, match="no section graph"):
         make_snapshot(dataclasses.replace(other, spec=without))
     with pytest.raises(InputError, match="no event before 2020-01-01 that makes an edge"):
         make_snapshot(dataclasses.replace(other, as_of=dt.date(2020, 1, 1)))
