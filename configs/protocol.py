@@ -96,6 +96,7 @@ class Protocol(Frozen):
       folder: of the protocol's file; its paths begin there.
       rules: sources that label the rows that train, instead of verdicts; none: verdicts do.
       rules_of: the column that they read.
+      prior: the share of abuse that the label model begins from; .5 as in Snorkel.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Protocol(Frozen):
     folder: Path
     rules: tuple[Rule, ...] = ()
     rules_of: str = ""
+    prior: float = 0.5
 
 
 def load_protocol(name: str) -> Protocol:
@@ -158,6 +160,7 @@ def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
         folder=folder,
         rules=_rules(rules) if rules is not None else (),
         rules_of=(rules.text("column") or "") if rules is not None else "",
+        prior=rules.number("prior", 0.5, 0.001, 0.999) if rules is not None else 0.5,
     )
     if rules is not None:
         rules.done()

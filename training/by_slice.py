@@ -22,7 +22,7 @@ from training.probability import brier, expected_calibration_error
 OTHER = "(other)"
 NONE = "(none)"
 FEWEST = 20
-"""Positives, and negatives, from which a slice's figures are worth a look; fewer are greyed."""
+"""Accounts (or events) of each class from which figures are worth a look; fewer are greyed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,8 @@ class SliceMetrics:
         is share_low to share_high (of effective events, `training.clusters`).
       accounts: with a labelled event here; None: not known.
       auc_low, auc_high: 95 %, by Obuchowski's variance of clustered data.
-      thin: whether fewer than `FEWEST` positives or negatives make it: a row to pass over.
+      thin: whether fewer than `FEWEST` positives or negatives make it, or accounts that have them
+        where accounts are known: a row to pass over.
       brier, calibration_error: as of the whole (`training.probability`).
       auc, average_precision: ranking within the slice.
     """
@@ -119,8 +120,13 @@ def _row(
         accounts=None if own is None else len(np.unique(own)),
         auc_low=auc_low,
         auc_high=auc_high,
-        thin=min(curve.total, len(said) - curve.total) < FEWEST,
+        thin=min(_units(hits, own), _units(~hits, own)) < FEWEST,
     )
+
+
+def _units(which: npt.NDArray[np.bool_], clusters: npt.NDArray[np.int64] | None) -> int:
+    """How many accounts, or else events, there are."""
+    return int(which.sum()) if clusters is None else len(np.unique(clusters[which]))
 
 
 def bin_numbers(values: pa.Array | pa.ChunkedArray, bins: int = 4) -> pa.Array:

@@ -184,7 +184,8 @@ def redraw_curves(
       ranks: float64[n].
       hits: bool[n].
       clusters: int64[n], drawn whole (-1: an event of its own); None: events are drawn.
-      replicates: draws; those of one class are left out.
+      replicates: draws; those of one class are left out. Of one cluster alone there are none: it
+        could only be drawn as it is, and that would pass for certainty.
       seed: of the draws; equal seeds give equal curves.
 
     >>> drawn = redraw_curves(np.arange(9.0), np.arange(9) > 4, None, 5, seed=0)
@@ -197,7 +198,7 @@ def redraw_curves(
     which = (np.arange(len(ranks)) if clusters is None else own_clusters(clusters))[order]
     units = int(which.max(initial=-1)) + 1
     generator = np.random.Generator(np.random.PCG64(seed))
-    for _ in range(replicates):
+    for _ in range(replicates if units > 1 else 0):
         weight = np.bincount(generator.integers(0, units, units), minlength=units)[which]
         found = np.cumsum(weight * positive)[last]
         curve = Curve(ordered[last], np.cumsum(weight)[last], found, int(found[-1]))

@@ -48,7 +48,7 @@ class ProtocolRows:
 
     Attributes:
       files: int64, place of each row's file in `names`.
-      names: names of files, without folders.
+      names: names of files; with folders where two files have one name.
       order: int64, rising along each file.
       ids: string.
       labels: int8: 1, 0, -1; unlabelled rows neither train nor test.
@@ -133,7 +133,8 @@ def first_of_each(share: float, rows: ProtocolRows, of_each: Sequence[str]) -> M
 
 
 def _in_files(rows: ProtocolRows, patterns: Sequence[str]) -> Mask:
-    wanted = [any(fnmatch.fnmatchcase(one, p) for p in patterns) for one in rows.names]
+    both = [(one, one.rpartition("/")[2]) for one in rows.names]
+    wanted = [any(fnmatch.fnmatchcase(one, p) for p in patterns for one in pair) for pair in both]
     return np.asarray(wanted, np.bool_)[rows.files]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,17 +74,16 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
     """
     if spec.labels is None:
         raise ConfigError(f"the config {spec.name!r} has no labels section; add one")
-    names: list[str] = []
+    paths: list[str] = []
     events, verdicts, files = [], [], []
     for split in open_source(source, spec):
-        name = Path(split.path).name
-        if name not in names:
-            names.append(name)
+        if split.path not in paths:
+            paths.append(split.path)
         for one in read_split(split, spec):
             batch = derive(spec, one.batch)
             scored = batch.filter(pa.array(scored_mask(spec, batch)))
             events.append(scored)
-            files.append(np.full(scored.num_rows, names.index(name)))
+            files.append(np.full(scored.num_rows, paths.index(split.path)))
             verdicts.append(verdict_rows(spec, batch.filter(pa.array(verdict_mask(spec, batch)))))
     every = pa.Table.from_batches(events) if events else pa.table({})
     if not every.num_rows:
@@ -95,6 +94,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
             raise ConfigError(f"the protocol names {name!r}, no column of {spec.name!r}; {hint}")
     times = every.column(EVENT_TIME).to_numpy()
     order = np.argsort(times, kind="stable")
+    order = order[_first_of_each_id(every.column(EVENT_ID).take(pa.array(order)))]
     kept = dict.fromkeys(
         [EVENT_ID, EVENT_TIME, *input_columns(spec), *filter(None, [account, extra])]
     )
@@ -110,7 +110,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
         times=times,
         rows=ProtocolRows(
             np.concatenate(files)[order],
-            names,
+            file_names(paths),
             order,
             ids,
             resolve(spec.labels, ids, times, said, end),
@@ -118,6 +118,27 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
         ),
         groups=encode_groups(table.column(group)) if group else None,
     )
+
+
+def file_names(paths: Sequence[str]) -> list[str]:
+    """What files are called: their own names, or paths from a common folder if two have one name.
+
+    >>> file_names(["in/a.csv", "in/b.csv"]), file_names(["in/x/a.csv", "in/y/a.csv"])
+    (['a.csv', 'b.csv'], ['x/a.csv', 'y/a.csv'])
+    """
+    own = [one.rpartition("/")[2] for one in paths]
+    if len(set(own)) == len(own):
+        return own
+    parts = [one.split("/") for one in paths]
+    levels = [len(set(level)) == 1 for level in zip(*(one[:-1] for one in parts), strict=False)]
+    shared = [*levels, False].index(False)
+    return ["/".join(one[shared:]) for one in parts]
+
+
+def _first_of_each_id(ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Places of events that are no copies of an earlier one."""
+    codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
+    return np.sort(np.unique(codes, return_index=True)[1])
 
 
 def with_features(

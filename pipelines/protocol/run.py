@@ -190,7 +190,7 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> Protoco
     protocol = request.protocol
     votes = rule_votes(protocol, read.events.column(protocol.rules_of))
     (fold,) = split_rows(protocol.split, read.rows, listed_ids(protocol), labelled=False)
-    model = fit_label_model(votes[fold.train], [one.name for one in protocol.rules])
+    model = fit_label_model(votes[fold.train], [one.name for one in protocol.rules], protocol.prior)
     odds, covered = model.odds(votes), (votes != UNLABELLED).any(1)
     made = np.where(fold.train, odds > 0, read.rows.labels).astype(np.int8)
     taught = Fold(fold.train & covered, fold.test)

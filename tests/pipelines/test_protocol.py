@@ -16,7 +16,8 @@ from configs.protocol import loads_protocol
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
 from pipelines.protocol import ProtocolRequest, ScoredRows, run_protocol, score_fold
-from training.protocol import Fold, ProtocolRows, rule_votes
+from pipelines.protocol.read import read_rows
+from training.protocol import Fold, ProtocolRows, rule_votes, split_rows
 from transforms.inputs import numeric_names
 
 
@@ -161,3 +162,23 @@ def test_lists_of_ids_that_are_not_there_are_named(night_house, tmp_path):
     made = protocol(tmp_path, "{by: id, train: a.txt, test: b.txt}", "metrics: [auc]\ninputs: text")
     with pytest.raises(InputError, match=r"cannot read the ids in .*a\.txt"):
         run_protocol(ProtocolRequest(made, night_house[0]))
+
+
+def test_files_of_one_name_are_told_apart_and_copies_of_an_event_count_once(tiny_spec, tmp_path):
+    posts = [one for one in make_events(40, days=1) if one["kind"] == "post"]
+    halves = {"x": posts[:20], "y": [*posts[20:], posts[0]]}  # a copy in another file
+    for folder, events in halves.items():
+        (tmp_path / folder).mkdir()
+        text = "".join(json.dumps(one) + "\n" for one in events)
+        (tmp_path / folder / "a.jsonl").write_text(text)
+    found = read_rows(str(tmp_path), tiny_spec)
+    assert found.rows.names == ["x/a.jsonl", "y/a.jsonl"]
+    ids = found.rows.ids.to_pylist()
+    assert sorted(ids) == sorted(one["id"] for one in posts)
+    of = dict(zip(ids, found.rows.files.tolist(), strict=True))
+    assert all(of[one["id"]] == 0 for one in posts[1:20])
+    assert all(of[one["id"]] == 1 for one in posts[20:])
+    split = protocol(tmp_path, "{by: file, train: ['x/*'], test: ['y/a.jsonl']}").split
+    every = dataclasses.replace(found.rows, labels=np.arange(len(ids), dtype=np.int8) % 2)
+    (fold,) = split_rows(split, every, (set(), set()))
+    assert fold.test.tolist() == [of[one] == 1 for one in ids]

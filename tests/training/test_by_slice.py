@@ -112,7 +112,10 @@ def test_rows_count_accounts_and_thin_ones_are_marked():
     accounts = np.concatenate([np.arange(360) // 6, np.full(40, -1)])
     rows = evaluate_by_slice(generator.random(400), labels, values, clusters=accounts)
     assert [(row.accounts, row.thin) for row in rows] == [(60, False), (40, True)]
+    few = np.arange(400) // 40  # many events of each class, of ten accounts
+    assert evaluate_by_slice(generator.random(400), labels, values, clusters=few)[0].thin
     alone = evaluate_by_slice(generator.random(400), labels, values)[0]
+    assert not alone.thin
     assert alone.accounts is None and alone.auc_low < 0.6 < alone.auc_high + 0.2
 
 

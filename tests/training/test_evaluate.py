@@ -199,3 +199,9 @@ def test_events_of_one_account_count_as_often_as_they_prove_something():
         whole.precision_low,
         whole.recall_high,
     )
+
+
+def test_a_bootstrap_of_one_account_knows_nothing():
+    ranks, hits = np.arange(40.0), np.arange(40) > 19
+    made = bootstrap_ranking(ranks, hits, np.zeros(40, np.int64), 20, seed=0)
+    assert (made.auc, made.average_precision) == ((0.0, 1.0), (0.0, 1.0))

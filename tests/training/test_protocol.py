@@ -145,3 +145,11 @@ def test_a_redrawn_curve_is_that_of_the_rows_it_repeats(drawn):
             ).astype(np.int8),
         )
         assert true_positive_rate(again, 0.3) == true_positive_rate(curve, 0.3)
+
+
+def test_rows_of_one_account_have_no_interval():
+    raw, labels = np.arange(40.0), (np.arange(40) > 19).astype(np.int8)
+    one = measure([Metric("auc")], raw, labels, np.zeros(40, np.int64))["auc"]
+    assert (one.value, one.low, one.high) == (1.0, None, None)
+    many = measure([Metric("auc")], raw, labels, np.arange(40) // 2)["auc"]
+    assert many.low is not None
