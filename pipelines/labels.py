@@ -38,6 +38,7 @@ from training.labels import (
     is_judged_early,
     resolve,
 )
+from training.source_alarms import SourceAlarm, source_alarms
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
 
@@ -60,6 +61,7 @@ class LabelReport:
       qualities: how good each source is, by its agreement with the others.
       curve: of the delays of first verdicts.
       maturity_us: of the config.
+      alarms: sources that stopped or flood.
     """
 
     as_of: dt.date
@@ -76,6 +78,7 @@ class LabelReport:
     qualities: tuple[SourceQuality, ...]
     curve: DelayCurve
     maturity_us: int | None
+    alarms: tuple[SourceAlarm, ...] = ()
 
     @property
     def come_by_maturity(self) -> tuple[float, float, float] | None:
@@ -90,6 +93,7 @@ class LabelReport:
             "as_of": str(self.as_of),
             "verdicts": dataclasses.asdict(self.verdicts),
             "conflicts": [dataclasses.asdict(one) for one in self.conflicts],
+            "alarms": [dataclasses.asdict(one) for one in self.alarms],
             "qualities": [dataclasses.asdict(one) for one in self.qualities],
             "curve": {
                 "events": self.curve.events,
@@ -142,6 +146,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         qualities=source_qualities(verdicts, moment, spec.labels.precedence),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
+        alarms=source_alarms(verdicts, moment),
     )
 
 

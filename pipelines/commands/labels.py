@@ -116,6 +116,7 @@ def describe(found: LabelReport) -> list[str]:
                 f"{one.name} agrees with the others on {one.agreement:.1%} of {one.overlap:,} "
                 f"events; the label model takes {one.accuracy:.1%} of its verdicts for right"
             )
+    lines += map(str, found.alarms)
     return [*lines, "", *_delays(found)]
 
 

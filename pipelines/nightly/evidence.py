@@ -25,6 +25,7 @@ from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
 from training.labels import NEGATIVE
 from training.report.facts import NightlyReport, PastRun, WrongEvent
+from training.source_alarms import SourceAlarm, source_alarms
 from transforms.inputs import numeric_names
 from transforms.signature import is_private
 
@@ -42,6 +43,7 @@ class Evidence:
       wrong: the events that are not abuse with the highest scores on the gate slice.
       inputs: of the gate slice, kept for the next run; `drifts`: how they moved.
       drift_since: the run that they are compared with, microseconds UTC; None: there is none.
+      alarms: sources of verdicts that stopped or flood.
     """
 
     judged: Mapping[str, int]
@@ -51,6 +53,7 @@ class Evidence:
     inputs: tuple[InputSummary, ...]
     drifts: tuple[InputDrift, ...]
     drift_since: int | None
+    alarms: tuple[SourceAlarm, ...] = ()
 
 
 def gather_evidence(
@@ -75,6 +78,7 @@ def gather_evidence(
     shown = [name for name in other if not is_private(spec, name)]
     if spec.inputs.text is not None:
         other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
+    said = read_verdicts(layout, day_of(as_of_us - 1))
     inputs, drifts = summarise_inputs(
         numeric_names(spec), gate.numeric, other, shown, before.inputs if before else ()
     )
@@ -85,7 +89,7 @@ def gather_evidence(
         },
         verdicts=count_verdicts(
             span.events.column(EVENT_ID),
-            read_verdicts(layout, day_of(as_of_us - 1)),
+            said,
             as_of_us,
             spec.labels.precedence if spec.labels else (),
         ),
@@ -94,6 +98,7 @@ def gather_evidence(
         inputs=inputs,
         drifts=drifts,
         drift_since=before.as_of_us if before else None,
+        alarms=source_alarms(said, as_of_us),
     )
 
 

@@ -193,6 +193,7 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     notes = [facts.cold] if facts.cold else []
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
+    notes += map(str, facts.evidence.alarms) if facts.evidence else []
     notes += silent_actions(facts)
     serving = facts.comparison.serving if facts.comparison else None
     for at in serving.at if serving else ():

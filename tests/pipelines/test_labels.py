@@ -47,6 +47,11 @@ def test_it_is_what_a_count_of_the_published_days_gives(out, tiny_spec, days_les
     assert found.matured == sum(time <= old for time in unjudged) > 0
     assert found.young == sum(time > old for time in unjudged) > 0
     assert found.early == 0
+    assert found.unknown_subjects == len(
+        {row["subject"] for row in read_verdicts(layout, days[-1]).to_pylist()}
+        - times.keys()
+        - {None}
+    )
     delays = sorted(first[event] - times[event] for event in times if event in first)
     assert found.curve.events == len(delays) > 100
     assert found.curve.delays.tolist() == sorted(set(delays))
