@@ -13,8 +13,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from training.evaluate import Metrics
 
 
@@ -69,27 +67,6 @@ def rises(rungs: Sequence[Metrics]) -> bool:
     return all(
         before is not None and after is not None and before < after
         for before, after in itertools.pairwise(found)
-    )
-
-
-def ladder_table(rungs: Sequence[Rung]) -> pa.Table:
-    """A row per rung: `delay_days`, `auc`, `average_precision`, `group_precision` (float64).
-
-    >>> ladder_table([]).column_names
-    ['delay_days', 'auc', 'average_precision', 'group_precision']
-    """
-    groups = [rung.metrics.group_precision for rung in rungs]
-    return pa.table(
-        {
-            "delay_days": pa.array([one.delay_us / 86_400e6 for one in rungs], pa.float64()),
-            "auc": pa.array([one.metrics.auc for one in rungs], pa.float64()),
-            "average_precision": pa.array(
-                [one.metrics.average_precision for one in rungs], pa.float64()
-            ),
-            "group_precision": pa.array(
-                [None if one is None else one.mean for one in groups], pa.float64()
-            ),
-        }
     )
 
 

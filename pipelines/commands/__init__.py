@@ -11,13 +11,16 @@ import atexit
 import contextlib
 import gc
 import importlib
-import importlib.util
+import inspect
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    import typer
 
 # Before anything imports TensorFlow: its start-up lines are not ours to show.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -62,8 +65,7 @@ def main() -> None:
         rich_markup_mode=None,  # texts of configs, paths and ids are shown as they are
     )
     for verb in _VERBS:
-        if importlib.util.find_spec(f"pipelines.commands.{verb}"):
-            importlib.import_module(f"pipelines.commands.{verb}").register(app)
+        add_verb(app, verb)
 
     def start() -> object:
         try:
@@ -83,6 +85,23 @@ def collect_seldom() -> None:
     """
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
+
+
+def add_verb(app: typer.Typer, verb: str) -> None:
+    """Adds a verb, the function of its module's name, or what its module's `register` adds.
+
+    A verb that takes the context hands options that it does not know to Beam (`beam_flags`).
+    """
+    module = importlib.import_module(f"pipelines.commands.{verb}")
+    if hasattr(module, "register"):
+        module.register(app)
+        return
+    command = getattr(module, verb)
+    passes_on = "context" in inspect.signature(command).parameters
+    app.command(context_settings=_PASSED_ON if passes_on else None)(command)
+
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def run_app(app: Callable[[], object], as_json: bool) -> int:

@@ -15,8 +15,6 @@ from configs.schema import Spec
 from pipelines.logs import log
 from transforms.catalog import CATALOG
 
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Context settings of a verb that hands options that it does not know to Beam (`beam_flags`)."""
 MetricsPort = Annotated[
     int | None, typer.Option(help="Prometheus metrics, /livez and /readyz on that port.")
 ]

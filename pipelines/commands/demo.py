@@ -10,11 +10,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(demo)
-
-
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")],
     events: Annotated[int, typer.Option(help="About how many events.")] = 150_000,

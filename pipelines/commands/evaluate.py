@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands._shared import PASSED_ON
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
     from training.by_slice import SliceMetrics
     from training.evaluate import Metrics
     from training.subjects import SubjectMetrics
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command(context_settings=PASSED_ON)(evaluate)
 
 
 def evaluate(

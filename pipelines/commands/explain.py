@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from scoring.explanation import InputPart
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(explain)
-
-
 def explain(
     event: Annotated[str, typer.Argument(help="The event's id.")],
     out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],

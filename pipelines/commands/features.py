@@ -11,11 +11,6 @@ import typer
 _WITHOUT_KEY = "null without a key; "
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(features)
-
-
 def features(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,

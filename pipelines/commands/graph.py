@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands._shared import PASSED_ON
-
 if TYPE_CHECKING:
     from pipelines.graph import PublishedSnapshot
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command(context_settings=PASSED_ON)(graph)
 
 
 def graph(

@@ -14,11 +14,6 @@ LEAK = 8
 """The exit code if a leak is named, as of a gate that refuses."""
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(leakcheck)
-
-
 def leakcheck(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     source: Annotated[str, typer.Option("--input", help="Events: file, folder or pattern.")],

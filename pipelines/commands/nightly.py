@@ -8,13 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands._shared import PASSED_ON
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command(context_settings=PASSED_ON)(nightly)
-
 
 def nightly(
     context: typer.Context,

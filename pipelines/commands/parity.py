@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from pipelines.parity import ParityReport
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(parity)
-
-
 def parity(
     state: Annotated[Path, typer.Option(help="The --state of `lockstep stream`; it may run.")],
     bundles: Annotated[str, typer.Option(help="The store that it scored with.")],

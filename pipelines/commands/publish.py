@@ -9,11 +9,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(publish)
-
-
 def publish(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     topic: Annotated[str, typer.Option(help="projects/P/topics/T")],

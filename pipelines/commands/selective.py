@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from pipelines.selective import SelectiveReport
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(selective)
-
-
 def selective(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     out: Annotated[str, typer.Option(help="Output folder of backfill and nightly.")],

@@ -10,11 +10,6 @@ import typer
 from pipelines.commands._shared import MetricsHost, MetricsPort
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(serve)
-
-
 def serve(
     bundles: Annotated[str, typer.Option(help="Bundle store; its serving bundle decides.")],
     state: Annotated[str, typer.Option(help="The scorer's --state; it is only read.")],

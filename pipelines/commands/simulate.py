@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from pipelines.progress import Progress
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(simulate)
-
-
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to make; must be empty or absent.")],
     world: Annotated[

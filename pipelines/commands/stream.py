@@ -8,12 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands._shared import PASSED_ON, MetricsHost, MetricsPort
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command(context_settings=PASSED_ON)(stream)
+from pipelines.commands._shared import MetricsHost, MetricsPort
 
 
 def stream(

@@ -8,11 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the verb."""
-    app.command()(validate)
-
-
 def validate(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped one.")],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,

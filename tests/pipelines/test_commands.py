@@ -11,7 +11,8 @@ from backfill_world import CONFIG, make_events
 from typer.testing import CliRunner
 
 from configs.errors import BundleError, ConfigError, EvidenceError, GateError, InputError
-from pipelines.commands import backfill, bundle, evaluate, features, nightly, run_app, validate
+from pipelines.commands import add_verb, run_app
+from pipelines.commands.validate import validate
 
 FIRES = CONFIG.replace("block: {min_precision: 0.8}", "block: {min_precision: 0.3}")
 
@@ -34,8 +35,8 @@ def house(tmp_path_factory):
 def run(*words, columns=140):
     """The result, on a terminal of so many columns; an error of ours comes through."""
     app = typer.Typer()
-    for verb in (backfill, bundle, evaluate, features, nightly, validate):
-        verb.register(app)
+    for verb in ("backfill", "bundle", "evaluate", "features", "nightly", "validate"):
+        add_verb(app, verb)
     done = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": str(columns)})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -69,7 +70,7 @@ def test_features(house):
 def test_validate_tells_mistakes_to_machines(tmp_path, capsys):
     config = tmp_path / "broken.yaml"
     config.write_text(CONFIG.replace("of: post, column: amount", "of: post, colum: amount", 1))
-    assert run_app(lambda: validate.validate(str(config), as_json=True), as_json=True) == 3
+    assert run_app(lambda: validate(str(config), as_json=True), as_json=True) == 3
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert (found["error"], found["exit_code"]) == ("ConfigError", 3)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from configs.errors import ConfigError, EvidenceError, InputError
 from configs.loader import load, loads, shipped
-from pipelines.commands.leakcheck import register
+from pipelines.commands import add_verb
 from pipelines.layout import Days
 from pipelines.leakcheck import LeakcheckRequest, _moved, leakcheck
 from transforms.catalog import CATALOG
@@ -91,7 +91,7 @@ def test_the_ladder_rises_by_the_input_that_is_made_of_verdicts(source, spec, tm
     (tmp_path / "risky.yaml").write_text(RISKY)
     app = typer.Typer()
     app.command("other")(lambda: None)
-    register(app)
+    add_verb(app, "leakcheck")
     days = ["--train", str(SPLIT["train"]), "--test", str(SPLIT["test"]), "--shares", "1,0"]
     asked = ["leakcheck", str(tmp_path / "risky.yaml"), "--input", str(source), *days]
     ended = CliRunner().invoke(app, [*asked, "--json"])

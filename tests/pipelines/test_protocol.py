@@ -89,12 +89,12 @@ def test_labels_of_rows_that_test_teach_nothing(read, tiny_spec, inputs):
 def test_folds_of_accounts_with_all_inputs_from_the_command_line(night_house, tmp_path):
     import typer
 
-    from pipelines.commands.evaluate import register
+    from pipelines.commands import add_verb
 
     source = night_house[0]
     protocol(tmp_path, "{by: account, folds: 2, column: who}", "each: fold\nmetrics: [auc, mcc]")
     app = typer.Typer()
-    register(app)
+    add_verb(app, "evaluate")
     app.command("other")(lambda: None)
     asked = ["evaluate", "--protocol", str(tmp_path / "mine.yaml"), "--input", source]
     ended = CliRunner().invoke(app, [*asked, "--json", "--out", str(tmp_path / "out")])

@@ -14,7 +14,7 @@ from configs.errors import ConfigError, InputError
 from configs.loader import load, shipped
 from configs.world import Enforcement, LetThrough, load_world
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.commands.selective import register
+from pipelines.commands import add_verb
 from pipelines.layout import Days
 from pipelines.selective import observe, parse_decisions, report_selective
 from pipelines.simulate import WorldRequest, read_truth, simulate_world
@@ -100,7 +100,7 @@ def test_estimates_hold_the_truth_that_the_log_and_the_events_do_not_have(lived,
 def test_the_command_prints_them_and_what_is_wrong(lived):
     root, _ = lived
     app = typer.Typer()
-    register(app)
+    add_verb(app, "selective")
 
     def run(*more):
         words = ["chat", "--out", root / "out", "--state", root / "state", "--audits", AUDITS]

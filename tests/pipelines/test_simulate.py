@@ -338,10 +338,10 @@ def test_rows_of_all_kinds_become_one_table():
 def run_command(*arguments):
     import typer
 
-    from pipelines.commands.simulate import register
+    from pipelines.commands import add_verb
 
     app = typer.Typer()
-    register(app)
+    add_verb(app, "simulate")
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from configs.errors import InputError
 from configs.loader import load, shipped
 from configs.world import ABUSE, Abuse, Enforcement, LetThrough, load_world, loads_world
-from pipelines.commands.simulate import register
+from pipelines.commands import add_verb
 from pipelines.layout import day_us
 from pipelines.simulate import WorldRequest, read_truth, simulate_world
 from pipelines.simulate.campaigns import NONE, change, go_on
@@ -302,7 +302,7 @@ def test_any_world_lives(seed, messages, kinds, policy, bans, capacity):
 
 def run_command(*words):
     app = typer.Typer()
-    register(app)
+    add_verb(app, "simulate")
     return CliRunner().invoke(app, list(map(str, words)))
 
 

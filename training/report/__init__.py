@@ -1,9 +1,9 @@
 """The nightly page: one self-contained HTML file, and the same facts as report.json."""
 
+from training.importance import Importance
 from training.report.facts import (
     DeadCount,
     Fact,
-    Importance,
     KindCount,
     NightlyReport,
     Parts,

@@ -19,20 +19,6 @@ from training.gate import GateResult, ServingComparison
 from training.importance import Importance
 from training.label_counts import VerdictCounts
 
-__all__ = [
-    "DeadCount",
-    "Fact",
-    "Importance",
-    "KindCount",
-    "NightlyReport",
-    "Parts",
-    "PastRun",
-    "SliceCount",
-    "SourceCount",
-    "StageCost",
-    "WrongEvent",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class SourceCount:

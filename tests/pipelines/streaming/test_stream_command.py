@@ -7,7 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipelines.commands.stream import register, stream
+from pipelines.commands import add_verb
+from pipelines.commands.stream import stream
 from pipelines.streaming import run
 from pipelines.streaming.counts import Counts
 
@@ -32,7 +33,7 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
 @pytest.mark.parametrize("option", ["--idle-exit", "--metrics-port"])
 def test_options_of_the_embedded_scorer_do_not_go_with_a_runner(option):
     app = typer.Typer()
-    register(app)
+    add_verb(app, "stream")
     given = ["--bundles", "b", "--subscription", "s", "--decisions", "t", "--state", "state"]
     result = CliRunner().invoke(app, [*given, "--runner=FlinkRunner", option, "1"])
     assert result.exit_code == 2

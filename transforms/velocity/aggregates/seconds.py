@@ -14,13 +14,6 @@ from transforms.velocity.cells import Ask, Cell, ScalarKind
 _MICRO = 6  # times are whole microseconds, subtracted before they become floats
 
 
-def _since_bounds(columns: Mapping[str, Column]) -> Bounds:
-    times = columns.get(EVENT_TIME)
-    if times is None or times.minimum is None or times.maximum is None:
-        return 0, None
-    return 0, (times.maximum - times.minimum) / 10**_MICRO
-
-
 @dataclasses.dataclass(frozen=True)
 class SecondsSinceFirst:
     """Seconds since the first event, as far as the key is remembered."""
@@ -34,7 +27,10 @@ class SecondsSinceFirst:
 
     def bounds(self, columns: Mapping[str, Column]) -> Bounds:
         """No longer than from the first time that is accepted to the last."""
-        return _since_bounds(columns)
+        times = columns.get(EVENT_TIME)
+        if times is None or times.minimum is None or times.maximum is None:
+            return 0, None
+        return 0, (times.maximum - times.minimum) / 10**_MICRO
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""
@@ -46,24 +42,12 @@ class SecondsSinceFirst:
 
 
 @dataclasses.dataclass(frozen=True)
-class SecondsSinceLast:
+class SecondsSinceLast(SecondsSinceFirst):
     """Seconds since the last event before this one."""
 
     op: ClassVar[str] = "seconds_since_last"
     about: ClassVar[str] = "time since the last event"
-    windowed: ClassVar[bool] = False
-    accepts: ClassVar[frozenset[ColumnType]] = NO_COLUMN
-    unit: ClassVar[str] = "seconds"
-    null_rule: ClassVar[str] = "null without an earlier event"
-
-    def bounds(self, columns: Mapping[str, Column]) -> Bounds:
-        """No longer than from the first time that is accepted to the last."""
-        return _since_bounds(columns)
 
     def cells(self, ask: Ask) -> tuple[Cell, ...]:
         """One scalar."""
         return (ask.since(ScalarKind.SINCE_LAST),)
-
-    def finish(self, outputs: Sequence[Int64s], ask: Ask) -> Floats:
-        """Seconds."""
-        return scaled(outputs[0], _MICRO)
