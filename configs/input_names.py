@@ -1,11 +1,12 @@
-"""Names of input columns that cannot be right: beside `ingest`, in a header, in aliases."""
+"""Names that cannot be right: beside `ingest`, in a header, in aliases; kinds without a rule."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from configs._nodes import Position
 from configs._yaml import Section, did_you_mean
-from configs.schema import Events, Ingest, Kind
+from configs.schema import Events, Ingest, Kind, Spec
 
 
 def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
@@ -29,6 +30,37 @@ def check_names_beside_ingest(root: Section, ingest: Sequence[Ingest]) -> None:
                 f"events: {key} means nothing beside ingest, whose rules do not read {value!r}",
                 f"leave it out: {key} is what each rule of ingest says",
             )
+
+
+def check_made(root: Section, spec: Spec) -> None:
+    """Notes what is said of kinds that no rule of `ingest` makes: there are no such events."""
+    made = {rule.kind for rule in spec.ingest}
+    unmade = [kind for kind in spec.kinds if kind not in made] if made else []
+
+    def note(section: Section, position: Position, what: str, kind: str) -> None:
+        section.mistakes.add(
+            position,
+            f"{what}: no rule of ingest makes a {kind}, so there are no such events",
+            f"add a rule to ingest (kind: {kind}), or name one of: {', '.join(sorted(made))}",
+        )
+
+    for name, section in root.sections("entities"):
+        entity, key = spec.entities[name], section.section("key")
+        for kind in unmade:
+            if key is not None and kind in entity.keys:
+                note(key, key.at_key(kind), f"{name}: key", kind)
+        for aggregate, (_, part) in zip(
+            entity.aggregates, section.sections("aggregates"), strict=True
+        ):
+            for kind in unmade:
+                if kind in aggregate.kinds:
+                    note(part, part.at("of"), f"{aggregate.name}: of", kind)
+    for kind, section in root.sections("kinds"):
+        if kind in unmade and spec.kinds[kind].scored:
+            note(section, section.at("scored"), f"kinds: {kind}", kind)
+    labels = root.section("labels")
+    if labels is not None and spec.labels is not None and spec.labels.kind in unmade:
+        note(labels, labels.at("kind"), "labels: kind", spec.labels.kind)
 
 
 def check_header(root: Section, events: Events, ingest: Sequence[Ingest]) -> None:

@@ -31,7 +31,7 @@ from configs._yaml import Mistakes, did_you_mean, read_yaml
 from configs.catalog import Catalog
 from configs.errors import InputError
 from configs.expression_ranges import columns_of
-from configs.input_names import check_aliases, check_header, check_names_beside_ingest
+from configs.input_names import check_aliases, check_header, check_made, check_names_beside_ingest
 from configs.labels import check_labels
 from configs.schema import EVENT_TIME, Column, ColumnType, Derived, Spec
 
@@ -114,6 +114,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     check_training(root, spec, features)
     check_names_beside_ingest(root, ingest)
+    check_made(root, spec)
     check_header(root, events, ingest)
     check_aliases(root, events, spec.input_names)
     check_labels(root, spec, catalog)

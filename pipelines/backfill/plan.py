@@ -27,7 +27,8 @@ from transforms.social.as_of import AsOf, reads_snapshots
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
 EVENTS_PER_WORKER = 500_000  # with fewer, the start of another process takes longer than it saves
 _MOST_READ_AGAIN = 1.25  # times the events, by reading splits of several chunks for each of them
-# Measured by `python -m benchmarks.batch` on 2 cores; for --dry-run's estimate only.
+# Rough, of runs on 2 cores, rounded; for --dry-run's estimate only. `python -m benchmarks.batch`
+# measures events a second; a day and the start are read off a backfill's own times.
 EVENTS_PER_SECOND_PER_WORKER = 50_000
 SECONDS_PER_DAY = 0.03  # with few events: its files, state and marker
 START_SECONDS = 10  # processes import Beam and TensorFlow, and load compiled kernels

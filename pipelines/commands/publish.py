@@ -43,10 +43,14 @@ def publish(
     from pipelines.publish import PublishSettings, simulated
     from pipelines.publish import publish as run
     from pipelines.pubsub.admin import ensure_subscription, ensure_topic
+    from pipelines.pubsub.names import require_name
     from pipelines.pubsub.publisher import TopicPublisher
 
     if (source is None) == (simulate is None):
         raise typer.BadParameter("give either --input or --simulate")
+    require_name(topic, "topics")
+    if subscription is not None:
+        require_name(subscription, "subscriptions")
     spec, progress = load_config(config), choose_progress(quiet or as_json)
     if create:
         ensure_topic(topic, endpoint)

@@ -90,7 +90,11 @@ def stream(
     Other options are Beam's: --runner=FlinkRunner --flink_master=…; without --runner it runs here.
     """
     from pipelines.commands._shared import beam_flags
+    from pipelines.pubsub.names import require_name
 
+    require_name(subscription, "subscriptions")
+    for topic in filter(None, (decisions, dead_letters)):
+        require_name(topic, "topics")
     flags = beam_flags(context)
     if any(flag.split("=")[0] == "--runner" for flag in flags):
         from pipelines.layout import parse_day

@@ -15,6 +15,7 @@ from google.pubsub_v1.types import pubsub as wrapped
 from configs.errors import InputError
 from pipelines.pubsub import connect
 from pipelines.pubsub.leases import LONGEST_LEASE_S
+from pipelines.pubsub.names import require_name
 from pipelines.pubsub.protocol import raw
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def ensure_topic(topic: str, endpoint: str | None = None) -> bool:
     Raises:
       InputError: the server refuses, or cannot be reached.
     """
+    require_name(topic, "topics")
     with _closing(connect.publisher_transport(endpoint)) as transport:
         return _create(transport.create_topic, raw("Topic")(name=topic), topic, endpoint)
 
@@ -56,8 +58,8 @@ def ensure_subscription(
       InputError: the server refuses, or cannot be reached.
     """
     asked = raw("Subscription")(
-        name=subscription,
-        topic=topic,
+        name=require_name(subscription, "subscriptions"),
+        topic=require_name(topic, "topics"),
         ack_deadline_seconds=ack_deadline_s,
         retain_acked_messages=retain_acked,
     )
@@ -76,7 +78,7 @@ def seek_to_time(subscription: str, time_us: int, endpoint: str | None = None) -
     Raises:
       InputError: the server refuses, or cannot be reached.
     """
-    request = raw("SeekRequest")(subscription=subscription)
+    request = raw("SeekRequest")(subscription=require_name(subscription, "subscriptions"))
     request.time.FromMicroseconds(time_us)
     with _closing(connect.subscriber_transport(endpoint)) as transport:
         _call(transport.seek, request, subscription, endpoint)

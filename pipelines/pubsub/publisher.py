@@ -16,6 +16,7 @@ import grpc
 from google.pubsub_v1.types import pubsub as wrapped
 
 from pipelines.pubsub import connect
+from pipelines.pubsub.names import require_name
 from pipelines.pubsub.protocol import MAX_BYTES, MAX_MESSAGES, raw
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class TopicPublisher:
         jitter: random.Random | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.topic = topic
+        self.topic = require_name(topic, "topics")
         self._endpoint = endpoint
         self._patience_s = patience_s
         self._jitter = jitter or random.Random()

@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 from configs.errors import InputError
 from configs.input_names import header_needs
 from configs.schema import SEPARATORS, Spec
-from pipelines.sources.csv_rows import CsvHeader, read_header, read_rows
+from pipelines.sources.csv_rows import CsvHeader, Row, read_header, read_rows
 from pipelines.sources.lines import each_line
 from pipelines.sources.mail import each_mail, read_mails
 from pipelines.sources.parquet import damaged_column, parquet_batches
@@ -47,6 +47,10 @@ _T = TypeVar("_T")
 BATCH_ROWS = 65_536
 _CHECKSUM = "CRC checksum"  # of a page, in the words of Arrow
 _BATCH_BYTES = 32 * 1024 * 1024
+_A_HEADER = (
+    "expected a record, as `events.header` gives the names of the columns; this is the file's own "
+    "header: leave `events.header` out, or take the line out of the file"
+)
 _BEGINNING = 65_536
 
 
@@ -179,7 +183,10 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
     rows: list[Sequence[str]] = []
     size = 0
     records = read_rows(file, len(header), found.lines, delimiter)
-    for row in _to_the_end(records, split):
+    times = [i for i, name in enumerate(header) if given and name in _time_names(spec)]
+    for number, row in enumerate(_to_the_end(records, split)):
+        if not number and times and row.fields and all(_is_title(row.fields[i]) for i in times):
+            row = Row(row.line, reason=Reason.BROKEN_ROW, detail=_A_HEADER)
         if row.reason is not None:
             dead.append(DeadLetter(Stage.READ, row.reason, split.path, row.line, None, row.detail))
         else:
@@ -191,6 +198,17 @@ def _read_csv(file: IO[bytes], split: Split, spec: Spec) -> Iterator[Decoded]:
             dead, numbers, rows, size = [], [], [], 0
     if rows or dead:
         yield _with(_typed(split, spec, names, rows, numbers), dead)
+
+
+def _time_names(spec: Spec) -> set[str]:
+    """Input columns with the times of events."""
+    times = {rule.time for rule in spec.ingest} or {spec.events.time}
+    return times | {other for other, name in spec.events.aliases.items() if name in times}
+
+
+def _is_title(field: str) -> bool:
+    """Whether a field in a time's place is a column's name, as no time is without a digit."""
+    return bool(field.strip()) and not any(map(str.isdigit, field))
 
 
 def _require_needed(split: Split, spec: Spec, header: Sequence[str]) -> None:

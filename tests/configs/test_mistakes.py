@@ -313,6 +313,17 @@ def test_values_that_xgboost_refuses_are_refused_before():
             xgboost.train({name: value, "tree_method": "hist", "verbosity": 0}, matrix, 1)
 
 
+def test_what_is_said_of_kinds_that_no_rule_makes():
+    """There are no such events: the feature was always 0, and nothing was ever scored."""
+    text = aggregates("r: {op: count, of: v}") + "ingest: [{kind: a, id: i, time: t}]\n"
+    labels = "labels: {kind: v, subject: k, positive: 'b == 1'}\n"
+    with pytest.raises(ConfigError) as caught:
+        loads(text.replace("v: {}", "v: {scored: true}") + labels, "rows.yaml", CATALOG)
+    for place in ("e: key", "r: of", "kinds: v", "labels: kind"):
+        assert f"{place}: no rule of ingest makes a v, so there are no such" in str(caught.value)
+    assert "hint: add a rule to ingest (kind: v), or name one of: a" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [
@@ -325,7 +336,8 @@ def test_values_that_xgboost_refuses_are_refused_before():
     ],
 )
 def test_names_in_events_that_no_rule_reads_are_mistakes(names, told):
-    text = BASE + f"events: {{{names}}}\ningest: [{{kind: a, id: name, time: t}}]\n"
+    text = BASE + f"events: {{{names}}}\ningest: [{{kind: a, id: name, time: t}}, "
+    text += "{kind: v, id: name, time: t}]\n"
     if told is None:
         assert loads(text, "rows.yaml", CATALOG).ingest
         return

@@ -72,6 +72,20 @@ def test_the_command_wants_one_source(monkeypatch, capsys, more):
     assert "either --input or --simulate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("topic", ["events", "projects/p/topic/events", "projects/p/topics/e"])
+def test_a_malformed_name_is_named_without_a_server(monkeypatch, capsys, topic):
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    assert ended_with(monkeypatch, "chat", "--topic", topic, "--simulate", "10") == 4
+    assert f"{topic!r} is no topic name; expected projects/PROJECT/" in capsys.readouterr().err
+
+
+def test_a_malformed_subscription_is_named_too(monkeypatch, capsys):
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    more = ("--topic", "projects/p/topics/events", "--subscription", "all", "--simulate", "10")
+    assert ended_with(monkeypatch, "chat", *more) == 4
+    assert "'all' is no subscription name; expected projects/" in capsys.readouterr().err
+
+
 class Clock:
     """Time that passes only by sleeping."""
 

@@ -218,6 +218,15 @@ def test_a_file_without_header(tmp_path):
         read_all(tmp_path / "a.csv", spec_of())
 
 
+@pytest.mark.parametrize("own", ["id,kind,t,who", " ID, Kind, Sent At, Author"])
+def test_a_header_that_the_config_says_is_not_there(tmp_path, own):
+    (tmp_path / "a.csv").write_text(f"\n{own}\n1,m,2026-03-01,a\n2,m,never,b\n")
+    (dead, later) = read_all(tmp_path / "a.csv", spec_of("header: [id, kind, t, who]")).dead
+    assert (dead.position, str(dead.reason), dead.column) == (1, "broken_row", None)
+    assert "this is the file's own header: leave `events.header` out" in dead.detail
+    assert (later.position, str(later.reason)) == (3, "bad_time")
+
+
 @pytest.mark.parametrize(
     ("said", "what", "fine"),
     [
