@@ -2,7 +2,7 @@
 
     ReadSubscription ─┬─ events ─ Features ─┬─ rows ─── Decide ─┬─ WriteDecisions
       state of a night ┘         (ticks)    └─ others ─ Decide ─┴─ WriteLog
-                      └─ dead letters ───────────────────────────  WriteDeadLetters
+                      └─ dead letters ───────────────────────────  WriteDeadMessages
 
 What acts on the world stands behind a shuffle, so that its input is stable
 (`transforms.steps.stable`). It never ends by itself: it is cancelled, or stopped with a savepoint.
@@ -21,7 +21,7 @@ from pipelines.pubsub.read import ReadSubscription
 from pipelines.pubsub.session import ReaderSettings
 from pipelines.states import ReadStates
 from pipelines.streaming.decide import Decide
-from pipelines.streaming.sinks import WriteDeadLetters, WriteDecisions, WriteLog
+from pipelines.streaming.sinks import WriteDeadMessages, WriteDecisions, WriteLog
 from scoring.serving import POLL_SECONDS
 from transforms.social.as_of import Sees
 from transforms.steps import Features
@@ -79,4 +79,5 @@ def build(root: beam.Pipeline, job: Job) -> None:
     others = made.others | "Pass" >> decide(scored=False) | "Passed" >> beam.Reshuffle()
     _ = decided | WriteDecisions(job.decisions, endpoint, job.stable)
     _ = (decided, others) | "Rows" >> beam.Flatten() | WriteLog(job.state, job.ticks, job.stable)
-    _ = read[DEAD_LETTERS] | WriteDeadLetters(job.state, job.dead_letters, endpoint, job.stable)
+    dead = WriteDeadMessages(job.state, job.dead_letters, endpoint, job.stable)
+    _ = read[DEAD_LETTERS] | "WriteDeadLetters" >> dead

@@ -101,7 +101,7 @@ class WriteLog(beam.PTransform):
         )  # fmt: skip
 
 
-class WriteDeadLetters(beam.PTransform):
+class WriteDeadMessages(beam.PTransform):
     """Dead messages to a folder, and to a topic where there is one.
 
     Args:
@@ -119,7 +119,7 @@ class WriteDeadLetters(beam.PTransform):
         stable: bool = True,
     ) -> None:
         super().__init__()
-        self._write, self._stable = _WriteDead(folder, topic, endpoint), stable
+        self._write, self._stable = _WriteDeadMessages(folder, topic, endpoint), stable
 
     def expand(self, dead: beam.PCollection[pa.RecordBatch]) -> Any:
         """Applies it."""
@@ -270,7 +270,7 @@ class _WriteStep(beam.DoFn):
         yield from ()
 
 
-class _WriteDead(beam.DoFn):
+class _WriteDeadMessages(beam.DoFn):
     def __init__(self, folder: str, topic: str | None, endpoint: str | None) -> None:
         self._folder, self._topic, self._endpoint = folder, topic, endpoint
         self._publisher: TopicPublisher | None = None
