@@ -188,7 +188,9 @@ def lost_before(state: Path, base: Base, span: TimeSpan | None = None) -> str:
             f"decisions before step {first} (events up to {_words(deleted_us)}){asked} are not "
             "compared: their log was deleted (`lockstep stream --keep-log-days`)"
         )
-    base_us = _first_time(state, base.step) if base.step >= first else None
+    base_us = None
+    if base.step >= first:  # the state may hold the whole log, as after a scorer's end
+        base_us = _first_time(state, base.step) or newest_decision(state)
     if base_us is not None and (start_us is None or base_us >= start_us):
         found.append(
             f"decisions of steps {first} to {base.step} (events up to {_words(base_us)}){asked} "
@@ -200,12 +202,13 @@ def lost_before(state: Path, base: Base, span: TimeSpan | None = None) -> str:
 def nothing_in_range(state: Path, base: Base, span: TimeSpan | None) -> InputError:
     """The error of a range in which the log has nothing, with what it does have."""
     first_us, last_us = _first_time(state, base.step), newest_decision(state)
-    held = (
-        f"it holds decisions from {_words(first_us)} to {_words(last_us)}"
-        if first_us is not None and last_us is not None
-        else "it holds no decision yet"
-    )
     lost = lost_before(state, base, span)
+    if last_us is None:
+        held = "it holds no decision yet"
+    elif first_us is None:
+        held = f"it holds none that can be compared, and others up to {_words(last_us)}"
+    else:
+        held = f"it holds decisions from {_words(first_us)} to {_words(last_us)}"
     return InputError(
         f"the log of {state} has no decision in this range; {held}. "
         + (f"{lost[:1].upper()}{lost[1:]}. " if lost else "")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.parity import log
-from pipelines.parity.log import Base, TimeSpan, lost_before
+from pipelines.parity.log import Base, TimeSpan, lost_before, nothing_in_range
 
 HOUR = 3_600_000_000
 DELETED = "their log was deleted (`lockstep stream --keep-log-days`)"
@@ -46,3 +46,14 @@ def test_the_part_that_is_named_is_the_part_that_is_missing(
     span = None if start_hour is None else TimeSpan(start_hour * HOUR, None)
     told = lost_before(Path("state"), Base(base, Path("snapshot")), span)
     assert told == "; ".join(words)
+
+
+def test_a_log_whose_only_state_is_at_its_end_is_not_called_empty(monkeypatch):
+    """Steps 8 to 11 are logged; the scorer ended, and the one snapshot left is of step 11."""
+    monkeypatch.setattr(log, "list_segments", lambda state: [(8, Path("segment"))])
+    times = {7: 8 * HOUR, 11: None}
+    monkeypatch.setattr(log, "_first_time", lambda state, step: times[step])
+    monkeypatch.setattr(log, "newest_decision", lambda state: 12 * HOUR)
+    told = str(nothing_in_range(Path("state"), Base(11, Path("snapshot")), None))
+    assert "it holds none that can be compared, and others up to 1970-01-01T12:00:00" in told
+    assert f"{DELETED}; {logged(8, 11, 12)}" in told
