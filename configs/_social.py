@@ -149,7 +149,7 @@ def _check_made(rule: EdgeRule, section: Section, ingest: Sequence[Ingest]) -> N
         if made and kind not in made:
             section.note(
                 "of",
-                f"of: no rule of ingest makes a {kind}, so there would be no such edge",
+                f"of: no rule of ingest makes a {kind}, so no edge would come of it",
                 f"add a rule to ingest (kind: {kind}), or name one of: {', '.join(sorted(made))}",
             )
 

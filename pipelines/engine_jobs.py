@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import subprocess
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import grpc
 from apache_beam.portability.api import beam_job_api_pb2
-from apache_beam.runners.portability import portable_runner
+from apache_beam.runners.portability import job_server, portable_runner
+from apache_beam.utils import subprocess_server
 
 from configs.errors import LockstepError
 from pipelines.logs import log
@@ -21,6 +25,22 @@ ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
 _SUBMITTING = "the job is being submitted, then cancelled; a second signal ends this at once"
 _CANCEL_S = 60.0
 """How long a job may take to be cancelled; Dataflow takes minutes, and is not waited for."""
+
+
+# What Beam starts for an engine (a job server, Prism) would be ended by the Ctrl-C that is to
+# cancel the job through it: by the terminal, which signals the whole process group, or by Beam's
+# own handler, which stops it in the middle of a submission. It is stopped when this process ends.
+subprocess_server.subprocess = types.SimpleNamespace(
+    **{**vars(subprocess), "Popen": functools.partial(subprocess.Popen, start_new_session=True)}
+)
+
+
+def _leave_to_ours(server: Any, number: int, frame: types.FrameType | None) -> None:
+    if callable(server._original_sigint_handler):
+        server._original_sigint_handler(number, frame)
+
+
+job_server.StopOnExitJobServer._sigint_handler = _leave_to_ours
 
 
 @contextlib.contextmanager

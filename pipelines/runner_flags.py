@@ -64,7 +64,7 @@ def require_runner(runner: str, flags: Sequence[str]) -> None:
 
 
 # Whose options only an engine reads, and the runner that they go with. What files need of a cloud
-# (credentials, endpoints of stores) is read here as well.
+# (credentials, endpoints of stores) is read here as well, and how functions are pickled.
 _ENGINES: tuple[tuple[type[PipelineOptions], str], ...] = (
     (FlinkRunnerOptions, "FlinkRunner"),
     (SparkRunnerOptions, "SparkRunner"),
@@ -75,12 +75,24 @@ _ENGINES: tuple[tuple[type[PipelineOptions], str], ...] = (
     (StreamingOptions, "DataflowRunner"),
     (PortableOptions, "PortableRunner"),
     (JobServerOptions, "FlinkRunner"),
-    (SetupOptions, "…"),
+    (SetupOptions, "DataflowRunner, FlinkRunner or PrismRunner"),
 )
-_OF_FILES = (
+_READ_HERE = (
     "--impersonate_service_account", "--no_auth", "--gcp_oauth_scope", "--gcs_", "--no_gcs",
-    "--enable_bucket_", "--enable_gcsio_",
+    "--enable_bucket_", "--enable_gcsio_", "--pickle_library",
 )  # fmt: skip
+
+
+# Options of classes that are mixed: these the embedded runner does not heed.
+_OTHERS = {
+    "--dataflow_job_file": "DataflowRunner",
+    "--dry_run": "DataflowRunner",
+    "--no_wait_until_finish": "DataflowRunner",
+    "--resource_hint": "DataflowRunner",
+    "--resource_hints": "DataflowRunner",
+    "--number_of_worker_harness_threads": "DataflowRunner or FlinkRunner",
+    "--streaming": "FlinkRunner with `lockstep stream`",
+}
 
 
 def refuse_engine_flags(flags: Sequence[str]) -> None:
@@ -89,16 +101,19 @@ def refuse_engine_flags(flags: Sequence[str]) -> None:
     Raises:
       InputError: one does; embedded, it would be passed over without a word.
     """
-    named = [flag.split("=")[0] for flag in flags if flag.startswith("--")]
+    runners = dict(_OTHERS)
     for kind, runner in _ENGINES:
         parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
         kind._add_argparse_args(parser)
-        for name in named:
-            if name in parser._option_string_actions and not name.startswith(_OF_FILES):
-                raise InputError(
-                    f"{name} is an option of an engine, and no engine is named: add "
-                    f"--runner={runner}, or leave {name} out to run embedded, in this process"
-                )
+        for name in parser._option_string_actions:
+            if not name.startswith(_READ_HERE):
+                runners.setdefault(name, runner)
+    for name in (flag.split("=")[0] for flag in flags):
+        if name.startswith("--") and name in runners:
+            raise InputError(
+                f"{name} is an option of an engine, and no engine is named: add "
+                f"--runner={runners[name]}, or leave {name} out to run embedded, in this process"
+            )
 
 
 def with_absolute_setup_file(flags: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 Enforcement hides outcomes: what is blocked is not read, not reported and rarely judged, so a model
 that is trained and measured on what is left learns from its own decisions. A share that is let
-through by chance, with a chance that is known, makes up for the rest (`training.weighting`).
+through by chance, with a chance that is known, makes up for the rest (`training.selective`).
 
 Which events is a function of their id and a salt alone: the same on every path, at a replay, and
 for whoever reads the log later. Who does not know the salt cannot choose an id that gets through.

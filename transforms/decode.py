@@ -11,9 +11,8 @@ A row becomes one event, or one event for each `ingest` rule of the spec.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,7 @@ from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.expression import evaluate_mask
 from transforms.json_records import MOST_BYTES, read_json
+from transforms.time_hints import expected_time, in_other_units
 from transforms.times import Reading
 
 Int64s = npt.NDArray[np.int64]
@@ -35,8 +35,6 @@ Mask = npt.NDArray[np.bool_]
 _MOST_ID_BYTES = 1024
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _MOST_FAILING = 8  # records of one call that may make this code fail before it is called broken
-_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-_UNIT_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,9 +280,10 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     reader.fault(unknown, Reason.UNKNOWN_KIND, KIND, "expected a kind of the config")
     moments = times.fill_null(spec.events.earliest_us).to_numpy(zero_copy_only=False)
     absurd = (moments < spec.events.earliest_us) | (moments > spec.events.latest_us)
-    for unit, fitting in _in_other_units(spec, moments, absurd):
-        reader.fault(fitting, Reason.BAD_TIME, EVENT_TIME, _absurd(spec, unit))
-    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, _absurd(spec))
+    numbers = absurd & reader.numbers(rule.time if rule is not None else spec.events.time, absurd)
+    for unit, fitting in in_other_units(spec, moments, numbers):
+        reader.fault(fitting, Reason.BAD_TIME, EVENT_TIME, expected_time(spec, unit))
+    reader.fault(absurd, Reason.BAD_TIME, EVENT_TIME, expected_time(spec))
     for name, array in ((KIND, kinds), (EVENT_ID, ids), (EVENT_TIME, times)):
         missing = true_mask(array.is_null())
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
@@ -332,38 +331,6 @@ def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) 
             judged = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
             early |= true_mask(pc.less(times, pc.add(judged, one.delay_us)))
     return early
-
-
-def _in_other_units(spec: Spec, moments: Int64s, absurd: Mask) -> Iterator[tuple[str, Mask]]:
-    """Of times that lie outside, those that as numbers of another unit would lie within."""
-    if absurd.any():
-        events, taken = spec.events, _UNIT_US[spec.events.time_unit]
-        for unit, length_us in _UNIT_US.items():
-            other = moments * (length_us / taken)
-            yield unit, absurd & (other >= events.earliest_us) & (other <= events.latest_us)
-
-
-def _absurd(spec: Spec, unit: str | None = None) -> str:
-    """What was expected of a time that lies outside, and which setting to change.
-
-    Args:
-      spec: the use.
-      unit: of numbers, with which it would lie within; None: there is no such unit.
-    """
-    start = dt.datetime(1970, 1, 1)
-    bounds = []
-    for moment in (spec.events.earliest_us, spec.events.latest_us):
-        bounds.append(f"{start + dt.timedelta(microseconds=moment):%Y-%m-%d}")
-    numbers = f"a number is {_UNITS[spec.events.time_unit]} since 1970 (events.time_unit)"
-    return (
-        f"expected a time from events.earliest, {bounds[0]}, to events.latest, {bounds[1]} UTC: "
-        + (
-            f"{numbers}; if these are {_UNITS[unit]}, say `events: {{time_unit: {unit}}}`"
-            if unit
-            else "say `events: {earliest: 1990-01-01}` in the config if such times are right; "
-            + numbers
-        )
-    )
 
 
 def _prefixed(kind: str, values: pa.Array) -> pa.Array:
@@ -425,6 +392,16 @@ class _Reader:
             reason = Reason.BAD_TIME if column.name == EVENT_TIME else fault.reason
             self.fault(fault.rows, reason, column.name, fault.detail)
         return typed.array
+
+    def numbers(self, given: str, asked: Mask) -> Mask:
+        """Which of some rows of a column are numbers, as they are or in words."""
+        column = self._columns.get(given)
+        if column is None or not asked.any():
+            return np.zeros(len(self), np.bool_)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            return true_mask(pc.match_substring_regex(column, r"^\s*[-+]?[0-9]+(\.[0-9]*)?\s*$"))
+        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        return np.full(len(self), numeric or pa.types.is_decimal(column.type))
 
     def names(self, rule: Ingest) -> pa.Array:
         """What names a row: its id column, or the file's name and the row's position."""

@@ -22,7 +22,9 @@ from configs.errors import InputError
 
 _HIDDEN = (".", "_")
 _MAGIC = re.compile(r"[*?[]")
-_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,8}$")  # what a folder's name seldom ends with
+_FILE = re.compile(  # what no folder's name ends with; `domain=example.com` is a folder
+    r"\.(parquet|jsonl|ndjson|json|csv|tsv|mbox|tar|tgz|eml|gz|bz2|zst|xz|zip|txt|tmp)$", re.I
+)
 
 
 def list_files(pattern: str) -> list[FileMetadata]:

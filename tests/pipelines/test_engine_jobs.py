@@ -11,7 +11,7 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from backfill_world import CONFIG, make_events
-from engines import running_prism, worker_pool
+from engines import prism_binary, running_prism, worker_pool
 from nightly_world import COMMAND, write_events
 
 from pipelines.runners import Running, run_pipeline
@@ -53,6 +53,35 @@ def test_a_signal_cancels_the_job_and_leaves_nothing(prism, tmp_path, number):
     assert "Traceback" not in errors and "could not be cancelled" not in errors
     assert json.loads(said)["exit_code"] == run.returncode
     assert _state(prism) == "CANCELLED"
+    assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_ctrl_c_in_a_terminal_reaches_an_engine_that_beam_started_only_through_its_cancelling(
+    tmp_path,
+):
+    """A terminal signals the whole process group, which the engine is not in."""
+    source, out = write_events(tmp_path / "in", make_events(60_000)), tmp_path / "out"
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    words = ["backfill", tmp_path / "tiny.yaml", "--input", source, "--out", out]
+    words += ["--runner=PrismRunner", f"--prism_location={prism_binary()}"]
+    run = subprocess.Popen(
+        [*COMMAND, *map(str, words), "--days", "2026-03-01..2026-03-03"],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with run:
+        deadline = time.monotonic() + LONG_S
+        while not list(out.glob(".*/attempt-*")) and not list(out.glob("*/attempt-*")):
+            assert run.poll() is None and time.monotonic() < deadline, run.stderr.read()
+            time.sleep(0.1)
+        time.sleep(1)  # at whatever moment of the submission or of the job
+        os.killpg(run.pid, signal.SIGINT)
+        _, errors = run.communicate(timeout=LONG_S)
+    assert run.returncode == 130, errors
+    assert "lockstep: interrupted; nothing half-written was left" in errors
+    assert "could not be cancelled" not in errors
     assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
 
 

@@ -57,6 +57,10 @@ def test_the_option_that_is_meant_is_named():
         (["--num_workers=3"], "--num_workers", "DataflowRunner"),
         (["--job_endpoint=localhost:8099"], "--job_endpoint", "PortableRunner"),
         (["--environment_type=LOOPBACK"], "--environment_type", "PortableRunner"),
+        (["--dataflow_job_file=job.json"], "--dataflow_job_file", "DataflowRunner"),
+        (["--dry_run=True"], "--dry_run", "DataflowRunner"),
+        (["--streaming"], "--streaming", "FlinkRunner with `lockstep stream`"),
+        (["--requirements_file=r.txt"], "--requirements_file", "DataflowRunner, FlinkRunner or .*"),
     ],
 )
 def test_an_option_of_an_engine_without_one_is_refused(flags, named, runner):
@@ -66,7 +70,12 @@ def test_an_option_of_an_engine_without_one_is_refused(flags, named, runner):
 
 
 def test_what_files_need_of_a_cloud_goes_without_an_engine():
-    flags = ("--impersonate_service_account=a@b", "--s3_region_name=r", "--experiments=x")
+    flags = (
+        "--impersonate_service_account=a@b",
+        "--s3_region_name=r",
+        "--experiments=x",
+        "--pickle_library=dill",
+    )
     assert check_flags(flags) == flags
 
 

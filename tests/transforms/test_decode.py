@@ -325,8 +325,9 @@ def test_numbers_of_another_unit_are_refused_with_the_setting_that_says_so(at, u
     assert "microseconds since 1970" in letter.detail and "1772" not in letter.detail
 
 
-def test_a_time_that_no_unit_brings_within_is_refused_with_the_bounds():
-    [letter] = json_of(plain, [act(at="1998-05-05")]).dead
+@pytest.mark.parametrize("at", ["1998-05-05", "1970-01-21T12:00:00Z"])
+def test_a_time_that_no_unit_brings_within_is_refused_with_the_bounds(at):
+    [letter] = json_of(plain, [act(at=at)]).dead
     assert "say `events: {earliest: 1990-01-01}`" in letter.detail
     assert "time_unit: " not in letter.detail
 
