@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import apache_beam as beam
@@ -60,12 +61,10 @@ def test_ctrl_c_in_a_terminal_reaches_an_engine_that_beam_started_only_through_i
     tmp_path,
 ):
     """A terminal signals the whole process group, which the engine is not in."""
-    source, out = write_events(tmp_path / "in", make_events(60_000)), tmp_path / "out"
-    (tmp_path / "tiny.yaml").write_text(CONFIG)
-    words = ["backfill", tmp_path / "tiny.yaml", "--input", source, "--out", out]
-    words += ["--runner=PrismRunner", f"--prism_location={prism_binary()}"]
+    flags = ("--runner=PrismRunner", f"--prism_location={prism_binary()}")
+    begun = tmp_path / "begun"
     run = subprocess.Popen(
-        [*COMMAND, *map(str, words), "--days", "2026-03-01..2026-03-03"],
+        [sys.executable, "-c", SLEEPER, str(begun), str(tmp_path), *flags],
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         stderr=subprocess.PIPE,
         text=True,
@@ -73,16 +72,29 @@ def test_ctrl_c_in_a_terminal_reaches_an_engine_that_beam_started_only_through_i
     )
     with run:
         deadline = time.monotonic() + LONG_S
-        while not list(out.glob(".*/attempt-*")) and not list(out.glob("*/attempt-*")):
+        while not begun.exists():
             assert run.poll() is None and time.monotonic() < deadline, run.stderr.read()
             time.sleep(0.1)
-        time.sleep(1)  # at whatever moment of the submission or of the job
         os.killpg(run.pid, signal.SIGINT)
         _, errors = run.communicate(timeout=LONG_S)
     assert run.returncode == 130, errors
     assert "lockstep: interrupted; nothing half-written was left" in errors
     assert "could not be cancelled" not in errors
-    assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
+
+
+SLEEPER = """
+import pathlib, sys, time
+import apache_beam as beam
+from pipelines import signals
+from pipelines.runners import Running, run_pipeline
+
+def build(root):
+    return root | beam.Create([sys.argv[1]]) | beam.Map(
+        lambda path: (pathlib.Path(path).touch(), time.sleep(20)))
+
+signals.install()
+run_pipeline(build, Running(flags=tuple(sys.argv[3:])), sys.argv[2])
+"""
 
 
 def test_a_job_may_take_longer_than_the_job_server_may(prism, tmp_path):
