@@ -92,11 +92,14 @@ def stream(
     from pipelines.commands._shared import beam_flags
     from pipelines.pubsub.names import require_name
 
+    flags = beam_flags(context)
+    on_engine = any(flag.split("=")[0] == "--runner" for flag in flags)
+    if on_engine:
+        refuse_embedded_only(context)
     require_name(subscription, "subscriptions")
     for topic in filter(None, (decisions, dead_letters)):
         require_name(topic, "topics")
-    flags = beam_flags(context)
-    if any(flag.split("=")[0] == "--runner" for flag in flags):
+    if on_engine:
         from pipelines.layout import parse_day
         from pipelines.progress import choose_progress
         from pipelines.pubsub.admin import ensure_topic
@@ -105,7 +108,6 @@ def stream(
         from pipelines.streaming.job import JobRequest, stream_job
         from transforms.ticks import TickSettings
 
-        refuse_embedded_only(context)
         for topic in filter(None, (decisions, dead_letters) if create else ()):
             ensure_topic(topic, endpoint)
         stream_job(

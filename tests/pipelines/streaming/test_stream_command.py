@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from configs.errors import InputError
 from pipelines.commands import add_verb
 from pipelines.commands.stream import stream
 from pipelines.streaming import run
@@ -21,8 +22,8 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
     stream(
         SimpleNamespace(args=[], command=SimpleNamespace(params=[])),
         Path("bundles"),
-        "projects/p/subscriptions/s",
-        "projects/p/topics/t",
+        "projects/p/subscriptions/events",
+        "projects/p/topics/decisions",
         Path("state"),
         lease_seconds=lease_s,
         quiet=True,
@@ -38,3 +39,19 @@ def test_options_of_the_embedded_scorer_do_not_go_with_a_runner(option):
     result = CliRunner().invoke(app, [*given, "--runner=FlinkRunner", option, "1"])
     assert result.exit_code == 2
     assert f"{option} does not go with --runner" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("subscription", "dead", "named"),
+    [
+        ("projects/p/subs/events", "projects/p/topics/dead", "no subscription name"),
+        ("projects/p/subscriptions/events", "dead", "no topic name"),
+    ],
+)
+def test_a_malformed_name_is_named_before_anything_is_read(subscription, dead, named):
+    app = typer.Typer()
+    add_verb(app, "stream")
+    given = ["--bundles", "b", "--subscription", subscription, "--state", "state"]
+    given += ["--decisions", "projects/p/topics/decisions", "--dead-letters", dead]
+    result = CliRunner().invoke(app, given)
+    assert isinstance(result.exception, InputError) and named in str(result.exception)
