@@ -62,6 +62,7 @@ class WholeBlock:
 
     bundle = SimpleNamespace(spec=SPEC, fingerprint="00", policy=POLICY)
     controls = NONE
+    hold_out = None
 
     @property
     def name(self):
