@@ -62,7 +62,8 @@ class Rules:
     Attributes:
       abuse, clear: ids of actions that say abuse, and that say there is none.
       ignored: ids of actions that say nothing; their callbacks are answered and dropped.
-      account_types: ids of item types that are accounts.
+      account_types: ids of item types that are accounts; an item whose creator, or who appeals, is
+        the item itself is one without being named.
       subject_prefix: put before an item's id to make it the id of an event.
     """
 
@@ -153,8 +154,7 @@ def read_callback(body: bytes, rules: Rules) -> Verdict | None:
         raise Refused(Refusal.NOT_JSON, "the body is no JSON object") from None
     if "appealDecision" in said:
         appeal = _convert(said, _Appeal)
-        author = appeal.appealedBy.id if appeal.appealedBy else None
-        return _verdict(body, appeal.item, author, appeal.is_abuse, APPEAL, rules)
+        return _verdict(body, appeal.item, appeal.appealedBy, appeal.is_abuse, APPEAL, rules)
     if "action" in said:
         action = _convert(said, _ActionCallback)
         if action.action.id in rules.ignored:
@@ -166,8 +166,8 @@ def read_callback(body: bytes, rules: Rules) -> Verdict | None:
                 "an action that is in none of --abuse, --clear and --ignore; add its id to one",
             )
         source = MODERATOR if action.actorEmail else AUTOMATIC
-        author = action.creator.id if action.creator else None
-        return _verdict(body, action.item, author, action.action.id in rules.abuse, source, rules)
+        is_abuse = action.action.id in rules.abuse
+        return _verdict(body, action.item, action.creator, is_abuse, source, rules)
     return _verdict(body, _convert(said, _Item), None, False, MODERATOR, rules)
 
 
@@ -182,6 +182,7 @@ class _Named(msgspec.Struct):
 
 class _Account(msgspec.Struct):
     id: str | None = None
+    typeId: str | None = None
 
 
 class _ActionCallback(msgspec.Struct):
@@ -215,15 +216,17 @@ def _convert(said: dict[str, Any], into: type[_Read]) -> _Read:
 
 
 def _verdict(
-    body: bytes, item: _Item, author: str | None, is_abuse: bool, source: str, rules: Rules
+    body: bytes, item: _Item, author: _Account | None, is_abuse: bool, source: str, rules: Rules
 ) -> Verdict:
     if not item.id or not item.typeId:
         raise Refused(Refusal.NOT_A_CALLBACK, "the item has no id or no type")
-    of_account = item.typeId in rules.account_types
+    # Coop: the creator of an item that is a user is "the target itself".
+    is_itself = author is not None and (author.id, author.typeId) == (item.id, item.typeId)
+    of_account = is_itself or item.typeId in rules.account_types
     return Verdict(
         id=f"coop-{hashlib.sha256(body).hexdigest()[:32]}",
         subject_id=None if of_account else rules.subject_prefix + item.id,
-        account_id=item.id if of_account else author,
+        account_id=item.id if of_account else author.id if author is not None else None,
         is_abuse=is_abuse,
         source=source,
         item_type=item.typeId,

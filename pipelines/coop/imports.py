@@ -1,7 +1,8 @@
 """Callbacks that somebody kept in a file become verdicts, as if they had just been sent.
 
 A line is an object: `body`, the text of the body as it came; `signature`, its `Coop-Signature`; and
-`received`, when it came (RFC 3339). Without `received` it became known now.
+`received`, when it came (RFC 3339). Without `received` it became known now. Of callbacks that came
+in one microsecond, as clocks of whole seconds say, each is a microsecond after the line before it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from configs.errors import InputError
-from pipelines.coop.callbacks import Refused, Rules, Signatures, read_callback
+from pipelines.coop.callbacks import Refused, Rules, Signatures, Verdict, read_callback
 from pipelines.coop.ledger import Ledger
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -66,9 +67,22 @@ def import_callbacks(
                 '{"body": "…", "signature": "…", "received": "2026-03-01T10:00:00Z"}; nothing of '
                 "the file was taken"
             ) from error
-    verdicts = [(verdict, known) for verdict, known in ready if verdict is not None]
+    verdicts = _apart([(verdict, known) for verdict, known in ready if verdict is not None])
     added = sum([ledger.add(verdict, known) for verdict, known in verdicts])
     return Imported(added, len(verdicts) - added, len(ready) - len(verdicts))
+
+
+def _apart(verdicts: list[tuple[Verdict, int | None]]) -> list[tuple[Verdict, int | None]]:
+    """Those of one time one after the other: else their ids would say which one stands."""
+    used: set[int] = set()
+    made = []
+    for verdict, known_us in verdicts:
+        while known_us in used:
+            known_us += 1
+        if known_us is not None:
+            used.add(known_us)
+        made.append((verdict, known_us))
+    return made
 
 
 def _moment(received: dt.datetime | None, now_us: int) -> int | None:

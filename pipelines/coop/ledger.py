@@ -144,9 +144,7 @@ def encode_line(verdict: Verdict, time_us: int) -> bytes:
 
 
 def _append(path: Path, line: bytes) -> None:
-    new = not path.exists()
-    if new:
-        path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         before = os.fstat(handle).st_size
@@ -154,7 +152,7 @@ def _append(path: Path, line: bytes) -> None:
             if os.write(handle, line) != len(line):
                 raise OSError(28, "the disk took part of a line", str(path))
             os.fsync(handle)
-            if new:
+            if not before:  # also where an earlier write failed once the file was made
                 for folder in (path.parent, path.parent.parent):
                     sync(folder)
         except OSError:

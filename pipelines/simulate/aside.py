@@ -19,6 +19,7 @@ def aside(out: Path) -> Iterator[Path]:
 
     It is locked by the kernel (flock), so a killed run leaves files, but no lock.
     """
+    out = out.absolute()  # "." has no name
     folder = out.with_name(f".{out.name}.writing")
     handle = None
     try:

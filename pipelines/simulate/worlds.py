@@ -58,11 +58,12 @@ def simulate_world(request: WorldRequest, progress: Progress | None = None) -> d
         settings make no stream.
       BusyError: another run writes there.
     """
-    truth = request.truth or request.out.with_name(f"{request.out.name}.truth")
+    out = request.out.absolute()  # "." has no name
+    truth = request.truth or out.with_name(f"{out.name}.truth")
     _check(request, truth)
     counts = {kind.name.lower(): 0 for kind in Kind}
     shown = (progress or Quiet()).step("simulate", request.days, "days")
-    with aside(request.out) as events, aside(truth) as apart, shown as step:
+    with aside(out) as events, aside(truth) as apart, shown as step:
         days = simulate_days(request.world, request.start, request.seed, request.policy)
         for made in itertools.islice(days, request.days):
             _write_day(events / f"date={made.date}", made.events, request.format)

@@ -40,6 +40,7 @@ RULES = Rules(
     ignored=frozenset({"note"}),
     account_types=frozenset({"user"}),
 )
+NOW_US = 1_800_000_000_000_000
 COOP_CONFIG = (
     CONFIG.replace(
         "kind: kind, dedup",
@@ -82,6 +83,9 @@ def test_the_docs_show_how_chat_reads_them():
     assert names - {"item_type"} <= set(spec.input_names)
     needed = {"event_id", "sent_at", "kind", *spec.kinds["verdict"].required}
     assert needed <= names
+    line = json.loads(encode_line(read(action("w1", creator={"id": "w1", "typeId": "message"})), 1))
+    names = {spec.events.aliases.get(name, name) for name in line}
+    assert {"kind", *spec.kinds[line["kind"]].required} <= names
 
 
 def test_each_kind_of_callback_says_what_coop_documents():
@@ -98,6 +102,22 @@ def test_each_kind_of_callback_says_what_coop_documents():
     assert (ignored.subject_id, ignored.is_abuse, ignored.source) == ("m1", False, "moderator")
     account = read(action("w1", type_id="user"))
     assert (account.subject_id, account.account_id) == (None, "w1")
+    itself = read(action("w2", type_id="member", creator={"id": "w2", "typeId": "member"}))
+    assert (itself.subject_id, itself.account_id) == (None, "w2")
+    other = read(action("7", creator={"id": "7", "typeId": "member"}))  # one number, two types
+    assert (other.subject_id, other.account_id) == ("7", "7")
+
+
+def test_callbacks_of_one_second_stay_in_the_order_of_the_file(coop, tmp_path):
+    second, file = "2026-03-01T10:00:00Z", tmp_path / "kept.jsonl"
+    said = [action("m1", what, actor=f"{number}@b") for number, what in
+            enumerate(["ban", "restore", "ban", "restore", "ban", "restore"])]  # fmt: skip
+    file.write_text("\n".join(coop.kept(one, second) for one in said))
+    with Ledger(tmp_path / "to", lambda: NOW_US) as ledger:
+        import_callbacks(file, ledger, Signatures([coop.key]), RULES, NOW_US)
+    made = sorted(lines(tmp_path / "to"), key=lambda one: one["event_time"])
+    assert [one["is_abuse"] for one in made] == [True, False] * 3
+    assert len({one["event_time"] for one in made}) == 6
 
 
 @pytest.mark.parametrize(

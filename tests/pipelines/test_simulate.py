@@ -4,6 +4,7 @@ import datetime as dt
 import fcntl
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -359,3 +360,11 @@ def test_the_command_refuses_what_is_no_number(tmp_path, events):
     done = run_command("--out", tmp_path / "a", "--events", events)
     assert done.exit_code == 2
     assert "200k" in done.output
+
+
+def test_the_folder_that_one_is_in_may_be_written(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    simulate(SimulateSettings(Path("."), events=200, days=1))
+    assert [path.parent.name for path in (tmp_path / "here").rglob("*.parquet")]
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
