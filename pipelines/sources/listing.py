@@ -222,21 +222,28 @@ def _list_remote(pattern: str) -> list[FileMetadata]:
             return [FileSystems.get_filesystem(pattern).metadata(pattern)]
         scheme, _, rest = pattern.partition("://")
         whole = f"{scheme}://{rest.rstrip('/')}"
-        files = [] if rest.endswith("/") else _match(_ways(pattern))
+        files = [] if rest.endswith("/") else _match_all(pattern)
         if not files and not glob.has_magic(pattern):
-            files = _match([f"{whole}/**"])
+            files = _match(f"{whole}/**")
     except (BeamIOError, ValueError) as error:
         raise InputError(f"cannot list the input {pattern}: {error}") from error
     return files
 
 
-def _match(patterns: list[str]) -> list[FileMetadata]:
-    found: dict[str, FileMetadata] = {}
-    for pattern, match in zip(patterns, FileSystems.match(patterns), strict=True):
-        named, *magic = _MAGIC.split(pattern)
-        below = len(named.rpartition("/")[0] if magic else named)
-        found |= {one.path: one for one in match.metadata_list if not is_hidden(one.path[below:])}
-    return list(found.values())
+def _match_all(pattern: str) -> list[FileMetadata]:
+    """What matches, by one listing, however many `**/` there are: stores list by what is named."""
+    above, stars, _ = pattern.partition("**/")
+    if not stars:
+        return _match(pattern)
+    matches = _matcher(pattern)
+    return [one for one in _match(f"{above}**") if matches(one.path)]
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    named, *magic = _MAGIC.split(pattern)
+    below = len(named.rpartition("/")[0] if magic else named)
+    [match] = FileSystems.match([pattern])
+    return [one for one in match.metadata_list if not is_hidden(one.path[below:])]
 
 
 def is_hidden(below: str) -> bool:

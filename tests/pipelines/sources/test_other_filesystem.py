@@ -6,6 +6,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from memory_files import memory_files
 
 from configs.errors import InputError
@@ -63,6 +64,13 @@ def read(pattern):
 )
 def test_file_folder_and_glob(bucket, pattern, ids):
     assert "".join(read(bucket + pattern)) == ids
+
+
+def test_a_prefix_is_listed_once_however_many_folders_may_be_between(bucket, monkeypatch):
+    asked, match = [], FileSystems.match
+    monkeypatch.setattr(FileSystems, "match", lambda ways: asked.extend(ways) or match(ways))
+    assert "".join(read(f"{bucket}/**/**/*.parquet")) == "01"
+    assert asked == [f"{bucket}/**"]
 
 
 def test_what_is_not_there(bucket):
