@@ -150,10 +150,11 @@ class DayFigures:
     Attributes:
       day_us: its midnight, microseconds.
       expected: of its events; of those that have a label, once labels have matured.
-      turned_out: per action; empty while labels are young.
+      turned_out: per action that may fire; empty while labels are young.
       auc: as it turned out; None while labels are young, or all are of one class.
       then: what was expected when its labels were young, by the model of that time; None: nobody
         asked.
+      young: whether labels are still to come.
     """
 
     day_us: int
@@ -161,6 +162,7 @@ class DayFigures:
     turned_out: tuple[TurnedOut, ...] = ()
     auc: float | None = None
     then: ExpectedFigures | None = None
+    young: bool = False
 
 
 def figures_by_day(
@@ -187,7 +189,7 @@ def figures_by_day(
     for one in np.unique(day):
         rows = np.flatnonzero(day == one)
         if labels is None:
-            found.append(DayFigures(int(one), expect(scores[rows], thresholds)))
+            found.append(DayFigures(int(one), expect(scores[rows], thresholds), young=True))
             continue
         rows = rows[labels[rows] != UNLABELLED]
         if not len(rows):

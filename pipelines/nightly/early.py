@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from pipelines.layout import Layout
 from pipelines.nightly.evidence import past_reports
 from pipelines.nightly.plan import NightlyRequest, sections
 from training.dataset import Slices
-from training.early import DayFigures, figures_by_day
+from training.early import DayFigures, ExpectedFigures, figures_by_day
 from training.fit import Fitted
+from training.report import NightlyReport
 from transforms.executor import Executor
 
 MOST_EVENTS = 200_000
@@ -41,13 +43,13 @@ def expect_days(
     thresholds = [
         (one.action, one.value) for one in fitted.policy.thresholds if one.value is not None
     ]
-    before: dict[int, DayFigures] = {}
-    for report in past_reports(layout, as_of_us):
-        before |= {one.day_us: one for one in report.early if not one.turned_out}
+    before = first_expected(past_reports(layout, as_of_us))
     known = [
-        dataclasses.replace(one, then=before[one.day_us].expected) if one.day_us in before else one
+        dataclasses.replace(one, then=before.get(one.day_us))
         for one in figures_by_day(gate.times, fitted.gate_scores, gate.labels, thresholds)
     ]
+    if cut.span.end_us >= as_of_us:  # training.delay 0s: no day is young
+        return tuple(known)
     young = load_dataset(spec, layout, cut.span.end_us, as_of_us, as_of_us, MOST_EVENTS)
     if not len(young):
         return tuple(known)
@@ -56,3 +58,17 @@ def expect_days(
     raw = models.raw(training.model, transformed, models.text_scores(transformed))
     scores = np.asarray(fitted.calibration.apply(raw), np.float64)
     return (*known, *figures_by_day(young.times, scores, None, thresholds))
+
+
+def first_expected(reports: Iterable[NightlyReport]) -> dict[int, ExpectedFigures]:
+    """By day, what the run that first saw it expected while its labels were young.
+
+    Args:
+      reports: oldest first.
+    """
+    found: dict[int, ExpectedFigures] = {}
+    for report in reports:
+        for one in report.early:
+            if one.young:
+                found.setdefault(one.day_us, one.expected)
+    return found

@@ -1,12 +1,16 @@
 """Expected figures: right for scores that mean what they say, with intervals that hold."""
 
+import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.early import expect, expected_auc
+from training.early import expect, expected_auc, figures_by_day
+from training.report import NightlyReport
+from training.report.early import early_lines
 
 
 def drawn(generator, events=20_000):
@@ -72,3 +76,21 @@ def test_nothing_flagged_nothing_expected_nothing_there():
 def test_log_odds_are_no_shares(scores):
     with pytest.raises(ValueError, match="calibrate them first"):
         expect(np.array(scores), [])
+
+
+def test_a_matured_day_is_not_young_where_no_action_may_fire_and_all_is_one_class():
+    times, scores = np.array([5, 9]), np.array([0.9, 0.2])
+    known = figures_by_day(times, scores, np.zeros(2, np.int8), [])
+    young = figures_by_day(times, scores, None, [])
+    assert [one.young for one in (*known, *young)] == [False, True]
+    assert [line.young for line in early_lines((*known, *young))] == [False, True]
+    assert not known[0].turned_out and known[0].auc is None
+
+
+def test_a_report_of_a_build_that_did_not_say_which_days_are_young_is_readable():
+    days = figures_by_day(np.array([5]), np.array([0.9]), None, [])
+    report = NightlyReport("chat", "", 0, "kept", "", early=days)
+    plain = json.loads(report.to_json())
+    del plain["early"][0]["young"]
+    (read,) = NightlyReport.from_json(json.dumps(plain).encode()).early
+    assert read == dataclasses.replace(days[0], young=False)

@@ -49,7 +49,7 @@ def early_lines(days: tuple[DayFigures, ...]) -> tuple[EarlyLine, ...]:
     >>> from training.early import expect
     >>> import numpy as np
     >>> made = expect(np.array([0.9, 0.1]), [("block", 0.5)])
-    >>> [line] = early_lines((DayFigures(0, made),))
+    >>> [line] = early_lines((DayFigures(0, made, young=True),))
     >>> line.action, line.flagged, line.young, line.pairs[0].expected
     ('block', 1, True, 0.9)
     """
@@ -57,11 +57,10 @@ def early_lines(days: tuple[DayFigures, ...]) -> tuple[EarlyLine, ...]:
 
 
 def _lines(day: DayFigures) -> list[EarlyLine]:
-    young = not day.turned_out and day.auc is None
     auc = Pair("AUC", day.expected.auc, then=day.then.auc if day.then else None, turned_out=day.auc)
     if not day.expected.at:
         nothing = Pair("precision", None), Pair("recall", None)
-        return [EarlyLine(day.day_us, "", 0, young, (*nothing, auc))]
+        return [EarlyLine(day.day_us, "", 0, day.young, (*nothing, auc))]
     made = []
     later = {one.action: one for one in day.turned_out}
     for one in day.expected.at:
@@ -73,7 +72,7 @@ def _lines(day: DayFigures) -> list[EarlyLine]:
                   out.recall if out else None),
             auc,
         )  # fmt: skip
-        made.append(EarlyLine(day.day_us, one.action, one.flagged, young, pairs))
+        made.append(EarlyLine(day.day_us, one.action, one.flagged, day.young, pairs))
     return made
 
 

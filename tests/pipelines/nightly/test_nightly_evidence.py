@@ -1,17 +1,19 @@
 """What a run shows beside its metrics, end to end: the second run knows the first."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from backfill_world import make_events
+from backfill_world import CONFIG, make_events
 from nightly_world import LATER, NIGHT, copy_of, request, write_events
 
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import nightly
+from pipelines.nightly.early import first_expected
 from pipelines.nightly.evidence import past_runs
 from training.report import NightlyReport
 
@@ -143,8 +145,8 @@ def test_days_whose_labels_are_young_are_foretold_and_shown_beside_what_turned_o
 ):
     first, later = night_house[2].report, second[0].report
     gate = next(one for one in later.slices if one.name == "gate")
-    known = [day for day in later.early if day.turned_out or day.auc is not None]
-    young = [day for day in later.early if day not in known]
+    known = [day for day in later.early if not day.young]
+    young = [day for day in later.early if day.young]
     # The gate's days have labels: the same figures as the metrics have.
     assert sum(day.expected.events for day in known) == gate.positives + gate.negatives
     assert [day.day_us for day in known] == [gate.start_us]
@@ -159,7 +161,29 @@ def test_days_whose_labels_are_young_are_foretold_and_shown_beside_what_turned_o
     assert young and all(day.then is None and day.expected.events > 0 for day in young)
     # What is the gate's day now was young a night ago, and foretold by that night's model.
     before = next(day for day in first.early if day.day_us == gate.start_us)
-    assert not before.turned_out
+    assert before.young and not before.turned_out
     assert known[0].then == before.expected
     page = Path(second[0].page).read_text()
     assert "Before labels mature" in page and "to come" in page
+
+
+def test_then_is_what_the_run_that_first_saw_a_day_expected(night_house):
+    report = night_house[2].report
+    young = next(day for day in report.early if day.young)
+    otherwise = dataclasses.replace(young, expected=dataclasses.replace(young.expected, abuse=7.5))
+    # A matured day is no forecast, even where no action may fire and so nothing turned out.
+    matured = dataclasses.replace(young, day_us=0, young=False)
+    made = [dataclasses.replace(report, early=early) for early in ((young, matured), (otherwise,))]
+    assert first_expected(made) == {young.day_us: young.expected}
+    assert first_expected(made[::-1]) == {young.day_us: otherwise.expected}
+
+
+def test_a_night_without_a_delay_has_no_young_days(night_house, tmp_path):
+    source, out = copy_of(night_house, tmp_path)
+    config = CONFIG.replace("delay: 1d", "delay: 0s").replace(", maturity: 1d", "")
+    outcome = nightly(request(source, out, config))
+    gate = next(one for one in outcome.report.slices if one.name == "gate")
+    assert gate.end_us == day_us(NIGHT)
+    (day,) = outcome.report.early
+    assert day.day_us == gate.start_us and not day.young
+    assert day.then is None and ">to come<" not in Path(outcome.page).read_text()
