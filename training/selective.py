@@ -13,11 +13,19 @@ through; audits pick a share of the rest), its weight is one over that chance:
 - `naive`: of the labels that are there, as if they were all; for comparison.
 
 Weights may be clipped (Ionides, JCGS 17, 2008; Bottou and others, JMLR 14, 2013), which trades
-variance for a bias that is not in the interval; how much was clipped is told. The interval is
-Clopper and Pearson's of the effective number of labels (Korn and Graubard, Survey Methodology 24,
-1998), from the linearised variance of the ratio: over the draw alone, of the very events at hand,
-or, with groups (accounts, campaigns), over other groups of their kind. Below `least` effective
-labels (Kish 1965: the squared sum of weights over the sum of their squares) nothing is concluded.
+variance for a bias that is not in the interval; how much was clipped is told.
+
+The interval of precision is Clopper and Pearson's of the effective number of labels (Korn and
+Graubard, Survey Methodology 24, 1998), from the linearised variance of the ratio: over the draw
+alone, of the very events at hand, or, with groups (accounts, campaigns), over other groups of their
+kind. Recall and prevalence rest on two strata, what is flagged and what is not, and abuse that was
+not flagged is rarely drawn: each stratum has bounds of its own (`training.strata`), which are wide
+where none of it was drawn; with groups the wider bound of both kinds counts. Below `least`
+effective labels (Kish 1965: the squared sum of weights over the sum of their squares) nothing is
+concluded; of recall and prevalence those of what is not flagged count, and a quarter as many are
+asked of what is. Whether it is depends on how much was looked at, not on what was
+found there: an interval that is only given when enough missed abuse was drawn would be wrong
+whenever it is given.
 """
 
 from __future__ import annotations
@@ -30,6 +38,7 @@ import numpy.typing as npt
 
 from training.intervals import interval
 from training.labels import POSITIVE, UNLABELLED
+from training.strata import Total, bound_share, bound_sum, bound_total
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +47,7 @@ Method = Literal["naive", "ipw", "self_normalised", "doubly_robust"]
 FIGURES: tuple[Figure, ...] = ("precision", "recall", "prevalence")
 METHODS: tuple[Method, ...] = ("naive", "ipw", "self_normalised", "doubly_robust")
 LEAST = 20.0
+_OF_FLAGGED = 0.25  # of `least`: bounds of a stratum hold for few, and few are flagged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,13 +137,14 @@ def estimate(
         }[figure]
     )
     labels, effective = int(counts.sum()), _kish(weight[counts])
-    if effective < least:
-        what = "positive labels" if figure == "recall" else "labels"
-        return Estimate(
-            None, None, None, labels, effective, clipped,
-            f"{figure} rests on {effective:.0f} effective {what}, and {least:g} are needed; raise "
-            "the shares of the hold-out and of audits, or take more days",
-        )  # fmt: skip
+    by_strata = method != "naive" and figure != "precision"
+    reason = (
+        _thin_stratum(observed, figure, weight, labels, least)
+        if by_strata
+        else _thin(figure, effective, least)
+    )
+    if reason:
+        return Estimate(None, None, None, labels, effective, clipped, reason)
     value, influence = _ratio(observed, figure, method, weight, truth)
     variance = (
         _grouped(influence.whole, observed.groups)
@@ -146,7 +157,79 @@ def estimate(
     spread = value * (1.0 - value)
     stands_for = spread / variance if variance > 0.0 and spread > 0.0 else effective
     low, high = interval(value * stands_for, stands_for, confidence)
+    if by_strata:
+        bounds = _by_strata(observed, figure, method, weight, truth, value, confidence)
+        wider = (min(low, bounds[0]), max(high, bounds[1]))
+        low, high = bounds if observed.groups is None else wider
+        low, high = min(low, value), max(high, value)
     return Estimate(value, low, high, labels, effective, clipped)
+
+
+def _thin(figure: str, effective: float, least: float) -> str:
+    if effective >= least:
+        return ""
+    what = "positive labels" if figure == "recall" else "labels"
+    return (
+        f"{figure} rests on {effective:.0f} effective {what}, and {least:g} are needed; raise "
+        "the shares of the hold-out and of audits, or take more days"
+    )
+
+
+def _thin_stratum(
+    observed: Observed, figure: str, weight: Floats, labels: int, least: float
+) -> str:
+    seen = observed.labels != UNLABELLED
+    if not labels:
+        return _thin(figure, 0.0, max(least, 1.0))
+    for flagged, name, share, needed in (
+        (True, "flagged", "the hold-out", least * _OF_FLAGGED),
+        (False, "not flagged", "audits", least),
+    ):
+        inside = observed.flagged == flagged
+        effective = _kish(weight[inside & seen])
+        if effective < needed and not seen[inside].all():
+            return (
+                f"{figure} rests on {effective:.0f} effective labels of what is {name}, and "
+                f"{needed:g} are needed; raise the share of {share}, or take more days"
+            )
+    return ""
+
+
+def _by_strata(
+    observed: Observed,
+    figure: Figure,
+    method: Method,
+    weight: Floats,
+    truth: Floats,
+    value: float,
+    confidence: float,
+) -> tuple[float, float]:
+    """Bounds from those of abuse that is flagged and of abuse that is not."""
+    count = len(weight)
+    expected = np.zeros(count)
+    if method == "doubly_robust" and observed.expected is not None:
+        expected = observed.expected
+    elif method == "self_normalised" and figure == "prevalence":
+        expected = np.full(count, value)  # Hájek's estimate is what differs from its own mean
+    seen = observed.labels != UNLABELLED
+
+    def total(inside: Mask) -> Total:
+        chosen = inside & seen
+        return bound_total(
+            truth[chosen],
+            expected[chosen],
+            weight[chosen],
+            observed.propensity[chosen],
+            float(expected[inside].sum()),
+            int(inside.sum()),
+            confidence,
+        )
+
+    caught, missed = total(observed.flagged), total(~observed.flagged)
+    if figure == "recall":
+        return bound_share(caught, missed)
+    low, high = bound_sum(caught, missed)
+    return max(low / count, 0.0), min(high / count, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)

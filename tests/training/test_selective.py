@@ -181,3 +181,36 @@ def test_what_is_no_chance_is_refused(more, said):
         estimate(dataclasses.replace(made, **more), "precision")
     with pytest.raises(ValueError, match="needs what a model expects"):
         estimate(made, "precision", "doubly_robust")
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("figure", ["recall", "prevalence"])
+def test_missed_abuse_that_was_not_drawn_may_still_be_there(figure, method):
+    # Of 100 missed ones audits draw one on average; with none drawn the plain variance is that of
+    # the flagged ones alone.
+    generator = np.random.default_rng(7)
+    flagged = np.arange(100_000) < 500
+    truth = np.arange(100_000) < 400
+    truth[500:600] = True
+    chance = np.where(flagged, 0.5, 0.01)
+    expected = np.where(flagged, 0.8, 100 / 99_500)
+    covers = []
+    for _ in range(200):
+        seen = generator.random(len(truth)) < chance
+        labels = np.where(seen, truth, UNLABELLED).astype(np.int8)
+        made = estimate(Observed(flagged, labels, chance, expected), figure, method)
+        assert made.value is not None  # whether it concludes is not up to what was drawn
+        covers.append(made.low <= true_share(figure, truth, flagged) <= made.high)
+        if figure == "recall" and not (seen & truth & ~flagged).any():
+            assert made.low < 0.6
+    assert np.mean(covers) >= 0.93
+
+
+def test_recall_without_a_look_at_what_is_not_flagged_is_refused():
+    flagged = np.arange(1000) < 100
+    labels = np.where(flagged, 1, UNLABELLED).astype(np.int8)
+    labels[100:110] = 0
+    made = estimate(Observed(flagged, labels, np.where(flagged, 1.0, 0.01)), "recall")
+    assert made.value is None
+    assert "rests on 10 effective labels of what is not flagged" in made.reason
+    assert "raise the share of audits" in made.reason
