@@ -60,12 +60,15 @@ class Decisions:
 
     Attributes:
       ids: string; scores: float64, calibrated.
-      due: bool, an action was due; through: bool, and the hold-out let it through.
-      propensity: float64, the chance that it was not acted on.
+      flagged: bool, an action is due by the last decision, which is measured.
+      due: bool, an action was due by some decision; through: bool, and the hold-out let it through
+        each time.
+      propensity: float64, the chance that it was never acted on.
     """
 
     ids: pa.Array
     scores: npt.NDArray[np.float64]
+    flagged: npt.NDArray[np.bool_]
     due: npt.NDArray[np.bool_]
     through: npt.NDArray[np.bool_]
     propensity: npt.NDArray[np.float64]
@@ -125,7 +128,10 @@ def logged_decisions(state: Path, days: Days) -> Iterator[bytes]:
 
 
 def parse_decisions(messages: Iterator[bytes] | Sequence[bytes], default: str) -> Decisions:
-    """Decisions as `pipelines.streaming.decisions` encodes them; of an event the last one.
+    """Decisions as `pipelines.streaming.decisions` encodes them.
+
+    Of an event that was decided at its arrival and again in order, the last decision is measured;
+    what became of it hangs on all of them: whoever was blocked first has been blocked.
 
     Args:
       messages: JSON, in the order of the log.
@@ -139,23 +145,30 @@ def parse_decisions(messages: Iterator[bytes] | Sequence[bytes], default: str) -
     >>> made.due.tolist(), made.through.tolist(), made.propensity.tolist()
     ([True], [True], [0.1])
     """
-    found = {one["event_id"]: one for one in map(json.loads, messages)}
-    rows = list(found.values())
-    without = sum("propensity" not in one for one in rows)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in map(json.loads, messages):
+        found.setdefault(one["event_id"], []).append(one)
+    without = sum(any("propensity" not in one for one in made) for made in found.values())
     if without:
         raise InputError(
-            f"{without:,} of {len(rows):,} decisions have no propensity: they were made without "
+            f"{without:,} of {len(found):,} decisions have no propensity: they were made without "
             "policy.hold_out; choose --days since it began"
         )
-    through = np.array([one.get("withheld", {}).get("by") == HELD_OUT for one in rows], np.bool_)
-    acted = np.array([one["action"] != default for one in rows], np.bool_)
+    acted = np.array([any(o["action"] != default for o in made) for made in found.values()], bool)
+    let = np.array([any(map(_is_let_through, made)) for made in found.values()], bool)
+    last = [made[-1] for made in found.values()]
     return Decisions(
         ids=pa.array(list(found), pa.string()),
-        scores=np.array([one["score"] for one in rows], np.float64),
-        due=acted | through,
-        through=through,
-        propensity=np.array([one["propensity"] for one in rows], np.float64),
+        scores=np.array([one["score"] for one in last], np.float64),
+        flagged=np.array([o["action"] != default or _is_let_through(o) for o in last], np.bool_),
+        due=acted | let,
+        through=let & ~acted,
+        propensity=np.array([min(o["propensity"] for o in made) for made in found.values()], float),
     )
+
+
+def _is_let_through(decision: dict[str, Any]) -> bool:
+    return bool(decision.get("withheld", {}).get("by") == HELD_OUT)
 
 
 def observe(made: Decisions, verdicts: pa.Table, source: str, audits: float) -> Observed:
@@ -177,4 +190,4 @@ def observe(made: Decisions, verdicts: pa.Table, source: str, audits: float) -> 
     labels[place.drop_null().to_numpy()] = said[known]
     labels[made.due & ~made.through] = UNLABELLED  # who looked at what was acted on had no chance
     chance = np.where(made.due, made.propensity, audits)
-    return Observed(made.due, labels, chance, made.scores)
+    return Observed(made.flagged, labels, chance, made.scores)

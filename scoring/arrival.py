@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.controls import Withheld
 from scoring.engine import SCORED, Engine, Outcome
+from scoring.hold_out import is_let_through
 from scoring.scorer import Scored
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
@@ -425,19 +426,19 @@ class Decided:
         return Scored(inputs, raw, score, action, names, withheld)
 
     def revisions(self, outcome: Outcome) -> list[int | None]:
-        """For each scored event of a step: 1, another action than first; 0, none before; None."""
+        """For each scored event: 1, other action or held out by one alone; 0, none before; None."""
         if outcome.scored is None:
             return []
-        mask = outcome.events.column(SCORED)
-        ids = outcome.events.column(EVENT_ID).filter(mask).to_pylist()
-        actions = outcome.scored.actions().to_pylist()
-        return [self._revision(*one) for one in zip(ids, actions, strict=True)]
+        ids = outcome.events.column(EVENT_ID).filter(outcome.events.column(SCORED)).to_pylist()
+        made, held = outcome.scored.actions().to_pylist(), outcome.scored.withheld
+        return [self._revision(one, made[row], held.get(row)) for row, one in enumerate(ids)]
 
-    def _revision(self, event: str, action: str) -> int | None:
+    def _revision(self, event: str, action: str, held: Withheld | None) -> int | None:
         first = self._of.get(event)
         if first is None:
             return 0
-        return 1 if first.action != action else None
+        revised = first.action != action or is_let_through(first.withheld) != is_let_through(held)
+        return 1 if revised else None
 
 
 def _rows_of(plans: Mapping[str, Plan], derived: pa.RecordBatch) -> dict[str, Rows]:

@@ -78,3 +78,12 @@ def hold_back(
         np.where(held, 0, actions).astype(np.int8),
         {row: Withheld(names[actions[row]], HELD_OUT) for row in rows},
     )
+
+
+def is_let_through(held: Withheld | None) -> bool:
+    """Whether it is the hold-out that holds an action back.
+
+    >>> is_let_through(Withheld("block", HELD_OUT)), is_let_through(None)
+    (True, False)
+    """
+    return held is not None and held.by == HELD_OUT

@@ -28,12 +28,14 @@ from scoring.engine import (
     DECISION,
     SCORE,
     SCORED,
+    WITHHELD,
     Engine,
     Outcome,
     clock_of,
     expired_before,
     logged_events,
 )
+from scoring.hold_out import HELD_OUT
 from scoring.parity.compare import UNEXPLAINED, VERSION, Difference, differing_columns
 from scoring.scorer import Scorer
 from transforms.inputs import numeric_names
@@ -50,8 +52,8 @@ class Firsts:
       differences: of first decisions.
       times: event times of all that were compared, microseconds UTC, by look.
       versions: bundle -> first decisions.
-      wrong_revisions: events whose action in order is another one and that have no revision, or
-        that have one without need.
+      wrong_revisions: events that were decided otherwise in order (another action, or the hold-out
+        let them through or no longer) and have no revision, or that have one without need.
     """
 
     differences: list[Difference] = dataclasses.field(default_factory=list)
@@ -102,7 +104,8 @@ class _Replay:
         self._next: LoggedStep | None = next(self._steps, None)
         self._looks: Engine | None = None
         self._waiting: Waiting | None = None
-        self._actions: dict[str, str] = {}  # of first decisions that wait
+        # Of first decisions that wait: the action, and whether it was let through.
+        self._actions: dict[str, tuple[str, bool]] = {}
         self.clock: int | None = None
 
     def fold_before(self, step: int) -> None:
@@ -136,7 +139,7 @@ class _Replay:
         waiting.add(arrived)
         chosen = step.batch.filter(step.batch.column(SCORED))
         ids = chosen.column(EVENT_ID).to_pylist()
-        self._actions |= dict(zip(ids, chosen.column(ACTION).to_pylist(), strict=True))
+        self._actions |= dict(zip(ids, _decided(chosen), strict=True))
         self._found.times.append(chosen.column(EVENT_TIME).to_numpy())
         self._found.versions[bundle] += chosen.num_rows
         self._found.differences += _differences(engine.spec, chosen, was, now)
@@ -170,11 +173,20 @@ class _Replay:
         mask = batch.column(SCORE).is_valid()
         rows = batch.filter(mask)
         sent = rows.column(DECISION).is_valid().to_pylist()
-        ids, actions = rows.column(EVENT_ID).to_pylist(), rows.column(ACTION).to_pylist()
-        for event, action, has in zip(ids, actions, sent, strict=True):
+        ids = rows.column(EVENT_ID).to_pylist()
+        for event, decided, has in zip(ids, _decided(rows), sent, strict=True):
             first = self._actions.pop(event, None)
             if first is not None:
-                self._found.wrong_revisions += has != (action != first)
+                self._found.wrong_revisions += has != (decided != first)
+
+
+def _decided(rows: pa.RecordBatch) -> list[tuple[str, bool]]:
+    """The action of each row, and whether the hold-out let it through."""
+    actions = rows.column(ACTION).to_pylist()
+    if WITHHELD not in rows.schema.names:
+        return [(action, False) for action in actions]
+    held = rows.column(WITHHELD).to_pylist()
+    return [(action, by == HELD_OUT) for action, by in zip(actions, held, strict=True)]
 
 
 def _differences(
@@ -189,6 +201,9 @@ def _differences(
     differ |= np.array(now.scored.actions().to_pylist()) != np.array(
         was.scored.actions().to_pylist()
     )
+    if WITHHELD in chosen.schema.names:
+        held, again = was.scored.withheld, now.scored.withheld
+        differ |= np.array([held.get(row) != again.get(row) for row in range(len(differ))])
     names = numeric_names(spec)
     ids, times = chosen.column(EVENT_ID).to_pylist(), chosen.column(EVENT_TIME).to_pylist()
     return [

@@ -255,7 +255,7 @@ def _logged_withheld(chosen: pa.RecordBatch) -> dict[int, Withheld]:
     for row, by in enumerate(chosen.column(WITHHELD).to_pylist()):
         if by is not None:
             decision = json.loads(chosen.column(DECISION)[row].as_py())
-            made[row] = Withheld(decision["withheld"]["action"], by)
+            made[row] = Withheld(decision.get("withheld", {}).get("action", ""), by)
     return made
 
 

@@ -146,7 +146,6 @@ def test_only_what_had_a_chance_counts_and_the_last_word_of_the_source():
                 ("acted", "block", 0.1, {}),
                 ("through", "allow", 0.1, {"withheld": {"action": "block", "by": "hold-out"}}),
                 ("off", "allow", 1.0, {"withheld": {"action": "block", "by": "switched off"}}),
-                ("plain", "block", 0.1, {}),
                 ("plain", "allow", 1.0, {}),
             )
         ],
@@ -165,3 +164,41 @@ def test_only_what_had_a_chance_counts_and_the_last_word_of_the_source():
     seen = observe(made, verdicts, "audit", 0.02)
     assert seen.labels.tolist() == [-1, 0, -1, 1]
     assert np.allclose(seen.propensity, [0.1, 0.1, 0.02, 0.02])
+
+
+def test_a_revision_changes_what_is_measured_and_not_what_was_seen():
+    held = {"withheld": {"action": "block", "by": "hold-out"}}
+
+    def said(name, action, chance, more=None):
+        one = {"event_id": name, "score": 0.5, "action": action, "propensity": chance}
+        return json.dumps(one | (more or {})).encode()
+
+    made = parse_decisions(
+        [
+            said("let through, then allowed", "allow", 0.1, held),
+            said("blocked, then allowed", "block", 0.1),
+            said("allowed, then blocked", "allow", 1.0),
+            said("allowed, then let through", "allow", 1.0),
+            said("let through, then allowed", "allow", 1.0),
+            said("blocked, then allowed", "allow", 1.0),
+            said("allowed, then blocked", "block", 0.1),
+            said("allowed, then let through", "allow", 0.1, held),
+        ],
+        "allow",
+    )
+    assert made.flagged.tolist() == [False, False, True, True]
+    assert made.due.tolist() == [True] * 4
+    assert made.through.tolist() == [True, False, False, True]
+    verdicts = pa.table(
+        {
+            "event_time": [1, 2, 3, 4],
+            "subject": made.ids,
+            "positive": [True] * 4,
+            "source": ["audit"] * 4,
+        }
+    )
+    seen = observe(made, verdicts, "audit", 0.02)
+    # What was blocked at arrival was not audited by chance, and what was held out weighs ten.
+    assert seen.labels.tolist() == [1, -1, -1, 1]
+    assert np.allclose(seen.propensity, 0.1)
+    assert seen.flagged.tolist() == made.flagged.tolist()

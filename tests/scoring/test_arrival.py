@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.arrival import Arrived, Decided, Waiting, look, unseen
+from scoring.controls import OFF, Withheld
+from scoring.hold_out import HELD_OUT
 from transforms.order import order_events
 
 
@@ -116,3 +118,25 @@ def test_what_waits_is_found_by_id_and_by_key_and_is_gone_when_folded():
             if field.name not in ("row", "query"):
                 one, two = getattr(found, field.name), getattr(again.rows[entity], field.name)
                 np.testing.assert_array_equal(one[..., :3], two)
+
+
+def test_what_the_hold_out_lets_through_by_one_decision_alone_is_revised():
+    def decide(through):
+        ahead, events = engine(), batch([("k", 1, "a", 1.0, "p")])
+        made = ahead.step(events, np.zeros(1, bool))
+        held = {0: Withheld("block", through)} if through else {}
+        scored = dataclasses.replace(
+            made.scored, action=np.zeros(1, np.int8), names=("allow", "block"), withheld=held
+        )
+        return dataclasses.replace(made, scored=scored)
+
+    for first, then, revision in (
+        (HELD_OUT, None, 1),
+        (None, HELD_OUT, 1),
+        (HELD_OUT, HELD_OUT, None),
+        (None, None, None),
+        (OFF, None, None),  # nothing was due, and nothing is done
+    ):
+        decided = Decided()
+        decided.add(SPEC, decide(first))
+        assert decided.revisions(decide(then)) == [revision], (first, then)
