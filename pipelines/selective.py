@@ -27,6 +27,7 @@ from pipelines.streaming.at_arrival import read_looks
 from pipelines.streaming.journal import read_steps
 from scoring.engine import DECISION
 from scoring.hold_out import HELD_OUT
+from training.intervals import interval
 from training.labels import UNLABELLED
 from training.selective import FIGURES, Estimate, Method, Observed, estimate
 
@@ -40,6 +41,9 @@ class SelectiveReport:
     Attributes:
       decisions: in the days; due: for which an action was due; through: of these, let through.
       unjudged: let through, and without a verdict of the source: each weighs on the figures.
+      not_due: events that no action was due for; audited: of these, judged by the source.
+      audits: the share of these that was said to be judged at random.
+      fits: whether chance explains how many were judged, if that is the share.
       estimates: figure -> method -> estimate.
     """
 
@@ -47,6 +51,10 @@ class SelectiveReport:
     due: int
     through: int
     unjudged: int
+    not_due: int
+    audited: int
+    audits: float
+    fits: bool
     estimates: dict[str, dict[str, Estimate]]
 
     def to_builtins(self) -> dict[str, Any]:
@@ -107,11 +115,17 @@ def report_selective(
         raise InputError(f"the log in {state} has no decision on an event of {days}")
     verdicts = read_verdicts(Layout(out), published[-1])
     observed = observe(made, verdicts, source, audits)
+    not_due = int((~made.due).sum())
+    audited = int((~made.due & (observed.labels != UNLABELLED)).sum())
     return SelectiveReport(
         decisions=len(made.ids),
         due=int(made.due.sum()),
         through=int(made.through.sum()),
         unjudged=int((made.through & (observed.labels == UNLABELLED)).sum()),
+        not_due=not_due,
+        audited=audited,
+        audits=audits,
+        fits=fits_share(audited, not_due, audits),
         estimates={
             figure: {method: estimate(observed, figure, method) for method in METHODS}
             for figure in FIGURES
@@ -169,6 +183,18 @@ def parse_decisions(messages: Iterator[bytes] | Sequence[bytes], default: str) -
 
 def _is_let_through(decision: dict[str, Any]) -> bool:
     return bool(decision.get("withheld", {}).get("by") == HELD_OUT)
+
+
+def fits_share(judged: int, count: int, share: float) -> bool:
+    """Whether a binomial draw of a share explains how many of some events were judged.
+
+    Clopper and Pearson's interval of what was judged holds the share, at 99.9 %.
+
+    >>> fits_share(210, 10_000, 0.02), fits_share(210, 10_000, 0.05)
+    (True, False)
+    """
+    low, high = interval(judged, count, 0.999)
+    return low <= share <= high
 
 
 def observe(made: Decisions, verdicts: pa.Table, source: str, audits: float) -> Observed:

@@ -45,6 +45,15 @@ def describe(made: SelectiveReport) -> list[str]:
             f"warning: {made.unjudged:,} of these have no verdict of that source; figures are "
             "right only if it judges all of them"
         )
+    if not made.fits:
+        share = made.audited / made.not_due
+        lines.append(
+            f"warning: of {made.not_due:,} events that no action was due for, that source judged "
+            f"{made.audited:,}, a share of {share:.4g}, and --audits is {made.audits:.4g} (about "
+            f"{made.audits * made.not_due:,.0f}): chance does not explain the difference. Figures "
+            "are right only if it judged that share of them, drawn at random, and the verdicts of "
+            "these days have come"
+        )
     for figure, by_method in made.estimates.items():
         for method, one in by_method.items():
             name = f"{figure} ({method.replace('_', ' ')})"

@@ -16,7 +16,7 @@ from configs.world import Enforcement, LetThrough, load_world
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.commands import add_verb
 from pipelines.layout import Days
-from pipelines.selective import observe, parse_decisions, report_selective
+from pipelines.selective import fits_share, observe, parse_decisions, report_selective
 from pipelines.simulate import WorldRequest, read_truth, simulate_world
 from pipelines.streaming.journal import Journal
 from transforms.catalog import CATALOG
@@ -102,8 +102,8 @@ def test_the_command_prints_them_and_what_is_wrong(lived):
     app = typer.Typer()
     add_verb(app, "selective")
 
-    def run(*more):
-        words = ["chat", "--out", root / "out", "--state", root / "state", "--audits", AUDITS]
+    def run(*more, audits=AUDITS):
+        words = ["chat", "--out", root / "out", "--state", root / "state", "--audits", audits]
         return CliRunner().invoke(app, list(map(str, [*words, *more])))
 
     done = run("--days", f"{MEASURED.first}..{MEASURED.last}")
@@ -111,6 +111,18 @@ def test_the_command_prints_them_and_what_is_wrong(lived):
     assert "recall (doubly robust): 0." in done.output and "let through" in done.output
     plain = run("--days", f"{MEASURED.first}..{MEASURED.last}", "--json")
     assert json.loads(plain.output)["estimates"]["precision"]["self_normalised"]["labels"] > 20
+    assert "warning: " not in done.output
+    assert json.loads(plain.output)["fits"] is True
+    # The share of audits is another one than was said: both are told.
+    days = ("--days", f"{MEASURED.first}..{MEASURED.last}")
+    for audits in (AUDITS / 2, 2 * AUDITS):
+        wrong = run(*days, audits=audits)
+        assert f"--audits is {audits:g}" in wrong.output
+        assert "chance does not explain the difference" in wrong.output
+        told = json.loads(run(*days, "--json", audits=audits).output)
+        assert told["fits"] is False and told["audits"] == audits
+        assert abs(told["audited"] / told["not_due"] - AUDITS) < 0.05
+        assert f"judged {told['audited']:,}, a share of 0." in wrong.output
     # Nobody of that name has judged anything: nothing is concluded, and it says so.
     other = run("--days", str(MEASURED.first), "--source", "nobody")
     assert "warning: " in other.output and "not concluded" in other.output
@@ -164,6 +176,15 @@ def test_only_what_had_a_chance_counts_and_the_last_word_of_the_source():
     seen = observe(made, verdicts, "audit", 0.02)
     assert seen.labels.tolist() == [-1, 0, -1, 1]
     assert np.allclose(seen.propensity, [0.1, 0.1, 0.02, 0.02])
+
+
+def test_a_share_that_was_drawn_fits_and_few_events_fit_much():
+    generator = np.random.default_rng(8)
+    drawn = generator.binomial(20_000, 0.02, 500)
+    assert np.mean([fits_share(int(one), 20_000, 0.02) for one in drawn]) > 0.99
+    assert not any(fits_share(int(one), 20_000, 0.04) for one in drawn)
+    assert fits_share(0, 0, 0.02) and fits_share(0, 50, 0.02)
+    assert fits_share(50, 50, 1.0) and not fits_share(49, 50, 1.0)
 
 
 def test_a_revision_changes_what_is_measured_and_not_what_was_seen():
