@@ -18,26 +18,23 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from configs.schema import Column, Events, Expression, Ingest, Spec
-from configs.social import graph_inputs
+from configs.policy import Action, Policy
+from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
+from configs.social import SocialGraph, graph_inputs
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header", "separator")
-_LATER = (
-    "sequence",
-    "source",
-    "tokens",
-    "graph",
-    "accounts",
-    "per_day",
-    "costs",
-    "precedence",
-    "hold_out",
-    "expires_us",
-    *_READING,
-)
-"""Settings that there were not always."""
+_LATER: dict[type, tuple[str, ...]] = {
+    Events: ("sequence", *_READING),
+    Labels: ("source", "precedence", "expires_us"),
+    TextInput: ("tokens",),
+    Action: ("per_day", "costs"),
+    Policy: ("hold_out",),
+    SocialGraph: ("accounts",),
+    Spec: ("graph",),
+}
+"""Settings that there were not always, by what has them."""
 _SNAPSHOTS = 2
 """Of the values and files of snapshots: raised where the same events give others."""
 _BOUNDS = ("minimum", "maximum")
@@ -190,8 +187,7 @@ _ACCEPTANCE = ("id", "time", "kind", "aliases", "earliest_us", "latest_us", "ded
 def _set(events: Events) -> list[str]:
     """Settings that there were not always, and that this config gives."""
     default = Events()
-    names = ("sequence", *_READING)
-    return [name for name in names if getattr(events, name) != getattr(default, name)]
+    return [name for name in _LATER[Events] if getattr(events, name) != getattr(default, name)]
 
 
 def _limits(column: Column) -> dict[str, Any]:
@@ -229,7 +225,7 @@ def _plain(value: Any, fields: tuple[str, ...] | None = None) -> Any:
             inner = getattr(value, field.name)
             if field.name in _BOUNDS and inner is not None and float(inner) == inner:
                 inner = float(inner)  # 5 and 5.0 are one bound
-            if field.name in _LATER and inner in (field.default, {}):
+            if field.name in _LATER.get(type(value), ()) and inner in (field.default, {}):
                 continue  # so that what was made before there was one keeps its fingerprint
             if isinstance(inner, Mapping) and field.name in _UNORDERED:
                 found[field.name] = {str(key): _plain(one) for key, one in inner.items()}
