@@ -21,6 +21,8 @@ FEWEST_DAYS = 5
 """Days of a source that its last one is compared with."""
 FEWEST_A_DAY = 5
 """Mean of a source from which its silence means something; and of a day, times four, a flood."""
+_FEWEST = min(FEWEST_DAYS, 4) * FEWEST_A_DAY
+"""Verdicts of a source, in all, below which it can neither fall silent nor flood."""
 TIMES = 3
 """The largest day before, times this, is a flood."""
 
@@ -79,10 +81,14 @@ def source_alarms(verdicts: pa.Table, as_of_us: int) -> tuple[SourceAlarm, ...]:
     codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     last = (as_of_us - 1) // DAY_US
     days = last - known["event_time"].to_numpy() // DAY_US
+    totals = np.bincount(codes)
+    ends = np.cumsum(totals)
+    by_source = days[np.argsort(codes, kind="stable")]
     made = []
-    for code in sorted(range(len(names)), key=lambda at: names[at]):
-        counts = np.bincount(days[codes == code])[::-1]  # the last day comes last
-        alarm = _alarm(names[code], counts)
+    # A source may be each user who reports: most of them are passed over.
+    for code in sorted(np.flatnonzero(totals >= _FEWEST), key=lambda at: names[at]):
+        own = by_source[ends[code] - totals[code] : ends[code]]
+        alarm = _alarm(names[code], np.bincount(own)[::-1])  # the last day comes last
         made += [alarm] if alarm is not None else []
     return tuple(made)
 

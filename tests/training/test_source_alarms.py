@@ -1,9 +1,11 @@
 """Sources that stop or flood are named; holidays as there were before and new sources are not."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from training.source_alarms import source_alarms
+from training import source_alarms as module
+from training.source_alarms import _alarm, source_alarms
 from transforms.ticks import DAY_US
 
 
@@ -60,3 +62,17 @@ def test_without_sources_or_verdicts_there_is_nothing_to_say():
     rows = table(bot=[9] * 8)
     assert source_alarms(rows.drop_columns(["source"]), 99 * DAY_US) == ()
     assert source_alarms(rows.slice(0, 0), 99 * DAY_US) == ()
+
+
+def test_rare_sources_are_passed_over_and_the_others_are_told_apart(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(
+        module, "_alarm", lambda name, counts: looked_at.append(name) or _alarm(name, counts)
+    )
+    rare = {f"user-{at}": [1, 0, 2] for at in range(300)}
+    days = 9
+    rows = table(stops=[9] * 8, **rare, floods=[2] * 8 + [20], bot=[9] * days, few=[0] * 8 + [19])
+    rows = rows.take(pa.array(np.random.default_rng(3).permutation(rows.num_rows)))
+    found = [(one.source, one.last) for one in source_alarms(rows, days * DAY_US)]
+    assert found == [("floods", 20), ("stops", 0)]
+    assert looked_at == ["bot", "floods", "stops"]
