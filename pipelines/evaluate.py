@@ -154,10 +154,12 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         request.out,
     )
     total = scored.num_rows
-    if total:
-        scored = scored.filter(pa.array(known_before(bundle, layout, scored, span)))
     times = scored.column(EVENT_TIME).to_numpy()
     known = load_labels(bundle.spec, layout, scored.column(EVENT_ID), times, day_us(as_of))
+    kept = known_before(bundle, layout, scored, span) if total else np.ones(0, np.bool_)
+    subjects = _subjects(bundle, scored, known.labels, times, kept)
+    scored = scored.filter(pa.array(kept))
+    known = KnownLabels(known.labels[kept], known.judged[kept], known.early[kept])
     counts = count_labels(known.labels)
     if counts.positives + counts.negatives == 0:
         raise EvidenceError(
@@ -180,17 +182,26 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         },
         scores=_scores(bundle, scored, known),
         slices=_slices(layout, span, scored, known.labels, by),
-        subjects=_subjects(bundle, scored, known.labels, times),
+        subjects=subjects,
     )
 
 
 def _subjects(
-    bundle: Bundle, scored: pa.Table, labels: npt.NDArray[np.int8], times: npt.NDArray[np.int64]
+    bundle: Bundle,
+    scored: pa.Table,
+    labels: npt.NDArray[np.int8],
+    times: npt.NDArray[np.int64],
+    kept: npt.NDArray[np.bool_],
 ) -> SubjectMetrics | None:
-    """Figures of accounts, where `evaluation.group` names them."""
+    """Figures of accounts, where `evaluation.group` names them.
+
+    An account takes part with all its events if at least one of them is kept (`drop_known`): one
+    that was known before these days does not.
+    """
     if GROUP not in scored.column_names:
         return None
     accounts = encode_groups(scored.column(GROUP))
+    accounts = np.where(np.isin(accounts, accounts[kept]), accounts, -1)
     scores = scored.column(SCORE).to_numpy()
     return evaluate_subjects(scores, labels, times, accounts, bundle.policy.thresholds)
 

@@ -5,6 +5,7 @@ Prism and Flink: `nightly/test_nightly.py`.
 
 import datetime as dt
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nightly_world import copy_of
+from backfill_world import CONFIG, make_events
+from nightly_world import copy_of, write_events
+from nightly_world import request as night_request
 
 from configs.errors import InputError, StateError
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, _subjects, evaluate_bundle
 from pipelines.layout import FEATURES, VERDICTS, Days, Layout
+from pipelines.nightly import nightly
 from pipelines.read_days import read_part
 from scoring.bundle import load_bundle
 from scoring.decision import Threshold
@@ -91,7 +95,28 @@ def test_accounts_are_measured_where_the_config_names_them():
     table = pa.table({"score": [0.2, 0.9, 0.1, 0.5], "group": ["a", "a", "b", None]})
     bundle = SimpleNamespace(policy=SimpleNamespace(thresholds=(Threshold("block", 0.8, None),)))
     labels, times = np.array([0, 1, 0, 1], np.int8), np.array([0, 5, 0, 0])
-    found = _subjects(bundle, table, labels, times)
+    every = np.ones(4, np.bool_)
+    found = _subjects(bundle, table, labels, times, every)
     assert (found.accounts, found.abusive) == (2, 1)
     assert found.until[0].median_us == 5
-    assert _subjects(bundle, table.drop_columns(["group"]), labels, times) is None
+    assert _subjects(bundle, table.drop_columns(["group"]), labels, times, every) is None
+    # Known from the second event on: its events all count; known before the first: none does.
+    kept = np.array([True, False, False, True])
+    found = _subjects(bundle, table, labels, times, kept)
+    assert (found.accounts, found.abusive, found.until[0].median_us) == (1, 1, 5)
+
+
+def test_accounts_first_events_are_not_cut_short_where_known_ones_are_dropped(tmp_path):
+    events = make_events(1500, days=8)
+    for event in events:  # accounts of two days each, so that some become known within DAYS
+        if "who" in event:
+            event["who"] += f"-{(int(event['at'][8:10]) - 1) // 2}"
+    source, out = write_events(tmp_path / "input", events), tmp_path / "out"
+    config = CONFIG + "evaluation: {group: who, drop_known: true}\n"
+    outcome = nightly(night_request(source, out, config))
+    found = evaluate_bundle(EvaluateRequest(out, outcome.bundle, DAYS))
+    own = Counter(one["who"] for one in events if one.get("who", "").endswith("-3"))
+    assert found.left_out > 0
+    assert found.subjects.accounts == len(own)
+    after = {one.events: one.accounts for one in found.subjects.after}
+    assert after[10] == sum(count >= 10 for count in own.values()) > 0
