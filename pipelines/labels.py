@@ -37,6 +37,7 @@ from training.labels import (
     is_judged,
     is_judged_early,
     resolve,
+    unexpired,
 )
 from training.source_alarms import SourceAlarm, source_alarms
 
@@ -56,8 +57,8 @@ class LabelReport:
       early: without a label, since a verdict has an earlier time than the event.
       expired: without a label, since all verdicts about it are older than `labels.expires`.
       unknown_subjects: judged ids that are no scored event of the published days.
-      verdicts: counts by source, and of reversals.
-      conflicts: sources that disagree.
+      verdicts: counts by source, and of reversals, of verdicts that have not expired.
+      conflicts: sources that disagree, by the same.
       qualities: how good each source is, by its agreement with the others.
       curve: of the delays of first verdicts.
       maturity_us: of the config.
@@ -127,6 +128,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
     ids, times = table.column(EVENT_ID), table.column(EVENT_TIME).to_numpy()
     verdicts = read_verdicts(layout, days[-1])
     labels = resolve(spec.labels, ids, times, verdicts, moment)
+    counting = unexpired(spec.labels, verdicts, moment)
     judged = is_judged(ids, verdicts, moment)
     early = is_judged_early(ids, times, verdicts, moment)
     subjects = pc.unique(verdicts.column("subject").drop_null())
@@ -141,9 +143,9 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         early=int(early.sum()),
         expired=int(((labels == UNLABELLED) & ~early & judged).sum()),
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
-        verdicts=count_verdicts(ids, verdicts, moment, spec.labels.precedence),
-        conflicts=count_conflicts(verdicts, moment),
-        qualities=source_qualities(verdicts, moment, spec.labels.precedence),
+        verdicts=count_verdicts(ids, counting, moment, spec.labels.precedence),
+        conflicts=count_conflicts(counting, moment),
+        qualities=source_qualities(counting, moment, spec.labels.precedence),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
         alarms=source_alarms(verdicts, moment),

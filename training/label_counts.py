@@ -1,6 +1,7 @@
 """Counts of verdicts: by source, of reversals, and of sources that disagree.
 
-What enters: a table of verdicts, as in `training.labels`. What leaves: figures for people.
+What enters: a table of verdicts, as in `training.labels`; without those that expired
+(`training.labels.unexpired`), where what stands is asked. What leaves: figures for people.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from training.dataset import Slices
 from training.drift import InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
-from training.labels import NEGATIVE
+from training.labels import NEGATIVE, unexpired
 from training.report.facts import NightlyReport, PastRun, WrongEvent
 from training.source_alarms import SourceAlarm, source_alarms
 from transforms.inputs import numeric_names
@@ -39,7 +39,8 @@ class Evidence:
 
     Attributes:
       judged: slice -> labelled events that are not abuse by a verdict, not by age alone.
-      verdicts: about the events of the span; `early`: how many of these have one that is earlier.
+      verdicts: about the events of the span, without expired ones.
+      early: events of the span that have an earlier verdict than themselves.
       wrong: the events that are not abuse with the highest scores on the gate slice.
       inputs: of the gate slice, kept for the next run; `drifts`: how they moved.
       drift_since: the run that they are compared with, microseconds UTC; None: there is none.
@@ -89,7 +90,7 @@ def gather_evidence(
         },
         verdicts=count_verdicts(
             span.events.column(EVENT_ID),
-            said,
+            unexpired(spec.labels, said, as_of_us) if spec.labels else said,
             as_of_us,
             spec.labels.precedence if spec.labels else (),
         ),

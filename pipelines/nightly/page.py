@@ -184,6 +184,7 @@ def make_report(
         drifts=evidence.drifts if evidence else (),
         drift_since=evidence.drift_since if evidence else None,
         early=facts.early,
+        held_out=spec.policy.hold_out is not None,
         past=past_runs(layout, as_of_us),
     )
 

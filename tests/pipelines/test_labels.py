@@ -122,7 +122,12 @@ def test_a_history_names_what_reversed_and_what_expired(out, tiny_spec):
     assert own.label is None and own.reason == "its verdicts have expired"
     assert all(one.expired for one in own.verdicts)
     assert "expired" in "\n".join(tell(subject_history(spec, out, "event", row["subject"])))
-    assert report_labels(spec, out).expired > 0
+    report = report_labels(spec, out)
+    assert report.expired > 0
+    # What stands, and who disagrees, is said of verdicts that still count.
+    stands = report.verdicts
+    assert (stands.positive, stands.negative) == (report.positive, report.negative)
+    assert stands.verdicts == stands.events == 1
 
 
 def test_subjects_that_cannot_be_looked_up_are_refused(out, tiny_spec):

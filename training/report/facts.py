@@ -151,6 +151,8 @@ class NightlyReport:
       drifts: how inputs moved since the run as of `drift_since`, most first.
       early: figures that the new model's scores foretell, by day: of the gate slice, beside what
         turned out, and of the days after it, whose labels are still to come.
+      held_out: whether `policy.hold_out` is set: something is done to what is flagged, so that
+        labels of it are missing, and what turned out is not what is true.
       past: earlier runs, oldest first.
     """
 
@@ -186,6 +188,7 @@ class NightlyReport:
     drifts: tuple[InputDrift, ...] = ()
     drift_since: int | None = None
     early: tuple[DayFigures, ...] = ()
+    held_out: bool = False
     past: tuple[PastRun, ...] = ()
 
     def as_past_run(self) -> PastRun:

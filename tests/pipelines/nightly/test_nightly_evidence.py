@@ -187,3 +187,12 @@ def test_a_night_without_a_delay_has_no_young_days(night_house, tmp_path):
     (day,) = outcome.report.early
     assert day.day_us == gate.start_us and not day.young
     assert day.then is None and ">to come<" not in Path(outcome.page).read_text()
+
+
+def test_verdicts_that_expired_do_not_stand_on_the_page(night_house, tmp_path):
+    source, out = copy_of(night_house, tmp_path)
+    config = CONFIG.replace("maturity: 1d", "maturity: 1d, expires: 3d")
+    report = nightly(request(source, out, config, night=LATER)).report
+    before = night_house[2].report.verdicts
+    parts = [one for one in report.slices if one.name in ("fit", "validation", "gate")]
+    assert report.verdicts.positive == sum(one.positives for one in parts) < before.positive

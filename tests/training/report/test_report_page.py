@@ -284,3 +284,16 @@ def test_times_and_sizes_for_people():
         "1.00 GB",
         "1.42 GB",
     ]
+
+
+def test_what_turned_out_has_no_colour_where_enforcement_hides_abuse(sample_report):
+    day = next(one for one in sample_report.early if not one.young)
+    wrong = [dataclasses.replace(one, precision=0.01, recall=0.01) for one in day.turned_out]
+    off = dataclasses.replace(
+        sample_report, early=(dataclasses.replace(day, turned_out=tuple(wrong)),)
+    )
+    coloured = '<span class="no">1.0 %</span>'
+    plain, held_out = render(off), render(dataclasses.replace(off, held_out=True))
+    assert coloured in plain and coloured not in held_out
+    assert "enforcement hides abuse" in plain and "enforcement hides abuse" in held_out
+    assert "differences have no" in held_out and "differences have no" not in plain
