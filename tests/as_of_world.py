@@ -16,6 +16,7 @@ from pipelines.snapshots import seen_by
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service
 from scoring.bundle import load_bundle, write_bundle
+from scoring.controls import NONE
 from scoring.engine import Engine, Resident
 from scoring.scorer import Scorer
 from scoring.store import Store
@@ -85,7 +86,7 @@ def run_scorer(world, out, state, between=None, size=7):
 def make_service(spec, out, state):
     """A cold scorer with what serves."""
     store = Store(out / "bundles")
-    scorer = Scorer(load_bundle(store.path("serving"), CATALOG))
+    scorer = Scorer(load_bundle(store.path("serving"), CATALOG)).under(NONE)
     engine = Engine(spec, Resident.empty(spec), scorer, seen_by(spec, store.root))
     topic = SimpleNamespace(publish=lambda data: [])
     return Service(engine, Journal(state), 0, topic, store=store)
