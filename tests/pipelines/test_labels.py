@@ -133,12 +133,12 @@ def test_a_history_names_what_reversed_and_what_expired(out, tiny_spec):
 def test_subjects_that_cannot_be_looked_up_are_refused(out, tiny_spec):
     for kind, value, words in (
         ("event", "none", "no scored event of that id"),
-        ("who", "w1", "expected event:ID, or one of where"),
+        ("who", "somebody", "expected event:ID, or one of where"),
         ("where", "nowhere", "no scored event with that where"),
     ):
         with pytest.raises(InputError, match=words) as refused:
             subject_history(tiny_spec, out, kind, value)
-        assert "nowhere" not in str(refused.value) and "w1" not in str(refused.value)
+        assert "nowhere" not in str(refused.value) and "somebody" not in str(refused.value)
 
 
 def test_moments_and_ids_that_are_not_there_are_named(out, tiny_spec):
