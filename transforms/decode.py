@@ -26,7 +26,7 @@ from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.expression import evaluate_mask
 from transforms.json_records import MOST_BYTES, read_json
-from transforms.time_hints import expected_time, in_other_units
+from transforms.time_hints import are_numbers, expected_time, in_other_units
 from transforms.times import Reading
 
 Int64s = npt.NDArray[np.int64]
@@ -398,10 +398,7 @@ class _Reader:
         column = self._columns.get(given)
         if column is None or not asked.any():
             return np.zeros(len(self), np.bool_)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            return true_mask(pc.match_substring_regex(column, r"^\s*[-+]?[0-9]+(\.[0-9]*)?\s*$"))
-        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        return np.full(len(self), numeric or pa.types.is_decimal(column.type))
+        return are_numbers(column)
 
     def names(self, rule: Ingest) -> pa.Array:
         """What names a row: its id column, or the file's name and the row's position."""

@@ -7,14 +7,42 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.schema import Spec
+from transforms.columns import true_mask
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _UNIT_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+
+
+_NUMBER = r"^\s*[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?\s*$"
+
+
+def are_numbers(column: pa.Array) -> Mask:
+    """Which values are numbers, as they are or in words: bool `[n]`.
+
+    >>> are_numbers(pa.array(["17", "1e3", "2026-03-01", None])).tolist()
+    [True, True, False, False]
+    """
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return true_mask(pc.match_substring_regex(column, _NUMBER))
+    if pa.types.is_union(kind):  # JSON whose values are of several types
+        codes = column.type_codes.to_numpy()
+        dense = kind.mode == "dense"
+        at = column.offsets.to_numpy() if dense else np.arange(len(column))
+        made = np.zeros(len(column), np.bool_)
+        for place, code in enumerate(kind.type_codes):
+            here = codes == code
+            made[here] = are_numbers(column.field(place))[at[here]]
+        return made
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return np.full(len(column), numeric)
 
 
 def in_other_units(spec: Spec, moments: Int64s, absurd: Mask) -> Iterator[tuple[str, Mask]]:

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from configs.errors import InputError
-from pipelines.commands.explain import describe, register
+from pipelines.commands import add_verb
+from pipelines.commands.explain import describe
 from pipelines.explain import ExplainRequest, explain
 from pipelines.files import open_parquet
 from pipelines.layout import FEATURES, VERDICTS, Layout, day_us
@@ -168,7 +169,7 @@ def test_the_command_prints_it(out, found):
 
     app = typer.Typer()
     app.command("other")(lambda: None)
-    register(app)
+    add_verb(app, "explain")
     told = CliRunner().invoke(app, ["explain", found.event, "--out", str(out), "--top", "3"])
     assert told.exit_code == 0, told.output
     lines = told.stdout.splitlines()
