@@ -12,7 +12,7 @@ import typer
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from pipelines.commands import serve, stream
+from pipelines.commands import add_verb
 from pipelines.serve.server import SERVICE
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +92,7 @@ def test_the_compose_session_has_workers_in_the_task_managers_network():
 def options(verb):
     """Every option that a verb of `lockstep` declares."""
     app = typer.Typer()
-    {"stream": stream, "serve": serve}[verb].register(app)
+    add_verb(app, verb)
     command = get_command(app)
     return {name for parameter in command.params for name in parameter.opts}
 
