@@ -186,18 +186,22 @@ def _become(numbers: Sequence[int]) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     keep_memory()
     gc.freeze()  # the pages stay shared
-    mine = numbers[0]
+    mine, others = numbers[0], list[int]()
     for number in numbers[1:]:
         first = os.getpid()
-        if os.fork() == 0:
+        other = os.fork()
+        if other == 0:
             _end_with(first)
-            mine = number
+            mine, others = number, []
             break
+        others.append(other)
     for number in numbers:
         if number != mine:
             os.close(number)
     with socket.socket(fileno=mine) as connection, connection.makefile("rw") as lines:
         _serve(lines)
+    for other in others:  # their launcher gave them up too; waited for, their CPU time is counted
+        os.waitpid(other, 0)
 
 
 def keep_memory() -> None:

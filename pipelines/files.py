@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from cachetools import LRUCache, cached
 
 from configs.errors import InputError, LockstepError
 from scoring.files import is_local, join, read_file, replace_file, stamps
@@ -22,6 +23,7 @@ from transforms.batches import one_batch
 
 _DIGEST = re.compile(r"-([0-9a-f]{16})\.(?:parquet|arrow)$")
 _ANEW = "remove the marker of its day and of all later days, and run again"
+_MAPPED_BYTES = 256 << 20
 _checked: set[tuple[tuple[str, int, float], ...]] = set()
 """Stamps of published files that are as they were written."""
 
@@ -179,9 +181,14 @@ def read_arrow(path: str) -> pa.Table:
         return pa.ipc.open_file(io.BytesIO(file.read())).read_all()
 
 
-@functools.lru_cache(maxsize=512)
+@cached(
+    LRUCache(_MAPPED_BYTES, getsizeof=lambda batch: batch.nbytes + 1), lock=threading.Lock()
+)
 def read_arrow_batch(path: str) -> pa.RecordBatch:
-    """The same as one batch, remembered: of files that are never written twice."""
+    """The same as one batch, remembered: of files that are never written twice.
+
+    The last ones only: a file that is mapped keeps its pages in memory, also once it is deleted.
+    """
     table = read_arrow(path)
     return one_batch(table.to_batches(), table.schema)
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -206,6 +207,31 @@ def test_workers_are_started_once_and_lose_no_element(tmp_path):
     assert len(processes[0]) == 2
     assert str(os.getpid()) not in processes[0]
     assert not any(map(_alive, processes[0]))
+
+
+@pytest.mark.slow
+def test_the_processor_time_of_every_worker_is_counted(tmp_path):
+    before = _children_seconds()
+    with workers_of(Running(2)):
+        run_pipeline(functools.partial(_busy, tmp_path), Running(2), str(tmp_path))
+    said = [float(one.read_text()) for one in tmp_path.iterdir()]
+    assert len(said) == 2
+    assert _children_seconds() - before > sum(said)
+
+
+def _busy(folder, root):
+    def work(_):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        (folder / str(os.getpid())).write_text(str(time.process_time()))
+
+    _ = root | beam.Create(list(range(20))) | beam.Reshuffle() | beam.Map(work)
+
+
+def _children_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _spread(numbers, folder, root):
