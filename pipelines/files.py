@@ -181,9 +181,7 @@ def read_arrow(path: str) -> pa.Table:
         return pa.ipc.open_file(io.BytesIO(file.read())).read_all()
 
 
-@cached(
-    LRUCache(_MAPPED_BYTES, getsizeof=lambda batch: batch.nbytes + 1), lock=threading.Lock()
-)
+@cached(LRUCache(_MAPPED_BYTES, getsizeof=lambda batch: batch.nbytes + 1), lock=threading.Lock())
 def read_arrow_batch(path: str) -> pa.RecordBatch:
     """The same as one batch, remembered: of files that are never written twice.
 
