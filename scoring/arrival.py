@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -185,7 +185,8 @@ class Waiting:
         """The events that wait with the keys of some rows."""
         found = {entity: self._rows[entity].of(rows.key) for entity, rows in asked.items()}
         numbers = [np.empty(0, np.int64), *(rows.row for rows in found.values())]
-        here = np.unique(np.concatenate(numbers))
+        here = np.sort(np.concatenate(numbers))
+        here = here[np.diff(here, prepend=-1) > 0]  # as np.unique, which hashes
         return WaitingEvents(
             here,
             self._times_at(here),
@@ -233,8 +234,8 @@ class _KeyedRows:
     def __init__(self, plan: Plan) -> None:
         self._rows = Rows.empty(plan)  # with room behind the first `_count`
         self._count = 0
-        self._at: dict[int, int] = {}  # number -> place in the rows
-        self._of_key: dict[int, list[int]] = {}  # -> numbers
+        self._key: dict[int, int] = {}  # number -> key
+        self._at: dict[int, dict[int, int]] = {}  # key -> number -> place in the rows
 
     def add(self, rows: Rows) -> None:
         if self._count + len(rows) > len(self._rows):
@@ -242,16 +243,18 @@ class _KeyedRows:
         for field in dataclasses.fields(Rows):
             there, more = getattr(self._rows, field.name), getattr(rows, field.name)
             there[..., self._count : self._count + len(rows)] = more
-        numbers = rows.row.tolist()
-        self._at |= zip(numbers, itertools.count(self._count))
-        for number, key in zip(numbers, rows.key.tolist(), strict=True):
-            self._of_key.setdefault(key, []).append(number)
+        self._index(self._count, rows.row.tolist(), rows.key.tolist())
         self._count += len(rows)
+
+    def _index(self, first: int, numbers: Sequence[int], keys: Sequence[int]) -> None:
+        self._key |= zip(numbers, keys, strict=True)
+        for place, (number, key) in enumerate(zip(numbers, keys, strict=True), first):
+            self._at.setdefault(key, {})[number] = place
 
     def _make_room(self, more: int) -> None:
         """For as many rows again as are live, and no fewer than `more`; what is gone goes."""
-        live = self._rows.take(np.fromiter(self._at.values(), np.int64, len(self._at)))
-        self._at = dict(zip(self._at, itertools.count()))
+        live = self.of(np.fromiter(self._at, np.uint64, len(self._at)))
+        live = live.take(np.argsort(live.row))
         self._count = len(live)
         room = max(_LEAST_ROOM, more, len(live))
         arrays = (getattr(live, field.name) for field in dataclasses.fields(Rows))
@@ -261,26 +264,23 @@ class _KeyedRows:
                 for one in arrays
             )
         )
+        self._at = {}
+        self._index(0, live.row.tolist(), live.key.tolist())
 
     def forget(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            place = self._at.pop(number, None)
-            if place is None:
+            key = self._key.pop(number, None)
+            if key is None:
                 continue
-            key = int(self._rows.key[place])
-            same = self._of_key[key]
-            same.remove(number)
-            if not same:
-                del self._of_key[key]
+            del self._at[key][number]
+            if not self._at[key]:
+                del self._at[key]
 
     def of(self, keys: npt.NDArray[np.uint64]) -> Rows:
         """The rows with one of some keys."""
-        found = [
-            self._at[number]
-            for key in dict.fromkeys(keys.tolist())
-            for number in self._of_key.get(key, ())
-        ]
-        return self._rows.take(np.array(found, np.int64))
+        found = [self._at[key].values() for key in dict.fromkeys(keys.tolist()) if key in self._at]
+        places = itertools.chain.from_iterable(found)
+        return self._rows.take(np.fromiter(places, np.int64, sum(map(len, found))))
 
 
 def _times_of(events: pa.RecordBatch) -> Int64s:
