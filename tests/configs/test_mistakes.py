@@ -80,7 +80,7 @@ def test_deep_nesting_is_a_mistake(depth, brackets):
     opened, closed = brackets
     with pytest.raises(ConfigError) as caught:
         loads(BASE + f"about: {opened * depth}{closed * depth}\n", "deep.yaml", CATALOG)
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == 3 and "nest too deeply to be read" in str(caught.value)
     assert len(str(caught.value)) < 1000 + 3 * depth
 
 

@@ -66,15 +66,16 @@ def test_int96_is_what_the_other_formats_say(tmp_path, year):
     assert old.batch.num_rows == 3
 
 
-def test_int96_beyond_microseconds_is_a_bad_time(tmp_path):
-    """400,000 years from now: microseconds wrap around too."""
+@pytest.mark.parametrize("day", [150_000_000, 2_461_101 + 213_503_982])
+def test_int96_beyond_microseconds_is_a_bad_time(tmp_path, day):
+    """400,000 years from now microseconds wrap around too; after 584,554 they are a time again."""
     path = tmp_path / "a.parquet"
     pq.write_table(table([NOON] * 3), path, use_deprecated_int96_timestamps=True,
                    use_dictionary=False, compression="none")  # fmt: skip
     data = bytearray(path.read_bytes())
     julian = (2_440_588 + (NOON.date() - dt.date(1970, 1, 1)).days).to_bytes(4, "little")
     found = data.index(julian)
-    data[found : found + 4] = (150_000_000).to_bytes(4, "little")
+    data[found : found + 4] = day.to_bytes(4, "little")
     path.write_bytes(data)
     made = read_all(path)
     assert [(one.position, str(one.reason), one.column) for one in made.dead] == [
