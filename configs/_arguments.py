@@ -50,11 +50,13 @@ def read_arguments(
                     section.position, f"{operation.op}: the argument {field.name!r} is missing"
                 )
             lacking.append(field)
+            if field.metadata.get("now") is not None:
+                arguments[field.name] = field.metadata["now"]
             continue
         value = _argument(
             section, field, hints[field.name], operation, types, siblings, kinds, columns, present
         )
-        if value is None:
+        if value is None or (field.metadata.get("now") is not None and value == field.default):
             continue
         arguments[field.name] = value
         if hints[field.name] is ColumnName:

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NewType, Protocol
 
-from configs.schema import Aggregate, Column, ColumnType, Entity
+from configs.schema import Aggregate, Column, ColumnType, Entity, Spec
 
 ColumnName = NewType("ColumnName", str)
 """An argument that names an event column or a derived column."""
@@ -31,18 +31,28 @@ def argument(
     most: int | None = None,
     needed_for: ColumnType | None = None,
     only_for: frozenset[ColumnType] | None = None,
+    now: int | None = None,
 ) -> Any:
     """A field of an operation with limits, which the loader and the JSON Schema both keep.
 
     Args:
       default: the value where YAML says nothing; without one, the argument is required.
+      now: the value where YAML says nothing, of an argument that there was not always; `default` is
+        then what there was before it, which no fingerprint tells from a spec without it.
       least, most: closed range of a whole number.
       needed_for: where the operation's column is of this type, YAML must give the argument, because
         no default would be safe.
       only_for: types of the operation's column for which the argument means something; None: all.
     """
     limits = {"least": least, "most": most, "needed_for": needed_for, "only_for": only_for}
+    limits["now"] = now
     return dataclasses.field(default=default, metadata=limits)
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """What an argument is where YAML says nothing; `MISSING` where it must say it."""
+    now = field.metadata.get("now")
+    return field.default if now is None else now
 
 
 class DerivationOp(Protocol):
@@ -112,6 +122,17 @@ class Catalog:
           ValueError: two classes have one name.
         """
         return cls(_by_name(derivations), _by_name(aggregates), check_entity, check_values, bounds)
+
+
+def without_later_arguments(spec: Spec, catalog: Catalog) -> Spec:
+    """What a spec meant before its derivations had the arguments that came later (`argument`)."""
+    derived = {}
+    for name, one in spec.derived.items():
+        fields = dataclasses.fields(catalog.derivations[one.op])
+        later = {field.name for field in fields if field.metadata.get("now") is not None}
+        arguments = {key: value for key, value in one.arguments.items() if key not in later}
+        derived[name] = dataclasses.replace(one, arguments=arguments)
+    return dataclasses.replace(spec, derived=derived)
 
 
 def operand_fields(operation: type[Any]) -> tuple[str, ...]:

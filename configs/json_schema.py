@@ -17,7 +17,7 @@ from configs._events import SETTINGS
 from configs._model import LEAST_COST, MOST_COST, MOST_PLACES
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
-from configs.catalog import Catalog
+from configs.catalog import Catalog, default_of
 from configs.reference import EXPRESSION, described
 from configs.schema import LIFETIME, ColumnType, Expression
 from configs.social import GRAPH_FEATURES
@@ -316,7 +316,8 @@ def _operations(
 
 
 def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    return {} if field.default in (dataclasses.MISSING, ()) else {"default": field.default}
+    default = default_of(field)
+    return {} if default in (dataclasses.MISSING, ()) else {"default": default}
 
 
 def _argument(hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from configs.booster import ALIASES, BOOSTER
 from configs.catalog import Catalog
+from configs.catalog import default_of as default_of_argument
 from configs.expression import FUNCTIONS
 from configs.schema import (
     Action,
@@ -229,7 +230,9 @@ def _arguments(operation: type[Any]) -> str:
         limits = "" if least is None else f" ({least} to {most})"
         missing = field.default in (dataclasses.MISSING, ())
         found.append(
-            f"`{field.name}`{limits}" if missing else f"`{field.name}: {field.default}`{limits}"
+            f"`{field.name}`{limits}"
+            if missing
+            else f"`{field.name}: {default_of_argument(field)}`{limits}"
         )
     return ", ".join(found)
 

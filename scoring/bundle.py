@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.catalog import Catalog
+from configs.catalog import Catalog, without_later_arguments
 from configs.errors import BundleError, ConfigError
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.loader import loads
@@ -242,6 +242,8 @@ def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> S
         spec = loads(text, f"{folder.name}/{SPEC}", catalog)
     except (ConfigError, UnicodeDecodeError) as error:
         raise BundleError(f"{SPEC} does not load in this release:\n{error}") from error
+    if fingerprint(spec) != manifest["spec"]:
+        spec = without_later_arguments(spec, catalog)  # of a release that did not have them
     if fingerprint(spec) != manifest["spec"]:
         raise BundleError(
             f"{SPEC} now means {fingerprint(spec)}, the manifest says {manifest['spec']}; the "

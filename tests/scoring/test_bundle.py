@@ -6,12 +6,14 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from bundle_world import CONFIG, copy_bundle, make_models, make_parts, spec_and_graph
 from graph_world import as_batch, make_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs.catalog import without_later_arguments
 from configs.errors import BundleError
 from configs.loader import loads
 from pipelines.analyze import analyze
@@ -24,6 +26,7 @@ from scoring.manifest import MANIFEST, verify_files
 from scoring.scorer import Scorer
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
+from transforms.derive import derive
 
 FILES = (
     "spec.yaml",
@@ -279,3 +282,19 @@ def test_a_whole_twin_stays_as_it_is(bundle):
     before = (bundle / "transform_graph/transform_fn/saved_model.pb").stat().st_ino
     write_bundle(make_parts(), bundle.parent)
     assert (bundle / "transform_graph/transform_fn/saved_model.pb").stat().st_ino == before
+
+
+def test_a_bundle_from_before_a_later_argument_means_what_it_meant(tmp_path):
+    """Its config says nothing of `reading`, which means another one by now."""
+    config = tmp_path / "tiny.yaml"
+    clean = "  clean: {op: normalize_text, of: text}\n"
+    config.write_text(CONFIG.replace(clean, f"{clean}  link: {{op: link_domain, of: text}}\n"))
+    now = make_parts(path=config)
+    before = dataclasses.replace(now, spec=without_later_arguments(now.spec, CATALOG))
+    old, new = (load_bundle(write_bundle(one, tmp_path / "store")) for one in (before, now))
+    assert old.fingerprint != new.fingerprint
+    assert (old.spec, new.spec) == (before.spec, now.spec)
+    texts = pa.RecordBatch.from_pydict({"text": ["http:evil.com"]})
+    assert [
+        derive(one.spec, texts).column("link").to_pylist() for one in (old, new)
+    ] == [[None], ["evil.com"]]  # fmt: skip

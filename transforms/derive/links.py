@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from publicsuffixlist import PublicSuffixList
 
-from configs.catalog import ColumnName
+from configs.catalog import ColumnName, argument
 from configs.schema import ColumnType
 from transforms.text.characters import INVISIBLE
 
@@ -33,6 +33,18 @@ _AUTHORITY = re.compile(
 )
 _NEXT = re.compile(r"(?<![,;])[,;]++(?:https?$|www\.)", re.IGNORECASE)  # the next of a list
 _SCHEME = re.compile(r"https?:$", re.IGNORECASE)
+# A browser opens `http:evil.com` too; in a text that is a link only where such a host can be meant.
+_BARE_LINK = r"\bhttps?:[^\s/?#<>\"\\]"
+_LINK_OR_BARE = f"{_LINK}|{_BARE_LINK}"
+_BARE = re.compile(
+    r"(?<![0-9A-Za-z_])https?:(?![/\\])([^\s/?#\\<>\"]+)",
+    re.IGNORECASE,
+)
+_AUTHORITY_OR_BARE = re.compile(f"{_BARE.pattern}|{_AUTHORITY.pattern}", re.IGNORECASE)
+_SCHEMES = re.compile(r"https?:", re.IGNORECASE)
+_WWW = re.compile(r"\bwww\.", re.IGNORECASE)
+_REST = re.compile(r"(?:(?!https?:)[^\s<>\"])*+", re.IGNORECASE)
+_ADDRESS = re.compile(r"\[|(?:[^.]+\.){3}|0x|\d{6}", re.IGNORECASE)  # not `http:404`, `http:1.1`
 _PLAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*")  # is its own serialisation
 # What a text puts after a name: punctuation, closing brackets and quotes, of Asia too, and marks
 # that nobody sees (a text's direction goes back after a link).
@@ -53,7 +65,10 @@ _UNSEEN = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class CountLinks:
-    """How many links (http:, https: with slashes, or www.) a text has.
+    """How many links (http: or https:, or www.) a text has.
+
+    `reading` is the version of what a link is: 1 asks for a slash after http: or https:, 2 takes
+    `http:evil.com` too, where the host can be meant.
 
     >>> texts = ["see http://a.example and www.b.example", "none", None]
     >>> CountLinks("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
@@ -67,11 +82,19 @@ class CountLinks:
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName
+    reading: int = argument(1, least=1, most=2, now=2)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """int64 `[n]`."""
         array = batch.column(self.of)
-        return pc.count_substring_regex(array, _LINK, ignore_case=True).cast(pa.int64())
+        counts = pc.count_substring_regex(array, _LINK, ignore_case=True).cast(pa.int64())
+        if self.reading == 1:
+            return counts
+        texts, has = _matching(array, _BARE_LINK)
+        if not texts:
+            return counts
+        more = [_count_bare(text) for text in texts]
+        return pc.add(counts, pc.replace_with_mask(_zeros(len(array)), has, pa.array(more)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +103,8 @@ class LinkDomain:
 
     It is that of the Public Suffix List, as the library carries it; nothing is downloaded. A host
     that is an address, or a public suffix itself, stands for itself. Give it texts as they came:
-    folding changes names (`fa\u00df.de` is not `fass.de`).
+    folding changes names (`fa\u00df.de` is not `fass.de`). `reading`: as of `count_links`; 2 also
+    refuses Punycode that stands for nothing, and sees no link in the path of one that is refused.
 
     >>> texts = ["see https://cheap.shop.example.co.uk/x?y", "http://a.example%2eevil.com", "hi"]
     >>> LinkDomain("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
@@ -93,16 +117,16 @@ class LinkDomain:
     accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
 
     of: ColumnName
+    reading: int = argument(1, least=1, most=2, now=2)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
         array = batch.column(self.of)
-        has = pc.fill_null(pc.match_substring_regex(array, _LINK, ignore_case=True), False)
-        where = np.flatnonzero(has.to_numpy(zero_copy_only=False))
-        if not len(where):
+        texts, has = _matching(array, _LINK if self.reading == 1 else _LINK_OR_BARE)
+        if not texts:
             return pa.nulls(len(array), pa.string())
-        texts = array.take(pa.array(where)).to_pylist()
-        domains = pa.array([_first_domain(text) for text in texts], pa.string())
+        first = _first_domain if self.reading == 1 else _first_opened
+        domains = pa.array([first(text) for text in texts], pa.string())
         return pc.replace_with_mask(pa.nulls(len(array), pa.string()), has, domains)
 
 
@@ -146,6 +170,17 @@ def _registrable_domain(host: str) -> str | None:
     return ada_url.idna_to_unicode(domain) or domain if "xn--" in domain else domain
 
 
+def _matching(array: pa.Array, pattern: str) -> tuple[list[str], pa.Array]:
+    """The texts that have a match, and where they are: bool `[n]`."""
+    has = pc.fill_null(pc.match_substring_regex(array, pattern, ignore_case=True), False)
+    where = np.flatnonzero(has.to_numpy(zero_copy_only=False))
+    return array.take(pa.array(where)).to_pylist(), has
+
+
+def _zeros(count: int) -> pa.Array:
+    return pa.array(np.zeros(count, np.int64))
+
+
 def _parsed(host: str) -> str | None:
     """The host as the standard serialises it, without dots around it."""
     try:
@@ -166,6 +201,66 @@ def _first_domain(text: str) -> str | None:
         inner = _SCHEME.search(match[1])  # what is refused may have run into the next link
         start = match.end() - len(inner[0]) if inner else match.end()
     return None
+
+
+def _first_opened(text: str) -> str | None:
+    start = 0
+    while match := _AUTHORITY_OR_BARE.search(text, start):
+        bare, authority = match[1], match[1] or match[2]
+        domains = _bare_domains(bare) if bare else [_opened(_host(authority))]
+        if domains and domains[0] is not None:
+            return domains[0]
+        start = match.end()
+        if inner := _SCHEME.search(authority):  # what is refused may have run into the next link
+            start -= len(inner[0])
+        elif bare and "@" not in bare:  # words, in which a link may begin
+            start = match.start(1) if _WWW.search(bare) else start
+        elif _SCHEMES.match(text, match.start()) and (rest := _REST.match(text, start)):
+            start = rest.end()  # nothing is opened, so a path has no link either
+    return None
+
+
+def _opened(host: str) -> str | None:
+    """As `registrable_domain`, and null where a label in Punycode stands for nothing."""
+    domain = registrable_domain(host)
+    if domain is not None and "xn--" in host.lower():
+        name = _parsed(host) or ""
+        if any(one.startswith("xn--") and ada_url.idna_to_unicode(one) == one
+               for one in name.split(".")):  # fmt: skip
+            return None
+    return domain
+
+
+def _bare_domains(authority: str) -> list[str]:
+    """Of what follows `http:` without slashes: the domains that a link can mean.
+
+    They are names under a suffix of the Public Suffix List, and addresses that are no number of a
+    port, a version or an answer: `http:status`, `http:8080` and `HTTP:1.1` are words.
+    """
+    pieces = _SCHEMES.split(authority.rpartition("@")[2])
+    hosts = [_host(piece) for piece in pieces]
+    domains = [(host, _opened(host)) for host in hosts]
+    return [domain for host, domain in domains if domain is not None and _is_meant(host, domain)]
+
+
+def _is_meant(host: str, domain: str) -> bool:
+    if domain.startswith("[") or domain.rpartition(".")[2].isdigit():
+        return _ADDRESS.match(host) is not None
+    return _is_known(domain)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _is_known(domain: str) -> bool:
+    """Whether someone can have registered it, as far as the Public Suffix List tells."""
+    name = domain if domain.isascii() else ada_url.idna_to_ascii(domain).decode()
+    return _known_suffixes().privatesuffix(name) is not None
+
+
+def _count_bare(text: str) -> int:
+    """Links without slashes; `www.` within counts by itself."""
+    return sum(
+        len(_bare_domains(match[1])) for match in _BARE.finditer(text) if not _WWW.search(match[1])
+    )
 
 
 def _host(authority: str) -> str:
@@ -190,6 +285,11 @@ def _is_port(port: str) -> bool:
     return not digits or (
         digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= _MOST_PORT
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _known_suffixes() -> PublicSuffixList:
+    return PublicSuffixList(accept_unknown=False)
 
 
 @functools.lru_cache(maxsize=1)

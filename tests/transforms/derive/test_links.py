@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.loader import load, shipped
+from configs.catalog import without_later_arguments
+from configs.fingerprint import fingerprint, state_fingerprint
+from configs.loader import load, loads, shipped
 from transforms.catalog import CATALOG
-from transforms.derive import links
+from transforms.derive import derive, links
 from transforms.derive.address import EmailDomain, Lowercase
+from transforms.derive.disguise import RestoreText
 from transforms.derive.links import CountLinks, LinkDomain, registrable_domain
 
 
@@ -17,6 +20,10 @@ def apply(operation, *texts):
     return operation.apply(batch).to_pylist()
 
 
+READINGS = pytest.mark.parametrize("reading", [1, 2])
+
+
+@READINGS
 @pytest.mark.parametrize(
     ("text", "links", "domain"),
     [
@@ -52,9 +59,9 @@ def apply(operation, *texts):
         (None, None, None),
     ],
 )
-def test_links(text, links, domain):
-    assert apply(CountLinks("t"), text) == [links]
-    assert apply(LinkDomain("t"), text) == [domain]
+def test_links(text, links, domain, reading):
+    assert apply(CountLinks("t", reading), text) == [links]
+    assert apply(LinkDomain("t", reading), text) == [domain]
 
 
 @given(st.text())
@@ -70,6 +77,7 @@ def test_any_punycode(label):
 
 
 # What the WHATWG URL standard takes for the host: written by hand, from its rules.
+@READINGS
 @pytest.mark.parametrize(
     ("text", "domain"),
     [
@@ -163,9 +171,87 @@ def test_any_punycode(label):
         ("http://evil.com\t.good.com", "evil.com"),
     ],
 )
-def test_the_host_is_what_a_browser_opens(text, domain):
-    assert apply(LinkDomain("t"), text) == [domain]
-    assert apply(CountLinks("t"), text)[0] >= 1
+def test_the_host_is_what_a_browser_opens(text, domain, reading):
+    assert apply(LinkDomain("t", reading), text) == [domain]
+    assert apply(CountLinks("t", reading), text)[0] >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "links", "domain"),
+    [
+        ("http:evil.com", 1, "evil.com"),
+        ("HTTPS:evil.com/x", 1, "evil.com"),
+        ("(https:evil.com).", 1, "evil.com"),
+        ("http:/evil.com", 1, "evil.com"),
+        ("http:\\\\evil.com", 1, "evil.com"),
+        ("http:evil.com:8080/", 1, "evil.com"),
+        ("http:evil%2ecom", 1, "evil.com"),
+        ("http:\u0444\u043e\u0442\u043e.\u0440\u0444", 1, "\u0444\u043e\u0442\u043e.\u0440\u0444"),
+        ("http:xn--n1aalg.xn--p1ai", 1, "\u0444\u043e\u0442\u043e.\u0440\u0444"),
+        ("http:good.com@evil.com", 1, "evil.com"),
+        ("http:good.com,http:x@evil.com", 1, "evil.com"),
+        ("http:evil.com,http:good.com", 2, "evil.com"),
+        ("http:evil.com,www.good.com", 1, "evil.com"),
+        ("http:www.evil.com http://good.com", 2, "evil.com"),
+        ("http:wordhttp://evil.com", 1, "evil.com"),
+        ("http:192.168.1.1", 1, "192.168.1.1"),
+        ("http:3232235777", 1, "192.168.1.1"),
+        ("http:0xc0a80101", 1, "192.168.1.1"),
+        ("http:[2001:db8::1]", 1, "[2001:db8::1]"),
+        # words
+        ("http:404", 0, None),
+        ("HTTP:1.1 and http:8080", 0, None),
+        ("http:status http:client.py2 http:", 0, None),
+        ("see http: evil.com", 0, None),
+        ("xhttp:evil.com", 0, None),
+        ("http:evil.example", 0, None),
+        ("http:word,www.evil.com", 1, "evil.com"),
+        # no browser opens these, not even their path
+        ("http:@/www.evil.com", 1, None),
+        ("http://@/www.evil.com then www.good.com", 3, "good.com"),
+        ("http://a%00b/www.evil.com,http://good.com", 3, "good.com"),
+        ("http://a.xn--pokxncvks/", 1, None),
+        ("http://xn--bcher-kva.com", 1, "b\u00fccher.com"),
+        # nor these, until they are made links again
+        ("hxxp://evil.com", 0, None),
+    ],
+)
+def test_slashes_may_be_left_out(text, links, domain):
+    assert apply(LinkDomain("t", 2), text, None) == [domain, None]
+    assert apply(CountLinks("t", 2), text, None) == [links, None]
+
+
+def test_links_that_were_made_harmless_are_read_as_they_are_clicked():
+    restored = apply(RestoreText("t"), "hxxps:evil[.]com")
+    assert apply(LinkDomain("t", 2), *restored) == ["evil.com"]
+
+
+CHAIN = """
+lockstep: 1
+columns: {t: {type: string}}
+kinds: {m: {scored: true}}
+derive:
+  domain: {op: link_domain, of: t%s}
+  links: {op: count_links, of: t%s}
+entities: {e: {key: {m: [domain]}, windows: [1h], aggregates: {c: {op: count}}}}
+"""
+
+
+def test_what_a_link_is_has_a_version_and_the_first_one_stays_what_it_was():
+    """Fingerprints of configs that say nothing are those of the release before, for reading 1."""
+    now, second, first = (
+        loads(CHAIN % (said, said), "c.yaml", CATALOG)
+        for said in ("", ", reading: 2", ", reading: 1")
+    )
+    assert now == second and fingerprint(now) == fingerprint(second)
+    assert fingerprint(first) == "ece615524cb0a367" != fingerprint(now)
+    assert state_fingerprint(first, "e") == "24df1a2e404a354c" != state_fingerprint(now, "e")
+    batch = pa.RecordBatch.from_pydict({"t": ["http:evil.com"]})
+    assert derive(now, batch).to_pylist() == [
+        {"t": "http:evil.com", "domain": "evil.com", "links": 1}
+    ]
+    assert derive(first, batch).to_pylist() == [{"t": "http:evil.com", "domain": None, "links": 0}]
+    assert without_later_arguments(now, CATALOG) == first
 
 
 # Directions and their ends, joiners, tags, variation selectors, fillers, controls.
@@ -272,16 +358,20 @@ def test_lower_case():
         ("http://good.com:xhttp://evil.com", "evil.com"),
     ],
 )
-def test_what_is_beside_a_host_does_not_hide_it(text, domain):
-    assert apply(LinkDomain("t"), text) == [domain]
-    assert apply(CountLinks("t"), text)[0] >= 1
+@READINGS
+def test_what_is_beside_a_host_does_not_hide_it(text, domain, reading):
+    assert apply(LinkDomain("t", reading), text) == [domain]
+    assert apply(CountLinks("t", reading), text)[0] >= 1
 
 
 def test_a_text_takes_time_by_its_length():
     """Lists of separators were read again from each of them: 0.6 s for 4,096."""
     texts = ["http://^" + "," * 60_000, "http://^" + ",;" * 4_000 + " www.%" + ";" * 50_000]
+    bare = ["http:" * 13_000, "http:www." * 7_000, "http:a@" * 9_000, "http:x," * 9_000]
     start = time.process_time()
     assert apply(LinkDomain("t"), *texts) == [None, None]
+    assert apply(LinkDomain("t", 2), *texts, *bare) == [None] * 6
+    assert apply(CountLinks("t", 2), *bare) == [0, 1, 0, 0]
     assert time.process_time() - start < 2
 
 
