@@ -33,6 +33,14 @@ def test_two_runs_at_once_the_second_refuses(write, run, tmp_path):
         run(source)
 
 
+def test_an_output_within_its_input_is_refused_before_anything_is_put_there(write, run, tmp_path):
+    source = write(make_events(10))
+    for out in ("input", "input/out"):
+        with pytest.raises(InputError, match="choose an --out apart from it"):
+            run(source, out=out)
+    assert os.listdir(source) == ["events.jsonl"]
+
+
 def published(out):
     """Days that have a marker."""
     return sorted(path.stem for path in (out / "days").glob("*.json"))

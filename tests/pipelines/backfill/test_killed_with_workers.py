@@ -35,9 +35,10 @@ from pipelines import writers
 
 write = writers.write_by_content
 
-def stop_and_write(*arguments):
-    os.kill(os.getpid(), signal.SIGSTOP)
-    return write(*arguments)
+def stop_and_write(out, folder, *rest):
+    if folder.startswith("features/"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return write(out, folder, *rest)
 
 writers.write_by_content = stop_and_write
 """
@@ -153,7 +154,7 @@ def test_a_worker_that_is_stopped_while_it_writes_ends_too(launch, tmp_path):
     launcher.kill()
     launcher.wait()
     until(lambda: not session_of(launcher))
-    assert not any((tmp_path / "out").glob("features/*/*"))
+    assert not any((tmp_path / "out").glob("features/*/part-*"))
 
 
 @pytest.mark.parametrize("when", ["before it publishes", "when it has ended"])
@@ -180,7 +181,7 @@ def test_what_a_dead_run_s_workers_still_write_is_not_published(
 
         until(ended)
         left = [path for path in looks(out).keys() - before.keys() if path.is_file()]
-        assert left, "they were to write something"
+        assert any(out / "features" in path.parents for path in left), "they were to write some"
         return left
 
     publish, left = backfill.publish_days, []
