@@ -25,6 +25,7 @@ from pipelines.nightly.sample import analyse_sample, load_sample
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.signals import held, raise_if_stopped
+from pipelines.sources.listing import require_apart
 from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.files import Place, name_of
@@ -66,6 +67,7 @@ def nightly(request: NightlyRequest, progress: Progress | None = None) -> Nightl
     Raises:
       LockstepError: what failed; what serves has not changed, and the page says why.
     """
+    require_apart(request.source, str(request.out))  # before anything is put there
     layout = Layout(request.out)
     report = RunReport(request, layout, progress or Quiet())
     try:

@@ -163,6 +163,14 @@ def test_empty_input_is_refused_and_leaves_no_day(tmp_path):
     assert Layout(tmp_path / "out").published() == []
 
 
+def test_an_output_within_its_input_is_refused_before_anything_is_put_there(tmp_path):
+    """Not even the page of a run that failed: the next run would take it for events."""
+    source = write_events(tmp_path / "input", [])
+    with pytest.raises(InputError, match="choose an --out apart from it"):
+        nightly(request(source, tmp_path / "input" / "out"))
+    assert [path.name for path in (tmp_path / "input").iterdir()] == ["events.jsonl"]
+
+
 def test_one_event_is_too_little_evidence(tmp_path):
     (event,) = [one for one in make_events(3000, days=10) if one["id"] == "p000001"]
     event = event | {"at": "2026-03-08T23:00:00Z"}
