@@ -34,7 +34,13 @@ def is_local(path: Place) -> bool:
 
 
 def join(folder: Place, *names: str) -> str:
-    """A path below a folder of any filesystem."""
+    """A path below a folder of any filesystem.
+
+    >>> join("/out", "days", "a.json")
+    '/out/days/a.json'
+    """
+    if is_local(folder):  # as Beam's does, which looks for the filesystem of each path
+        return os.path.join(folder, *names)
     return str(FileSystems.join(str(folder), *names))
 
 
