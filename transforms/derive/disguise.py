@@ -1,7 +1,7 @@
 """Texts as their readers read them, and how much of a disguise had to be undone for it.
 
-`tables` is the version of Unicode's tables (`transforms.text.tables.TABLES`). It is part of the
-config's fingerprint: other tables make other features.
+`tables` is the version of Unicode's tables (`transforms.text.tables.TABLES`). Others make other
+features: a second one would have `now=2` (`configs.catalog.argument`), so another fingerprint.
 """
 
 from __future__ import annotations
