@@ -42,7 +42,7 @@ def read_graph(
     for name, part in parts:
         _check_answer(name, part, edges)
         _check_made(edges[name], part, ingest)
-    judged = _text_column(section, "judged", types) if "judged" in section else None
+    judged = text_column(section, "judged", types) if "judged" in section else None
     if judged is not None and labels is None:
         section.note(
             "judged", "graph: judged needs verdicts", "say in labels which events are verdicts"
@@ -86,7 +86,7 @@ def _accounts(section: Section, types: Mapping[str, ColumnType]) -> dict[str, st
     found = {}
     for name in inner.keys() if inner else ():
         check_name(cast(Section, inner), name, "graph: accounts")
-        found[name] = _text_column(cast(Section, inner), name, types) or ""
+        found[name] = text_column(cast(Section, inner), name, types) or ""
     if inner is not None:
         inner.done()
     return found
@@ -109,8 +109,8 @@ def _edge(
     rule = EdgeRule(
         name=name,
         kinds=tuple(of),
-        source=_text_column(section, "from", types) or "",
-        target=_text_column(section, "to", types) or "",
+        source=text_column(section, "from", types) or "",
+        target=text_column(section, "to", types) or "",
         where=read_where(section, types, of or kinds, known),
         expires_us=expires,
         answers=section.text("answers", None),
@@ -121,7 +121,8 @@ def _edge(
     return rule
 
 
-def _text_column(section: Section, key: str, types: Mapping[str, ColumnType]) -> str | None:
+def text_column(section: Section, key: str, types: Mapping[str, ColumnType]) -> str | None:
+    """The name of a column of text; another one is noted."""
     name: str | None = section.text(key)
     texts = [one for one, type_ in types.items() if type_ is ColumnType.STRING]
     if name is not None and name not in texts:

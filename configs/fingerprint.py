@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from configs.campaigns import CampaignRules
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
 from configs.social import SocialGraph, graph_inputs
@@ -32,11 +33,13 @@ _LATER: dict[type, tuple[str, ...]] = {
     Action: ("per_day", "costs"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
-    Spec: ("graph",),
+    Spec: ("graph", "campaigns"),
 }
 """Settings that there were not always, by what has them."""
 _SNAPSHOTS = 2
 """Of the values and files of snapshots: raised where the same events give others."""
+_CAMPAIGNS = 1
+"""Of the values and files of campaigns: likewise."""
 _BOUNDS = ("minimum", "maximum")
 _UNORDERED = ("columns", "kinds", "keys", "arguments", "booster", "aliases")
 
@@ -133,6 +136,38 @@ def graph_fingerprint(spec: Spec) -> str:
             **_read(spec, sorted(kinds), used),
         }
     )
+
+
+def campaigns_fingerprint(spec: Spec) -> str:
+    """Of what shapes a snapshot of campaigns: the whole section, and how its events are read.
+
+    Raises:
+      ValueError: the spec has no campaigns.
+    """
+    campaigns, labels = spec.campaigns, spec.labels
+    if campaigns is None:
+        raise ValueError(f"{spec.name} has no section campaigns")
+    kinds, used = set(campaigns.kinds), {campaigns.account, *_linked(campaigns)}
+    judged = None
+    if campaigns.judged is not None and labels is not None:
+        kinds.add(labels.kind)
+        used |= {campaigns.judged, labels.subject, *labels.positive.columns}
+        judged = [labels.kind, labels.subject, labels.positive.text]
+    return _digest(
+        {
+            "campaigns": _plain(campaigns),
+            "judged": judged,
+            "format": _CAMPAIGNS,
+            **_read(spec, sorted(kinds), used),
+        }
+    )
+
+
+def _linked(campaigns: CampaignRules) -> list[str]:
+    """Columns that links, their conditions and the reach look at."""
+    names = [name for name, _ in campaigns.columns]
+    names += _names_in(link.where for link in campaigns.links.values())
+    return names + ([campaigns.recipients] if campaigns.recipients else [])
 
 
 def _read(spec: Spec, kinds: Iterable[str], used: set[str]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import typing
 from typing import Any
 
 from configs._behaviour import MOST_TILES, shared_settings
+from configs._campaigns import MOST_ACCOUNTS, MOST_COLUMNS
+from configs._campaigns import MOST_WEIGHT as MOST_LINK_WEIGHT
 from configs._events import SETTINGS
 from configs._model import LEAST_COST, MOST_COST, MOST_PLACES
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
@@ -103,6 +105,10 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "gate": _object(_GATE),
         "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
         "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),
+        "campaigns": _object(
+            {"links": _map(_object(_LINK, ["columns"]), empty=False)} | _CAMPAIGNS,
+            ["account", "of", "links"],
+        ),
     }
     schema = _object(sections, ["lockstep", "columns", "kinds"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep"} | schema
@@ -211,6 +217,29 @@ _GRAPH = {
     "features": {"type": "array", "items": {"enum": list(GRAPH_FEATURES)}},
     "delay": _DURATION,
     "accounts": {"type": "object", "additionalProperties": _TEXT},
+}
+_LINK = {
+    "columns": {
+        "anyOf": [_TEXT, _NAMES | {"minItems": 1, "maxItems": MOST_COLUMNS, "uniqueItems": True}]
+    },
+    "where": _WHERE,
+    "within": _DURATION,
+    "weight": _COUNT | {"maximum": MOST_LINK_WEIGHT},
+    "most_accounts": {"type": "integer", "minimum": 2, "maximum": MOST_ACCOUNTS},
+}
+_GROUP = {"type": "integer", "minimum": 2, "maximum": 1_000_000}
+_CAMPAIGNS = {
+    "account": _TEXT,
+    "of": _ONE_OR_MORE,
+    "recipients": _TEXT,
+    "judged": _TEXT,
+    "span": _DURATION,
+    "delay": _DURATION,
+    "evidence": _COUNT | {"maximum": MOST_LINK_WEIGHT**2},
+    "least_accounts": _GROUP,
+    "large": _GROUP,
+    "joined_share": _SHARE,
+    "continued_share": _SHARE,
 }
 _TRAINING = {
     "span": _DURATION,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from configs._behaviour import feature_names, feature_values, read_entities
+from configs._campaigns import read_campaigns
 from configs._events import (
     event_times,
     read_columns,
@@ -109,6 +110,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         shards=root.integer("shards", 16, least=1),
         hash_seed=root.integer("hash_seed", 0),
         graph=graph,
+        campaigns=read_campaigns(root, kinds, types, known, labels),
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")

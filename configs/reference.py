@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs.booster import ALIASES, BOOSTER
+from configs.campaigns import CampaignLink, CampaignRules
 from configs.catalog import Catalog
 from configs.catalog import default_of as default_of_argument
 from configs.expression import FUNCTIONS
@@ -52,6 +53,8 @@ _CLASSES: Mapping[str, type[Any]] = {
     "gate": Gate,
     "evaluation": Evaluation,
     "graph": SocialGraph,
+    "campaigns": CampaignRules,
+    "campaigns.links.NAME": CampaignLink,
 }
 _OTHER_DEFAULTS = {"name": "unnamed"}
 

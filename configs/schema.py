@@ -19,6 +19,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from configs.campaigns import CampaignRules
 from configs.frozen import Frozen
 from configs.policy import Action as Action
 from configs.policy import Costs as Costs
@@ -347,6 +348,7 @@ class Spec(Frozen):
     hash_seed: int = 0
     about: str = ""
     graph: SocialGraph | None = None
+    campaigns: CampaignRules | None = None
 
     @property
     def scored_kinds(self) -> tuple[str, ...]:

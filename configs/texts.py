@@ -197,6 +197,37 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "graph.accounts": ("accounts of a scored event whose features are model inputs, by name, each "
                        "with its column: `author_graph_trust`",
                        "accounts: {author: author_id}"),
+    "campaigns": ("accounts that act together, of which `lockstep campaigns` makes snapshots",
+                  "campaigns: {account: who, of: post, links: {site: {columns: link_domain}}}"),
+    "campaigns.account": ("column with the account that acts", "account: author_id"),
+    "campaigns.of": ("kinds of the events", "of: message"),
+    "campaigns.links": ("what accounts can share, by name", "links: {site: {columns: domain}}"),
+    "campaigns.links.NAME.columns": ("columns with its values; several are several chances to "
+                                     "share one thing, as the bands of a text are",
+                                     "columns: [band_1, band_2]"),
+    "campaigns.links.NAME.where": ("only events for which this is true count",
+                                   "where: characters > 20"),
+    "campaigns.links.NAME.within": ("how near in time two accounts must have used a value; any "
+                                    "time unless said", "within: 60s"),
+    "campaigns.links.NAME.weight": ("of one shared value, as evidence", "weight: 2"),
+    "campaigns.links.NAME.most_accounts": ("a value that more accounts used is dropped",
+                                           "most_accounts: 50"),
+    "campaigns.recipients": ("column with how many an event reached, or with whom",
+                             "recipients: channel_id"),
+    "campaigns.judged": ("column of verdict events with the judged account: values that mostly "
+                         "honest accounts share are dropped", "judged: target_id"),
+    "campaigns.span": ("how long before a snapshot's day events make it", "span: 30d"),
+    "campaigns.delay": ("from a snapshot's moment until it is known", "delay: 2h"),
+    "campaigns.evidence": ("what two accounts share must weigh so much to link them",
+                           "evidence: 2"),
+    "campaigns.least_accounts": ("fewest accounts of a campaign", "least_accounts: 3"),
+    "campaigns.large": ("groups of so many accounts are joined only by `joined_share`",
+                        "large: 10"),
+    "campaigns.joined_share": ("share of the smaller of two large groups that must be linked to "
+                               "the other, to be one campaign", "joined_share: 0.2"),
+    "campaigns.continued_share": ("share of the smaller one's accounts that a campaign and one of "
+                                  "the night before have in common, if they are one",
+                                  "continued_share: 0.3"),
 }  # fmt: skip
 
 SHARED: Mapping[str, tuple[str, str]] = {

@@ -17,11 +17,9 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,22 +28,19 @@ from configs.errors import ConfigError, InputError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from configs.social import SocialGraph
-from pipelines.failures import FAILURES, explain_os_error, reported
-from pipelines.files import arrow_bytes, read_published, write_by_content
+from pipelines.failures import explain_os_error
+from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import Layout, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
-from pipelines.runners import Running, run_pipeline, workers_of
+from pipelines.runners import Running
+from pipelines.shard_files import ShardJob
 from pipelines.snapshots import AS_OF, GRAPH, read_shard
-from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
-from pipelines.sources.step import FACTS, ReadEvents
-from pipelines.writers import MANIFEST, SPLIT, WriteManifest
 from scoring.files import Place, exists, join, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
 from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
-from transforms.steps.shards import Keyed
 from transforms.steps.social import EDGES_GROUP, JUDGEMENTS_GROUP, SocialEdges, account_shard
 
 
@@ -182,38 +177,16 @@ def _make(
 ) -> PublishedSnapshot:
     end = day_us(request.as_of)
     start = end - graph.longest_us
-    splits = [split for split in open_source(request.source, request.spec)
-              if _overlaps(split, start, end)]  # fmt: skip
     attempt = join(layout.work, f"attempt-{uuid.uuid4().hex}")
-    folder = f"{GRAPH}/{AS_OF}{request.as_of}"
-    make_folders([join(attempt, FAILURES), join(attempt, GRAPH), join(layout.root, folder)])
     running = Running(request.workers, request.flags)
+    job = ShardJob(request.spec, request.source, start, end, attempt, running)
+    splits = job.splits()
+    folder = f"{GRAPH}/{AS_OF}{request.as_of}"
+    make_folders([join(layout.root, folder)])
     progress.say(f"reads {len(splits)} splits of {request.source}")
-
-    def build(root: beam.Pipeline) -> None:
-        read = root | ReadEvents(list(enumerate(splits)), request.spec, start, end, attempt)
-        written = (
-            read["events"] | SocialEdges(request.spec, end) | WriteShards(attempt),
-            read[FACTS],
-        )
-        _ = written | "Written" >> beam.Flatten() | WriteManifest(attempt)
-
-    if splits:
-        with workers_of(running):
-            run_pipeline(build, running, attempt)
-    lines = _lines(attempt) if splits else []
-    _check_read(request.spec, [one for one in lines if one["what"] == SPLIT], len(splits))
-    edges, judgements = (
-        pa.concat_tables(
-            [schema.empty_table()]
-            + [
-                read_published(join(attempt, *one["path"].split("/")))
-                for one in lines
-                if one["what"] == GRAPH and one["group"] == group
-            ]
-        )
-        for group, schema in ((EDGES_GROUP, EDGES), (JUDGEMENTS_GROUP, JUDGEMENTS))
-    )
+    shards = job.run(splits, SocialEdges(request.spec, end))
+    edges = shards.of(EDGES_GROUP, EDGES)
+    judgements = shards.of(JUDGEMENTS_GROUP, JUDGEMENTS)
     if not edges.num_rows:
         raise InputError(
             f"{request.source} has no event before {request.as_of} that makes an edge still there "
@@ -246,36 +219,6 @@ def _make(
     return snapshot
 
 
-def _overlaps(split: Split, start: int, end: int) -> bool:
-    if split.min_us is None or split.max_us is None:
-        return True
-    return split.min_us < end and split.max_us >= start
-
-
-def _lines(attempt: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in read_file(join(attempt, MANIFEST)).splitlines()]
-
-
-def _check_read(spec: Spec, facts: list[dict[str, Any]], splits: int) -> None:
-    """Refuses a run whose runner lost a split, or that read too many bad records."""
-    if len(facts) != splits:
-        raise RuntimeError(
-            f"{len(facts)} of {splits} splits were read; nothing was published. The runner has "
-            "lost elements: run it again, on another runner"
-        )
-    dead: Counter[str] = Counter()
-    for one in facts:
-        for _, reason, count in one["dead"]:
-            dead[reason] += count
-    read = sum(one["read"] for one in facts)
-    if dead.total() > spec.events.max_dead_share * read:
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dead.most_common())
-        raise InputError(
-            f"{dead.total():,} of {read:,} records are dead letters ({reasons}; max_dead_share is "
-            f"{spec.events.max_dead_share:.2%}). `lockstep backfill` of this input writes them down"
-        )
-
-
 def _standing(graph: Graph, judgements: pa.Table) -> Standing:
     of = {
         abusive: judgements.filter(pc.equal(judgements[ABUSIVE], abusive))[ACCOUNT].combine_chunks()
@@ -293,30 +236,3 @@ def _write_accounts(
         table = shard_table(ids.take(pa.array(rows)), values[rows])
         name = f"accounts-{number:03d}.arrow"
         yield write_by_content(layout.root, folder, name, arrow_bytes(table))
-
-
-@dataclasses.dataclass(eq=False)
-class WriteShards(beam.PTransform):
-    """Batches by shard to Arrow files of the attempt.
-
-    Args:
-      attempt: the attempt's folder.
-    """
-
-    attempt: str
-
-    def expand(self, shards: beam.PCollection[Keyed]) -> beam.PCollection[str]:
-        """Applies it."""
-        return shards | "Write" >> beam.ParDo(_WriteShard(self.attempt)).with_output_types(str)
-
-
-class _WriteShard(beam.DoFn):
-    def __init__(self, attempt: str) -> None:
-        self._attempt = attempt
-
-    def process(self, element: Keyed) -> Iterator[str]:
-        (group, shard), batch = element
-        with reported(self._attempt):
-            name = f"{group}-{shard:03d}.arrow"
-            made = write_by_content(self._attempt, GRAPH, name, arrow_bytes(batch))
-        yield json.dumps({"what": GRAPH, "group": group, **made}, sort_keys=True)

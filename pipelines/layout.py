@@ -17,6 +17,7 @@ attempt; the next run removes it (`backfill.publish`).
     ├── sources/files.json                                what each file held when it was read last
     ├── bundles/                                          trained models (scoring.store)
     ├── graph/2026-03-12.json                             a snapshot of the social graph
+    ├── campaigns/2026-03-12.json                         a snapshot of campaigns
     ├── reports/2026-03-04/report.html                    one page a run
     └── .work/                                            scratch of the run that holds the lock
 """

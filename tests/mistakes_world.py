@@ -299,4 +299,18 @@ kinds: {a: {scored: true}}
     + "  accounts: {author: kk, Other: l, n: n, 2: l}\n"
     + "inputs: {exclude: [author_graph_ag], computed: {author_graph_age: n * 2}}\n",
     "graph_without": BASE + "graph: {judged: k, features: []}\n",
+    "campaigns": BASE
+    + "campaigns:\n  account: kk\n  of: b\n  judged: k\n  recipients: t\n  span: 0s\n"
+    + "  evidence: 0\n  large: 1\n  joined_share: 2\n  most: 3\n  links:\n"
+    + "".join(
+        f"    {line}\n"
+        for line in (
+            "l1: {columns: [k, n, z]}",
+            "l2: {columns: [], weight: 0, most_accounts: 6000}",
+            "l3: {columns: k, within: 0s, where: '1 < 2'}",
+            "4: {column: k}",
+        )
+    ),
+    "campaigns_without": BASE + "campaigns: {account: k}\n",
+    "campaigns_account": BASE + "campaigns: {account: k, of: a, links: {l: {columns: k}}}\n",
 }

@@ -44,6 +44,7 @@ _VERBS = (
     "selective",
     "leakcheck",
     "graph",
+    "campaigns",
     "demo",
 )
 

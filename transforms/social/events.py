@@ -38,15 +38,18 @@ def edges_of(graph: SocialGraph, batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([one for one in made if one.num_rows], EDGES)
 
 
-def judgements_of(spec: Spec, batch: pa.RecordBatch) -> pa.Table:
-    """What verdicts say of accounts: a row per verdict that names one, of `JUDGEMENTS`."""
-    if spec.graph is None or spec.graph.judged is None or spec.labels is None:
+def judgements_of(spec: Spec, batch: pa.RecordBatch, judged: str | None) -> pa.Table:
+    """What verdicts say of accounts: a row per verdict that names one, of `JUDGEMENTS`.
+
+    Args:
+      batch: decoded events with their derived columns.
+      judged: the column with the account; None: verdicts name none.
+    """
+    if judged is None or spec.labels is None:
         return JUDGEMENTS.empty_table()
     mask = verdict_mask(spec, batch)
-    verdicts = batch.filter(pa.array(mask & _there(batch.column(spec.graph.judged))))
-    account, time, event = (
-        verdicts.column(name) for name in (spec.graph.judged, EVENT_TIME, EVENT_ID)
-    )
+    verdicts = batch.filter(pa.array(mask & _there(batch.column(judged))))
+    account, time, event = (verdicts.column(name) for name in (judged, EVENT_TIME, EVENT_ID))
     abusive = pa.array(evaluate_mask(spec.labels.positive, verdicts), pa.bool_())
     columns = [account, time, places(spec, verdicts), event, abusive]
     return pa.Table.from_arrays(columns, schema=JUDGEMENTS)

@@ -71,19 +71,29 @@ class _Narrow(beam.DoFn):
         if self._spec.graph is None:
             return
         edges = latest(live(edges_of(self._spec.graph, batch), self._as_of))
-        yield from _by_shard(EDGES_GROUP, edges, FROM, self._spec.shards)
-        judged = judgements_of(self._spec, batch)
+        yield from by_shard(EDGES_GROUP, edges, account_shard(edges[FROM], self._spec.shards))
+        judged = judgements_of(self._spec, batch, self._spec.graph.judged)
         judged = judged.filter(pc.less(judged[EVENT_TIME], self._as_of))
-        yield from _by_shard(JUDGEMENTS_GROUP, judged, ACCOUNT, self._spec.shards)
+        shard = account_shard(judged[ACCOUNT], self._spec.shards)
+        yield from by_shard(JUDGEMENTS_GROUP, judged, shard)
 
 
-def _by_shard(group: str, table: pa.Table, key: str, shards: int) -> Iterator[Keyed]:
-    if not table.num_rows:
-        return
-    shard = account_shard(table[key], shards)
+def by_shard(group: str, table: pa.Table, shard: npt.NDArray[np.int32]) -> Iterator[Keyed]:
+    """The rows of each shard, as a batch of their own.
+
+    Args:
+      group: of the keys.
+      shard: int32 `[n]`, of each row.
+    """
     for number in np.unique(shard).tolist():
         rows = table.filter(pa.array(shard == number)).combine_chunks()
         yield ShardKey(group, number), one_batch(rows.to_batches(), table.schema)
+
+
+def reduce_judgements(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """The last judgement of each account of a shard, as one batch."""
+    table = latest_judgements(pa.Table.from_batches(batches, JUDGEMENTS))
+    return one_batch(table.combine_chunks().to_batches(), table.schema)
 
 
 def _reduce(element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Keyed:
@@ -91,11 +101,17 @@ def _reduce(element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Keyed:
     key, batches = element
     bare = [batch.replace_schema_metadata(None) for batch in batches]
     if key.group == JUDGEMENTS_GROUP:
-        table = latest_judgements(pa.Table.from_batches(bare, JUDGEMENTS))
-    else:
-        table = latest(pa.Table.from_batches(bare, EDGES))
-        table = table.sort_by([(name, "ascending") for name in (FROM, TO, RELATION)])
+        return key, reduce_judgements(bare)
+    table = latest(pa.Table.from_batches(bare, EDGES))
+    table = table.sort_by([(name, "ascending") for name in (FROM, TO, RELATION)])
     return key, one_batch(table.combine_chunks().to_batches(), table.schema)
 
 
-__all__ = ["EDGES_GROUP", "JUDGEMENTS_GROUP", "SocialEdges", "account_shard"]
+__all__ = [
+    "EDGES_GROUP",
+    "JUDGEMENTS_GROUP",
+    "SocialEdges",
+    "account_shard",
+    "by_shard",
+    "reduce_judgements",
+]

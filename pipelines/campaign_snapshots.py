@@ -1,0 +1,103 @@
+"""Published snapshots of campaigns, as readers see them (`pipelines.campaigns` makes them).
+
+A snapshot exists when its marker does. What an event could have known is the newest snapshot whose
+`known_from` is not after the event's time, as for the social graph (`transforms.social.as_of`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.fingerprint import campaigns_fingerprint
+from configs.schema import Spec
+from pipelines.files import read_published
+from scoring.files import Place, join, list_files, name_of, read_file
+
+CAMPAIGNS = "campaigns"
+AS_OF = "as-of="
+TABLES = ("campaigns", "members", "events", "values")
+
+
+@dataclasses.dataclass(frozen=True)
+class CampaignSnapshot:
+    """A published snapshot.
+
+    Attributes:
+      name: day and digest of its contents.
+      as_of: its day, in ISO format.
+      known_from: the first event time that may see it, microseconds UTC.
+      spec: fingerprint of what it was made by (`configs.fingerprint.campaigns_fingerprint`).
+      marker: its path.
+      files: path of each of `TABLES`.
+    """
+
+    name: str
+    as_of: str
+    known_from: int
+    spec: str
+    marker: str
+    files: dict[str, str]
+
+    def read(self, table: str) -> pa.Table:
+        """One of `TABLES`.
+
+        Raises:
+          InputError: its file is damaged.
+        """
+        anew = f"remove {self.marker} and run `lockstep campaigns` for its day again"
+        return read_published(self.files[table], InputError, anew)
+
+
+def marker_path(out: Place, as_of: object) -> str:
+    """Where a day's marker is."""
+    return join(out, CAMPAIGNS, f"{as_of}.json")
+
+
+def campaign_snapshots(spec: Spec, out: Place) -> list[CampaignSnapshot]:
+    """Those of a config's campaigns, by day; none where there is no section or no folder.
+
+    Raises:
+      InputError: a marker is damaged.
+    """
+    if spec.campaigns is None:
+        return []
+    wanted = campaigns_fingerprint(spec)
+    paths = sorted(one for one in list_files(join(out, CAMPAIGNS)) if _is_marker(one))
+    return [one for one in (_read(path, out) for path in paths) if one.spec == wanted]
+
+
+def known_at(snapshots: Sequence[CampaignSnapshot], time_us: int) -> CampaignSnapshot | None:
+    """The newest that was known at a time; None: none was.
+
+    Args:
+      snapshots: by day.
+      time_us: microseconds UTC.
+    """
+    known = [one for one in snapshots if one.known_from <= time_us]
+    return known[-1] if known else None
+
+
+def _is_marker(path: str) -> bool:
+    return name_of(path).endswith(".json")
+
+
+def _read(path: str, out: Place) -> CampaignSnapshot:
+    try:
+        marker = json.loads(read_file(path))
+        files = {
+            one["name"].removesuffix(".arrow"): join(out, *one["path"].split("/"))
+            for one in marker["files"]
+        }
+        return CampaignSnapshot(
+            marker["name"], marker["as_of"], marker["known_from"], marker["spec"], path, files
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}); remove it and run `lockstep campaigns` "
+            "for its day again"
+        ) from error
