@@ -17,6 +17,7 @@ from configs.fingerprint import campaigns_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
 from scoring.files import Place, join, list_files, name_of, read_file
+from transforms.campaigns.lookup import campaigns_of_batch, campaigns_of_events
 
 CAMPAIGNS = "campaigns"
 AS_OF = "as-of="
@@ -51,6 +52,28 @@ class CampaignSnapshot:
         """
         anew = f"remove {self.marker} and run `lockstep campaigns` for its day again"
         return read_published(self.files[table], InputError, anew)
+
+
+def campaigns_of_event(
+    spec: Spec, out: Place, event: str, time_us: int, row: pa.RecordBatch
+) -> tuple[str, str]:
+    """The names of an event's campaign: as known at its time, and by the newest snapshot; "": none.
+
+    Args:
+      row: the event `[1]`, with the columns that are known of it.
+
+    Raises:
+      InputError: a snapshot is damaged.
+    """
+    snapshots = campaign_snapshots(spec, out)
+    if spec.campaigns is None or not snapshots:
+        return "", ""
+    known, then = known_at(snapshots, time_us), None
+    if known is not None:
+        members, values = known.read("members"), known.read("values")
+        then = campaigns_of_batch(spec.campaigns, row, members, values)[0].as_py()
+    now = campaigns_of_events(pa.array([event]), snapshots[-1].read("events"))[0].as_py()
+    return then or "", now or ""
 
 
 def marker_path(out: Place, as_of: object) -> str:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from configs.errors import InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.campaign_snapshots import campaigns_of_event
 from pipelines.files import open_parquet
 from pipelines.label_history import Known, label_history
 from pipelines.layout import DAY_US, FEATURES, Layout, day_of, day_us, require_folder
@@ -74,6 +75,8 @@ class Explanation:
       compared: what `InputPart.above` and `usual` are of, in words.
       verdicts: about the event, in the order in which they became known.
       label: 1, 0, or None where nothing is known yet, at the end of the published days.
+      campaign, campaign_now: names of the event's campaign, as known at its time and by the newest
+        snapshot (`lockstep campaigns`); "": none.
     """
 
     event: str
@@ -93,6 +96,8 @@ class Explanation:
     compared: str
     verdicts: tuple[Known, ...]
     label: int | None
+    campaign: str = ""
+    campaign_now: str = ""
 
     @property
     def nearest(self) -> tuple[str, float] | None:
@@ -150,6 +155,9 @@ def explain(request: ExplainRequest) -> Explanation:
             _shown(bundle.spec, found.row, float(scored.inputs[0, -1])),
         )
     verdicts, label = label_history(bundle.spec, layout, request.event, found.time_us)
+    campaign, campaign_now = campaigns_of_event(
+        bundle.spec, request.out, request.event, found.time_us, found.row
+    )
     same = None
     if found.inputs is not None:
         same = found.inputs.tobytes() == scored.inputs[0].tobytes()
@@ -171,6 +179,8 @@ def explain(request: ExplainRequest) -> Explanation:
         compared=compared,
         verdicts=verdicts,
         label=label,
+        campaign=campaign,
+        campaign_now=campaign_now,
     )
 
 

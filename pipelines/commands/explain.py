@@ -55,6 +55,9 @@ def describe(found: Explanation, top: int) -> list[str]:
     if found.withheld:
         by = "let through by chance" if found.withheld == HELD_OUT else "held back by people"
         lines.append(f"  not done: {by} when it was decided ({found.withheld})")
+    if found.campaign or found.campaign_now:
+        then, now = found.campaign or "none", found.campaign_now or "none"
+        lines.append(f"  campaign: {then} as known then, {now} in the newest snapshot")
     if found.same is not None:
         lines.append(
             "  scored again: the same inputs, bit for bit"

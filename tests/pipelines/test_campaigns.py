@@ -14,7 +14,7 @@ from campaign_world import AS_OF, CONFIG, DAY, HOUR, PUBLISHED, expected, make_e
 
 from configs.errors import ConfigError, InputError
 from configs.loader import loads
-from pipelines.campaign_snapshots import TABLES
+from pipelines.campaign_snapshots import TABLES, campaigns_of_event
 from pipelines.campaigns import (
     CampaignsRequest,
     make_campaign_snapshot,
@@ -144,6 +144,22 @@ def test_a_damaged_table_is_made_anew_as_the_message_says(world):
     Path(re.search(r"remove (\S+\.json)", str(said.value))[1]).unlink()
     assert make_campaign_snapshot(request) == made
     assert read_campaigns(request.out, AS_OF, "members").num_rows == made.accounts
+
+
+def test_an_event_names_its_campaign_as_known_then_and_now(world):
+    events, _, request = world
+    rows = read_campaigns(request.out, AS_OF, "events").to_pylist()
+    campaign = {row["event_id"]: row["campaign"] for row in rows}
+    post = next(one for one in events if one["event_id"] == rows[0]["event_id"])
+    name, known = campaign[post["event_id"]], day_us(AS_OF) + 2 * HOUR
+    row = pa.RecordBatch.from_pylist([{"event_id": post["event_id"], "who": post["who"]}])
+    for event, time, wanted in (
+        (post["event_id"], post["event_time"], ("", name)),
+        ("later", known - 1, ("", "")),
+        ("later", known, (name, "")),
+    ):
+        found = campaigns_of_event(request.spec, request.out, event, time, row)
+        assert found == wanted
 
 
 def test_no_text_and_no_value_is_in_a_snapshot(world):
