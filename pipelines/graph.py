@@ -8,6 +8,7 @@ A snapshot is immutable: it exists when its marker does, which names its files.
 
     OUT/graph/2026-03-12.json                           the marker: moment, publication, files
     OUT/graph/as-of=2026-03-12/accounts-003-7b1c….arrow  accounts of a shard, by hash
+    OUT/graph/2026-03-12-9c41….json                     of another config, beside it
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from pipelines.runners import Running
 from pipelines.shard_files import ShardJob
 from pipelines.snapshots import AS_OF, GRAPH, read_shard
 from pipelines.sources.listing import require_apart
-from scoring.files import Place, exists, join, read_file, replace_files
+from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
 from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES
@@ -105,7 +106,7 @@ def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Pu
     Raises:
       ConfigError: the config has no graph.
       InputError: the source cannot be read, or has no edge; too many dead
-        letters; another config's snapshot is there.
+        letters.
       BusyError: another run holds the output folder.
     """
     if request.spec.graph is None:
@@ -124,22 +125,26 @@ def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> Pu
         raise explain_os_error(error) from error
 
 
-def read_snapshot(out: Place, as_of: dt.date) -> pa.Table:
+def read_snapshot(out: Place, as_of: dt.date, spec: Spec | None = None) -> pa.Table:
     """Accounts of a snapshot and their features, float32, in the order of their ids.
+
+    Args:
+      spec: whose snapshot; None: the one that was made first of this day.
 
     Raises:
       InputError: there is none of this day, or a file of it is damaged.
     """
     layout = Layout(out)
-    if not exists(_marker(layout, as_of)):
+    path = _marker(layout, as_of) if spec is None else _marker_of(layout, as_of, spec)
+    if not exists(path):
         raise InputError(f"{layout.root} has no graph as of {as_of}; run `lockstep graph` for it")
-    named = json.loads(read_file(_marker(layout, as_of)))["files"]
+    named = json.loads(read_file(path))["files"]
     tables = [read_shard(join(layout.root, *one["path"].split("/")), InputError) for one in named]
     table = pa.concat_tables(tables).combine_chunks().sort_by(ACCOUNT).combine_chunks()
-    names = json.loads(read_file(_marker(layout, as_of)))["features"]
+    names = json.loads(read_file(path))["features"]
     if VALUES not in table.column_names:
         raise InputError(
-            f"{_marker(layout, as_of)} is of an earlier build, whose files are others; remove "
+            f"{path} is of an earlier build, whose files are others; remove "
             f"{join(layout.root, GRAPH)} and run `lockstep graph` for its days again"
         )
     rows = table.column(VALUES).chunk(0).flatten().to_numpy().reshape(-1, len(names))
@@ -151,23 +156,25 @@ def _marker(layout: Layout, as_of: dt.date) -> str:
     return join(layout.root, GRAPH, f"{as_of}.json")
 
 
+def _marker_of(layout: Layout, as_of: dt.date, spec: Spec) -> str:
+    """A config's own; the day's where that fits or none is there."""
+    first = _marker(layout, as_of)
+    graph = graph_fingerprint(spec)
+    wanted = spec.graph.columns if spec.graph else ()
+    if not exists(first):
+        return first
+    there = json.loads(read_file(first))
+    if there["spec"] == graph and set(wanted) <= set(there["features"]):
+        return first
+    digest = hashlib.sha256(json.dumps([graph, sorted(wanted)]).encode()).hexdigest()
+    return f"{first.removesuffix('.json')}-{digest[:16]}.json"
+
+
 def _published(request: GraphRequest, layout: Layout) -> PublishedSnapshot | None:
-    path = _marker(layout, request.as_of)
+    path = _marker_of(layout, request.as_of, request.spec)
     if not exists(path):
         return None
     marker = json.loads(read_file(path))
-    wanted = set(request.spec.graph.columns if request.spec.graph else ())
-    lacking = sorted(wanted - set(marker["features"]))
-    if marker["spec"] != graph_fingerprint(request.spec) or lacking:
-        how = (
-            f"without {lacking[0]}"
-            if marker["spec"] == graph_fingerprint(request.spec)
-            else f"under another config ({marker['spec']}, now {graph_fingerprint(request.spec)})"
-        )
-        raise InputError(
-            f"{layout.root} holds the graph as of {request.as_of} {how}, and a snapshot is never "
-            "changed; choose another --out"
-        )
     return PublishedSnapshot(**marker | {"already": True, "features": tuple(marker["features"]),
                                 "files": tuple(marker["files"])})  # fmt: skip
 
@@ -181,7 +188,8 @@ def _make(
     running = Running(request.workers, request.flags)
     job = ShardJob(request.spec, request.source, start, end, attempt, running)
     splits = job.splits()
-    folder = f"{GRAPH}/{AS_OF}{request.as_of}"
+    marker_path = _marker_of(layout, request.as_of, request.spec)
+    folder = f"{GRAPH}/{AS_OF}{name_of(marker_path).removesuffix('.json')}"
     make_folders([join(layout.root, folder)])
     progress.say(f"reads {len(splits)} splits of {request.source}")
     shards = job.run(splits, SocialEdges(request.spec, end))
@@ -215,7 +223,7 @@ def _make(
     marker = dataclasses.asdict(snapshot)
     del marker["already"]
     # Its files were not flushed: they are on the disk before the marker is seen.
-    replace_files({_marker(layout, request.as_of): json_bytes(marker)})
+    replace_files({marker_path: json_bytes(marker)})
     return snapshot
 
 

@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ GRAPH = "graph"
 AS_OF = "as-of="
 """Begins the name of a snapshot's folder; the rest is its marker's, without the suffix."""
 POLL_SECONDS = 10.0
+_MARKER = re.compile(r"\d{4}-\d\d-\d\d(-[0-9a-f]{16})?\.json")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -79,12 +81,13 @@ def opened(spec: Spec, bundles: Place) -> Snapshots:
 
 
 def _markers(folder: str) -> list[tuple[str, int, float]]:
-    """Markers as `stamps` tells files: one that is made anew is another."""
+    """Markers as `stamps` tells files: one that is made anew is another; no other JSON file."""
     if not is_local(folder):
-        return sorted(stamps(join(folder, "*.json")))
+        found = stamps(join(folder, "*.json"))
+        return sorted(one for one in found if _MARKER.fullmatch(name_of(one[0])))
     if not os.path.isdir(folder):
         return []
-    names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    names = [name for name in os.listdir(folder) if _MARKER.fullmatch(name)]
     return sorted(one for name in names for one in stamps(join(folder, name)))
 
 
@@ -168,7 +171,7 @@ def _published(marker: str, size: int, changed: float) -> Published:
         raise InputError(
             f"{marker} is damaged ({type(error).__name__}): it is the marker of a snapshot of the "
             "social graph; bring it back from a copy, or remove it and run `lockstep graph` for "
-            f"{name_of(marker).removesuffix('.json')}"
+            f"{name_of(marker)[:10]}"
         ) from error
 
 

@@ -94,10 +94,30 @@ def test_a_snapshot_is_kept_as_it_is(world):
     _, made, request = world
     later = dataclasses.replace(request, published=PUBLISHED + dt.timedelta(days=1))
     assert make_snapshot(later) == dataclasses.replace(made, already=True)
-    with pytest.raises(InputError, match=r"another config.*choose another --out"):
-        make_snapshot(dataclasses.replace(later, spec=spec(shorter="4d")))
     fewer = make_snapshot(dataclasses.replace(later, spec=spec(graph="  features: [age]\n")))
     assert fewer == dataclasses.replace(made, already=True)  # it has that feature, and others
+
+
+def test_snapshots_of_several_configs_live_side_by_side(world, tmp_path):
+    _, made, request = world
+    specs = [spec(graph="  features: [age]\n"), request.spec, spec(shorter="4d")]
+    asked = [dataclasses.replace(request, spec=one, out=tmp_path) for one in specs]
+    there = [make_snapshot(one) for one in asked]
+    assert there[1] == dataclasses.replace(made, files=there[1].files)
+    assert [make_snapshot(one) for one in asked] == [
+        dataclasses.replace(one, already=True) for one in there
+    ]
+    assert len(list((tmp_path / "graph").glob("*.json"))) == 3
+    assert read_snapshot(tmp_path, AS_OF).num_columns == 1 + len(there[0].features)
+    one, found = (read_snapshot(out, AS_OF, request.spec) for out in (request.out, tmp_path))
+    assert found["account"].equals(one["account"])
+    for name in made.features:
+        assert found[name].to_numpy().tobytes() == one[name].to_numpy().tobytes()
+    other = read_snapshot(tmp_path, AS_OF, specs[2])
+    assert len(other) == there[2].accounts
+    assert any(
+        other[name].to_numpy().tobytes() != one[name].to_numpy().tobytes() for name in made.features
+    )
 
 
 def test_a_damaged_shard_is_made_anew_as_the_message_says(world, monkeypatch):

@@ -113,6 +113,22 @@ def test_configs_of_one_name_see_each_their_own(tmp_path):
     assert seen[2].columns == fewer.graph.columns
 
 
+def test_a_narrower_snapshot_stays_in_use_beside_a_wider_one(tmp_path):
+    fewer = dataclasses.replace(SPEC, graph=dataclasses.replace(SPEC.graph, features=("age",)))
+    for day, spec in (("2026-03-10", SPEC), ("2026-03-10-" + "0" * 16, fewer)):
+        publish(tmp_path, day, spec, known_from=1)
+    seen = [read_snapshots(tmp_path / "graph").of(spec).published for spec in (SPEC, fewer)]
+    assert [[one.columns for one in all_of] for all_of in seen] == [
+        [SPEC.graph.columns], [fewer.graph.columns]
+    ]  # fmt: skip
+
+
+def test_what_is_no_marker_is_not_read(tmp_path):
+    publish(tmp_path, "2026-03-10")
+    (tmp_path / "graph" / "notes.json").write_text("mine")
+    assert names(read_snapshots(tmp_path / "graph")) == ["2026-03-10"]
+
+
 def test_shards_are_held_of_the_snapshots_that_were_asked_for_last(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("pipelines.snapshots.read_shard", lambda path, error: opened.append(path))

@@ -196,8 +196,11 @@ class Snapshots:
                 f"{self.place} has no snapshot of its graph ({graph}; {len(self.published)} of "
                 f"others); make one with `lockstep graph --out {out}`"
             )
-        fitting.sort(key=lambda one: one.known_from)
-        return AsOf(tuple(fitting), spec.graph.accounts, columns, self.open)
+        # Of two that fit, of one moment, the values are the same: the narrower one stays in use
+        # when a wider one is published beside it.
+        fitting.sort(key=lambda one: (one.known_from, -len(one.columns), one.name))
+        seen = {one.known_from: one for one in fitting}
+        return AsOf(tuple(seen.values()), spec.graph.accounts, columns, self.open)
 
 
 def _open_nothing(path: str) -> pa.Table:
