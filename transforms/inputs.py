@@ -5,6 +5,7 @@ It is the one place where features become inputs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -61,9 +62,12 @@ def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[Feature
         """Of an event column or a derived one: the config's own words beside what is done."""
         if name in spec.derived:
             derived = spec.derived[name]
+            fields = dataclasses.fields(operations[derived.op])
+            usual = {field.name: field.metadata.get("now") for field in fields}
             given = [
                 one.text if isinstance(one, Expression) else str(one)
-                for one in derived.arguments.values()
+                for key, one in derived.arguments.items()
+                if one != usual[key]  # a version, where it is the one that is meant by itself
             ]
             done = f"{operations[derived.op].about}: {', '.join(given)}"
             return f"{derived.about}: {done}" if derived.about else done
