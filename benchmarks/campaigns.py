@@ -15,11 +15,11 @@ from pathlib import Path
 
 from configs.loader import loads, shipped
 from pipelines.campaigns import (
-    CampaignsRequest,
     PublishedCampaigns,
     make_campaign_snapshot,
     read_campaigns,
 )
+from pipelines.shard_files import SnapshotRequest
 from transforms.catalog import CATALOG
 
 PUBLISHED = {60: (32, 58), 10: (2, 4)}
@@ -56,7 +56,7 @@ def campaigns_of(text: str, source: Path, as_of: dt.date, out: str) -> Published
     """The snapshot of a day under a config."""
     spec = loads(text, "benchmark.yaml", CATALOG)
     now = dt.datetime.now(dt.UTC)
-    return make_campaign_snapshot(CampaignsRequest(spec, str(source), out, as_of, now))
+    return make_campaign_snapshot(SnapshotRequest(spec, str(source), out, as_of, now))
 
 
 def main() -> int:

@@ -16,11 +16,11 @@ from configs.errors import InputError
 from configs.fingerprint import campaigns_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
-from scoring.files import Place, join, list_files, name_of, read_file
+from pipelines.snapshots import is_marker
+from scoring.files import Place, join, list_files, read_file
 from transforms.campaigns.lookup import campaigns_of_batch, campaigns_of_events
 
 CAMPAIGNS = "campaigns"
-AS_OF = "as-of="
 TABLES = ("campaigns", "members", "events", "values")
 
 
@@ -90,7 +90,7 @@ def campaign_snapshots(spec: Spec, out: Place) -> list[CampaignSnapshot]:
     if spec.campaigns is None:
         return []
     wanted = campaigns_fingerprint(spec)
-    paths = sorted(one for one in list_files(join(out, CAMPAIGNS)) if _is_marker(one))
+    paths = sorted(one for one in list_files(join(out, CAMPAIGNS)) if is_marker(one))
     return [one for one in (_read(path, out) for path in paths) if one.spec == wanted]
 
 
@@ -103,10 +103,6 @@ def known_at(snapshots: Sequence[CampaignSnapshot], time_us: int) -> CampaignSna
     """
     known = [one for one in snapshots if one.known_from <= time_us]
     return known[-1] if known else None
-
-
-def _is_marker(path: str) -> bool:
-    return name_of(path).endswith(".json")
 
 
 def _read(path: str, out: Place) -> CampaignSnapshot:

@@ -30,9 +30,7 @@ import pyarrow.compute as pc
 from configs.campaigns import CampaignRules
 from configs.errors import ConfigError, InputError
 from configs.fingerprint import campaigns_fingerprint
-from configs.schema import Spec
 from pipelines.campaign_snapshots import (
-    AS_OF,
     CAMPAIGNS,
     CampaignSnapshot,
     campaign_snapshots,
@@ -43,7 +41,8 @@ from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import Layout, day_of, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
-from pipelines.shard_files import ShardJob
+from pipelines.shard_files import ShardJob, SnapshotRequest
+from pipelines.snapshots import AS_OF
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, read_file, replace_files
 from transforms.campaigns import (
@@ -62,26 +61,6 @@ from transforms.steps.campaigns import HUBS_GROUP, USES_GROUP, SharedUses
 from transforms.steps.social import JUDGEMENTS_GROUP
 
 NAME, SPLIT_FROM, MERGED = "name", "split_from", "merged"
-
-
-@dataclasses.dataclass(frozen=True)
-class CampaignsRequest:
-    """What someone asks for.
-
-    Attributes:
-      source: file, folder or glob of events.
-      as_of: the snapshot is of events before this day, UTC.
-      published: when it is published, by the launcher's clock.
-      workers, flags: see `pipelines.runners`.
-    """
-
-    spec: Spec
-    source: str
-    out: Place
-    as_of: dt.date
-    published: dt.datetime
-    workers: int = 1
-    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +104,7 @@ class PublishedCampaigns:
 
 
 def make_campaigns(
-    request: CampaignsRequest, days: Iterable[dt.date], progress: Progress | None = None
+    request: SnapshotRequest, days: Iterable[dt.date], progress: Progress | None = None
 ) -> list[PublishedCampaigns]:
     """The snapshots of some days, one after the other; see `make_campaign_snapshot`."""
     return [
@@ -134,7 +113,7 @@ def make_campaigns(
 
 
 def make_campaign_snapshot(
-    request: CampaignsRequest, progress: Progress | None = None
+    request: SnapshotRequest, progress: Progress | None = None
 ) -> PublishedCampaigns:
     """Makes the snapshot of a day; one that is there stays as it is.
 
@@ -176,7 +155,7 @@ def read_campaigns(out: Place, as_of: dt.date, table: str = "campaigns") -> pa.T
     return CampaignSnapshot(*known, path, paths).read(table)
 
 
-def _published(request: CampaignsRequest) -> PublishedCampaigns | None:
+def _published(request: SnapshotRequest) -> PublishedCampaigns | None:
     path, spec = marker_path(request.out, request.as_of), campaigns_fingerprint(request.spec)
     if not exists(path):
         return None
@@ -190,7 +169,7 @@ def _published(request: CampaignsRequest) -> PublishedCampaigns | None:
 
 
 def _make(
-    request: CampaignsRequest, campaigns: CampaignRules, layout: Layout, progress: Progress
+    request: SnapshotRequest, campaigns: CampaignRules, layout: Layout, progress: Progress
 ) -> PublishedCampaigns:
     spec, end = request.spec, day_us(request.as_of)
     attempt = join(layout.work, f"attempt-{uuid.uuid4().hex}")
@@ -269,7 +248,7 @@ def tables_of(found: FoundCampaigns, named: list[NamedCampaign]) -> dict[str, pa
     return {name: table.combine_chunks() for name, table in made.items()}
 
 
-def _is_before(one: CampaignSnapshot, request: CampaignsRequest) -> bool:
+def _is_before(one: CampaignSnapshot, request: SnapshotRequest) -> bool:
     return one.as_of < str(request.as_of)
 
 

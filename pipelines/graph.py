@@ -34,7 +34,7 @@ from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import Layout, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
-from pipelines.shard_files import ShardJob
+from pipelines.shard_files import ShardJob, SnapshotRequest
 from pipelines.snapshots import AS_OF, GRAPH, read_shard
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
@@ -43,26 +43,6 @@ from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
 from transforms.steps.social import EDGES_GROUP, JUDGEMENTS_GROUP, SocialEdges, account_shard
-
-
-@dataclasses.dataclass(frozen=True)
-class GraphRequest:
-    """What someone asks for.
-
-    Attributes:
-      source: file, folder or glob of events.
-      as_of: the snapshot is of events before this day, UTC.
-      published: when it is published, by the launcher's clock.
-      workers, flags: see `pipelines.runners`.
-    """
-
-    spec: Spec
-    source: str
-    out: Place
-    as_of: dt.date
-    published: dt.datetime
-    workers: int = 1
-    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +73,14 @@ class PublishedSnapshot:
 
 
 def make_snapshots(
-    request: GraphRequest, days: Iterable[dt.date], progress: Progress | None = None
+    request: SnapshotRequest, days: Iterable[dt.date], progress: Progress | None = None
 ) -> list[PublishedSnapshot]:
     """The snapshots of some days, one after the other; see `make_snapshot`."""
     days = list(days)
     return [make_snapshot(dataclasses.replace(request, as_of=day), progress) for day in days]
 
 
-def make_snapshot(request: GraphRequest, progress: Progress | None = None) -> PublishedSnapshot:
+def make_snapshot(request: SnapshotRequest, progress: Progress | None = None) -> PublishedSnapshot:
     """Makes the snapshot of a day; one that is there stays as it is.
 
     Raises:
@@ -170,7 +150,7 @@ def _marker_of(layout: Layout, as_of: dt.date, spec: Spec) -> str:
     return f"{first.removesuffix('.json')}-{digest[:16]}.json"
 
 
-def _published(request: GraphRequest, layout: Layout) -> PublishedSnapshot | None:
+def _published(request: SnapshotRequest, layout: Layout) -> PublishedSnapshot | None:
     path = _marker_of(layout, request.as_of, request.spec)
     if not exists(path):
         return None
@@ -180,7 +160,7 @@ def _published(request: GraphRequest, layout: Layout) -> PublishedSnapshot | Non
 
 
 def _make(
-    request: GraphRequest, graph: SocialGraph, layout: Layout, progress: Progress
+    request: SnapshotRequest, graph: SocialGraph, layout: Layout, progress: Progress
 ) -> PublishedSnapshot:
     end = day_us(request.as_of)
     start = end - graph.longest_us

@@ -7,6 +7,7 @@ shard by shard to files of an attempt, and the launcher joins them.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -24,10 +25,30 @@ from pipelines.runners import Running, run_pipeline, workers_of
 from pipelines.sources import Split, open_source
 from pipelines.sources.step import FACTS, ReadEvents
 from pipelines.writers import MANIFEST, SPLIT, WriteManifest
-from scoring.files import join, read_file
+from scoring.files import Place, join, read_file
 from transforms.steps.shards import Keyed
 
 SHARDS = "shards"
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotRequest:
+    """What someone asks for: a snapshot of a day, or of each of some days.
+
+    Attributes:
+      source: file, folder or glob of events.
+      as_of: the snapshot is of events before this day, UTC.
+      published: when it is published, by the launcher's clock.
+      workers, flags: see `pipelines.runners`.
+    """
+
+    spec: Spec
+    source: str
+    out: Place
+    as_of: dt.date
+    published: dt.datetime
+    workers: int = 1
+    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

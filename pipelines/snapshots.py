@@ -80,14 +80,18 @@ def opened(spec: Spec, bundles: Place) -> Snapshots:
     return found
 
 
+def is_marker(path: str) -> bool:
+    """Whether a file is named as the marker of a day's snapshot, of the graph or of campaigns."""
+    return _MARKER.fullmatch(name_of(path)) is not None
+
+
 def _markers(folder: str) -> list[tuple[str, int, float]]:
     """Markers as `stamps` tells files: one that is made anew is another; no other JSON file."""
     if not is_local(folder):
-        found = stamps(join(folder, "*.json"))
-        return sorted(one for one in found if _MARKER.fullmatch(name_of(one[0])))
+        return sorted(one for one in stamps(join(folder, "*.json")) if is_marker(one[0]))
     if not os.path.isdir(folder):
         return []
-    names = [name for name in os.listdir(folder) if _MARKER.fullmatch(name)]
+    names = [name for name in os.listdir(folder) if is_marker(name)]
     return sorted(one for name in names for one in stamps(join(folder, name)))
 
 

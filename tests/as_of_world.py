@@ -9,9 +9,10 @@ from bundle_world import make_parts
 from social_world import AS_OF, CONFIG, DAY, PUBLISHED, make_events
 
 from configs.loader import loads
-from pipelines.graph import GraphRequest, make_snapshots
+from pipelines.graph import make_snapshots
 from pipelines.layout import day_us
 from pipelines.pubsub.intake import MicroBatch
+from pipelines.shard_files import SnapshotRequest
 from pipelines.snapshots import seen_by
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service
@@ -49,7 +50,7 @@ def make_world(folder):
     (source / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
     config = folder / "friends.yaml"
     config.write_text(text_of())
-    asked = GraphRequest(spec, str(source), folder / "out", DAYS[0], PUBLISHED)
+    asked = SnapshotRequest(spec, str(source), folder / "out", DAYS[0], PUBLISHED)
     made = make_snapshots(asked, DAYS)
     bundle = write_bundle(make_parts(path=config), folder / "out" / "bundles")
     Store(folder / "out" / "bundles").promote(bundle.name)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.commands._snapshots import AsJson, AsOf, Out, Quiet, Source, Workers, asked
+
 if TYPE_CHECKING:
     from pipelines.graph import PublishedSnapshot
 
@@ -16,37 +18,21 @@ if TYPE_CHECKING:
 def graph(
     context: typer.Context,
     config: Annotated[str, typer.Argument(help="YAML file with a section graph.")],
-    source: Annotated[str, typer.Option("--input", help="File, folder or glob of events.")],
-    out: Annotated[str, typer.Option(help="Output folder: a path, or gs://…")],
-    as_of: Annotated[
-        str,
-        typer.Option(help="Of events before this day, UTC: 2026-03-12; or days: A..B."),
-    ],
-    workers: Annotated[int, typer.Option(min=1, help="Processes of the embedded runner.")] = 1,
-    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Snapshots' markers as JSON, a line each.")
-    ] = False,
+    source: Source,
+    out: Out,
+    as_of: AsOf,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compute features of every account from who is linked to whom; one that is there is kept.
 
     Other options are Beam's, as for backfill.
     """
-    from pipelines.commands._shared import beam_flags, load_config
-    from pipelines.graph import GraphRequest, make_snapshots
-    from pipelines.layout import Days
+    from pipelines.graph import make_snapshots
     from pipelines.progress import choose_progress
 
-    days = Days.parse(as_of)
-    request = GraphRequest(
-        spec=load_config(config),
-        source=source,
-        out=out,
-        as_of=days.first,
-        published=dt.datetime.now(dt.UTC),
-        workers=workers,
-        flags=beam_flags(context),
-    )
+    request, days = asked(context, config, source, out, as_of, workers)
     for made in make_snapshots(request, days, choose_progress(quiet or as_json)):
         print(json.dumps(dataclasses.asdict(made)) if as_json else _words(made, out))
 

@@ -9,8 +9,9 @@ from as_of_world import seeing_spec
 from social_world import AS_OF, PUBLISHED, make_events
 
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.graph import GraphRequest, make_snapshot
+from pipelines.graph import make_snapshot
 from pipelines.layout import FEATURES, Days, Layout
+from pipelines.shard_files import SnapshotRequest
 
 
 @pytest.mark.slow
@@ -22,7 +23,7 @@ def test_another_runner_gives_the_same_snapshot_and_days(prism, tmp_path):
     source, made = str(tmp_path / "in"), []
     for name, flags in (("here", ()), ("there", tuple(prism))):
         out = tmp_path / name
-        asked = GraphRequest(seeing_spec(), source, out, AS_OF, PUBLISHED)
+        asked = SnapshotRequest(seeing_spec(), source, out, AS_OF, PUBLISHED)
         snapshot = make_snapshot(dataclasses.replace(asked, flags=flags))
         backfill(BackfillRequest(seeing_spec(), source, out, Days(AS_OF, AS_OF), flags=flags))
         marker = Layout(out).read_marker(AS_OF)

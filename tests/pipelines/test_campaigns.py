@@ -14,14 +14,14 @@ from campaign_world import AS_OF, CONFIG, DAY, HOUR, PUBLISHED, expected, make_e
 
 from configs.errors import ConfigError, InputError
 from configs.loader import loads
-from pipelines.campaign_snapshots import TABLES, campaigns_of_event
+from pipelines.campaign_snapshots import TABLES, campaign_snapshots, campaigns_of_event
 from pipelines.campaigns import (
-    CampaignsRequest,
     make_campaign_snapshot,
     make_campaigns,
     read_campaigns,
 )
 from pipelines.layout import day_us
+from pipelines.shard_files import SnapshotRequest
 from transforms.catalog import CATALOG
 
 
@@ -32,7 +32,7 @@ def world(tmp_path_factory):
     events = make_events()
     (folder / "in").mkdir()
     pq.write_table(pa.Table.from_pylist(events), folder / "in" / "all.parquet")
-    request = CampaignsRequest(spec(), str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
+    request = SnapshotRequest(spec(), str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
     return events, make_campaign_snapshot(request), request
 
 
@@ -160,6 +160,16 @@ def test_an_event_names_its_campaign_as_known_then_and_now(world):
     ):
         found = campaigns_of_event(request.spec, request.out, event, time, row)
         assert found == wanted
+
+
+def test_a_json_file_that_is_no_marker_does_not_stop_readers(world):
+    _, made, request = world
+    foreign = Path(request.out) / "campaigns" / "notes.json"
+    foreign.write_text("[]")
+    try:
+        assert [one.name for one in campaign_snapshots(request.spec, request.out)] == [made.name]
+    finally:
+        foreign.unlink()
 
 
 def test_no_text_and_no_value_is_in_a_snapshot(world):

@@ -15,8 +15,9 @@ from social_world import AS_OF, CONFIG, DAY, EXPIRES, PUBLISHED, make_events, sp
 
 from configs.errors import ConfigError, InputError
 from configs.loader import loads
-from pipelines.graph import GraphRequest, make_snapshot, read_snapshot
+from pipelines.graph import make_snapshot, read_snapshot
 from pipelines.layout import day_us
+from pipelines.shard_files import SnapshotRequest
 from transforms.catalog import CATALOG
 from transforms.social import EDGES, Standing, feature_names, graph_of, node_features
 
@@ -53,7 +54,7 @@ def world(tmp_path_factory):
     events = make_events()
     (folder / "in").mkdir()
     pq.write_table(pa.Table.from_pylist(events), folder / "in" / "all.parquet")
-    request = GraphRequest(spec(), str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
+    request = SnapshotRequest(spec(), str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
     return events, make_snapshot(request), request
 
 
