@@ -36,6 +36,8 @@ onload = () => {{
       .filter((one) => one.textContent.trim() && one.colSpan === 1)
       .map((one) => one.textContent.trim().slice(0, 40)),
     cards: page.querySelectorAll(".card").length,
+    cut: [...page.querySelectorAll(".card")]
+      .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.id),
     drawn: [...page.querySelectorAll("svg")].map((one) => one.getBoundingClientRect().height),
   }}) + "END";
 }};
@@ -46,12 +48,13 @@ def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
     """What a browser makes of a page at a width in pixels.
 
     `edge`, `scroll`: widths; `out`, `vanished`, `unnamed`: what sticks out, has no width, has no
-    column's name; `cards`, `drawn`: how many, and heights of plots.
+    column's name; `cards`, `drawn`: how many, and heights of plots; `cut`: cards whose content is
+    wider than they are; `console`: what the browser complains of.
     """
     (folder / "page.html").write_text(page, "utf-8")
     (folder / "frame.html").write_text(_MEASURE.format(width=width), "utf-8")
     assert CHROMIUM is not None
-    dumped = subprocess.run(
+    done = subprocess.run(
         [
             CHROMIUM,
             "--headless",
@@ -63,6 +66,7 @@ def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
             f"--user-data-dir={folder / 'profile'}",
             "--window-size=1600,1000",
             "--virtual-time-budget=5000",
+            "--enable-logging=stderr",
             "--dump-dom",
             (folder / "frame.html").as_uri(),
         ],
@@ -70,10 +74,12 @@ def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
         text=True,
         timeout=120,
         check=True,
-    ).stdout
+    )
+    dumped = done.stdout
     found = re.search(r"TOLD(\{.*\})END", dumped)
     assert found is not None, dumped[-2000:]
     told: dict[str, Any] = json.loads(
         found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     )
+    told["console"] = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return told

@@ -17,4 +17,6 @@ def test_nothing_sticks_out(sample_report, tmp_path, width):
     assert told["unnamed"] == [], "where a table has no head, each cell says what it is"
     assert told["scroll"] <= told["edge"] <= width
     assert told["out"] == []
+    assert told["cut"] == [], "nothing has to be scrolled sideways within its card"
+    assert told["console"] == []
     assert all(height > 150 for height in told["drawn"])
