@@ -30,14 +30,15 @@ plan.CHUNK_EVENTS = 600  # several chunks, so that a kill can fall after a day w
 main()
 """
 STOPPED = """
-import os, signal
+import signal, threading
 from pipelines import writers
 
 write = writers.write_by_content
 
 def stop_and_write(out, folder, *rest):
     if folder.startswith("features/"):
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # To this thread: the process's signal may go to another one, and this one write meanwhile.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     return write(out, folder, *rest)
 
 writers.write_by_content = stop_and_write
