@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 from engines import (
+    QUICK_JAVA,
     ROOT,
     await_port,
     flink_class_path,
@@ -202,7 +203,7 @@ class Cluster:
 
     def _command(self):
         return [
-            "java", "-Xmx1200m", "-XX:+UseSerialGC",
+            "java", "-Xmx1200m", *QUICK_JAVA,
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info", *opened_modules(),
             "-cp", self._class_path,
         ]  # fmt: skip
