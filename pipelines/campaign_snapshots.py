@@ -16,7 +16,7 @@ from configs.errors import InputError
 from configs.fingerprint import campaigns_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
-from pipelines.snapshots import is_marker
+from pipelines.snapshots import is_marker, marker_of
 from scoring.files import Place, join, list_files, read_file
 from transforms.campaigns.lookup import campaigns_of_batch, campaigns_of_events
 
@@ -76,9 +76,17 @@ def campaigns_of_event(
     return then or "", now or ""
 
 
-def marker_path(out: Place, as_of: object) -> str:
-    """Where a day's marker is."""
-    return join(out, CAMPAIGNS, f"{as_of}.json")
+def marker_path(out: Place, as_of: object, spec: Spec | None = None) -> str:
+    """Where a day's marker is; of a config, or else of the one whose snapshot was made first.
+
+    Raises:
+      InputError: the day's marker is damaged.
+    """
+    folder = join(out, CAMPAIGNS)
+    if spec is None:
+        return join(folder, f"{as_of}.json")
+    wanted = campaigns_fingerprint(spec)
+    return marker_of(folder, as_of, wanted, lambda there: there["spec"] == wanted, "campaigns")
 
 
 def campaign_snapshots(spec: Spec, out: Place) -> list[CampaignSnapshot]:

@@ -11,6 +11,7 @@ is immutable: it exists when its marker does, which names its files.
     OUT/campaigns/as-of=2026-03-12/members-0a9d….arrow       a row per account
     OUT/campaigns/as-of=2026-03-12/events-51c0….arrow        a row per event
     OUT/campaigns/as-of=2026-03-12/values-e2f8….arrow        a row per shared value, by its hash
+    OUT/campaigns/2026-03-12-9c41….json                      of another config, beside it
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import pyarrow.compute as pc
 from configs.campaigns import CampaignRules
 from configs.errors import ConfigError, InputError
 from configs.fingerprint import campaigns_fingerprint
+from configs.schema import Spec
 from pipelines.campaign_snapshots import (
     CAMPAIGNS,
     CampaignSnapshot,
@@ -44,7 +46,7 @@ from pipelines.runners import Running
 from pipelines.shard_files import ShardJob, SnapshotRequest
 from pipelines.snapshots import AS_OF
 from pipelines.sources.listing import require_apart
-from scoring.files import Place, exists, join, read_file, replace_files
+from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.campaigns import (
     HUBS,
     USES,
@@ -119,8 +121,7 @@ def make_campaign_snapshot(
 
     Raises:
       ConfigError: the config has no campaigns.
-      InputError: the source cannot be read, or has none of their events; too many dead letters;
-        another config's snapshot is there.
+      InputError: the source cannot be read, or has none of their events; too many dead letters.
       BusyError: another run holds the output folder.
     """
     if request.spec.campaigns is None:
@@ -139,13 +140,18 @@ def make_campaign_snapshot(
         raise explain_os_error(error) from error
 
 
-def read_campaigns(out: Place, as_of: dt.date, table: str = "campaigns") -> pa.Table:
-    """A table of a day's snapshot (`campaign_snapshots.TABLES`), whatever config made it.
+def read_campaigns(
+    out: Place, as_of: dt.date, table: str = "campaigns", spec: Spec | None = None
+) -> pa.Table:
+    """A table of a day's snapshot (`campaign_snapshots.TABLES`).
+
+    Args:
+      spec: whose snapshot; None: the one that was made first of this day.
 
     Raises:
       InputError: there is none of this day, or a file of it is damaged.
     """
-    path = marker_path(out, as_of)
+    path = marker_path(out, as_of, spec)
     if not exists(path):
         raise InputError(f"{out} has no campaigns as of {as_of}; run `lockstep campaigns` for them")
     marker = json.loads(read_file(path))
@@ -156,15 +162,10 @@ def read_campaigns(out: Place, as_of: dt.date, table: str = "campaigns") -> pa.T
 
 
 def _published(request: SnapshotRequest) -> PublishedCampaigns | None:
-    path, spec = marker_path(request.out, request.as_of), campaigns_fingerprint(request.spec)
+    path = marker_path(request.out, request.as_of, request.spec)
     if not exists(path):
         return None
     marker = json.loads(read_file(path))
-    if marker["spec"] != spec:
-        raise InputError(
-            f"{request.out} holds the campaigns as of {request.as_of} under another config "
-            f"({marker['spec']}, now {spec}), and a snapshot is never changed; choose another --out"
-        )
     return PublishedCampaigns(**marker | {"files": tuple(marker["files"]), "already": True})
 
 
@@ -193,7 +194,8 @@ def _make(
     known = None if previous is None else _known(previous)
     named = name_campaigns(found, known, str(request.as_of), campaigns.continued_share)
     tables = tables_of(found, named)
-    folder = f"{CAMPAIGNS}/{AS_OF}{request.as_of}"
+    path = marker_path(request.out, request.as_of, spec)
+    folder = f"{CAMPAIGNS}/{AS_OF}{name_of(path).removesuffix('.json')}"
     make_folders([join(layout.root, folder)])
     files = tuple(
         write_by_content(layout.root, folder, f"{name}.arrow", arrow_bytes(table))
@@ -223,7 +225,7 @@ def _make(
     marker = dataclasses.asdict(snapshot)
     del marker["already"]
     # Its files were not flushed: they are on the disk before the marker is seen.
-    replace_files({marker_path(request.out, request.as_of): json_bytes(marker)})
+    replace_files({path: json_bytes(marker)})
     return snapshot
 
 

@@ -35,7 +35,7 @@ from pipelines.layout import Layout, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
 from pipelines.shard_files import ShardJob, SnapshotRequest
-from pipelines.snapshots import AS_OF, GRAPH, read_shard
+from pipelines.snapshots import AS_OF, GRAPH, marker_of, read_shard
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
@@ -138,16 +138,14 @@ def _marker(layout: Layout, as_of: dt.date) -> str:
 
 def _marker_of(layout: Layout, as_of: dt.date, spec: Spec) -> str:
     """A config's own; the day's where that fits or none is there."""
-    first = _marker(layout, as_of)
     graph = graph_fingerprint(spec)
     wanted = spec.graph.columns if spec.graph else ()
-    if not exists(first):
-        return first
-    there = json.loads(read_file(first))
-    if there["spec"] == graph and set(wanted) <= set(there["features"]):
-        return first
-    digest = hashlib.sha256(json.dumps([graph, sorted(wanted)]).encode()).hexdigest()
-    return f"{first.removesuffix('.json')}-{digest[:16]}.json"
+    digest = hashlib.sha256(json.dumps([graph, sorted(wanted)]).encode()).hexdigest()[:16]
+
+    def fits(there: Mapping[str, Any]) -> bool:
+        return there["spec"] == graph and set(wanted) <= set(there["features"])
+
+    return marker_of(join(layout.root, GRAPH), as_of, digest, fits, "graph")
 
 
 def _published(request: SnapshotRequest, layout: Layout) -> PublishedSnapshot | None:

@@ -15,7 +15,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ from configs.errors import InputError, LockstepError, StateError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
-from scoring.files import Place, is_local, join, name_of, read_file, stamps
+from scoring.files import Place, exists, is_local, join, name_of, read_file, stamps
 from transforms.social.as_of import (
     NO_SNAPSHOTS,
     AsOf,
@@ -83,6 +84,41 @@ def opened(spec: Spec, bundles: Place) -> Snapshots:
 def is_marker(path: str) -> bool:
     """Whether a file is named as the marker of a day's snapshot, of the graph or of campaigns."""
     return _MARKER.fullmatch(name_of(path)) is not None
+
+
+def marker_of(
+    folder: Place,
+    as_of: object,
+    digest: str,
+    fits: Callable[[Mapping[str, Any]], bool],
+    command: str,
+) -> str:
+    """Where a config's snapshot of a day has its marker, or is to have it.
+
+    That is the day's own, `2026-03-12.json`, unless one that does not fit is there already: then
+    `2026-03-12-DIGEST.json` beside it. So no config refuses another's, and none is changed.
+
+    Args:
+      folder: of the markers.
+      as_of: the day.
+      digest: 16 hex digits of what makes the config's snapshots what they are.
+      fits: whether a marker is of such a snapshot.
+      command: that makes them, for the message.
+
+    Raises:
+      InputError: the day's marker is damaged.
+    """
+    first = join(folder, f"{as_of}.json")
+    if not exists(first):
+        return first
+    try:
+        fitting = fits(json.loads(read_file(first)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{first} is damaged ({type(error).__name__}): it is the marker of a snapshot; remove "
+            f"it and run `lockstep {command}` for its day again"
+        ) from error
+    return first if fitting else join(folder, f"{as_of}-{digest}.json")
 
 
 def _markers(folder: str) -> list[tuple[str, int, float]]:
@@ -271,6 +307,8 @@ __all__ = [
     "AS_OF",
     "Followed",
     "beside",
+    "is_marker",
+    "marker_of",
     "open_all",
     "open_shard",
     "opened",

@@ -130,8 +130,29 @@ def test_a_snapshot_is_kept_as_it_is(world):
     _, made, request = world
     later = dataclasses.replace(request, published=PUBLISHED + dt.timedelta(days=1))
     assert make_campaign_snapshot(later) == dataclasses.replace(made, already=True)
-    other = dataclasses.replace(later, spec=spec(more="  evidence: 3\n"))
-    with pytest.raises(InputError, match=r"another config.*choose another --out"):
+
+
+def test_snapshots_of_two_configs_live_side_by_side(world, tmp_path):
+    _, made, request = world
+    first = dataclasses.replace(request, out=tmp_path)
+    other = dataclasses.replace(first, spec=spec(more="  least_accounts: 6\n"))
+    days = [AS_OF - dt.timedelta(days=1), AS_OF]
+    alone = make_campaigns(dataclasses.replace(other, out=tmp_path / "alone"), days)
+    assert make_campaign_snapshot(first) == made
+    beside = make_campaigns(other, days)
+    assert [one.already for one in beside] == [False, False]
+    assert beside[1].campaigns < made.campaigns
+    assert [digests(one) for one in beside] == [digests(one) for one in alone]
+    assert beside[1].previous == beside[0].name
+    for asked, wanted in ((first, made), (other, beside[1])):
+        assert make_campaign_snapshot(asked) == dataclasses.replace(wanted, already=True)
+        assert wanted.name in [one.name for one in campaign_snapshots(asked.spec, tmp_path)]
+        found = read_campaigns(tmp_path, AS_OF, spec=asked.spec)
+        assert found.num_rows == wanted.campaigns
+    assert read_campaigns(tmp_path, AS_OF).num_rows == made.campaigns
+    marker = tmp_path / "campaigns" / f"{AS_OF}.json"
+    marker.write_text("{")
+    with pytest.raises(InputError, match=r"is damaged.*`lockstep campaigns`"):
         make_campaign_snapshot(other)
 
 
