@@ -10,7 +10,6 @@ together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ from configs._events import (
 from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
 from configs._social import read_account_features, read_graph
 from configs._training import check_training, read_training
-from configs._yaml import Mistakes, did_you_mean, read_yaml
+from configs._yaml import Mistakes, read_yaml
 from configs.catalog import Catalog
-from configs.errors import InputError
 from configs.expression_ranges import columns_of
+from configs.files import read_text, shipped_yaml
 from configs.input_names import check_aliases, check_header, check_made, check_names_beside_ingest
 from configs.labels import check_labels
 from configs.schema import EVENT_TIME, Column, ColumnType, Derived, Spec
@@ -46,20 +45,7 @@ def load(path: str | Path, catalog: Catalog) -> Spec:
       ConfigError: the file's mistakes, all of them, each with its line.
       InputError: the file cannot be read.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read the config {path} ({error.strerror}); give the path of a YAML file"
-        ) from error
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n")
-        mistakes = Mistakes(str(path), "")
-        mistakes.add((line, 0), "this line is not UTF-8", "save the file as UTF-8")
-        mistakes.raise_if_any()
-    return loads(text, str(path), catalog)
+    return loads(read_text(path, "config"), str(path), catalog)
 
 
 def loads(text: str, name: str, catalog: Catalog) -> Spec:
@@ -131,12 +117,7 @@ def shipped(name: str) -> Path:
     Raises:
       InputError: there is none of that name.
     """
-    folder = Path(str(resources.files("configs")))
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = [one.stem for one in folder.glob("*.yaml")]
-        raise InputError(f"there is no shipped config {name!r}; {did_you_mean(name, known)}")
-    return path
+    return shipped_yaml(name, "config")
 
 
 def column_types(

@@ -11,37 +11,19 @@ import dataclasses
 import datetime as dt
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from configs._yaml import Mistakes, Section, did_you_mean, read_yaml
-from configs.errors import InputError
+from configs.files import find_yaml, read_text
 from configs.frozen import Frozen
+from configs.metrics import Metric, read_metrics
 
 VERSION = 1
 SPLITS = ("time", "file", "id", "order", "account")
 INPUTS = ("all", "text")
-METRICS = ("accuracy", "auc", "average_precision", "mcc")
 EACH = ("file", "fold")
-_RATE = re.compile(r"tpr_at_fpr\((0?\.\d+)\)")
 _DAYS = re.compile(r"(\d{4}-\d\d-\d\d)\.\.(\d{4}-\d\d-\d\d)")
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A figure of the test events.
-
-    Attributes:
-      name: one of `METRICS`, or "tpr_at_fpr".
-      at: the highest rate of false positives that is allowed; None: means nothing here.
-    """
-
-    name: str
-    at: float | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.at is None else f"{self.name}({self.at:g})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,16 +102,8 @@ def load_protocol(name: str) -> Protocol:
       ConfigError: the file's mistakes, all of them, each with its line.
       InputError: there is no such file, or it cannot be read.
     """
-    path = Path(name)
-    if not path.is_file():
-        if path.suffix or "/" in name:
-            raise InputError(f"there is no protocol {name}; give a YAML file or a shipped name")
-        path = _shipped(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the protocol {path}; give a YAML file in UTF-8") from error
-    return loads_protocol(text, str(path), path.parent)
+    path = find_yaml(name, "protocol", "protocols")
+    return loads_protocol(read_text(path, "protocol"), str(path), path.parent)
 
 
 def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
@@ -155,7 +129,7 @@ def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
         change=dict(root.raw("change")) if change is not None else {},
         split=_split(split) if split is not None else ProtocolSplit("time"),
         inputs=root.choice("inputs", INPUTS, "all"),
-        metrics=_metrics(root),
+        metrics=read_metrics(root),
         each=root.choice("each", EACH, ""),
         folder=folder,
         rules=_rules(rules) if rules is not None else (),
@@ -236,22 +210,6 @@ def _rules(section: Section) -> tuple[Rule, ...]:
     return tuple(made)
 
 
-def _metrics(root: Section) -> tuple[Metric, ...]:
-    made = []
-    for word, place in root.strings("metrics"):
-        rate = _RATE.fullmatch(word)
-        if rate is not None and float(rate[1]) > 0.0:
-            made.append(Metric("tpr_at_fpr", float(rate[1])))
-        elif word in METRICS:
-            made.append(Metric(word))
-        else:
-            known = (*METRICS, "tpr_at_fpr(0.02)")
-            root.mistakes.add(place, f"metrics: {word!r} is not known", did_you_mean(word, known))
-    if not made and not len(root.mistakes):
-        root.note("metrics", "metrics: expected at least one", f"one of: {', '.join(METRICS)}")
-    return tuple(made)
-
-
 def _check(root: Section, made: Protocol) -> None:
     """Notes what does not go together."""
     split = made.split
@@ -278,12 +236,3 @@ def _check(root: Section, made: Protocol) -> None:
             f"{split.train_days[1]}",
             "let the test begin after that",
         )
-
-
-def _shipped(name: str) -> Path:
-    folder = Path(str(resources.files("configs"))) / "protocols"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = [one.stem for one in folder.glob("*.yaml")]
-        raise InputError(f"there is no shipped protocol {name!r}; {did_you_mean(name, known)}")
-    return path

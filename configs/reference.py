@@ -34,7 +34,7 @@ from configs.schema import (
     Training,
 )
 from configs.social import SocialGraph
-from configs.texts import SHARED, TEXTS
+from configs.texts import EXPERIMENT, SHARED, TEXTS
 from configs.units import format_duration
 
 _CLASSES: Mapping[str, type[Any]] = {
@@ -183,6 +183,20 @@ def reference(schema: Mapping[str, Any], catalog: Catalog) -> str:
     return "\n".join(lines) + "\n"
 
 
+def experiment_reference(schema: Mapping[str, Any]) -> str:
+    """The part of docs/reference.md about files of experiments.
+
+    Args:
+      schema: of `configs.experiment_schema`, which has the defaults.
+    """
+    rows = []
+    for one in settings(schema):
+        about, example = EXPERIMENT[one.path]
+        default = "required" if one.required else _shown(one.schema.get("default"))
+        rows.append(f"| `{one.path}` | {_type(one.schema)} | {default} | {about} | `{example}` |")
+    return "\n".join(["", _EXPERIMENTS, *_table(rows)]) + "\n"
+
+
 def _table(rows: Any) -> list[str]:
     return [
         "| setting | type and range | default | meaning | example |",
@@ -193,12 +207,17 @@ def _table(rows: Any) -> list[str]:
 
 def _row(one: Setting) -> str:
     about, example = TEXTS[one.path]
-    default = default_of(one.path)
-    shown = "required" if one.required else "" if default is None else f"`{_yaml(default)}`"
+    shown = "required" if one.required else _shown(default_of(one.path))
     return f"| `{one.path}` | {_type(one.schema)} | {shown} | {about} | `{example}` |"
 
 
+def _shown(default: Any) -> str:
+    return "" if default is None else f"`{_yaml(default)}`"
+
+
 def _yaml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -216,7 +235,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         each, count = _type(schema["items"]), schema.get("maxItems")
         return f"list of {count}, each a {each}" if count else f"list of {each}"
-    if "pattern" in schema:
+    if "(us|ms" in schema.get("pattern", ""):
         return "length of time (us, ms, s, m, h, d)"
     words = {"object": "section", "string": "text", "boolean": "true or false",
              "integer": "whole number", "null": "nothing"}  # fmt: skip
@@ -248,6 +267,10 @@ _HEAD = """# Every setting
 
 Made by `python -m pipelines.reference` from the code; a test compares it. `NAME` is a name that the
 config chooses. `lockstep validate` says what else must fit.
+"""
+_EXPERIMENTS = """## Files of experiments
+
+What `lockstep experiment run` reads ([experiments.md](experiments.md)).
 """
 _EXPRESSIONS = """## Expressions
 

@@ -254,3 +254,36 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "tables": ("version of Unicode's tables", "tables: 1"),
 }  # fmt: skip
 """Settings of operations, by name: those of `derive` and of `aggregates`."""
+
+EXPERIMENT: Mapping[str, tuple[str, str]] = {
+    "experiment": ("version of the file's language", "experiment: 1"),
+    "name": ("name of the experiment and of its folder", "name: night_messages"),
+    "about": ("what it is to find out", "about: do messages at night tell anything?"),
+    "config": ("the champion: a file beside this one, or a shipped config's name", "config: chat"),
+    "as_of": (
+        "days as of which every contender is trained: one, a list, or A..B",
+        "as_of: 2026-03-11..2026-03-13",
+    ),
+    "test": (
+        "how long after each of these days the events are that contenders are compared on",
+        "test: 1d",
+    ),
+    "over": (
+        "what the bootstrap draws; else accounts, where the config has evaluation.group",
+        "over: campaigns",
+    ),
+    "metrics": (
+        "what is compared; conclusions are drawn from the first one",
+        "metrics: [average_precision, auc, tpr_at_fpr(0.02)]",
+    ),
+    "challengers": (
+        "who takes part beside the champion, by name",
+        "challengers: {longer: {change: {training: {span: 14d}}}}",
+    ),
+    "challengers.NAME.about": ("what is otherwise, for people", "about: two weeks of training"),
+    "challengers.NAME.change": (
+        "settings that are otherwise than in the champion's config, nested as there; null takes "
+        "one out",
+        "change: {training: {span: 14d}}",
+    ),
+}

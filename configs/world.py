@@ -7,12 +7,10 @@ all of the file's mistakes, each with its line. `lockstep simulate --world` runs
 from __future__ import annotations
 
 import dataclasses
-from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 from configs._yaml import Mistakes, Section, did_you_mean, read_yaml
-from configs.errors import InputError
+from configs.files import find_yaml, read_text
 
 VERSION = 1
 POLICIES = ("none", "fraction", "oracle")
@@ -200,16 +198,8 @@ def load_world(name: str) -> WorldSettings:
       ConfigError: the file's mistakes, all of them, each with its line.
       InputError: there is no such file, or it cannot be read.
     """
-    path = Path(name)
-    if not path.is_file():
-        if path.suffix or "/" in name:
-            raise InputError(f"there is no world {name}; give a YAML file or a shipped name")
-        path = _shipped(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the world {path}; give a YAML file in UTF-8") from error
-    return loads_world(text, str(path))
+    path = find_yaml(name, "world", "worlds")
+    return loads_world(read_text(path, "world"), str(path))
 
 
 def loads_world(text: str, name: str = "world.yaml") -> WorldSettings:
@@ -283,12 +273,3 @@ def _read(section: Section, of: type[T]) -> T:
             values[name] = section.number(name, default, bounds["least"], bounds["most"])
     section.done()
     return of(**values)
-
-
-def _shipped(name: str) -> Path:
-    folder = Path(str(resources.files("configs"))) / "worlds"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = [one.stem for one in folder.glob("*.yaml")]
-        raise InputError(f"there is no shipped world {name!r}; {did_you_mean(name, known)}")
-    return path

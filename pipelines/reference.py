@@ -1,11 +1,12 @@
-"""`python -m pipelines.reference`: writes docs/reference.md and configs/schema.json anew."""
+"""`python -m pipelines.reference`: writes docs/reference.md and the JSON Schemas anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from configs.experiment_schema import dumps_experiment, experiment_schema
 from configs.json_schema import dumps, json_schema
-from configs.reference import reference
+from configs.reference import experiment_reference, reference
 from transforms.catalog import CATALOG
 
 ROOT = Path(__file__).parent.parent
@@ -14,8 +15,10 @@ ROOT = Path(__file__).parent.parent
 def made() -> dict[Path, str]:
     """The files that are made from the settings, and their texts."""
     return {
-        ROOT / "docs/reference.md": reference(json_schema(CATALOG), CATALOG),
+        ROOT / "docs/reference.md": reference(json_schema(CATALOG), CATALOG)
+        + experiment_reference(experiment_schema()),
         ROOT / "configs/schema.json": dumps(CATALOG),
+        ROOT / "configs/experiment_schema.json": dumps_experiment(),
     }
 
 

@@ -6,7 +6,9 @@ store is there when its manifest is, which is written last; it is read from a co
 disk.
 
     STORE/<fingerprint>/    bundles, immutable
-    STORE/serving.json      {"serving": ..., "history": [..., oldest first]}
+    STORE/serving.json      {"serving": ..., "history": [..., oldest first], "changes": [...]}
+
+A change of the pointer says when, by whom and why it was made; they are written in one.
 """
 
 from __future__ import annotations
@@ -38,6 +40,42 @@ _MOST_HISTORY = 100
 
 
 @dataclasses.dataclass(frozen=True)
+class ChangeNote:
+    """Who changes what serves, and why.
+
+    Attributes:
+      at: by the clock of whoever changes it, UTC, "2026-03-11T04:00:00+00:00".
+      how: "nightly run", "promoted by hand" or "rolled back".
+      by: a person or a process; because: in their words, "" where none were given.
+    """
+
+    at: str = ""
+    how: str = ""
+    by: str = ""
+    because: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServingChange(ChangeNote):
+    """A change of the pointer: what serves from then on, and what did before ("": nothing)."""
+
+    serving: str
+    before: str = ""
+
+    def __str__(self) -> str:
+        """In a line.
+
+        >>> note = ServingChange(serving="5f", at="2026-03-11T04:00:00+00:00", how="rolled back",
+        ...                      by="ana", because="too many appeals")
+        >>> str(note)
+        '2026-03-11 04:00 5f, rolled back by ana: too many appeals'
+        """
+        when = self.at[:16].replace("T", " ") or "at an unknown time"
+        by = f" by {self.by}" if self.by else ""
+        return f"{when} {self.serving}, {self.how}{by}: {self.because or 'no reason given'}"
+
+
+@dataclasses.dataclass(frozen=True)
 class BundleInfo:
     """A bundle in a list.
 
@@ -53,6 +91,9 @@ class BundleInfo:
     made: str
     metrics: dict[str, Any]
     damaged: str = ""
+
+
+_NOTED = tuple(one.name for one in dataclasses.fields(ServingChange))
 
 
 class Store:
@@ -123,8 +164,23 @@ class Store:
         """
         return self._pointer()[0]
 
-    def promote(self, fingerprint: str) -> str:
+    def changes(self) -> tuple[ServingChange, ...]:
+        """What has been made to serve, when, by whom and why, oldest first.
+
+        Earlier releases wrote none; what is damaged is left out: it decides nothing.
+        """
+        found = (self._read() or {}).get("changes")
+        return tuple(
+            ServingChange(**{key: one[key] for key in _NOTED if isinstance(one.get(key), str)})
+            for one in (found if isinstance(found, list) else ())
+            if isinstance(one, dict) and isinstance(one.get("serving"), str)
+        )
+
+    def promote(self, fingerprint: str, note: ChangeNote | None = None) -> str:
         """Makes a bundle serve, after checking its files; returns its fingerprint.
+
+        Args:
+          note: who does so, and why; kept if that changes what serves.
 
         Raises:
           BundleError: it is damaged; what serves stays.
@@ -133,7 +189,7 @@ class Store:
         with exclusive(self.root):
             before, history = self._pointer()
             if before != name:
-                self._write(name, (*history, before) if before else history)
+                self._write(name, (*history, before) if before else history, before, note)
         return name
 
     def before(self) -> str:
@@ -150,17 +206,20 @@ class Store:
             )
         return history[-1]
 
-    def rollback(self) -> str:
+    def rollback(self, note: ChangeNote | None = None) -> str:
         """Makes the bundle serve that did before; returns its fingerprint.
+
+        Args:
+          note: who does so, and why.
 
         Raises:
           BundleError: there is none, or it is damaged; what serves stays.
         """
         self.before()  # nothing is made, not even a lock, where there is no store
         with exclusive(self.root):
-            _, history = self._pointer()
+            before, history = self._pointer()
             self.verify(history[-1])
-            self._write(history[-1], history[:-1])
+            self._write(history[-1], history[:-1], before, note)
         return history[-1]
 
     def _names(self) -> tuple[str, ...]:
@@ -168,11 +227,14 @@ class Store:
         names = (parts[0] for parts in found if parts[1:] == [MANIFEST])
         return tuple(sorted(name for name in names if not name.startswith(".")))
 
-    def _pointer(self) -> tuple[str | None, tuple[str, ...]]:
+    def _read(self) -> dict[str, Any] | None:
         path = join(self.root, POINTER)
-        if not exists(path):
+        return load_json(path) if exists(path) else None
+
+    def _pointer(self) -> tuple[str | None, tuple[str, ...]]:
+        path, pointer = join(self.root, POINTER), self._read()
+        if pointer is None:
             return None, ()
-        pointer = load_json(path)
         serving, history = pointer.get("serving"), pointer.get("history")
         names = (serving, *history) if isinstance(history, list) else (None,)
         if not all(isinstance(one, str) for one in names):
@@ -182,8 +244,17 @@ class Store:
             )
         return str(serving), tuple(map(str, names[1:]))
 
-    def _write(self, serving: str, history: tuple[str, ...]) -> None:
-        pointer = {"serving": serving, "history": history[-_MOST_HISTORY:]}
+    def _write(
+        self, serving: str, history: tuple[str, ...], before: str | None, note: ChangeNote | None
+    ) -> None:
+        said = dataclasses.asdict(note or ChangeNote())
+        change = ServingChange(serving=serving, before=before or "", **said)
+        changes = [dataclasses.asdict(one) for one in (*self.changes(), change)]
+        pointer = {
+            "serving": serving,
+            "history": history[-_MOST_HISTORY:],
+            "changes": changes[-_MOST_HISTORY:],
+        }
         replace_file(join(self.root, POINTER), (json.dumps(pointer, indent=1) + "\n").encode())
 
 

@@ -192,18 +192,66 @@ def redraw_curves(
     >>> {area_under_roc(curve) for curve in drawn}
     {1.0}
     """
-    order = np.argsort(-ranks, kind="stable")
-    ordered, positive = ranks[order], hits[order].astype(np.int64)
-    last = last_of_ties(ordered)
-    which = (np.arange(len(ranks)) if clusters is None else own_clusters(clusters))[order]
-    units = int(which.max(initial=-1)) + 1
+    which = np.arange(len(ranks)) if clusters is None else own_clusters(clusters)
+    ranking, units = rank_units(ranks, hits, which), int(which.max(initial=-1)) + 1
     generator = np.random.Generator(np.random.PCG64(seed))
     for _ in range(replicates if units > 1 else 0):
-        weight = np.bincount(generator.integers(0, units, units), minlength=units)[which]
-        found = np.cumsum(weight * positive)[last]
-        curve = Curve(ordered[last], np.cumsum(weight)[last], found, int(found[-1]))
+        curve = ranking.weighted(draw_units(units, generator))
         if curve.both_classes:
             yield curve
+
+
+def draw_units(units: int, generator: np.random.Generator) -> Integers:
+    """How often each unit is drawn, of as many draws as there are units: int64[units].
+
+    >>> int(draw_units(9, np.random.default_rng(0)).sum())
+    9
+    """
+    return np.bincount(generator.integers(0, units, units), minlength=units)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Events by falling rank, for curves of the same events with other weights.
+
+    Attributes:
+      values: float64[d], the distinct ranks; last: int64[d], the last event of each.
+      positive: int64[n], 1 or 0; units: int64[n], which is drawn with the event.
+    """
+
+    values: Floats
+    last: Integers
+    positive: Integers
+    units: Integers
+
+    def weighted(self, weights: Integers) -> Curve:
+        """The curve where each event counts as often as its unit.
+
+        Args:
+          weights: int64[u], of each unit.
+        """
+        weight = weights[self.units]
+        found = np.cumsum(weight * self.positive)[self.last]
+        total = int(found[-1]) if len(found) else 0
+        return Curve(self.values, np.cumsum(weight)[self.last], found, total)
+
+
+def rank_units(ranks: Floats, hits: npt.NDArray[np.bool_], units: Integers) -> Ranking:
+    """Events `[n]` by falling rank.
+
+    Args:
+      ranks: float64[n].
+      hits: bool[n].
+      units: int64[n], from 0.
+
+    >>> made = rank_units(np.array([1.0, 2.0]), np.array([True, False]), np.array([0, 1]))
+    >>> made.weighted(np.array([3, 1])).flagged.tolist()
+    [1, 4]
+    """
+    order = np.argsort(-ranks, kind="stable")
+    ordered = ranks[order]
+    last = last_of_ties(ordered)
+    return Ranking(ordered[last], last, hits[order].astype(np.int64), units[order])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError, EvidenceError
-from configs.protocol import Metric, Protocol, ProtocolSplit
+from configs.metrics import Metric
+from configs.protocol import Protocol, ProtocolSplit
 from training.curve import (
     Curve,
     area_under_roc,
@@ -200,7 +201,7 @@ def measure(
     ranks, hits = np.asarray(raw, np.float64)[known], labels[known] == POSITIVE
     curve = make_curve(ranks, labels[known])
     own = None if clusters is None else clusters[known]
-    functions = {str(metric): _function(metric) for metric in metrics}
+    functions = {str(metric): metric_function(metric) for metric in metrics}
     drawn: dict[str, list[float]] = {name: [] for name in functions}
     if curve.both_classes:
         for one in redraw_curves(ranks, hits, own, replicates, seed):
@@ -239,7 +240,12 @@ def by_part(fold_of: npt.NDArray[np.int64], names: Sequence[str]) -> Iterator[tu
             yield name, mask
 
 
-def _function(metric: Metric) -> Callable[[Curve], float | None]:
+def metric_function(metric: Metric) -> Callable[[Curve], float | None]:
+    """What reads a metric off a curve.
+
+    >>> metric_function(Metric("auc"))(make_curve([2.0, 1.0], np.array([1, 0], np.int8)))
+    1.0
+    """
     if metric.at is not None:
         rate = metric.at
         return lambda curve: true_positive_rate(curve, rate)

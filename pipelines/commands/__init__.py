@@ -33,6 +33,7 @@ _VERBS = (
     "backfill",
     "nightly",
     "evaluate",
+    "experiment",
     "bundle",
     "control",
     "publish",

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from configs.errors import InputError
-from configs.loader import load, shipped
+from configs.files import find_yaml
+from configs.loader import load
 from configs.schema import Spec
 from pipelines.logs import log
 from transforms.catalog import CATALOG
@@ -40,12 +41,7 @@ def config_path(name: str) -> Path:
     Raises:
       InputError: there is no such file.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
-    if path.suffix or "/" in name:
-        raise InputError(f"there is no config {name}; give a YAML file or a shipped name")
-    return shipped(name)
+    return find_yaml(name, "config")
 
 
 def beam_flags(context: typer.Context) -> tuple[str, ...]:

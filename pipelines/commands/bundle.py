@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,30 +11,34 @@ import typer
 
 if TYPE_CHECKING:
     from scoring.bundle import Bundle
-    from scoring.store import Store
+    from scoring.store import ChangeNote, Store
 
 Out = Annotated[str, typer.Option(help="Output folder that holds bundles/.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Because = Annotated[str, typer.Option(help="Why, for whoever reads the history.")]
+By = Annotated[str | None, typer.Option(help="Who does so; else the user of this machine.")]
 Name = Annotated[str, typer.Argument(help="Fingerprint, a beginning of it, or 'serving'.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the verb and its own verbs."""
-    group = typer.Typer(help="List, show, verify, promote and roll back bundles.")
+    group = typer.Typer(help="List, show, verify, promote and roll back bundles, and why.")
     group.command("list")(list_bundles)
     group.command()(show)
     group.command()(verify)
     group.command()(promote)
     group.command()(rollback)
+    group.command()(history)
     app.add_typer(group, name="bundle")
 
 
 def list_bundles(out: Out, as_json: Json = False) -> None:
-    """List bundles, oldest first; * serves."""
+    """List bundles, oldest first; * serves. Below, why it does."""
     from rich.console import Console
     from rich.table import Table
 
-    infos = _store(out).list()
+    store = _store(out)
+    infos, changes = store.list(), store.changes()
     if as_json:
         print(
             json.dumps(
@@ -40,7 +46,7 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
                     {"fingerprint": i.fingerprint, "name": i.name, "model": i.model,
                      "serving": i.serving, "as_of": i.made, "damaged": i.damaged}
                     for i in infos
-                ]}
+                ], "changes": [dataclasses.asdict(one) for one in changes]}
             )
         )  # fmt: skip
         return
@@ -62,6 +68,8 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
             f"{made.get('average_precision') or 0:.3f}",
         )
     Console(markup=False, emoji=False).print(table)
+    if changes:
+        print(changes[-1])
 
 
 def show(name: Name, out: Out, as_json: Json = False) -> None:
@@ -77,8 +85,9 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
         part: load_json(folder / f"{part}.json")
         for part in ("manifest", "policy", "calibration", "provenance", "metrics")
     }
+    changes = [one for one in store.changes() if folder.name in (one.serving, one.before)]
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps(facts | {"changes": [dataclasses.asdict(one) for one in changes]}))
         return
     manifest, made = facts["manifest"], facts["metrics"].get("candidate", {})
     print(f"{manifest['fingerprint']}  {manifest['name']}, model {manifest['model']}")
@@ -98,6 +107,10 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
     print(f"  made with  {', '.join(f'{library} {v}' for library, v in versions.items())}")
     for key, value in facts["provenance"].items():
         print(f"  {key}: {value}")
+    for rule in facts["metrics"].get("gate", ()):
+        print(f"  gate       {'passed' if rule['passed'] else 'failed'}: {rule['words']}")
+    for change in changes:
+        print(f"  served     {change}")
 
 
 def verify(name: Name, out: Out, as_json: Json = False) -> None:
@@ -114,17 +127,46 @@ def verify(name: Name, out: Out, as_json: Json = False) -> None:
         print(f"  note: made with {note}; the last bits of scores may differ")
 
 
-def promote(name: Name, out: Out, as_json: Json = False) -> None:
-    """Make a bundle serve, after loading it as a check."""
-    fingerprint = _store(out).promote(_load(name, out).fingerprint)
-    _say_serving(fingerprint, as_json)
+def promote(
+    name: Name, out: Out, because: Because = "", by: By = None, as_json: Json = False
+) -> None:
+    """Make a bundle serve, after loading it as a check; who did and why is kept."""
+    fingerprint = _load(name, out).fingerprint
+    note = _note("promoted by hand", because, by)
+    _say_serving(_store(out).promote(fingerprint, note), as_json)
 
 
-def rollback(out: Out, as_json: Json = False) -> None:
-    """Make the bundle serve that did before, after loading it as a check."""
+def rollback(out: Out, because: Because = "", by: By = None, as_json: Json = False) -> None:
+    """Make the bundle serve that did before, after loading it as a check; who and why is kept."""
     store = _store(out)
     _load(store.before(), out)
-    _say_serving(store.rollback(), as_json)
+    _say_serving(store.rollback(_note("rolled back", because, by)), as_json)
+
+
+def history(out: Out, as_json: Json = False) -> None:
+    """What has been made to serve, when, by whom and why, oldest first."""
+    changes = _store(out).changes()
+    if as_json:
+        print(json.dumps({"changes": [dataclasses.asdict(one) for one in changes]}))
+        return
+    for one in changes:
+        print(one)
+    if not changes:
+        print("nothing has been made to serve, or by an earlier release, which kept no reasons")
+
+
+def _note(how: str, because: str, by: str | None) -> ChangeNote:
+    import getpass
+
+    from scoring.store import ChangeNote
+
+    if by is None:
+        try:
+            by = getpass.getuser()
+        except (KeyError, OSError):  # a user without a name, as in some containers
+            by = ""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return ChangeNote(now, how, " ".join(by.split()), " ".join(because.split()))
 
 
 def _say_serving(fingerprint: str, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from configs.errors import LockstepError
+from configs.errors import BundleError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from pipelines.backfill import BackfillReport
@@ -26,6 +26,7 @@ from pipelines.progress import Progress
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
 from scoring.files import delete_files, join, replace_file
+from scoring.store import ServingChange, Store
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
 from training.early import DayFigures
@@ -45,6 +46,8 @@ from training.report import (
     render,
 )
 from transforms.signature import is_private
+
+MOST_CHANGES = 8
 
 
 @dataclasses.dataclass
@@ -186,7 +189,16 @@ def make_report(
         early=facts.early,
         held_out=spec.policy.hold_out is not None,
         past=past_runs(layout, as_of_us),
+        changes=_changes(layout),
     )
+
+
+def _changes(layout: Layout) -> tuple[ServingChange, ...]:
+    """What has been made to serve lately; none where the pointer cannot be read."""
+    try:
+        return Store(layout.bundles).changes()[-MOST_CHANGES:]
+    except BundleError:
+        return ()
 
 
 def _notes(facts: NightlyFacts) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ def _count_events(layout: Layout, cut: Slices, plans: Sequence[BackfillPlan]) ->
 def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> BackfillRequest:
     published = layout.published()
     last = request.as_of - dt.timedelta(days=1)
-    first = published[0] if published else request.since or _first_day(request, cut)
+    first = published[0] if published else request.since or first_day(request, cut)
     if last < first:
         raise EvidenceError(
             f"--as-of {request.as_of} lies before the first day, {first}; nothing to train on"
@@ -202,7 +202,7 @@ def _backfill_request(request: NightlyRequest, layout: Layout, cut: Slices) -> B
     )
 
 
-def _first_day(request: NightlyRequest, cut: Slices) -> dt.date:
+def first_day(request: NightlyRequest, cut: Slices) -> dt.date:
     """As far back as the windows of the first training event reach, or the source does.
 
     A lifetime window reaches to the source's first day; where the source does not know it, as far

@@ -7,6 +7,7 @@ non-zero: it is moved by the last act of all, in one atomic step.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipelines.nightly.early import expect_days
 from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
 from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
-from pipelines.nightly.sample import analyse_sample, load_sample
+from pipelines.nightly.sample import analyse_sample, fit_sample, load_sample
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.signals import held, raise_if_stopped
@@ -30,9 +31,9 @@ from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.files import Place, name_of
 from scoring.locks import Require
-from scoring.store import Store
+from scoring.store import ChangeNote, Store
 from training.dataset import Slices, slices
-from training.fit import Fitted, Span, fit, fit_parts
+from training.fit import Fitted
 from training.gate import GateResult, ServingComparison, check_gate
 from training.report import NightlyReport
 from transforms.catalog import CATALOG
@@ -103,10 +104,10 @@ def _make_bundle(
         analyse_sample(spec, layout, cut.fit, data, graph, request.running)
     with stage("transform"):
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
-    parts = report.progress.step("train", fit_parts(spec), "parts")
-    with stage("train"), parts as step:
-        span = Span(transformed, data.times, data.labels, data.group(spec), data.share)
-        fitted = facts.fitted = fit(spec, span, cut, request.threads, step.advance)
+    with stage("train"):
+        fitted = facts.fitted = fit_sample(
+            spec, cut, data, transformed, request.threads, report.progress
+        )
         judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
         facts.parts = make_parts(spec, fitted, judged)
         facts.evidence = gather_evidence(spec, layout, cut, request.as_of_us, data, judged, fitted)
@@ -115,7 +116,7 @@ def _make_bundle(
     with stage("compare"):
         name = facts.serving = Store(layout.bundles).serving()
         if name is not None:
-            candidate = _bundle_parts(request, fitted, graph, GateResult(False, ()), cut)
+            candidate = bundle_parts(request, fitted, graph, GateResult(False, ()), cut)
             if fingerprint_parts(candidate, scratch) == name:
                 facts.comparison = ServingComparison(cut.gate, same=True)
             else:
@@ -126,7 +127,7 @@ def _make_bundle(
         gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
         gate.require()
     with stage("bundle"):
-        folder = write_bundle(_bundle_parts(request, fitted, graph, gate, cut), layout.bundles)
+        folder = write_bundle(bundle_parts(request, fitted, graph, gate, cut), layout.bundles)
         load_bundle(folder, CATALOG)
         facts.bundle = name_of(folder)
     return folder, gate
@@ -151,13 +152,23 @@ def _promote(
     raise_if_stopped()
     with held():
         with report.stage("promote"):
-            Store(layout.bundles).promote(bundle)
+            Store(layout.bundles).promote(bundle, _note(request, report))
             report.facts.promoted = True
         try:
             page, made = report.write("promoted", f"{passed} and serves")
         except OSError as error:  # it serves; the page says where to look
             report.progress.say(f"warning: the page is not up to date ({error.strerror})")
     return NightlyOutcome(bundle, folder, page, made, report.warnings())
+
+
+def _note(request: NightlyRequest, report: RunReport) -> ChangeNote:
+    """What the store keeps of the promotion: every answer of the gate."""
+    gate = report.facts.gate
+    return ChangeNote(
+        at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        how=f"nightly run as of {request.as_of}",
+        because="; ".join(rule.words for rule in gate.rules) if gate else "",
+    )
 
 
 def _require_parity(
@@ -182,9 +193,10 @@ def _require_parity(
         )
 
 
-def _bundle_parts(
+def bundle_parts(
     request: NightlyRequest, fitted: Fitted, graph: Path, gate: GateResult, cut: Slices
 ) -> BundleParts:
+    """What a bundle of a run is made of."""
     training, _ = sections(request.spec)
     return BundleParts(
         config=request.config,

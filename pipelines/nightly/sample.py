@@ -1,4 +1,4 @@
-"""The sample that a nightly run trains on, and the graph that workers analyse from it."""
+"""The sample that a run trains on, the graph that workers analyse from it, and the training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from pipelines.analyze import analyze_days
 from pipelines.dataset import Dataset, load_dataset, published_parts
 from pipelines.layout import Layout, day_of
 from pipelines.nightly.plan import sections
+from pipelines.progress import Progress
 from pipelines.read_days import sample_hashes, sample_limit
 from pipelines.runners import Running
 from scoring.files import is_local
 from training.dataset import Slices, TimeRange
+from training.fit import Fitted, Span, fit, fit_parts
+from transforms.constants import Transformed
 
 
 def load_sample(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> Dataset:
@@ -69,3 +72,21 @@ def analyse_sample(
         # Workers elsewhere share the output folder with us: none, where it is no folder of ours.
         running if is_local(layout.root) else Running(),
     )
+
+
+def fit_sample(
+    spec: Spec,
+    cut: Slices,
+    data: Dataset,
+    transformed: Transformed,
+    threads: int,
+    progress: Progress,
+) -> Fitted:
+    """Trains on a sample.
+
+    Raises:
+      EvidenceError: a slice holds one class only.
+    """
+    with progress.step("train", fit_parts(spec), "parts") as step:
+        span = Span(transformed, data.times, data.labels, data.group(spec), data.share)
+        return fit(spec, span, cut, threads, step.advance)

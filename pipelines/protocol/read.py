@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from configs._yaml import did_you_mean
 from configs.changed import change_config
 from configs.errors import ConfigError, EvidenceError, InputError
-from configs.loader import loads, shipped
+from configs.files import find_beside, read_text
+from configs.loader import loads
 from configs.protocol import Protocol
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import BackfillRequest, backfill
@@ -37,12 +38,8 @@ def read_config(protocol: Protocol, change: dict[str, object] | None = None) -> 
       ConfigError: the config's mistakes, or a setting that cannot be changed.
       InputError: there is no such config.
     """
-    near = protocol.folder / protocol.config
-    path = near if near.is_file() else shipped(protocol.config)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the config {path}; give a YAML file in UTF-8") from error
+    path = find_beside(protocol.config, protocol.folder)
+    text = read_text(path, "config")
     loads(text, path.name, CATALOG)  # its own mistakes first, by its own lines
     text = change_config(change_config(text, protocol.change), change or {})
     return loads(text, f"{path.name}, changed by {protocol.name}", CATALOG), text

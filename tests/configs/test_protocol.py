@@ -8,7 +8,8 @@ import pytest
 from configs.changed import change_config
 from configs.errors import ConfigError, InputError
 from configs.loader import loads, shipped
-from configs.protocol import Metric, load_protocol, loads_protocol
+from configs.metrics import Metric
+from configs.protocol import load_protocol, loads_protocol
 from transforms.catalog import CATALOG
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "protocols").glob("*.yaml"))
@@ -115,7 +116,7 @@ def test_a_protocol_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="there is no protocol"):
         load_protocol(str(tmp_path / "none.yaml"))
     (tmp_path / "bytes.yaml").write_bytes(b"\xff")
-    with pytest.raises(InputError, match="in UTF-8"):
+    with pytest.raises(ConfigError, match=r"bytes\.yaml:1:1: this line is not UTF-8"):
         load_protocol(str(tmp_path / "bytes.yaml"))
 
 

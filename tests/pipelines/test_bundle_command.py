@@ -62,7 +62,7 @@ def test_rollback_loads_the_bundle_that_would_serve(house, monkeypatch):
 
 
 def test_list_of_nothing(tmp_path):
-    assert json.loads(run("list", "--out", tmp_path, "--json")) == {"bundles": []}
+    assert json.loads(run("list", "--out", tmp_path, "--json")) == {"bundles": [], "changes": []}
 
 
 def test_show(house):
@@ -121,3 +121,29 @@ def test_control_switches_actions_and_keeps_a_list_without_printing_it(house):
         run("off", "blok", *more, verb="control")
     with pytest.raises(InputError, match="no text column 'nobody'"):
         run("allow", "nobody", "u-1", *more, verb="control")
+
+
+def test_an_override_is_recorded_with_who_and_why_and_shown(house):
+    out, _, two = house
+    said = "a raid that the gate has not seen"
+    run("promote", two, "--out", out, "--because", f"{said}\n", "--by", "ana")
+    run("rollback", "--out", out, "--because", "over")
+    changes = json.loads(run("history", "--out", out, "--json"))["changes"]
+    assert [(one["how"], one["because"]) for one in changes[1:]] == [
+        ("promoted by hand", said),
+        ("rolled back", "over"),
+    ]
+    assert changes[1]["by"] == "ana" and changes[1]["at"].endswith("+00:00")
+    assert changes[2]["by"], "the user of the machine"
+    lines = run("history", "--out", out).splitlines()
+    assert lines[1].endswith(f" {two}, promoted by hand by ana: {said}")
+    assert lines[2] in run("list", "--out", out)
+    assert json.loads(run("list", "--out", out, "--json"))["changes"] == changes
+    shown = run("show", two, "--out", out)
+    assert f"served     {lines[1]}" in shown and f"served     {lines[2]}" in shown
+    assert json.loads(run("show", two, "--out", out, "--json"))["changes"] == changes[1:]
+
+
+def test_without_a_history_it_says_so(tmp_path):
+    (tmp_path / "bundles").mkdir()
+    assert "nothing has been made to serve" in run("history", "--out", tmp_path)

@@ -12,7 +12,7 @@ from bundle_world import copy_bundle
 from configs.errors import BundleError
 from scoring import files
 from scoring.manifest import MANIFEST
-from scoring.store import POINTER, Store
+from scoring.store import POINTER, ChangeNote, ServingChange, Store
 
 
 @pytest.fixture
@@ -166,3 +166,41 @@ def test_rollback_makes_nothing_where_there_is_no_store(tmp_path):
     with pytest.raises(BundleError, match="no bundle served before"):
         Store(tmp_path / "typo").rollback()
     assert not (tmp_path / "typo").exists()
+
+
+def test_who_changed_what_serves_and_why_is_kept(store, names):
+    one, two = names
+    store.promote(one, ChangeNote("2026-03-11T04:00:00+00:00", "nightly run", because="AUC 0.9"))
+    store.promote(one, ChangeNote("2026-03-11T05:00:00+00:00", "promoted by hand", "bob"))
+    store.promote(two, ChangeNote("2026-03-12T04:00:00+00:00", "promoted by hand", "ana", "a raid"))
+    store.rollback(ChangeNote("2026-03-12T06:00:00+00:00", "rolled back", "bob", "appeals"))
+    assert store.serving() == one
+    assert store.changes() == (
+        ServingChange(
+            "2026-03-11T04:00:00+00:00", "nightly run", because="AUC 0.9", serving=one
+        ),
+        ServingChange(
+            "2026-03-12T04:00:00+00:00", "promoted by hand", "ana", "a raid",
+            serving=two, before=one,
+        ),
+        ServingChange(
+            "2026-03-12T06:00:00+00:00", "rolled back", "bob", "appeals",
+            serving=one, before=two,
+        ),
+    )  # fmt: skip
+
+
+def test_a_pointer_of_an_earlier_release_has_no_reasons_and_damaged_ones_decide_nothing(
+    store, names
+):
+    one, two = names
+    pointer = {"serving": one, "history": [two]}
+    (store.root / POINTER).write_text(json.dumps(pointer))
+    assert store.changes() == () and store.serving() == one
+    odd = [3, {"serving": 4}, {"serving": two, "by": 5, "else": 6}]
+    (store.root / POINTER).write_text(json.dumps({**pointer, "changes": odd}))
+    assert store.changes() == (ServingChange(serving=two),)
+    (store.root / POINTER).write_text(json.dumps({**pointer, "changes": 7}))
+    assert store.changes() == ()
+    store.rollback()
+    assert store.serving() == two and [one.serving for one in store.changes()] == [two]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from configs.errors import EvidenceError
-from configs.protocol import Metric, ProtocolSplit
+from configs.metrics import Metric
+from configs.protocol import ProtocolSplit
 from training.curve import make_curve, redraw_curves, true_positive_rate
 from training.protocol import Figure, ProtocolRows, mean_figures, measure, split_rows
 

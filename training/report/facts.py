@@ -11,6 +11,7 @@ import dataclasses
 import msgspec
 
 from scoring.decision import Threshold
+from scoring.store import ServingChange
 from training.by_slice import SliceMetrics
 from training.drift import InputDrift, InputSummary
 from training.early import DayFigures
@@ -154,6 +155,7 @@ class NightlyReport:
       held_out: whether `policy.hold_out` is set: something is done to what is flagged, so that
         labels of it are missing, and what turned out is not what is true.
       past: earlier runs, oldest first.
+      changes: what has been made to serve, by whom and why, oldest first.
     """
 
     name: str
@@ -190,6 +192,7 @@ class NightlyReport:
     early: tuple[DayFigures, ...] = ()
     held_out: bool = False
     past: tuple[PastRun, ...] = ()
+    changes: tuple[ServingChange, ...] = ()
 
     def as_past_run(self) -> PastRun:
         """What later reports show of this run."""

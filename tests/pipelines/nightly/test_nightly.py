@@ -29,6 +29,20 @@ def test_a_night_trains_promotes_and_tells(night_house):
     assert report["gate"]["passed"] is True
 
 
+def test_a_promotion_is_kept_with_the_gates_answers_and_shown_on_the_next_page(
+    night_house, later_run
+):
+    (first,) = Store(night_house[1] / "bundles").changes()
+    assert first.serving == night_house[2].bundle and first.before == ""
+    assert first.how == f"nightly run as of {NIGHT}"
+    rules = night_house[2].report.gate.rules
+    assert len(rules) == 4 and first.because == "; ".join(rule.words for rule in rules)
+    _, out, later = later_run
+    assert [one.serving for one in later.report.changes] == [first.serving, later.bundle]
+    page = (out / f"reports/{LATER}/report.html").read_text()
+    assert "What was made to serve, and why" in page and first.how in page
+
+
 def test_two_nights_on_the_same_input_make_the_same_bundle(night_house, tmp_path):
     source, _, outcome = night_house
     again = nightly(request(source, tmp_path / "out"))
