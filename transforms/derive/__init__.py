@@ -18,7 +18,7 @@ from transforms.derive.arithmetic import Arithmetic
 from transforms.derive.clock import HourOfDay, IsNight, IsWeekend
 from transforms.derive.disguise import CountDisguises, CountMixedWords, RestoreText
 from transforms.derive.fingerprint import Fingerprint
-from transforms.derive.links import CountLinks, LinkDomain
+from transforms.derive.links import CountLinks, CountShorteners, LinkDomain
 from transforms.derive.near_duplicate import NearDuplicate
 from transforms.derive.shape import DigitShare, TextLength, UppercaseShare
 from transforms.derive.text import NormalizeText
@@ -28,6 +28,7 @@ DERIVATIONS: tuple[type[Any], ...] = (
     CountDisguises,
     CountLinks,
     CountMixedWords,
+    CountShorteners,
     DigitShare,
     EmailDomain,
     Fingerprint,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Iterator
 from typing import ClassVar
 from urllib.parse import unquote
 
@@ -23,6 +24,7 @@ from publicsuffixlist import PublicSuffixList
 from configs.catalog import ColumnName, argument
 from configs.schema import ColumnType
 from transforms.text.characters import INVISIBLE
+from transforms.text.tables import shorteners
 
 _STRINGS = frozenset({ColumnType.STRING})
 _LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"\\][^\s/?#<>\"',;\\]*"
@@ -32,6 +34,7 @@ _AUTHORITY = re.compile(
     re.IGNORECASE,
 )
 _NEXT = re.compile(r"(?<![,;])[,;]++(?:https?$|www\.)", re.IGNORECASE)  # the next of a list
+_LIST = re.compile(r"[,;](?=www\.)", re.IGNORECASE)  # likewise, and nothing of the next is lost
 _SCHEME = re.compile(r"https?:$", re.IGNORECASE)
 # A browser opens `http:evil.com` too; in a text that is a link only where such a host can be meant.
 _BARE_LINK = r"\bhttps?:[^\s/?#<>\"\\]"
@@ -105,10 +108,15 @@ class LinkDomain:
     that is an address, or a public suffix itself, stands for itself. Give it texts as they came:
     folding changes names (`fa\u00df.de` is not `fass.de`). `reading`: as of `count_links`; 2 also
     refuses Punycode that stands for nothing, and sees no link in the path of one that is refused.
+    With `shorteners`, a version of their list (`transforms.text.tables.SHORTENERS`), the domain of
+    a shortener is "shortener": which one it is says little of where the link leads.
 
     >>> texts = ["see https://cheap.shop.example.co.uk/x?y", "http://a.example%2eevil.com", "hi"]
     >>> LinkDomain("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
     ['example.co.uk', 'evil.com', None]
+    >>> batch = pa.RecordBatch.from_pydict({"t": ["https://bit.ly/x"]})
+    >>> [LinkDomain("t", shorteners=one).apply(batch).to_pylist() for one in (0, 1)]
+    [['bit.ly'], ['shortener']]
     """
 
     op: ClassVar[str] = "link_domain"
@@ -118,6 +126,7 @@ class LinkDomain:
 
     of: ColumnName
     reading: int = argument(1, least=1, most=2, now=2)
+    shorteners: int = argument(0, least=0, most=1)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
@@ -125,9 +134,47 @@ class LinkDomain:
         texts, has = _matching(array, _LINK if self.reading == 1 else _LINK_OR_BARE)
         if not texts:
             return pa.nulls(len(array), pa.string())
-        first = _first_domain if self.reading == 1 else _first_opened
-        domains = pa.array([first(text) for text in texts], pa.string())
+        first = _first_host if self.reading == 1 else _first_opened
+        domains = pa.array([self._name(first(text)) for text in texts], pa.string())
         return pc.replace_with_mask(pa.nulls(len(array), pa.string()), has, domains)
+
+    def _name(self, host: str | None) -> str | None:
+        if host is None:
+            return None
+        return SHORTENER if self.shorteners and is_shortener(host) else registrable_domain(host)
+
+
+@dataclasses.dataclass(frozen=True)
+class CountShorteners:
+    """How many links of a text, or links within these, lead through a shortener.
+
+    `shorteners` is the version of their list (`transforms.text.tables.SHORTENERS`).
+
+    >>> texts = ["https://bit.ly/x and http://www.TinyURL.com", "http://bit.ly.example", None]
+    >>> CountShorteners("t").apply(pa.RecordBatch.from_pydict({"t": texts})).to_pylist()
+    [2, 0, None]
+    """
+
+    op: ClassVar[str] = "count_shorteners"
+    about: ClassVar[str] = "number of links that lead through a shortener"
+    returns: ClassVar[ColumnType] = ColumnType.INTEGER
+    least: ClassVar[int] = 0
+    accepts: ClassVar[frozenset[ColumnType]] = _STRINGS
+
+    of: ColumnName
+    shorteners: int = argument(1, least=1, most=1)
+
+    def apply(self, batch: pa.RecordBatch) -> pa.Array:
+        """int64 `[n]`."""
+        array = batch.column(self.of)
+        texts, has = _matching(array, _LINK_OR_BARE)
+        counts = [sum(is_shortener(host) for host in _hosts(text)) for text in texts]
+        zeros = pc.if_else(array.is_valid(), _zeros(len(array)), pa.scalar(None, pa.int64()))
+        return pc.replace_with_mask(zeros, has, pa.array(counts, pa.int64()))
+
+
+SHORTENER = "shortener"
+"""What `link_domain` says of a shortener where it is asked to."""
 
 
 def registrable_domain(host: str) -> str | None:
@@ -143,10 +190,18 @@ def registrable_domain(host: str) -> str | None:
     >>> registrable_domain("www.xn--bcher-kva.example") == registrable_domain("b\u00fccher.example")
     True
     """
-    if len(host) > _MOST_READ:  # invisible characters may make it so long, and are not counted
-        host = _UNSEEN.sub("", unquote(host))
-        return _registrable_domain(host) if len(host) <= _MOST_READ else None
-    return _registrable_domain(host)
+    host = _short(host)
+    return _registrable_domain(host) if len(host) <= _MOST_READ else None
+
+
+def is_shortener(host: str) -> bool:
+    """Whether a host, or one that it is below, is in the list of shorteners.
+
+    >>> is_shortener("www.bit.ly"), is_shortener("bit%2ely"), is_shortener("notbit.ly")
+    (True, True, False)
+    """
+    domain = registrable_domain(host)
+    return domain is not None and (domain in shorteners() or _is_listed(_short(host), domain))
 
 
 def without_end(name: str) -> str:
@@ -168,6 +223,11 @@ def _registrable_domain(host: str) -> str | None:
         return name
     domain = str(_suffixes().privatesuffix(name) or name)
     return ada_url.idna_to_unicode(domain) or domain if "xn--" in domain else domain
+
+
+def _short(host: str) -> str:
+    """Without invisible characters where these may make it longer than what is read."""
+    return host if len(host) <= _MOST_READ else _UNSEEN.sub("", unquote(host))
 
 
 def _matching(array: pa.Array, pattern: str) -> tuple[list[str], pa.Array]:
@@ -193,11 +253,11 @@ def _parsed(host: str) -> str | None:
     return name.strip(".")
 
 
-def _first_domain(text: str) -> str | None:
+def _first_host(text: str) -> str | None:
     start = 0
     while match := _AUTHORITY.search(text, start):
-        if (domain := registrable_domain(_host(match[1]))) is not None:
-            return domain
+        if registrable_domain(host := _host(match[1])) is not None:
+            return host
         inner = _SCHEME.search(match[1])  # what is refused may have run into the next link
         start = match.end() - len(inner[0]) if inner else match.end()
     return None
@@ -207,9 +267,9 @@ def _first_opened(text: str) -> str | None:
     start = 0
     while match := _AUTHORITY_OR_BARE.search(text, start):
         bare, authority = match[1], match[1] or match[2]
-        domains = _bare_domains(bare) if bare else [_opened(_host(authority))]
-        if domains and domains[0] is not None:
-            return domains[0]
+        hosts = _bare_hosts(bare) if bare else _opened_hosts([authority])
+        if hosts:
+            return hosts[0]
         start = match.end()
         if inner := _SCHEME.search(authority):  # what is refused may have run into the next link
             start -= len(inner[0])
@@ -218,6 +278,25 @@ def _first_opened(text: str) -> str | None:
         elif _SCHEMES.match(text, match.start()) and (rest := _REST.match(text, start)):
             start = rest.end()  # nothing is opened, so a path has no link either
     return None
+
+
+def _hosts(text: str) -> Iterator[str]:
+    """Hosts of all links of a text, in order; those in the path of another link too."""
+    start = 0
+    while match := _AUTHORITY_OR_BARE.search(text, start):
+        bare, authority = match[1], match[1] or match[2]
+        parts = _LIST.split(authority.rpartition("@")[2])
+        if bare:
+            yield from _bare_hosts(parts[0])
+            parts = parts[1:]
+        yield from _opened_hosts(parts)
+        inner = _SCHEME.search(authority)  # it may have run into the next link
+        start = match.end() - len(inner[0]) if inner else match.end()
+
+
+def _opened_hosts(authorities: list[str]) -> list[str]:
+    hosts = [_host(authority) for authority in authorities]
+    return [host for host in hosts if _opened(host) is not None]
 
 
 def _opened(host: str) -> str | None:
@@ -231,22 +310,32 @@ def _opened(host: str) -> str | None:
     return domain
 
 
-def _bare_domains(authority: str) -> list[str]:
-    """Of what follows `http:` without slashes: the domains that a link can mean.
+def _bare_hosts(authority: str) -> list[str]:
+    """Of what follows `http:` without slashes: the hosts that a link can mean.
 
     They are names under a suffix of the Public Suffix List, and addresses that are no number of a
     port, a version or an answer: `http:status`, `http:8080` and `HTTP:1.1` are words.
     """
-    pieces = _SCHEMES.split(authority.rpartition("@")[2])
-    hosts = [_host(piece) for piece in pieces]
+    hosts = [_host(piece) for piece in _SCHEMES.split(authority.rpartition("@")[2])]
     domains = [(host, _opened(host)) for host in hosts]
-    return [domain for host, domain in domains if domain is not None and _is_meant(host, domain)]
+    return [host for host, domain in domains if domain is not None and _is_meant(host, domain)]
 
 
 def _is_meant(host: str, domain: str) -> bool:
     if domain.startswith("[") or domain.rpartition(".")[2].isdigit():
         return _ADDRESS.match(host) is not None
     return _is_known(domain)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _is_listed(host: str, domain: str) -> bool:
+    """Whether a host below its registrable domain is a shortener's, or below one."""
+    name = _parsed(host)
+    while name and name != domain:
+        if name in shorteners():
+            return True
+        name = name.partition(".")[2]
+    return False
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -259,7 +348,7 @@ def _is_known(domain: str) -> bool:
 def _count_bare(text: str) -> int:
     """Links without slashes; `www.` within counts by itself."""
     return sum(
-        len(_bare_domains(match[1])) for match in _BARE.finditer(text) if not _WWW.search(match[1])
+        len(_bare_hosts(match[1])) for match in _BARE.finditer(text) if not _WWW.search(match[1])
     )
 
 

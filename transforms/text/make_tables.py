@@ -1,16 +1,19 @@
-"""Writes the tables of scripts and look-alikes from Unicode's published data.
+"""Writes the tables of scripts and look-alikes from Unicode's published data, and of shorteners.
 
     python -m transforms.text.make_tables Scripts.txt confusables.txt CLDR/common/main
+    python -m transforms.text.make_tables misp-warninglists/lists/url-shortener/list.json
 
 The tables beside this file are of Unicode 17.0.0 (UAX #24, UTS #39) and CLDR 41. They are data of
-Unicode, Inc., under the Unicode License v3; a new version changes features, and so `TABLES` in
-`tables.py`, which is part of a spec's fingerprint.
+Unicode, Inc., under the Unicode License v3. That of shorteners is a MISP warning list (CC0 1.0). A
+new version changes features, and so `TABLES` or `SHORTENERS` in `tables.py`, and the argument of
+the derivations that look them up, which is part of a spec's fingerprint.
 """
 
 # ruff: noqa: RUF001
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import unicodedata
@@ -163,8 +166,18 @@ def _ranges(scripts: dict[int, str]) -> Iterator[tuple[int, int, str]]:
     yield first, last, current
 
 
-def main(scripts_path: str, confusables_path: str, exemplars: str) -> None:
-    """Writes both tables."""
+def read_shorteners(path: Path) -> list[str]:
+    """Hosts of a MISP warning list, sorted, each once."""
+    return sorted({host.strip().lower() for host in json.loads(path.read_text("utf-8"))["list"]})
+
+
+def main(*paths: str) -> None:
+    """Writes the tables of scripts and look-alikes, or that of shorteners."""
+    if len(paths) == 1:
+        hosts = read_shorteners(Path(paths[0]))
+        (_HERE / "shorteners.tsv").write_text("".join(f"{host}\n" for host in hosts), "utf-8")
+        return
+    scripts_path, confusables_path, exemplars = paths
     scripts = read_scripts(Path(scripts_path))
     found = look_alikes(
         scripts, read_prototypes(Path(confusables_path)), read_orthographies(Path(exemplars))

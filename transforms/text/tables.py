@@ -1,8 +1,10 @@
-"""Scripts of code points, and what looks like what: Unicode's tables, as arrays.
+"""Scripts of code points and what looks like what, Unicode's tables; and hosts of short links.
 
 Sources: UAX #24 (`Scripts.txt`) and UTS #39 (`confusables.txt`), Unicode 17.0.0; which letters a
-language writes with, from CLDR 41. `make_tables.py` writes the two files; © Unicode, Inc., Unicode
-License v3 (https://www.unicode.org/license.txt).
+language writes with, from CLDR 41. `make_tables.py` writes the files; © Unicode, Inc., Unicode
+License v3 (https://www.unicode.org/license.txt). Hosts: the list `url-shortener`, version 25, of
+the MISP warning lists (https://github.com/MISP/misp-warninglists), as in `pymispwarninglists`
+1.7.0; CC0 1.0, public domain.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import numpy.typing as npt
 
 TABLES = {1: "Unicode 17.0.0, CLDR 41"}
 """Versions of the tables. A spec names one (`tables`), so that it is part of its fingerprint."""
+
+SHORTENERS = {1: "MISP warning lists, url-shortener, version 25"}
+"""Versions of the list of shorteners, likewise."""
 
 LATIN = 1
 _FIRST = ("Latin", "Cyrillic", "Greek", "Armenian", "Georgian", "Hebrew", "Arabic")
@@ -67,6 +72,16 @@ def tables() -> Tables:
         packed = sum(ord(one) << 20 * place for place, one in enumerate(target))
         alike[row[source], number] = packed | (1 << 63 if weak else 0)
     return Tables(script, spaced, row, alike)
+
+
+@functools.cache
+def shorteners() -> frozenset[str]:
+    """Hosts that send whoever opens a link on to another one, lower case; read once in a process.
+
+    >>> "bit.ly" in shorteners(), "example.com" in shorteners()
+    (True, False)
+    """
+    return frozenset(host for [host] in _lines("shorteners.tsv"))
 
 
 def _lines(name: str) -> list[list[str]]:

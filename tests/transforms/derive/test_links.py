@@ -1,3 +1,4 @@
+import hashlib
 import time
 
 import pyarrow as pa
@@ -12,7 +13,14 @@ from transforms.catalog import CATALOG
 from transforms.derive import derive, links
 from transforms.derive.address import EmailDomain, Lowercase
 from transforms.derive.disguise import RestoreText
-from transforms.derive.links import CountLinks, LinkDomain, registrable_domain
+from transforms.derive.links import (
+    CountLinks,
+    CountShorteners,
+    LinkDomain,
+    is_shortener,
+    registrable_domain,
+)
+from transforms.text.tables import SHORTENERS, shorteners
 
 
 def apply(operation, *texts):
@@ -252,6 +260,78 @@ def test_what_a_link_is_has_a_version_and_the_first_one_stays_what_it_was():
     ]
     assert derive(first, batch).to_pylist() == [{"t": "http:evil.com", "domain": None, "links": 0}]
     assert without_later_arguments(now, CATALOG) == first
+
+
+@READINGS
+@pytest.mark.parametrize(
+    ("text", "count", "domain"),
+    [
+        ("see https://bit.ly/3xYz", 1, "shortener"),
+        ("HTTPS://WWW.BIT.LY:443/x", 1, "shortener"),
+        ("www.tinyurl.com", 1, "shortener"),
+        ("https://bit%2ely/x", 1, "shortener"),
+        ("https://bit\u3002ly", 1, "shortener"),
+        ("https://bank.example@bit.ly/x", 1, "shortener"),
+        ("https://bank.example,@bit.ly/x", 1, "shortener"),
+        ("http://l.ead.me/x", 1, "shortener"),
+        ("http://x.l.ead.me", 1, "shortener"),
+        ("http://ead.me", 0, "ead.me"),
+        ("http://al.ead.me", 0, "ead.me"),
+        ("http://notbit.ly", 0, "notbit.ly"),
+        ("http://bit.ly.example.com", 0, "example.com"),
+        ("bit.ly without a link", 0, None),
+        ("http://good.example http://bit.ly", 1, "good.example"),
+        ("http://good.example,http://bit.ly;www.t.co", 2, "good.example"),
+        ("https://good.example/?to=https://t.co/x", 1, "good.example"),
+        ("http://bit.ly http://t.co http://bit.ly", 3, "shortener"),
+        ("http://" + "\u200b" * 5000 + "l.ead.me", 1, "shortener"),
+        ("", 0, None),
+        (None, None, None),
+    ],
+)
+def test_shorteners(text, count, domain, reading):
+    assert apply(CountShorteners("t"), text) == [count]
+    assert apply(LinkDomain("t", reading, shorteners=1), text) == [domain]
+    plain = apply(LinkDomain("t", reading), text)
+    assert plain == [domain] or (domain == "shortener" and plain != [domain])
+
+
+def test_shorteners_of_links_without_slashes():
+    assert apply(CountShorteners("t"), "http:bit.ly http:status,www.t.co http:404") == [2]
+    assert apply(LinkDomain("t", 2, shorteners=1), "http:bit.ly/x") == ["shortener"]
+
+
+@given(st.text())
+def test_any_host_is_a_shortener_or_not(host):
+    assert is_shortener(host) in (True, False)
+
+
+def test_a_list_of_links_takes_time_in_proportion():
+    """Ten thousand links without a space between them: they are read once each."""
+    assert apply(CountShorteners("t"), ",".join(["www.bit.ly"] * 10_000)) == [10_000]
+    assert apply(CountShorteners("t"), ",".join(["http://bit.ly"] * 10_000)) == [10_000]
+
+
+def test_the_list_of_shorteners_is_part_of_the_fingerprint_only_where_it_is_used():
+    silent, used = (
+        loads(CHAIN % (said, ""), "c.yaml", CATALOG) for said in ("", ", shorteners: 1")
+    )
+    first = loads(CHAIN % (", reading: 1", ", reading: 1"), "c.yaml", CATALOG)
+    assert fingerprint(first) == "ece615524cb0a367"  # of the release before there was the list
+    assert fingerprint(used) != fingerprint(silent)
+    assert state_fingerprint(used, "e") != state_fingerprint(silent, "e")
+    batch = pa.RecordBatch.from_pydict({"t": ["http://bit.ly/x"]})
+    assert derive(silent, batch).column("domain").to_pylist() == ["bit.ly"]
+    assert derive(used, batch).column("domain").to_pylist() == ["shortener"]
+
+
+def test_the_list_of_shorteners_is_the_published_one():
+    """A new one needs a new version in `SHORTENERS`, so that it gets another fingerprint."""
+    hosts = sorted(shorteners())
+    assert len(hosts) == 225 and list(SHORTENERS) == [1]
+    digest = hashlib.sha256("".join(f"{host}\n" for host in hosts).encode()).hexdigest()
+    assert digest[:16] == "91a0852900daddab"
+    assert all(registrable_domain(host) and host == host.lower() for host in hosts)
 
 
 # Directions and their ends, joiners, tags, variation selectors, fillers, controls.
