@@ -8,7 +8,7 @@ WORKERS ?= 2
 PRISM_VERSION := v2.77.0
 SHARED = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check bench soak results prism flink lock clean
+.PHONY: demo test quick check bench soak results prism flink transformers lock clean
 
 demo: $(READY)
 	$(BIN)/lockstep demo --out demo-out
@@ -41,6 +41,10 @@ prism:
 
 flink:
 	deploy/flink/job-server.sh
+
+# PyTorch, Transformers and a small encoder (5 GB) for tests and benchmarks of text encoders, likewise.
+transformers: $(READY)
+	deploy/transformers.sh $(BIN)/python
 
 # Writes requirements.lock anew from pyproject.toml; review the diff.
 lock:

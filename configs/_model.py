@@ -29,6 +29,8 @@ from configs.schema import (
 MOST_PLACES = 2**23
 """Of a vocabulary, its buckets, a text: a category is a float of 32 bits, whole below 2^24."""
 
+_NGRAM_SETTINGS = ("buckets", "word_ngrams", "char_ngrams", "max_tokens", "tokens")
+
 LEAST_COST, MOST_COST = 1e-9, 1e9
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
@@ -152,7 +154,17 @@ def _text(section: Section, types: Mapping[str, ColumnType]) -> TextInput | None
         char_ngrams=_ngrams(inner, "char_ngrams"),
         max_tokens=inner.integer("max_tokens", 256, 1, MOST_PLACES),
         tokens=inner.choice("tokens", ("spaces", "words"), "spaces"),
+        encoder=inner.text("encoder", ""),
+        encoder_tokens=inner.integer("encoder_tokens", 64, 8, 512),
     )
+    for key in _NGRAM_SETTINGS if made.encoder else ("encoder_tokens",):
+        if key in inner:
+            why = (
+                "the encoder takes the place of n-grams" if made.encoder else "there is no encoder"
+            )
+            inner.mistakes.add(
+                inner.at_key(key), f"text: {key} means nothing here", f"{why}: leave it out"
+            )
     inner.done()
     return made
 

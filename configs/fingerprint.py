@@ -29,7 +29,7 @@ _READING = ("time_unit", "time_zone", "encoding", "header", "separator")
 _LATER: dict[type, tuple[str, ...]] = {
     Events: ("sequence", *_READING),
     Labels: ("source", "precedence", "expires_us"),
-    TextInput: ("tokens",),
+    TextInput: ("tokens", "encoder", "encoder_tokens"),
     Action: ("per_day", "costs"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),

@@ -189,6 +189,8 @@ _INPUTS = {
             "char_ngrams": _RANGE,
             "max_tokens": _PLACES,
             "tokens": {"enum": ["spaces", "words"]},
+            "encoder": _TEXT,
+            "encoder_tokens": {"type": "integer", "minimum": 8, "maximum": 512},
         },
         "required": ["column"],
         "additionalProperties": False,

@@ -268,6 +268,8 @@ class TextInput:
       tokens: what a word is: "spaces", what white space parts; "words", two or more letters, digits
         and underscores in a row (scikit-learn's default), so that punctuation parts words and is
         not seen itself.
+      encoder: folder of a sentence encoder whose vectors are taken in place of n-grams; "": none.
+      encoder_tokens: tokens of a text beyond these are not read by it.
     """
 
     column: str
@@ -276,6 +278,8 @@ class TextInput:
     char_ngrams: tuple[int, int] | None = None
     max_tokens: int = 256
     tokens: str = "spaces"
+    encoder: str = ""
+    encoder_tokens: int = 64
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The result is the same every time and on every runner: rows are cut into batches of `BATCH` from the
 start of each file, and rows beyond `training.analyse_rows` are left out by the hash of their id.
-Texts need no analysis, so none is passed on.
+Texts need no analysis, so none is passed on; the files of a text encoder are put beside the graph.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import InputError
-from configs.schema import EVENT_ID, Spec
+from configs.schema import EVENT_ID, Spec, TextInput
 from pipelines.read_days import ReadDays, sample_hashes, sample_limit
 from pipelines.runners import Running, run_pipeline
+from transforms.encoder import ENCODER
+from transforms.encoder_model import copy_encoder
 from transforms.steps.graph import ANALYSIS_ROWS as BATCH
 from transforms.steps.graph import AnalyzeGraph, AnalyzeTensors, tensor_rows
 
@@ -54,7 +56,7 @@ def analyze_days(
         rows = pipeline | ReadDays(parts, spec, start_us, end_us, str(scratch), limit, BATCH)
         _ = rows | AnalyzeGraph(spec, str(scratch / "graph"), str(scratch / "tft"))
 
-    _write(folder, build, running)
+    _write(folder, build, running, spec.inputs.text)
 
 
 def analyze(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, folder: Path) -> None:
@@ -90,7 +92,7 @@ def analyze(spec: Spec, numeric: npt.NDArray[np.float32], events: pa.Table, fold
         folders = (str(scratch / "graph"), str(scratch / "tft"))
         _ = tensors | AnalyzeTensors(spec, numeric.shape[1], *folders)
 
-    _write(folder, build, Running())
+    _write(folder, build, Running(), spec.inputs.text)
 
 
 def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.int64]:
@@ -107,7 +109,12 @@ def sample_rows(ids: pa.ChunkedArray | pa.Array, most: int) -> npt.NDArray[np.in
     return np.flatnonzero(hashes <= sample_limit(hashes, most))
 
 
-def _write(folder: Path, build: Callable[[beam.Pipeline, Path], None], running: Running) -> None:
+def _write(
+    folder: Path,
+    build: Callable[[beam.Pipeline, Path], None],
+    running: Running,
+    text: TextInput | None,
+) -> None:
     """Runs an analysis in a folder next to this one, and renames what it has made."""
     if folder.exists():
         raise InputError(f"{folder} is there already; remove it, or analyse into another folder")
@@ -118,6 +125,8 @@ def _write(folder: Path, build: Callable[[beam.Pipeline, Path], None], running: 
         for name in ("tensorflow", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)
         run_pipeline(lambda pipeline: build(pipeline, scratch), running, str(scratch))
+        if text is not None and text.encoder:
+            copy_encoder(text, scratch / "graph" / ENCODER)
         os.rename(scratch / "graph", folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

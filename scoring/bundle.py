@@ -6,7 +6,7 @@ and none is read as one.
 
     manifest.json       format, fingerprints, versions, and size and sha256 of every other file
     spec.yaml           the config, as it was read
-    transform_graph/    the TFT SavedModel
+    transform_graph/    the TFT SavedModel; encoder/: the files of a text encoder
     booster.ubj         XGBoost; linear.npz, text.npz: weights
     calibration.json, policy.json, metrics.json, provenance.json
 
@@ -56,6 +56,8 @@ from scoring.scorer import Bundle, BundleContents
 from scoring.store import fetch_bundle, send_bundle
 from scoring.text_model import TextModel
 from transforms.catalog import CATALOG
+from transforms.encoder import ENCODER
+from transforms.encoder_model import load_encoder
 from transforms.inputs import numeric_names
 
 __all__ = [
@@ -191,7 +193,7 @@ def _load(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Bundle
     files = manifest["files"]
     models = Models(
         spec=spec,
-        text=_load_text(folder / TEXT, spec) if TEXT in files else None,
+        text=_load_text(folder, spec) if TEXT in files else None,
         linear=_load_linear(folder / LINEAR, spec) if LINEAR in files else None,
         booster=BoosterModel.load(folder / BOOSTER, input_names(spec))
         if BOOSTER in files
@@ -259,13 +261,15 @@ def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> S
     return spec
 
 
-def _load_text(path: Path, spec: Spec) -> TextModel:
-    model = TextModel.load(path)
-    buckets = spec.inputs.text.buckets if spec.inputs.text else 0
-    if model.weights.shape != (buckets,):
+def _load_text(folder: Path, spec: Spec) -> TextModel:
+    model, text = TextModel.load(folder / TEXT), spec.inputs.text
+    width, what = text.buckets if text else 0, "the spec has {} text buckets"
+    if text and text.encoder:
+        width = load_encoder(folder / GRAPH / ENCODER, text.encoder_tokens).size
+        what = "the text encoder makes {} numbers"
+    if model.weights.shape != (width,):
         raise BundleError(
-            f"{path.name} has weights {model.weights.shape}, the spec has {buckets} text buckets; "
-            "train anew"
+            f"{TEXT} has weights {model.weights.shape}, {what.format(width)}; train anew"
         )
     return model
 

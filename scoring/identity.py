@@ -17,13 +17,15 @@ from configs.schema import Spec
 from scoring.files import sha256_of
 from scoring.manifest import BOOSTER, CALIBRATION, GRAPH, LINEAR, POLICY, TEXT
 from transforms.constants import CONSTANTS
+from transforms.encoder import ENCODER
+from transforms.encoder_model import FILES as ENCODER_FILES
 
 _LIBRARIES = ("tensorflow", "xgboost", "scikit-learn")
 _TF_STRING = 7  # names of checkpoints and files, which differ from run to run
 
 
 def semantic_fingerprint(spec: Spec, model: str, folder: Path) -> str:
-    """Of spec, graph constants, models, calibration and thresholds, in 16 hex digits.
+    """Of spec, graph constants, text encoder, models, calibration and thresholds, in 16 hex digits.
 
     Args:
       spec: the use.
@@ -37,7 +39,8 @@ def semantic_fingerprint(spec: Spec, model: str, folder: Path) -> str:
     digest.update(fingerprint(spec).encode())
     digest.update(model.encode())
     digest.update(graph_constants(folder / GRAPH).encode())
-    for name in (f"{GRAPH}/{CONSTANTS}", BOOSTER, LINEAR, TEXT, CALIBRATION, POLICY):
+    encoder = [f"{GRAPH}/{ENCODER}/{name}" for name in ENCODER_FILES]
+    for name in (f"{GRAPH}/{CONSTANTS}", *encoder, BOOSTER, LINEAR, TEXT, CALIBRATION, POLICY):
         if (folder / name).exists():
             digest.update(name.encode() + sha256_of(folder / name).encode())
     return digest.hexdigest()[:16]

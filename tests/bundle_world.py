@@ -51,7 +51,7 @@ def make_models(config=None):
     transformed = Executor(folder, spec).transform(numeric, as_batch(table))
     text = None
     if spec.inputs.text is not None:
-        text = TextModel(rng.normal(size=spec.inputs.text.buckets), -0.5)
+        text = TextModel(rng.normal(size=transformed.text.shape[1]), -0.5)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
     width = len(numeric_names(spec)) + (text is not None)
     categories = rng.normal(size=(len(sizes), max(sizes, default=0)))

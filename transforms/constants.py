@@ -36,8 +36,8 @@ class Transformed:
     Attributes:
       numeric: float32 `[n, K]`, scaled, NaN for null.
       categories: int64 `[n, C]`.
-      text: CSR float32 `[n, buckets]`, rows of length 1 (or 0) by the Euclidean norm; None without
-        a text input.
+      text: CSR float32 `[n, buckets]`, or `[n, size]` of an encoder's vectors, rows of length 1 (or
+        0) by the Euclidean norm; None without a text input.
     """
 
     numeric: Floats

@@ -94,7 +94,10 @@ def describe_inputs(spec: Spec, catalog: Catalog | None = None) -> tuple[Feature
         )
     text = spec.inputs.text
     if text is not None:
-        about = f"{meaning(text.column)}; n-grams in {text.buckets:,} buckets"
+        read = f"n-grams in {text.buckets:,} buckets"
+        if text.encoder:
+            read = f"vector of its first {text.encoder_tokens} tokens by an encoder"
+        about = f"{meaning(text.column)}; {read}"
         made.append(info(text.column, "text", about, "string", "null counts as an empty text"))
     return tuple(made)
 

@@ -75,7 +75,7 @@ def describe(found: Explanation, top: int) -> list[str]:
     if found.parts:
         lines += ["", *_inputs(found, top)]
     else:
-        lines += ["", "The text model decides alone: its n-grams are hashed, no word can be named."]
+        lines += ["", "The text model decides alone: what it reads of a text names no word."]
     return [*lines, "", *history(found.verdicts, found.time_us, found.label)]
 
 

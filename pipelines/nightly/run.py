@@ -37,6 +37,7 @@ from training.fit import Fitted
 from training.gate import GateResult, ServingComparison, check_gate
 from training.report import NightlyReport
 from transforms.catalog import CATALOG
+from transforms.encoder_model import require_encoder
 from transforms.executor import Executor
 
 STAGES = (
@@ -93,6 +94,7 @@ def _make_bundle(
     """From events to a bundle that passed the gate, all but its parity rule."""
     spec, facts, stage = request.spec, report.facts, report.stage
     training, _ = sections(spec)
+    require_encoder(spec)
     cut = facts.cut = slices(training, request.as_of_us)
     with stage("backfill"):
         for plan in backfill_plans(request, layout, cut):

@@ -19,6 +19,7 @@ from apache_beam.metrics import Metrics
 
 from configs.schema import Spec
 from transforms.constants import Transformed
+from transforms.encoder import graph_spec
 from transforms.executor import Executor
 from transforms.inputs import input_arrays, numeric_names
 from transforms.quiet import import_tensorflow
@@ -44,6 +45,7 @@ class AnalyzeGraph(beam.PTransform):
     Args:
       spec: its `inputs` say everything.
       folder: where the graph is written; of this machine or of a filesystem that TensorFlow knows.
+        The files of a text encoder are not put there (`transforms.encoder_model.copy_encoder`).
       scratch: a folder for what TFT writes meanwhile, which all workers reach.
 
     The output is the folder's name, once it is complete.
@@ -86,7 +88,7 @@ class AnalyzeTensors(beam.PTransform):
 
         from transforms.graph import make_preprocessing_fn
 
-        spec, width, folder = self.spec, self.width, self.folder
+        spec, width, folder = graph_spec(self.spec), self.width, self.folder
         representations = tensor_representation_util.InferTensorRepresentationsFromSchema(
             _tensor_schema(spec, width)
         )
@@ -134,6 +136,7 @@ def tensor_rows(
     import_tensorflow()
     from transforms.graph import TEXT, graph_batch
 
+    spec = graph_spec(spec)
     arrays = graph_batch(spec, numeric, events)
     if TEXT in arrays:
         arrays[TEXT] = np.full(len(numeric), b"", object)
@@ -152,15 +155,20 @@ def apply_graph(executor: Executor, batch: pa.RecordBatch) -> pa.RecordBatch:
 
     Returns:
       The batch with `numeric` float32 `[K]` (scaled, NaN for null), `categories` int64 `[C]` and
-      `text_ids`, the sorted buckets of the text's n-grams; each weighs 1 / sqrt(their number).
+      `text_ids`, the sorted buckets of the text's n-grams; each weighs 1 / sqrt(their number). With
+      a text encoder `text_vector` float32 `[size]` is in place of the last; zeros for no text.
     """
     arrays = input_arrays(executor.spec, pa.Table.from_batches([batch]))
     made = executor.transform(*arrays)
     columns = {
         "numeric": _fixed(made.numeric, pa.float32()),
         "categories": _fixed(made.categories, pa.int64()),
-        "text_ids": _text_ids(made),
     }
+    inputs = executor.spec.inputs
+    if made.text is not None and inputs.text is not None and inputs.text.encoder:
+        columns["text_vector"] = _fixed(made.text.toarray(), pa.float32())
+    else:
+        columns["text_ids"] = _text_ids(made)
     for name, column in columns.items():
         batch = batch.append_column(name, column)
     return batch
