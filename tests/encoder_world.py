@@ -5,6 +5,7 @@ the tests of the real network are skipped with the reason. All that is around it
 stand-in, whose network is a table.
 """
 
+import contextlib
 import sys
 
 import numpy as np
@@ -41,16 +42,24 @@ def write_files(folder, weights=b"weig"):
     return folder
 
 
+@contextlib.contextmanager
+def standing_in():
+    """The stand-in in place of PyTorch's network, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_model, "_load", stand_in)
+        patch.setattr(encoder_model, "_require_libraries", lambda: None)
+        patch.setattr(encoder_model, "_versions", lambda: {"torch": "0.0"})
+        patch.setattr(encoder_model, "_processor", lambda: "a stand-in")
+        encoder_model._loaded.cache_clear()
+        yield
+    encoder_model._loaded.cache_clear()
+
+
 @pytest.fixture
-def without_torch(monkeypatch):
-    """The stand-in in place of PyTorch's network."""
-    monkeypatch.setattr(encoder_model, "_load", stand_in)
-    monkeypatch.setattr(encoder_model, "_require_libraries", lambda: None)
-    monkeypatch.setattr(encoder_model, "_versions", lambda: {"torch": "0.0"})
-    monkeypatch.setattr(encoder_model, "_processor", lambda: "a stand-in")
-    encoder_model._loaded.cache_clear()
-    yield
-    encoder_model._loaded.cache_clear()
+def without_torch():
+    """The stand-in, for one test."""
+    with standing_in():
+        yield
 
 
 @pytest.fixture(scope="session")

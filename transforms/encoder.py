@@ -45,7 +45,7 @@ class Encoder:
     pad: int
 
     def encode(self, texts: pa.Array) -> scipy.sparse.csr_matrix:
-        """Vectors of texts: CSR float32 `[n, size]`, of length 1; null and "" are all zeros.
+        """Vectors of texts: CSR float32 `[n, size]`, of length 1; zeros for null and no token.
 
         A text that occurs several times is encoded once.
         """
@@ -64,6 +64,8 @@ class Encoder:
         if not text or text.isspace():
             return np.empty(0, np.float32)
         ids = self.tokenize(text)
+        if not ids:  # of characters that the tokenizer drops, where it adds no marks of its own
+            return np.empty(0, np.float32)
         width = padded_width(len(ids), self.tokens)
         padded, mask = np.full((1, width), self.pad, np.int64), np.zeros((1, width), np.int64)
         padded[0, : len(ids)], mask[0, : len(ids)] = ids, 1

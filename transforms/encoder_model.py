@@ -220,8 +220,12 @@ def _check_files(folder: Path, tokens: int) -> None:
             f"{what} reads at most {most} tokens; encoder_tokens is {tokens}: lower it"
         )
     if (folder / _POOLING).is_file():
-        pooling = json.loads((folder / _POOLING).read_text("utf-8"))
-        if not pooling.get("pooling_mode_mean_tokens", True):
+        try:
+            pooling = dict(json.loads((folder / _POOLING).read_text("utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{what}: {_POOLING} is no configuration of a pooling") from error
+        modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on]
+        if modes not in ([], ["pooling_mode_mean_tokens"]):
             raise InputError(f"{what} does not pool by the mean of its tokens; take one that does")
     _require_libraries()
 

@@ -59,6 +59,12 @@ def test_a_vector_does_not_depend_on_the_batch(tmp_path_factory, some):
         assert length == (pytest.approx(1) if (text or "").strip() else 0)
 
 
+def test_a_text_of_which_no_token_is_left_is_as_an_empty_one(encoder):
+    watched = type(encoder)(lambda _: [], encoder.forward, SIZE, 32, 0)
+    made = watched.encode(pa.array(["\u200b", None]))
+    assert made.shape == (2, SIZE) and not made.toarray().any()
+
+
 def test_a_text_that_comes_often_is_encoded_once_and_alone(encoder):
     shapes = []
 
@@ -115,9 +121,13 @@ def test_an_encoder_counts_only_where_there_is_one():
         (
             lambda f: [
                 (f / "1_Pooling").mkdir(),
-                (f / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": false}'),
+                (f / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}'),
             ],
             "does not pool by the mean",
+        ),
+        (
+            lambda f: [(f / "1_Pooling").mkdir(), (f / "1_Pooling/config.json").write_text("[3]")],
+            "config.json is no configuration of a pooling",
         ),
     ],
 )
