@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from configs.campaigns import CampaignRules
+from configs.labels import later_columns
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
 from configs.social import SocialGraph, graph_inputs
@@ -104,6 +105,32 @@ def state_fingerprint(spec: Spec, entity: str) -> str:
             "scored": list(spec.scored_kinds),
         }
     )
+
+
+def order_fingerprints(spec: Spec) -> dict[str, str]:
+    """Of what decides between events of one time (`transforms.order`), in 16 hex digits each.
+
+    `rule`: which kinds judge and which are scored, the sequence, how ids are compared;
+    `contents`: what the hash of an event's contents is made of, which decides between copies.
+    """
+    events, labels = spec.events, spec.labels
+    return {
+        "rule": _digest(
+            {
+                "verdict": labels.kind if labels else None,
+                "scored": sorted(spec.scored_kinds),
+                "sequence": events.sequence,
+                "ids": [sorted(events.numbered), events.prefixed],
+            }
+        ),
+        "contents": _digest(
+            {
+                "columns": {name: str(one.type) for name, one in spec.columns.items()},
+                "ingest": [[rule.kind, _plain(rule.columns), rule.subject] for rule in spec.ingest],
+                "later": sorted(later_columns(spec)) if spec.ingest else [],
+            }
+        ),
+    }
 
 
 def graph_fingerprint(spec: Spec) -> str:

@@ -88,6 +88,14 @@ def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bo
     return column in later and not judges and column not in rule.columns
 
 
+def shown_label(spec: Spec, rule: Ingest) -> str | None:
+    """The row's column that says what a verdict says and that an event beside it is made of."""
+    given = row_columns(spec)
+    where = () if rule.where is None else _roots(spec, rule.where.columns)
+    read = [rule.columns.get(name, name) for name in where] + list(rule.columns.values())
+    return next((name for name in read if name in given), None)
+
+
 def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     """Notes where a scored event would show what only its verdict may say."""
     labels, section = spec.labels, root.section("labels")
@@ -178,10 +186,7 @@ class _Check:
 
     def _early(self, section: Section, rule: Ingest) -> bool:
         """Notes an event beside the verdict that says it before the verdict does."""
-        given = row_columns(self._spec)
-        where = () if rule.where is None else _roots(self._spec, rule.where.columns)
-        read = [rule.columns.get(name, name) for name in where] + list(rule.columns.values())
-        shown = next((name for name in read if name in given), None)
+        shown = shown_label(self._spec, rule)
         for one in self._spec.ingest:
             sooner = one.time == rule.time and one.delay_us > rule.delay_us
             if shown is not None and one.kind == self._verdict and sooner:

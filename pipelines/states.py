@@ -18,7 +18,7 @@ from transforms.duplicates import RecentIds
 from transforms.steps import RECENT_IDS
 from transforms.steps.shards import Keyed
 from transforms.steps.spread import Spread
-from transforms.velocity import shard_of
+from transforms.velocity import ShardState, make_plan, shard_of
 
 WHOLE_RECENT_IDS = "recent-ids.arrow"
 """Ids of all shards in one file: of a scorer's snapshot, and of days that earlier builds made."""
@@ -26,7 +26,7 @@ WHOLE_RECENT_IDS = "recent-ids.arrow"
 
 @dataclasses.dataclass(eq=False)
 class ReadStates(beam.PTransform):
-    """The state at the end of a day, by shard.
+    """The state at the end of a day, by shard; dealt out anew if it was cut into other shards.
 
     Args:
       files: name -> path of the day's state (`Layout.state`).
@@ -98,11 +98,20 @@ class _ReadState(beam.DoFn):
         yield key, one_batch(table.combine_chunks().to_batches(), table.schema)
 
     def _read(self, key: ShardKey) -> pa.Table:
-        if key.group == RECENT_IDS and WHOLE_RECENT_IDS in self._files:
-            table = read_published(self._files[WHOLE_RECENT_IDS], StateError)
-            numbers = shard_of(table.column("hash_1").to_numpy(), self._spec.shards)
-            return table.filter(pa.array(np.asarray(numbers == key.shard)))
+        shards = self._spec.shards
+        paths = {name: path for name, path in self._files.items() if group_of(name) == key.group}
         name = state_file(*key)
-        if name not in self._files:
+        if not paths or (len(paths) == shards and name not in paths):
             raise StateError(f"the day before has no {name}; run the backfill of that day anew")
-        return read_published(self._files[name], StateError)
+        if len(paths) == shards and WHOLE_RECENT_IDS not in paths:
+            return read_published(paths[name], StateError)
+        tables = [read_published(path, StateError) for path in paths.values()]  # of other shards
+        if key.group == RECENT_IDS:
+            table = pa.concat_tables(tables)
+            numbers = shard_of(table.column("hash_1").to_numpy(), shards)
+            return table.filter(pa.array(np.asarray(numbers == key.shard)))
+        plan = make_plan(self._spec, key.group)
+        whole = ShardState.empty(plan)
+        for table in tables:
+            whole.merge(ShardState.from_table(table, plan))
+        return whole.split(plan, shards)[key.shard].to_table()

@@ -21,6 +21,8 @@ from scipy import stats
 
 MUCH = 0.25
 _DECILES = np.arange(0.1, 1.0, 0.1)
+_OFTEN = 0.1
+_TINY = np.finfo(np.float32).tiny
 _MOST_VALUES = 20
 _SURE = 0.99
 _SMOOTH = 0.5  # of an event is added to each bin, so that an empty one has a logarithm
@@ -33,7 +35,8 @@ class InputSummary:
     Attributes:
       nulls: share of events without a value.
       events: with a value.
-      edges: of a number, its distinct deciles; bins are (-inf, edge 0], ..., (last edge, inf).
+      edges: of a number, its distinct deciles, and before one that a tenth of the values equal, the
+        largest number below it; bins are (-inf, edge 0], ..., (last edge, inf).
       values: of a category that may be shown, its most frequent values; the last bin has the rest.
       counts: events by bin; empty where only nulls are counted.
     """
@@ -137,7 +140,12 @@ def stability_index(now: Sequence[int], before: Sequence[int]) -> float:
 def _number(name: str, values: npt.NDArray[np.float32], total: int) -> InputSummary:
     edges: tuple[float, ...] = ()
     if len(values):
-        edges = tuple(np.unique(np.quantile(values, _DECILES, method="lower")).tolist())
+        deciles = np.unique(np.quantile(values, _DECILES, method="lower")).astype(np.float32)
+        # A value that many have is a bin of its own: else a flag that was mostly 1 could become 0.
+        often = [one for one in deciles if np.count_nonzero(values == one) >= _OFTEN * len(values)]
+        below = np.nextafter(np.array(often, np.float32), np.float32(-np.inf))
+        below = np.where(np.abs(below) < _TINY, -_TINY, below)  # nothing that is flushed to 0
+        edges = tuple(np.unique(np.concatenate([deciles, below])).tolist())
     return InputSummary(
         name, _share(total - len(values), total), len(values), edges, (), _bin(values, edges)
     )

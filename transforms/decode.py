@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import InputError
-from configs.labels import is_later, later_columns
+from configs.labels import is_later, later_columns, shown_label
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Column, ColumnType, Ingest, Spec
 from transforms.columns import ARROW_TYPES, true_mask, type_column
 from transforms.dead_letter import DeadLetter, Reason, Stage
@@ -289,8 +289,8 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
         reader.fault(missing, Reason.MISSING_COLUMN, name, "every event needs it")
     times = pc.add(times, rule.delay_us if rule is not None else 0)
     if rule is not None:
-        early = _before_subject(spec, rule, times, reader)
-        reader.fault(early, Reason.BAD_TIME, EVENT_TIME, "a verdict is later than what it judges")
+        early, detail = _too_early(spec, rule, times, reader)
+        reader.fault(early, Reason.BAD_TIME, EVENT_TIME, detail)
     arrays |= {EVENT_ID: ids, EVENT_TIME: times, KIND: kinds}
     later = later_columns(spec) if rule is not None else frozenset()
     for name, column in spec.columns.items():
@@ -321,16 +321,28 @@ def _one_rule(spec: Spec, rule: Ingest | None, reader: _Reader) -> Decoded:
     return Decoded(batch, rows, dead)
 
 
-def _before_subject(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) -> Mask:
-    """Rows whose verdict would be earlier than the event of the same row that it judges."""
+def _too_early(spec: Spec, rule: Ingest, times: pa.Array, reader: _Reader) -> tuple[Mask, str]:
+    """Rows whose event is earlier than that by which it is known, and what was expected.
+
+    A verdict comes after the event of the same row that it judges, and an event that shows what a
+    verdict says no earlier than the verdict.
+    """
     early = np.zeros(len(reader), np.bool_)
-    if rule.subject is None or spec.labels is None or rule.kind != spec.labels.kind:
-        return early
-    for one in spec.ingest:
-        if one.kind == rule.subject[1] and one.id == rule.id and one.time != rule.time:
-            judged = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
-            early |= true_mask(pc.less(times, pc.add(judged, one.delay_us)))
-    return early
+    verdict = spec.labels.kind if spec.labels is not None else None
+    if rule.kind == verdict:
+        detail = "a verdict is later than what it judges"
+        judged = rule.subject[1] if rule.subject is not None else None
+        before = [one for one in spec.ingest if one.kind == judged and one.id == rule.id]
+    elif rule.kind not in spec.scored_kinds and (shown := shown_label(spec, rule)) is not None:
+        detail = f"{shown!r} is what the {verdict} says: {rule.kind} is no earlier than that"
+        before = [one for one in spec.ingest if one.kind == verdict]
+    else:
+        return early, ""
+    for one in before:
+        if one.time != rule.time:  # of one column the delays tell, which the loader compares
+            moment = reader.typed(EVENT_TIME, one.time, ColumnType.TIMESTAMP)
+            early |= true_mask(pc.less(times, pc.add(moment, one.delay_us)))
+    return early, detail
 
 
 def _prefixed(kind: str, values: pa.Array) -> pa.Array:

@@ -106,6 +106,18 @@ def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
     return made
 
 
+def contents_decide(spec: Spec) -> bool:
+    """Whether events of one time that are no copies may differ in nothing but their contents.
+
+    Ids are compared as numbers, or without their kinds, so two ids can stand in one place: those of
+    two kinds that one row makes, or of rows of two files.
+    """
+    ranks = [(kind == _label_kind(spec), one.scored) for kind, one in spec.kinds.items()]
+    return bool(spec.events.numbered) or (
+        spec.events.prefixed and any(ranks.count(rank) > 1 for rank in ranks)
+    )
+
+
 def total_order(time: Int64s, place: pa.Array | pa.ChunkedArray) -> Int64s:
     """Where events stand in the order of (time, place): int64 `[n]`, as `np.argsort` gives it.
 

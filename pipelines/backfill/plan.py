@@ -8,20 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.errors import InputError, StateError
-from configs.fingerprint import dataset_fingerprint
+from configs.fingerprint import dataset_fingerprint, order_fingerprints
 from configs.schema import Spec
 from pipelines.backfill.input_manifest import InputManifest, require_events
 from pipelines.backfill.publish import entity_marker
 from pipelines.beam_worker import core_count
-from pipelines.layout import DAY_US, STATE, Days, Layout, day_us
+from pipelines.layout import DAY_US, FILES, STATE, Days, Layout, day_us
 from pipelines.runners import Running
 from pipelines.snapshots import GRAPH, read_snapshots
 from pipelines.sources import Split, open_source
 from pipelines.sources.listing import require_apart
+from pipelines.states import group_of
 from scoring.files import Place, join
 from scoring.manifest import verify_files
 from scoring.store import fetch_bundle
 from transforms.inputs import numeric_names
+from transforms.order import contents_decide
 from transforms.social.as_of import AsOf, reads_snapshots
 
 CHUNK_EVENTS = 2_000_000  # days are taken together up to about so many events
@@ -335,6 +337,9 @@ def _check_range(request: BackfillRequest, published: Sequence[dt.date]) -> None
 
 
 def _changed_entities(spec: Spec, markers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Entities whose features and state some published days have otherwise than a spec has them."""
+    if any(_is_ordered_otherwise(spec, marker) for marker in markers):
+        return tuple(spec.entities)
     now = entity_marker(spec)
     names = set(numeric_names(spec))
     computed_from = {c for e in spec.inputs.computed.values() for c in e.columns}
@@ -343,11 +348,25 @@ def _changed_entities(spec: Spec, markers: Sequence[Mapping[str, Any]]) -> tuple
         needed = (names | computed_from) & set(now[entity]["features"])
         if any(
             marker["entities"].get(entity, {}).get("state") != now[entity]["state"]
+            or _shards(marker, entity) not in (0, spec.shards)
             or not needed <= set(marker["columns"])
             for marker in markers
         ):
             changed.append(entity)
     return tuple(changed)
+
+
+def _is_ordered_otherwise(spec: Spec, marker: Mapping[str, Any]) -> bool:
+    """Whether a day's events of one time may come in another order, or another copy may count."""
+    before, now = marker.get("order"), order_fingerprints(spec)
+    if before is None or before["rule"] != now["rule"]:  # None: by an earlier build, nobody knows
+        return True
+    return before != now and (marker["duplicates"] > 0 or contents_decide(spec))
+
+
+def _shards(marker: Mapping[str, Any], entity: str) -> int:
+    """Into how many files a day's state of an entity is cut; 0: it is not kept."""
+    return sum(group_of(one["name"]) == entity for one in marker[FILES].get(STATE, []))
 
 
 def _before(day: dt.date) -> dt.date:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from configs.errors import InputError
-from configs.fingerprint import dataset_fingerprint, state_fingerprint
+from configs.fingerprint import dataset_fingerprint, order_fingerprints, state_fingerprint
 from configs.schema import Spec
 from pipelines.failures import FAILURES
 from pipelines.layout import (
@@ -232,6 +232,7 @@ def spec_marker(spec: Spec) -> dict[str, Any]:
     return {
         "spec": dataset_fingerprint(spec),
         "entities": entity_marker(spec),
+        "order": order_fingerprints(spec),
         "columns": dataset_columns(spec),
     }
 

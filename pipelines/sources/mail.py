@@ -8,6 +8,7 @@ without a readable date has none; whether that is a dead letter is the config's 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import email.errors
 import email.header
 import email.message
@@ -33,6 +34,7 @@ _BATCH = 4096
 _BATCH_BYTES = 32 * 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
 _ENVELOPE = re.compile(rb"From \S+ .*\d\d:\d\d")  # above each mail of an mbox
+_OF_NO_ZONE = re.compile(r"-00:?00\b")  # UTC, of a clock whose zone is not told (RFC 5322, 3.3)
 _BEGINS = re.compile(
     _ENVELOPE.pattern + rb"|"
     rb"(return-path|delivered-to|envelope-to|received|date|from|sender|to|subject|message-id|"
@@ -176,7 +178,10 @@ def _date(mail: email.message.Message) -> str | None:
     if value is None:
         return None
     try:
-        return email.utils.parsedate_to_datetime(str(value)).isoformat()
+        moment = email.utils.parsedate_to_datetime(str(value))
+        if moment.tzinfo is None and _OF_NO_ZONE.search(str(value)):
+            moment = moment.replace(tzinfo=dt.UTC)
+        return moment.isoformat()
     except (ValueError, TypeError, IndexError, OverflowError):
         return "unreadable"  # not absent: decode says that the time is bad
 

@@ -48,6 +48,30 @@ def test_a_shift_and_a_gap_are_named_first():
     assert (gap.name, round(gap.nulls_before, 1), round(gap.nulls, 1)) == ("amount", 0.1, 0.4)
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(1, 0), (0, 1), (7, 6), (7, 8), (-1, -2), (0.5, 0.25)],
+)
+def test_a_value_that_most_events_have_moves_in_either_direction(before, now):
+    """A flag that was 1 for all but a few, and is 0 for all: both are no larger than the decile."""
+    one, other = draw(1), draw(2)
+    one[:, 2], other[:, 2] = before, now
+    one[::30, 2], other[::30, 2] = now, before
+    kept, _ = look(one)
+    _, drifts = look(other, kept)
+    (moved,) = [one for one in drifts if one.moved]
+    assert moved.name == "constant"
+
+
+def test_half_and_half_moves_between_its_values_too():
+    one, other = draw(1), draw(2)
+    one[:, 2] = np.arange(len(one)) % 2
+    other[:, 2] = 0.5
+    kept, _ = look(one)
+    _, drifts = look(other, kept)
+    assert [drift.name for drift in drifts if drift.moved] == ["constant"]
+
+
 def test_categories_move_by_value_and_private_ones_keep_no_value():
     rng = np.random.default_rng(3)
     even, tv = texts(rng, [0.5, 0.5, 0.0]), texts(rng, [0.3, 0.3, 0.4])

@@ -27,26 +27,27 @@ from transforms.text.characters import INVISIBLE
 from transforms.text.tables import shorteners
 
 _STRINGS = frozenset({ColumnType.STRING})
-_LINK = r"(?:https?:[/\\]+|\bwww\.)[^\s/?#<>\"\\][^\s/?#<>\"',;\\]*"
+_HTTP = "http(?-i:[sS])?"  # where case does not count U+017F is an `s`, which no scheme has
+_LINK = rf"(?:{_HTTP}:[/\\]+|\bwww\.)[^\s/?#<>\"\\][^\s/?#<>\"',;\\]*"
 _AUTHORITY = re.compile(
-    r"(?:https?:[/\\]+|(?<![0-9A-Za-z_])(?=www\.))"
+    rf"(?:{_HTTP}:[/\\]+|(?<![0-9A-Za-z_])(?=www\.))"
     r"([^\s/?#\\<>\"]+)",
     re.IGNORECASE,
 )
-_NEXT = re.compile(r"(?<![,;])[,;]++(?:https?$|www\.)", re.IGNORECASE)  # the next of a list
+_NEXT = re.compile(rf"(?<![,;])[,;]++(?:{_HTTP}$|www\.)", re.IGNORECASE)  # the next of a list
 _LIST = re.compile(r"[,;](?=www\.)", re.IGNORECASE)  # likewise, and nothing of the next is lost
-_SCHEME = re.compile(r"https?:$", re.IGNORECASE)
+_SCHEME = re.compile(f"{_HTTP}:$", re.IGNORECASE)
 # A browser opens `http:evil.com` too; in a text that is a link only where such a host can be meant.
-_BARE_LINK = r"\bhttps?:[^\s/?#<>\"\\]"
+_BARE_LINK = rf"\b{_HTTP}:[^\s/?#<>\"\\]"
 _LINK_OR_BARE = f"{_LINK}|{_BARE_LINK}"
 _BARE = re.compile(
-    r"(?<![0-9A-Za-z_])https?:(?![/\\])([^\s/?#\\<>\"]+)",
+    rf"(?<![0-9A-Za-z_]){_HTTP}:(?![/\\])([^\s/?#\\<>\"]+)",
     re.IGNORECASE,
 )
 _AUTHORITY_OR_BARE = re.compile(f"{_BARE.pattern}|{_AUTHORITY.pattern}", re.IGNORECASE)
-_SCHEMES = re.compile(r"https?:", re.IGNORECASE)
+_SCHEMES = re.compile(f"{_HTTP}:", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
-_REST = re.compile(r"(?:(?!https?:)[^\s<>\"])*+", re.IGNORECASE)
+_REST = re.compile(rf"(?:(?!{_HTTP}:)[^\s<>\"])*+", re.IGNORECASE)
 _ADDRESS = re.compile(r"\[|(?:[^.]+\.){3}|0x|\d{6}", re.IGNORECASE)  # not `http:404`, `http:1.1`
 _PLAIN = re.compile(r"(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*")  # is its own serialisation
 # What a text puts after a name: punctuation, closing brackets and quotes, of Asia too, and marks

@@ -56,7 +56,10 @@ def test_a_mail():
 @pytest.mark.parametrize(
     ("date", "expected"),
     [
-        (b"Mon, 05 Aug 2002 10:00:00 -0000", "2002-08-05T10:00:00"),
+        # UTC, of a clock whose zone is not told (RFC 5322, section 3.3); without any, local
+        (b"Mon, 05 Aug 2002 10:00:00 -0000", "2002-08-05T10:00:00+00:00"),
+        (b"Mon, 05 Aug 2002 10:00:00 -0000 (unknown)", "2002-08-05T10:00:00+00:00"),
+        (b"Mon, 05 Aug 2002 10:00:00", "2002-08-05T10:00:00"),
         (b"5 Aug 02 10:00 EST", "2002-08-05T10:00:00-05:00"),
         (b"Mon, 32 Aug 2002 10:00:00 +0000", "unreadable"),
         (b"someday", "unreadable"),

@@ -177,6 +177,10 @@ def test_any_punycode(label):
         ("http://evil.com;http://good.com", "evil.com"),
         ("http://evil.com,www.good.com", "evil.com"),
         ("http://evil.com\t.good.com", "evil.com"),
+        # letters that are an s or a k where case does not count are none in a scheme
+        ("http\u017f://good.com/ http://evil.com/", "evil.com"),
+        ("HTTP\u017f:good.com HTTPS://EVIL.com/", "evil.com"),
+        ("http://a%00b,http\u017f://good.com,http://evil.com", "evil.com"),
     ],
 )
 def test_the_host_is_what_a_browser_opens(text, domain, reading):
