@@ -72,6 +72,24 @@ class Resident:
 
 
 @dataclasses.dataclass(frozen=True)
+class Looked:
+    """Features and scores of scored events; as in `Outcome`.
+
+    Attributes:
+      asked: the scored events `[s]`, derived; features: of each entity, float32 `[s, F]`, and of
+        accounts in the social graph: what a challenger's inputs are made of (`scoring.shadow`).
+    """
+
+    numeric: npt.NDArray[np.float32]
+    sequences: npt.NDArray[np.int64]
+    scored: Scored | None
+    saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    snapshots: pa.StringArray | None = None
+    asked: pa.RecordBatch | None = None
+    features: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What became of a micro-batch.
 
@@ -88,6 +106,7 @@ class Outcome:
       other_kind: how many of the duplicates are of another kind than what was seen.
       snapshots: string `[s]`, which snapshot of the social graph each scored event saw, null where
         there was none; None: the spec reads none.
+      looked: what the scored ones were scored from.
     """
 
     events: pa.RecordBatch
@@ -99,17 +118,7 @@ class Outcome:
     saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
     other_kind: int = 0
     snapshots: pa.StringArray | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Looked:
-    """Features and scores of scored events; as in `Outcome`."""
-
-    numeric: npt.NDArray[np.float32]
-    sequences: npt.NDArray[np.int64]
-    scored: Scored | None
-    saturated: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    snapshots: pa.StringArray | None = None
+    looked: Looked | None = None
 
 
 Score = Callable[[npt.NDArray[np.float32], pa.RecordBatch], Scored]
@@ -263,7 +272,8 @@ class Engine:
         scored = None
         if self._scorer is not None and len(queried):
             scored = (score or self._scorer.score)(numeric, asked)
-        return Looked(numeric, sequences, scored, saturated, seen.names), deltas
+        looked = Looked(numeric, sequences, scored, saturated, seen.names, asked, features)
+        return looked, deltas
 
     def outcome(
         self,
@@ -283,6 +293,7 @@ class Engine:
             duplicates=duplicates,
             saturated=made.saturated,
             snapshots=made.snapshots if reads_snapshots(self.spec) else None,
+            looked=made,
         )
 
     def _seen(self, asked: pa.RecordBatch) -> Seen:

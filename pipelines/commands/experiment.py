@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pipelines.experiment.shadow import ShadowResult
     from training.experiment import ExperimentResult
 
 FAILED = 11
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Adds the verb and its own verbs."""
     group = typer.Typer(help="Compare models that differ from one config in what a file says.")
     group.command("run", context_settings=_PASSED_ON)(run)
+    group.command()(shadow)
     app.add_typer(group, name="experiment")
 
 
@@ -65,6 +67,65 @@ def run(
     warn(f"{one.name} failed ({one.error}): {one.message}" for one in result.failed)
     if result.failed:
         raise typer.Exit(FAILED)
+
+
+def shadow(
+    state: Annotated[str, typer.Option(help="The --state of `lockstep stream --shadow`.")],
+    out: Annotated[str, typer.Option(help="Output folder with labels and the serving bundle.")],
+    bundle: Annotated[
+        str, typer.Option(help="Fingerprint of the shadow; else the one that scored last.")
+    ] = "",
+    as_of: Annotated[str | None, typer.Option(help="Labels known before this day.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Compare a shadow with what decides, on the events that both scored and that have labels."""
+    import dataclasses
+    from pathlib import Path
+
+    from pipelines.experiment.shadow import ShadowRequest, compare_shadow
+    from pipelines.layout import parse_day
+
+    day = parse_day(as_of) if as_of else None
+    found = compare_shadow(ShadowRequest(Path(state), out, bundle, day))
+    if as_json:
+        plain = dataclasses.asdict(found)
+        for one, said in zip(plain["differences"], found.differences, strict=True):
+            one |= {"difference": said.difference, "conclusion": said.conclusion}
+        print(json.dumps(plain))
+        return
+    for line in describe_shadow(found):
+        print(line)
+
+
+def describe_shadow(found: ShadowResult) -> list[str]:
+    """A comparison in lines."""
+    from training.report.experiment import figure, interval, signed
+
+    champions = ", ".join(found.champions)
+    lines = [
+        f"{found.challenger} beside {champions}: {found.events:,} events, of which "
+        f"{found.published:,} are of published days and {found.labelled:,} have a label before "
+        f"{found.as_of}, {found.positives:,} of them abuse; of {found.units:,} {found.over}",
+        f"same action: {found.same_action:.2%} of the events",
+    ]
+    for one in found.differences:
+        said = "too little evidence" if found.thin else one.conclusion
+        lines.append(
+            f"  {one.metric.replace('_', ' ')}: {figure(one.challenger)} against "
+            f"{figure(one.champion)}, {signed(one.difference)} ({interval(one)}): {said}"
+        )
+    for name, acted in (
+        ("what decides", found.champion_acted), ("shadow", found.challenger_acted)
+    ):  # fmt: skip
+        lines.append(
+            f"  {name} acts on {acted.events:,}: precision {figure(acted.precision)}, recall "
+            f"{figure(acted.recall)}, {acted.missed:,} missed"
+        )
+    if found.alone:
+        lines.append(f"left out, with labels of one class only: {', '.join(found.alone)}")
+    if found.thin:
+        lines.append(f"nothing is concluded: of {found.units:,} {found.over} {found.thin}")
+    return lines
 
 
 def _print(result: ExperimentResult, page: str) -> None:

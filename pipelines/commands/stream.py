@@ -71,6 +71,19 @@ def stream(
     idle_exit: Annotated[
         float | None, typer.Option(help="End when nothing came for so many seconds.")
     ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            help="A bundle that scores beside the one that decides, and never acts: its folder, or "
+            "its fingerprint in --bundles.",
+        ),
+    ] = None,
+    shadow_share: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1.0, help="Of one core that --shadow may take; beyond it drops events."
+        ),
+    ] = 0.25,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
     readers: Annotated[
@@ -176,6 +189,8 @@ def stream(
             settings=ServiceSettings.for_lease(lease_seconds, keep_dead_letters, keep_log_days),
             metrics_port=metrics_port,
             metrics_host=metrics_host,
+            shadow=shadow,
+            shadow_share=shadow_share,
         ),
         choose_progress(quiet or as_json),
     )
@@ -202,6 +217,7 @@ def refuse_embedded_only(context: typer.Context) -> None:
         "idle_exit": "a job ends when it is cancelled",
         "metrics_port": "look at the engine's metrics, namespace lockstep",
         "decide": "an engine's job decides in order",
+        "shadow": "a shadow scores in the embedded scorer; start one beside the job",
     }
     if context.params.get("decide") == "in_order":
         instead.pop("decide")

@@ -34,6 +34,10 @@ class Counts:
     redelivered: int = _counter("Messages that came again while they were held.")
     swaps: int = _counter("Bundles taken over.")
     graph_snapshots: int = _counter("Snapshots of the social graph taken over.")
+    shadow_events: int = _counter("Events that the shadow scored.")
+    shadow_dropped: int = _counter(
+        "Events that the shadow did not score, to stay within its share."
+    )
     refused_bundles: int = _counter("Bundles and pointers that were refused.")
     actions: Counter[str] = dataclasses.field(default_factory=Counter)
     dead_letters: Counter[Reason] = dataclasses.field(default_factory=Counter)

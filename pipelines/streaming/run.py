@@ -38,6 +38,7 @@ from pipelines.streaming.metrics import HOST, MetricsServer, ScorerMetrics
 from pipelines.streaming.recovery import Patience, Recovery
 from pipelines.streaming.restore import Restored, restore
 from pipelines.streaming.service import Service, ServiceSettings
+from pipelines.streaming.shadow import SHARE, Shadow
 from pipelines.streaming.start import (
     Decoder,
     begin,
@@ -49,8 +50,10 @@ from pipelines.streaming.stopping import Stopping
 from scoring.bundle import load_bundle
 from scoring.controls import read_controls
 from scoring.engine import Engine
-from scoring.files import Place
+from scoring.files import Place, exists, join
+from scoring.manifest import MANIFEST
 from scoring.scorer import Scorer
+from scoring.shadow import check_shadow
 from scoring.store import Store
 from transforms.catalog import CATALOG
 
@@ -74,6 +77,9 @@ class StreamRequest:
       settings: of retention and polling.
       patience: how often it recovers from failures in a row.
       metrics_port, metrics_host: Prometheus metrics and health; None: off.
+      shadow: a bundle that scores beside the one that decides, without acting: its folder, or its
+        fingerprint in the store; None: none does.
+      shadow_share: of one core that it may take.
     """
 
     bundles: Place
@@ -88,6 +94,8 @@ class StreamRequest:
     patience: Patience = dataclasses.field(default_factory=Patience)
     metrics_port: int | None = None
     metrics_host: str = HOST
+    shadow: str | None = None
+    shadow_share: float = SHARE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +114,8 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
       BundleError: no bundle serves, or it is damaged.
       ConfigError: the bundle's config cannot be streamed.
       StateError: the state folder holds another spec's state, or a night is asked for twice; or
-        the bundle needs a snapshot of the social graph, and there is none.
+        the bundle needs a snapshot of the social graph, and there is none; or the shadow needs
+        other state than the bundle that serves.
       BusyError: another scorer holds the state folder.
       InputError: the subscription, a topic, a port or the state folder cannot be used.
       LockstepError: a micro-batch failed again and again.
@@ -122,6 +131,7 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         scorer = Scorer(load_bundle(Store(request.bundles).path("serving"), CATALOG))
         scorer = scorer.under(read_controls(request.bundles))
         check_streamable(scorer.bundle.spec)
+        beside = _load_shadow(request, scorer.bundle.spec)
         opened.enter_context(locked(Layout(request.state), "--state"))
         journal = Journal(request.state)
         restored = _begin(request, scorer.bundle.spec, journal)
@@ -130,10 +140,46 @@ def stream(request: StreamRequest, progress: Progress | None = None) -> StreamRe
         opened.callback(arrivals.log.close)
         undone = arrivals.log.recover(restored.done)
         service = _service(request, scorer, journal, restored, stopping, arrivals.log, opened)
+        if beside is not None:
+            service.shadow = _shadow(request, beside, service)
+            opened.callback(service.shadow.close)
+            progress.say(
+                f"shadow {beside.bundle.fingerprint}, {request.shadow_share:.0%} of a core"
+            )
         service.republish(restored.unpublished)
         _run(request, service, journal, arrivals, undone, stopping, metrics, health, progress)
         service.close()
     return StreamReport(service.counts, service.next_step, restored.origin)
+
+
+def _load_shadow(request: StreamRequest, spec: Spec) -> Scorer | None:
+    """The challenger's scorer, under no controls; None: there is none.
+
+    Raises:
+      BundleError: there is no such bundle, or it is damaged.
+      StateError: it needs other state than the bundle that serves, or reads events otherwise.
+    """
+    if request.shadow is None:
+        return None
+    place: Place = request.shadow
+    if not exists(join(place, MANIFEST)):
+        place = Store(request.bundles).path(request.shadow)
+    scorer = Scorer(load_bundle(place, CATALOG))
+    check_shadow(spec, scorer.bundle.spec)
+    return scorer
+
+
+def _shadow(request: StreamRequest, scorer: Scorer, service: Service) -> Shadow:
+    made = Shadow(
+        scorer,
+        request.state,
+        service.counts,
+        service.timings.stages["shadow"],
+        request.shadow_share,
+        request.settings.keep_log_days * 86_400.0,
+    )
+    made.start()
+    return made
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.disk import retry_until_written
 from pipelines.streaming.journal import Journal, save_snapshot
 from pipelines.streaming.restore import Restored, snapshot_files
+from pipelines.streaming.shadow import Shadow
 from pipelines.streaming.stopping import Stopping
 from pipelines.streaming.timings import Timings
 from pipelines.streaming.watch import BundleWatch
@@ -107,6 +108,7 @@ class Service:
       counts: of what was done.
       timings: how long it took.
       watch: of the store; its owner starts and stops it.
+      shadow: sees each step after its decisions were published; its owner starts and closes it.
       failure: what `process` raised; until `resume`, nothing is processed.
     """
 
@@ -129,6 +131,7 @@ class Service:
         self.counts = Counts()
         self.timings = Timings()
         self.failure: BaseException | None = None
+        self.shadow: Shadow | None = None
         self._journal, self._step = journal, next_step
         self._settings = settings or ServiceSettings()
         self._decisions = decisions
@@ -285,6 +288,8 @@ class Service:
         self._publish(self._step - 1, [one for one in messages if one is not None])
         if first is None or not first.looks:
             self._tell_delay(outcome)
+        if self.shadow is not None:
+            self.shadow.offer(engine.spec, outcome)
         return True
 
     def _decide_at_arrival(self, micro: MicroBatch) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-STAGES = ("decode", "score", "log", "publish")
+STAGES = ("decode", "score", "log", "publish", "shadow")
 STAGE_BOUNDS_S = (
     0.001,
     0.0025,

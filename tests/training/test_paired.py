@@ -77,6 +77,7 @@ def test_nights_are_ranked_apart_and_accounts_drawn_over_all_of_them():
     events = paired_events(labels, nights, of)
     moved = one + 100.0 * nights
     plain, shifted = (Redrawn(events, ranks, AUC, 50) for ranks in (one, moved))
+    assert plain.by_night.shape == (2, 1)
     assert np.array_equal(plain.by_night, shifted.by_night)
     assert np.array_equal(plain.drawn, shifted.drawn)
     assert plain.figures[0] == pytest.approx(plain.by_night.mean())
