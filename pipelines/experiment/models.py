@@ -35,6 +35,7 @@ from scoring.manifest import MANIFEST
 from scoring.store import Store
 from training.dataset import Slices, slices
 from training.gate import check_gate
+from transforms.encoder_model import require_encoder
 from transforms.executor import Executor
 
 
@@ -123,6 +124,7 @@ class ModelMaker:
         """The bundle's fingerprint, and what the gate says of it."""
         spec, request = contender.spec, self._request(contender, layout, as_of)
         training, _ = sections(spec)
+        require_encoder(spec)
         cut = slices(training, request.as_of_us)
         data = load_sample(spec, layout, cut, request.as_of_us)
         key = self._graph_key(spec, layout, cut)
