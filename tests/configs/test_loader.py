@@ -19,7 +19,7 @@ from configs.loader import load, loads, shipped
 from transforms.catalog import CATALOG
 
 GOLDEN = Path(__file__).parent / "golden"
-SHIPPED = ("chat", "card_fraud", "card_fraud_handbook", "video_comments", "mail")
+SHIPPED = ("chat", "chat_full", "card_fraud", "card_fraud_handbook", "video_comments", "mail")
 CHAT = shipped("chat").read_text()
 
 
