@@ -1,18 +1,22 @@
 """`python -m benchmarks.campaigns`: campaigns in published data, beside a published tool's result.
 
 Prints the tables of docs/results.md: pairs and accounts of `coordinated-tweets` by the rule of
-CooRTweet (the same object within so many seconds, at least two objects), and what is found among
-the unlabelled comments of `youtube-spam`. Data: ../shared/data, or `LOCKSTEP_DATA`.
+CooRTweet (the same object within so many seconds, at least two objects), what is found among the
+unlabelled comments of `youtube-spam`, and pairs of accounts in simulated worlds whose truth is
+known (`--worlds N` seeds of each; 0: none). Data: ../shared/data, or `LOCKSTEP_DATA`.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.campaign_worlds import BANDS, world_rows
 from configs.loader import loads, shipped
 from pipelines.campaigns import (
     PublishedCampaigns,
@@ -39,7 +43,6 @@ campaigns:
   least_accounts: 2
   links: {object: {columns: object_id, within: SECONDSs, most_accounts: 5000}}
 """
-BANDS = "".join(f"  band_{n}: {{op: near_duplicate, of: clean, band: {n}}}\n" for n in (1, 2, 3, 4))
 COMMENTS = """
 campaigns:
   account: author
@@ -59,8 +62,13 @@ def campaigns_of(text: str, source: Path, as_of: dt.date, out: str) -> Published
     return make_campaign_snapshot(SnapshotRequest(spec, str(source), out, as_of, now))
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", type=int, default=3)
+    arguments = parser.parse_args(given)
+    for row in world_rows(arguments.worlds) if arguments.worlds else ():
+        print(row, flush=True)
     data = Path(os.environ.get("LOCKSTEP_DATA", "../shared/data"))
     tweets = data / "coordinated-tweets" / "retweets.parquet"
     comments = data / "youtube-spam" / "unlabelled" / "comments.csv.gz"
@@ -68,15 +76,19 @@ def main() -> int:
         if not path.exists():
             print(f"no {path}: see docs/results.md", file=sys.stderr)
             return 4
-    print("| within | pairs, CooRTweet's rule | ours | accounts, its rule | ours | campaigns |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| within | pairs, CooRTweet's rule | ours | accounts, its rule | ours | campaigns "
+        "| pairs by rarity |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for seconds, (pairs, accounts) in PUBLISHED.items():
         with tempfile.TemporaryDirectory() as out:
             text = TWEETS.replace("SECONDS", str(seconds))
             made = campaigns_of(text, tweets, dt.date(2021, 9, 1), out)
+            rare = campaigns_of(text + "  rarity: {}\n", tweets, dt.date(2021, 9, 1), out)
         print(
             f"| {seconds} s | {pairs} | {made.pairs} | {accounts} | {made.accounts} "
-            f"| {made.campaigns} |"
+            f"| {made.campaigns} | {rare.pairs} |"
         )
     text = shipped("video_comments").read_text().replace("derive:\n", "derive:\n" + BANDS)
     with tempfile.TemporaryDirectory() as out:

@@ -8,13 +8,14 @@ from configs._arguments import read_where
 from configs._events import check_name, known_names
 from configs._social import text_column
 from configs._yaml import Section, did_you_mean
-from configs.campaigns import CampaignLink, CampaignRules
+from configs.campaigns import CampaignLink, CampaignRules, Rarity
 from configs.schema import Column, ColumnType, Kind, Labels
 
 MOST_ACCOUNTS = 5_000
 """A value's pairs of accounts are its accounts, squared."""
 MOST_WEIGHT = 1_000
 MOST_COLUMNS = 64
+LEAST_CHANCE = 1e-9
 _LONGEST_US = 400 * 86_400_000_000
 _RECIPIENTS = (ColumnType.INTEGER, ColumnType.STRING)
 
@@ -63,6 +64,7 @@ def read_campaigns(
         large=section.integer("large", default.large, 2, 1_000_000),
         joined_share=section.number("joined_share", default.joined_share, 0.0, 1.0),
         continued_share=section.number("continued_share", default.continued_share, 0.0, 1.0),
+        rarity=_rarity(section),
     )
     _check_account(section, made)
     section.done()
@@ -102,6 +104,19 @@ def _link(
     )
     section.done()
     return link
+
+
+def _rarity(section: Section) -> Rarity | None:
+    inner = section.section("rarity")
+    if inner is None:
+        return None
+    default = Rarity()
+    made = Rarity(
+        chance=inner.number("chance", default.chance, LEAST_CHANCE, 1.0),
+        similarity=inner.number("similarity", default.similarity, 0.0, 1.0),
+    )
+    inner.done()
+    return made
 
 
 def _recipients(section: Section, types: Mapping[str, ColumnType]) -> str | None:

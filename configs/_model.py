@@ -328,8 +328,10 @@ def read_gate(root: Section) -> Gate:
     return gate
 
 
-def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluation:
-    """The `evaluation` section: what reports show."""
+def read_evaluation(
+    root: Section, types: Mapping[str, ColumnType], account: str | None
+) -> Evaluation:
+    """The `evaluation` section: what reports show; `account` is that of campaigns, if any."""
     section = root.section("evaluation")
     if section is None:
         return Evaluation()
@@ -337,7 +339,7 @@ def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluatio
     if group is not None and group not in types:
         section.note("group", f"group: there is no column {group!r}", did_you_mean(group, types))
     _refuse_published(section, "group", [group or ""])
-    for key in ("top", "drop_known"):
+    for key in ("top", "drop_known", "campaigns"):
         if key in section and "group" not in section:
             section.mistakes.add(
                 section.at_key(key),
@@ -345,7 +347,17 @@ def read_evaluation(root: Section, types: Mapping[str, ColumnType]) -> Evaluatio
                 "it is about groups: say group, or leave it out",
             )
     made = Evaluation(
-        group, section.integer("top", 100, least=1), section.boolean("drop_known", False)
+        group,
+        section.integer("top", 100, least=1),
+        section.boolean("drop_known", False),
+        section.boolean("campaigns", False),
     )
+    if made.campaigns and group is not None and group != account:
+        found = "there is no section campaigns" if account is None else f"theirs is {account}"
+        section.note(
+            "campaigns",
+            f"evaluation: campaigns are of accounts, and group is {group}, but {found}",
+            "add a section campaigns whose account is the group, or leave this out",
+        )
     section.done()
     return made

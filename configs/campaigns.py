@@ -37,6 +37,19 @@ class CampaignLink:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rarity:
+    """What more it takes to link two accounts: that chance does not explain what they share.
+
+    Attributes:
+      chance: share of the linked pairs that are expected to share by chance, at most.
+      similarity: least cosine of the values of two accounts, weighted by how rare they are.
+    """
+
+    chance: float = 0.01
+    similarity: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
 class CampaignRules(Frozen):
     """How accounts that act together are found.
 
@@ -57,6 +70,7 @@ class CampaignRules(Frozen):
       joined_share: the share of the smaller group's accounts that must be linked then.
       continued_share: of the smaller one's accounts that a campaign and one of the snapshot before
         must share, to be one.
+      rarity: what more it takes to link two accounts; None: nothing.
     """
 
     account: str
@@ -72,6 +86,7 @@ class CampaignRules(Frozen):
     large: int = 10
     joined_share: float = 0.2
     continued_share: float = 0.3
+    rarity: Rarity | None = None
 
     @property
     def columns(self) -> tuple[tuple[str, CampaignLink], ...]:

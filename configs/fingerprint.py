@@ -23,6 +23,7 @@ from configs.labels import later_columns
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
 from configs.social import SocialGraph, graph_inputs
+from configs.training import Evaluation
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
@@ -34,6 +35,8 @@ _LATER: dict[type, tuple[str, ...]] = {
     Action: ("per_day", "costs"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
+    CampaignRules: ("rarity",),
+    Evaluation: ("campaigns",),
     Spec: ("graph", "campaigns"),
 }
 """Settings that there were not always, by what has them."""

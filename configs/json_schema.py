@@ -13,7 +13,7 @@ import typing
 from typing import Any
 
 from configs._behaviour import MOST_TILES, shared_settings
-from configs._campaigns import MOST_ACCOUNTS, MOST_COLUMNS
+from configs._campaigns import LEAST_CHANCE, MOST_ACCOUNTS, MOST_COLUMNS
 from configs._campaigns import MOST_WEIGHT as MOST_LINK_WEIGHT
 from configs._events import SETTINGS
 from configs._model import LEAST_COST, MOST_COST, MOST_PLACES
@@ -103,10 +103,16 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
             }
         ),
         "gate": _object(_GATE),
-        "evaluation": _object({"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN}),
+        "evaluation": _object(
+            {"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN, "campaigns": _BOOLEAN}
+        ),
         "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),
         "campaigns": _object(
-            {"links": _map(_object(_LINK, ["columns"]), empty=False)} | _CAMPAIGNS,
+            {
+                "links": _map(_object(_LINK, ["columns"]), empty=False),
+                **_CAMPAIGNS,
+                "rarity": _object(_RARITY),
+            },
             ["account", "of", "links"],
         ),
     }
@@ -242,6 +248,10 @@ _CAMPAIGNS = {
     "large": _GROUP,
     "joined_share": _SHARE,
     "continued_share": _SHARE,
+}
+_RARITY = {
+    "chance": {"type": "number", "minimum": LEAST_CHANCE, "maximum": 1},
+    "similarity": _SHARE,
 }
 _TRAINING = {
     "span": _DURATION,

@@ -78,6 +78,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     known_features = feature_values(entities, known, catalog) | columns_of(
         (name, ColumnType.NUMBER, None) for name in of_graph
     )
+    campaigns = read_campaigns(root, kinds, types, known, labels)
     spec = Spec(
         name=root.text("name", "unnamed"),
         about=root.text("about", ""),
@@ -91,12 +92,12 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
         training=read_training(root),
         policy=read_policy(root),
         gate=read_gate(root),
-        evaluation=read_evaluation(root, types),
+        evaluation=read_evaluation(root, types, campaigns.account if campaigns else None),
         ingest=ingest,
         shards=root.integer("shards", 16, least=1),
         hash_seed=root.integer("hash_seed", 0),
         graph=graph,
-        campaigns=read_campaigns(root, kinds, types, known, labels),
+        campaigns=campaigns,
     )
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs.booster import ALIASES, BOOSTER
-from configs.campaigns import CampaignLink, CampaignRules
+from configs.campaigns import CampaignLink, CampaignRules, Rarity
 from configs.catalog import Catalog
 from configs.catalog import default_of as default_of_argument
 from configs.expression import FUNCTIONS
@@ -55,6 +55,7 @@ _CLASSES: Mapping[str, type[Any]] = {
     "graph": SocialGraph,
     "campaigns": CampaignRules,
     "campaigns.links.NAME": CampaignLink,
+    "campaigns.rarity": Rarity,
 }
 _OTHER_DEFAULTS = {"name": "unnamed"}
 

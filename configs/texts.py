@@ -179,6 +179,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation.top": ("groups a day that are looked at", "top: 100"),
     "evaluation.drop_known": ("leave out groups that are known to be bad already",
                               "drop_known: true"),
+    "evaluation.campaigns": ("accounts of a campaign are one unit: no slice of a training run "
+                             "parts one, and reports count campaigns that are caught",
+                             "campaigns: true"),
     "graph": ("the social graph, of which `lockstep graph` makes snapshots",
               "graph: {edges: {friend: {of: befriend, from: author_id, to: target_id}}}"),
     "graph.edges": ("which events make an edge from one account to another, by name",
@@ -231,6 +234,13 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "campaigns.continued_share": ("share of the smaller one's accounts that a campaign and one of "
                                   "the night before have in common, if they are one",
                                   "continued_share: 0.3"),
+    "campaigns.rarity": ("what more it takes to link two accounts: that chance does not explain "
+                         "what they share, and that they are alike; nothing unless said",
+                         "rarity: {chance: 0.01, similarity: 0.1}"),
+    "campaigns.rarity.chance": ("share of the linked pairs that are expected to share by chance, "
+                                "at most", "chance: 0.05"),
+    "campaigns.rarity.similarity": ("least cosine of the values of two accounts, weighted by how "
+                                    "rare they are", "similarity: 0.3"),
 }  # fmt: skip
 
 SHARED: Mapping[str, tuple[str, str]] = {

@@ -73,8 +73,11 @@ class Evaluation:
       top: how many groups a day are looked at.
       drop_known: leave out events whose group had a positive verdict known at the start of the
         event's day, among events since the start of the bundle's training span.
+      campaigns: accounts of a campaign (`lockstep campaigns`) are one unit: no slice of a training
+        run parts one, intervals count with campaigns, and reports count how many are caught.
     """
 
     group: str | None = None
     top: int = 100
     drop_known: bool = False
+    campaigns: bool = False

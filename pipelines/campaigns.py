@@ -48,6 +48,7 @@ from pipelines.snapshots import AS_OF
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.campaigns import (
+    ALONE,
     HUBS,
     USES,
     FoundCampaigns,
@@ -59,7 +60,7 @@ from transforms.campaigns import (
 from transforms.campaigns.find import CAMPAIGN, FIRST_SEEN
 from transforms.campaigns.uses import ACCOUNTS, COLUMN
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
-from transforms.steps.campaigns import HUBS_GROUP, USES_GROUP, SharedUses
+from transforms.steps.campaigns import ALONE_GROUP, HUBS_GROUP, USES_GROUP, SharedUses
 from transforms.steps.social import JUDGEMENTS_GROUP
 
 NAME, SPLIT_FROM, MERGED = "name", "split_from", "merged"
@@ -188,7 +189,7 @@ def _make(
     uses = shards.of(USES_GROUP, USES)
     judged = shards.of(JUDGEMENTS_GROUP, JUDGEMENTS).select([ACCOUNT, ABUSIVE])
     progress.say(f"{uses.num_rows:,} uses of shared values")
-    found = find_campaigns(campaigns, uses, judged)
+    found = find_campaigns(campaigns, uses, judged, shards.of(ALONE_GROUP, ALONE))
     earlier = [one for one in campaign_snapshots(spec, request.out) if _is_before(one, request)]
     previous = earlier[-1] if earlier else None
     known = None if previous is None else _known(previous)

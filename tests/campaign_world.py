@@ -2,15 +2,21 @@
 
 import datetime as dt
 import itertools
+import json
 import random
+
+import pyarrow as pa
 
 from configs.loader import loads
 from pipelines.layout import day_us
 from transforms.catalog import CATALOG
+from transforms.decode import decode_json
+from transforms.derive import derive
 
 DAY = 86_400_000_000
 HOUR = DAY // 24
 AS_OF = dt.date(2026, 3, 12)
+TABLES = ("campaigns", "members", "events", "values")
 PUBLISHED = dt.datetime(2026, 3, 12, 1, 30, tzinfo=dt.UTC)
 CONFIG = """
 lockstep: 1
@@ -73,6 +79,43 @@ def make_events(count=700, seed=5):
             event |= {"subject": "p1", "bad": judged < 5 and rng.random() < 0.8}
         made.append(event)
     return made
+
+
+RARITY = "  rarity: {chance: 0.05, similarity: 0.1}\n"
+
+
+def make_rare_events(seed=6):
+    """Four rings of five with texts and a site of their own, among people who share set phrases."""
+    rng = random.Random(seed)
+    texts = [f"own {number}" for number in range(3000)]
+    made = []
+    for number in range(2400):
+        time = day_us(AS_OF) + round((rng.random() * 7 - 7.5) * DAY)
+        phrase = min(rng.randrange(1, 120), rng.randrange(1, 120))
+        text = rng.choice(texts) if rng.random() < 0.5 else f"phrase {phrase}"
+        event = {
+            "event_id": f"p{number}", "event_time": time, "kind": "post",
+            "who": f"é{rng.randrange(300)}", "whom": rng.choice([None, "x", "y", "z"]),
+            "one": text, "two": text, "site": rng.choice([None, None, f"s{phrase}"]),
+            "weight": 1.0, "subject": None, "bad": None,
+        }  # fmt: skip
+        if number % 12 == 0:
+            ring, text = number // 12 % 4, rng.randrange(3)
+            event |= {"who": f"r{ring}-{rng.randrange(5)}", "site": f"ring{ring}"}
+            event |= {"one": f"t{ring}{text}", "two": f"u{ring}{text}"}
+        made.append(event)
+    return made
+
+
+def batch_of(events):
+    config = spec()
+    records = [json.dumps(one).encode() for one in events]
+    return derive(config, decode_json(config, records, "test").batch)
+
+
+def judged(**accounts):
+    names = pa.array(list(accounts), pa.string())
+    return pa.table({"account": names, "abusive": pa.array(list(accounts.values()), pa.bool_())})
 
 
 def expected(rules, events, as_of=AS_OF):

@@ -310,7 +310,8 @@ kinds: {a: {scored: true}}
             "l3: {columns: k, within: 0s, where: '1 < 2'}",
             "4: {column: k}",
         )
-    ),
+    )
+    + "  rarity: {chance: 0, similarity: 2, likeness: 1}\n",
     "campaigns_without": BASE + "campaigns: {account: k}\n",
     "campaigns_account": BASE + "campaigns: {account: k, of: a, links: {l: {columns: k}}}\n",
 }

@@ -10,7 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from campaign_world import AS_OF, CONFIG, DAY, HOUR, PUBLISHED, expected, make_events, spec
+from campaign_world import (
+    AS_OF,
+    CONFIG,
+    DAY,
+    HOUR,
+    PUBLISHED,
+    RARITY,
+    expected,
+    make_events,
+    make_rare_events,
+    spec,
+)
 
 from configs.errors import ConfigError, InputError
 from configs.loader import loads
@@ -108,6 +119,28 @@ def test_other_files_order_repeats_shards_and_workers_give_the_same_bytes(world,
     again = make_campaign_snapshot(other)
     assert digests(again) == digests(made)
     assert dataclasses.replace(again, already=False) == made
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_by_rarity_too_shards_and_workers_give_the_same_bytes(tmp_path, workers):
+    events = make_rare_events()
+    made = []
+    for shards, parts, count in ((4, 1, 1), (3, 2, workers)):
+        source = tmp_path / f"in{parts}"
+        source.mkdir()
+        for part in range(parts):
+            pq.write_table(pa.Table.from_pylist(events[part::parts]), source / f"{part}.parquet")
+        asked = SnapshotRequest(
+            spec(shards, RARITY), str(source), tmp_path / f"out{parts}", AS_OF, PUBLISHED, count
+        )
+        made.append(make_campaign_snapshot(asked))
+    assert made[0] == made[1]
+    rings = {f"r{ring}-{number}" for ring in range(4) for number in range(5)}
+    found = found_in(tmp_path / "out2")
+    assert sorted(map(len, found)) == [5] * 4
+    assert set.union(*map(set, found)) == rings
+    plain = SnapshotRequest(spec(), str(source), tmp_path / "plain", AS_OF, PUBLISHED)
+    assert make_campaign_snapshot(plain).accounts > 100, "phrases that people share link them"
 
 
 def test_names_last_from_night_to_night(world, tmp_path):

@@ -13,14 +13,23 @@ from configs.campaigns import CampaignRules
 from configs.schema import EVENT_ID, EVENT_TIME
 from transforms.campaigns.groups import join_accounts
 from transforms.campaigns.pairs import account_pairs
-from transforms.campaigns.uses import COLUMN, RECIPIENTS, VALUE, starts_of
+from transforms.campaigns.uses import (
+    ACCOUNTS,
+    ALONE,
+    COLUMN,
+    RECIPIENTS,
+    VALUE,
+    VALUES,
+    starts_of,
+)
 from transforms.social.events import ABUSIVE, ACCOUNT
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-CAMPAIGN, EVENTS, ACCOUNTS, VALUES = "campaign", "events", "accounts", "values"
+CAMPAIGN, EVENTS = "campaign", "events"
 FIRST_SEEN, LAST_SEEN = "first_seen", "last_seen"
+_NOTHING_ALONE = ALONE.empty_table()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +58,12 @@ class FoundCampaigns:
     largest: int
 
 
-def find_campaigns(campaigns: CampaignRules, uses: pa.Table, judged: pa.Table) -> FoundCampaigns:
+def find_campaigns(
+    campaigns: CampaignRules,
+    uses: pa.Table,
+    judged: pa.Table,
+    alone: pa.Table = _NOTHING_ALONE,
+) -> FoundCampaigns:
     """Groups of accounts that share enough, and what they did.
 
     An event is of its account's campaign if it has a value that another account of the campaign
@@ -58,6 +72,7 @@ def find_campaigns(campaigns: CampaignRules, uses: pa.Table, judged: pa.Table) -
     Args:
       uses: of `USES`, of shared values (`shared_uses`), in any order.
       judged: `account`, each once, and whether it is `abusive`, as known.
+      alone: of `ALONE`, in parts or not; counts with `campaigns.rarity` alone.
     """
     uses = _first_copies(uses)
     honest = _honest(uses, judged)
@@ -66,7 +81,8 @@ def find_campaigns(campaigns: CampaignRules, uses: pa.Table, judged: pa.Table) -
     uses = uses.filter(pa.array(~honest)).combine_chunks()
     ids = _sorted_distinct(uses[ACCOUNT])
     account = pc.index_in(uses[ACCOUNT], value_set=ids).to_numpy().astype(np.int64)
-    pairs = account_pairs(campaigns, uses, account, len(ids))
+    counts = _alone(alone, ids, len(campaigns.columns))
+    pairs = account_pairs(campaigns, uses, account, len(ids), counts)
     group = join_accounts(pairs, len(ids), campaigns.large, campaigns.joined_share)
     plain = join_accounts(pairs, len(ids), len(ids) + 1, 0.0)
     size = np.bincount(group, minlength=len(ids))
@@ -83,6 +99,15 @@ def find_campaigns(campaigns: CampaignRules, uses: pa.Table, judged: pa.Table) -
         honest=dropped,
         largest=int(np.bincount(plain).max(initial=0)) if len(plain) else 0,
     )
+
+
+def _alone(alone: pa.Table, ids: pa.Array, columns: int) -> Int64s:
+    """How many values each account alone used: int64 `[accounts, columns]`."""
+    made = np.zeros((len(ids), columns), np.int64)
+    known = alone.filter(pc.is_in(alone[ACCOUNT], value_set=ids))
+    account = pc.index_in(known[ACCOUNT], value_set=ids).to_numpy()
+    np.add.at(made, (account, known[COLUMN].to_numpy()), known[VALUES].to_numpy())
+    return made
 
 
 def _first_copies(uses: pa.Table) -> pa.Table:

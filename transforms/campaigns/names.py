@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.campaigns.find import ACCOUNTS, CAMPAIGN, FIRST_SEEN, FoundCampaigns
+from transforms.campaigns.find import CAMPAIGN, FIRST_SEEN, FoundCampaigns
+from transforms.campaigns.uses import ACCOUNTS
 from transforms.social.events import ACCOUNT
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.campaigns import CampaignRules
+from configs.campaigns import CampaignLink, CampaignRules
 from configs.schema import EVENT_TIME
+from transforms.campaigns.rarity import SharedColumn, unlikely_pairs
 from transforms.campaigns.uses import COLUMN, starts_of
 
 Int64s = npt.NDArray[np.int64]
@@ -27,7 +28,7 @@ class AccountPairs:
 
     Attributes:
       one, other: int64 `[n]`, numbers of accounts, `one` the smaller; ascending.
-      weight: int64 `[n]`, of what they share.
+      weight: int64 `[n]`, of what they share; with `rarity`, in `1 / BIT` of a bit.
     """
 
     one: Int64s
@@ -39,7 +40,11 @@ class AccountPairs:
 
 
 def account_pairs(
-    campaigns: CampaignRules, uses: pa.Table, account: Int64s, accounts: int
+    campaigns: CampaignRules,
+    uses: pa.Table,
+    account: Int64s,
+    accounts: int,
+    alone: Int64s | None = None,
 ) -> AccountPairs:
     """Pairs whose shared values weigh at least `campaigns.evidence`.
 
@@ -47,37 +52,55 @@ def account_pairs(
     were so near in time. That is how CooRTweet tells coordinated accounts (Righetti and Balluff,
     "CooRTweet: A Generalized R Software for Coordinated Network Detection", Computational
     Communication Research 7, 2025) and, with other evidence, SynchroTrap (Cao, Yang, Yu, Palow,
-    CCS 2014).
+    CCS 2014). With `campaigns.rarity` chance must not explain it, and weights are bits
+    (`transforms.campaigns.rarity`).
 
     Args:
       uses: of `USES`, sorted by column, value and time.
       account: int64 `[n]`, number of each use's account.
       accounts: how many there are.
+      alone: int64 `[accounts, columns]`, how many values of each column an account alone used;
+        None: none.
     """
     value = starts_of(uses) if len(uses) else np.zeros(0, np.int64)
     column, time = uses[COLUMN].to_numpy(), uses[EVENT_TIME].to_numpy()
-    most = np.zeros((2, 0), np.int64)
-    total = [most]
+    found = []
+    for number, (_, link) in enumerate(campaigns.columns):
+        rows = np.flatnonzero(column == number)
+        own = np.zeros(accounts, np.int64) if alone is None else alone[:, number]
+        found.append(_shared_column(link, value[rows], account[rows], time[rows], own))
+    none = np.zeros((2, 0), np.int64)
+    total = [none]
     for link in campaigns.links.values():
-        best = [most]
-        for number, (_, of) in enumerate(campaigns.columns):
-            if of.name != link.name:
-                continue
-            rows = np.flatnonzero(column == number)
-            if not len(rows):
-                continue
-            begins = np.flatnonzero(np.diff(value[rows], prepend=-1))
-            within = _NO_LIMIT if link.within_us is None else link.within_us
-            starts = np.append(begins, len(rows)).astype(np.int64)
-            found = _shared(starts, account[rows], time[rows], within, accounts)
-            keys, counts = np.unique(found, return_counts=True)
-            best.append(np.stack([keys, counts.astype(np.int64)]))
+        best = [none]
+        for one in found:
+            if one.link.name == link.name:
+                best.append(np.stack(np.unique(one.keys, return_counts=True)))
         keys, counts = _reduced(np.concatenate(best, axis=1), np.maximum)
         total.append(np.stack([keys, counts * link.weight]))
     keys, weight = _reduced(np.concatenate(total, axis=1), np.add)
     enough = weight >= campaigns.evidence
     keys, weight = keys[enough], weight[enough]
+    if campaigns.rarity is not None:
+        bits = unlikely_pairs(campaigns.rarity, found, keys, accounts)
+        keys, weight = keys[bits > 0], bits[bits > 0]
     return AccountPairs(keys // max(accounts, 1), keys % max(accounts, 1), weight)
+
+
+def _shared_column(
+    link: CampaignLink, value: Int64s, account: Int64s, time: Int64s, alone: Int64s
+) -> SharedColumn:
+    """What accounts share in a column, of its uses sorted by value and time."""
+    accounts = len(alone)
+    begins = np.flatnonzero(np.diff(value, prepend=-1))
+    number = np.cumsum(np.diff(value, prepend=-1) > 0) - 1
+    within = _NO_LIMIT if link.within_us is None else link.within_us
+    starts = np.append(begins, len(value)).astype(np.int64)
+    keys, of = _shared(starts, account, time, within, accounts)
+    once = np.unique(number * max(accounts, 1) + account)
+    return SharedColumn(
+        link, len(begins), keys, of, once % max(accounts, 1), once // max(accounts, 1), alone
+    )
 
 
 def _reduced(rows: Int64s, how: np.ufunc) -> tuple[Int64s, Int64s]:
@@ -89,13 +112,15 @@ def _reduced(rows: Int64s, how: np.ufunc) -> tuple[Int64s, Int64s]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _shared(starts: Int64s, account: Int64s, time: Int64s, within: int, accounts: int) -> Int64s:
-    """Pairs of accounts of each value, as smaller * accounts + larger; each once a value.
+def _shared(
+    starts: Int64s, account: Int64s, time: Int64s, within: int, accounts: int
+) -> tuple[Int64s, Int64s]:
+    """Pairs of accounts of each value, as smaller * accounts + larger, and the value; each once.
 
     In the order of time, an account's last use is the nearest one to those that come, so a value
     takes uses times accounts.
     """
-    made = np.empty(1024, np.int64)
+    made, of = np.empty(1024, np.int64), np.empty(1024, np.int64)
     size = 0
     for number in range(len(starts) - 1):
         begin, end = starts[number], starts[number + 1]
@@ -111,11 +136,16 @@ def _shared(starts: Int64s, account: Int64s, time: Int64s, within: int, accounts
                     continue
                 met[mine, other] = met[other, mine] = True
                 if size == len(made):
-                    grown = np.empty(2 * size, np.int64)
-                    grown[:size] = made
-                    made = grown
+                    made, of = _doubled(made), _doubled(of)
                 low, high = min(mine, other), max(mine, other)
-                made[size] = own[low] * accounts + own[high]
+                made[size], of[size] = own[low] * accounts + own[high], number
                 size += 1
             last[mine] = at
-    return made[:size].copy()
+    return made[:size].copy(), of[:size].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def _doubled(array: Int64s) -> Int64s:
+    grown = np.empty(2 * len(array), np.int64)
+    grown[: len(array)] = array
+    return grown

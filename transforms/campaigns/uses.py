@@ -20,6 +20,7 @@ from transforms.hashing import hash_column, hash_text, valid_mask
 from transforms.social.events import ACCOUNT
 
 COLUMN, VALUE, RECIPIENTS, ACCOUNTS = "column", "value", "recipients", "accounts"
+VALUES = "values"
 
 USES = pa.schema(
     [
@@ -37,6 +38,9 @@ its value, and the event's. Recipients: how many, or a hash of whom; null: not k
 HUBS = pa.schema([(COLUMN, pa.int32()), (VALUE, pa.uint64()), (ACCOUNTS, pa.int64())])
 """Values that too many accounts used, and how many did."""
 
+ALONE = pa.schema([(ACCOUNT, pa.string()), (COLUMN, pa.int32()), (VALUES, pa.int64())])
+"""How many values of a column an account alone used."""
+
 _SEED, _REACHED = "campaigns ", 0x72656163
 
 
@@ -47,10 +51,12 @@ class Uses:
     Attributes:
       shared: of `USES`: of values that at least two accounts used, and not too many.
       hubs: of `HUBS`.
+      alone: of `ALONE`.
     """
 
     shared: pa.Table
     hubs: pa.Table
+    alone: pa.Table
 
 
 def uses_of(campaigns: CampaignRules, batch: pa.RecordBatch) -> pa.Table:
@@ -102,7 +108,7 @@ def shared_uses(campaigns: CampaignRules, uses: pa.Table) -> Uses:
     order = [(one, "ascending") for one in (COLUMN, VALUE, EVENT_TIME, EVENT_ID, ACCOUNT)]
     uses = uses.sort_by(order).combine_chunks()
     if not len(uses):
-        return Uses(uses, HUBS.empty_table())
+        return Uses(uses, HUBS.empty_table(), ALONE.empty_table())
     value = starts_of(uses)
     event = pc.dictionary_encode(uses[EVENT_ID].chunk(0)).indices.to_numpy().astype(np.int64)
     # Of an event that comes twice the first one in order counts.
@@ -117,7 +123,21 @@ def shared_uses(campaigns: CampaignRules, uses: pa.Table) -> Uses:
     begins = np.diff(value, prepend=-1) > 0
     hubs = uses.filter(pa.array(hub & begins)).select([COLUMN, VALUE])
     hubs = hubs.append_column(HUBS.field(ACCOUNTS), pa.array(accounts[hub & begins]))
-    return Uses(uses.filter(pa.array(~hub & (accounts > 1))), hubs)
+    alone = uses.filter(pa.array(begins & (accounts == 1))).select([ACCOUNT, COLUMN])
+    alone = alone.append_column(VALUES, pa.array(np.ones(len(alone), np.int64)))
+    return Uses(uses.filter(pa.array(~hub & (accounts > 1))), hubs, sum_alone(alone))
+
+
+def sum_alone(alone: pa.Table) -> pa.Table:
+    """How many values each account alone used, of parts of them: of `ALONE`, sorted.
+
+    >>> one = pa.table({"account": ["b", "a", "b"], "column": [0, 0, 0], "values": [1, 1, 2]})
+    >>> sum_alone(one).to_pydict()
+    {'account': ['a', 'b'], 'column': [0, 0], 'values': [1, 3]}
+    """
+    made = alone.group_by([ACCOUNT, COLUMN]).aggregate([(VALUES, "sum")])
+    made = made.select([ACCOUNT, COLUMN, f"{VALUES}_sum"]).rename_columns(ALONE.names)
+    return made.sort_by([(ACCOUNT, "ascending"), (COLUMN, "ascending")]).combine_chunks()
 
 
 def starts_of(uses: pa.Table) -> npt.NDArray[np.int64]:

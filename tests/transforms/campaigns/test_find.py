@@ -1,26 +1,15 @@
 """Campaigns are a function of the set of uses, and of what is known of accounts."""
 
-import json
 import random
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from campaign_world import AS_OF, DAY, HOUR, make_events, spec
+from campaign_world import AS_OF, DAY, HOUR, TABLES, batch_of, judged, make_events, spec
 
 from pipelines.layout import day_us
 from transforms.campaigns import USES, account_pairs, find_campaigns, shared_uses, uses_of
 from transforms.campaigns.lookup import campaigns_of_batch
-from transforms.decode import decode_json
-from transforms.derive import derive
-
-TABLES = ("campaigns", "members", "events", "values")
-
-
-def batch_of(events):
-    config = spec()
-    records = [json.dumps(one).encode() for one in events]
-    return derive(config, decode_json(config, records, "test").batch)
 
 
 def uses(rows):
@@ -28,11 +17,6 @@ def uses(rows):
     columns = [[row[at] for row in rows] for at in range(5)]
     columns[2] = [time * HOUR for time in columns[2]]
     return pa.table([*columns, [None] * len(rows)], schema=USES)
-
-
-def judged(**accounts):
-    names = pa.array(list(accounts), pa.string())
-    return pa.table({"account": names, "abusive": pa.array(list(accounts.values()), pa.bool_())})
 
 
 def test_order_and_repetition_of_uses_decide_nothing():
