@@ -16,7 +16,7 @@ from pipelines.backfill import read_verdicts
 from pipelines.files import open_published
 from pipelines.layout import FEATURES, Days, Layout, day_of
 from pipelines.read_days import read_part, sample_hashes, sample_limit
-from training.labels import is_judged, is_judged_early, resolve
+from training.labels import UNLABELLED, is_judged, is_judged_early, resolve
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
 
@@ -58,6 +58,12 @@ class Dataset:
             self.early[rows],
             self.share,
         )
+
+    def without_labels(self, rows: npt.NDArray[np.bool_] | None) -> Dataset:
+        """The same, but some events have no label; None: none of them."""
+        if rows is None:
+            return self
+        return dataclasses.replace(self, labels=np.where(rows, np.int8(UNLABELLED), self.labels))
 
     def group(self, spec: Spec) -> pa.ChunkedArray | None:
         """The column of `spec.evaluation.group`, or None."""

@@ -22,6 +22,7 @@ from configs._yaml import did_you_mean
 from configs.errors import EvidenceError, InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
+from pipelines.campaign_units import CampaignUnits, reached, read_units
 from pipelines.dataset import KnownLabels, load_labels, published_parts
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.progress import Progress, Quiet
@@ -33,6 +34,7 @@ from scoring.manifest import MANIFEST
 from scoring.steps import SCORE
 from scoring.store import Store
 from training.by_slice import SliceMetrics, bin_numbers, evaluate_by_slice
+from training.campaigns import CampaignMetrics, evaluate_campaigns
 from training.dataset import count_labels
 from training.evaluate import Metrics
 from training.groups import encode_groups, not_yet_known
@@ -40,6 +42,7 @@ from training.labels import UNLABELLED
 from training.subjects import SubjectMetrics, evaluate_subjects
 from transforms.catalog import CATALOG
 from transforms.inputs import numeric_names
+from transforms.selection import input_columns
 from transforms.signature import is_private, marker_unlike
 
 
@@ -82,6 +85,8 @@ class EvaluationResult:
         (whether by a verdict, or only by age), `raw`, `score`, `action`, and `split`: "trained"
         or "new" to the bundle.
       subjects: figures of accounts, where `evaluation.group` names them.
+      campaigns: figures of campaigns, where `evaluation.campaigns` asks for them and the newest
+        snapshot before `as_of`, `snapshot`, has some of these events.
     """
 
     bundle: str
@@ -96,6 +101,8 @@ class EvaluationResult:
     scores: pa.Table
     slices: dict[str, tuple[SliceMetrics, ...]] = dataclasses.field(default_factory=dict)
     subjects: SubjectMetrics | None = None
+    campaigns: CampaignMetrics | None = None
+    snapshot: str = ""
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values without the scores, for JSON."""
@@ -105,7 +112,9 @@ class EvaluationResult:
             name: [dataclasses.asdict(row) for row in rows] for name, rows in self.slices.items()
         }
         subjects = dataclasses.asdict(self.subjects) if self.subjects else None
+        campaigns = dataclasses.asdict(self.campaigns) if self.campaigns else None
         more = {"metrics": self.metrics.to_builtins(), "slices": slices, "subjects": subjects}
+        more |= {"campaigns": campaigns}
         return plain | more
 
 
@@ -158,6 +167,10 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     known = load_labels(bundle.spec, layout, scored.column(EVENT_ID), times, day_us(as_of))
     kept = known_before(bundle, layout, scored, span) if total else np.ones(0, np.bool_)
     subjects = _subjects(bundle, scored, known.labels, times, kept)
+    units = read_units(bundle.spec, layout.root, as_of)
+    campaigns = None
+    if units is not None:
+        campaigns = _campaigns(bundle, layout, span, scored, known.labels, units)
     scored = scored.filter(pa.array(kept))
     known = KnownLabels(known.labels[kept], known.judged[kept], known.early[kept])
     counts = count_labels(known.labels)
@@ -166,6 +179,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             f"none of the {total:,} scored events of {span} has a label before {as_of}; "
             "wait for verdicts, or give a later --as-of"
         )
+    clusters = units.clusters(scored.column(GROUP)) if units is not None else None
     return EvaluationResult(
         bundle=bundle.fingerprint,
         days=str(span),
@@ -173,7 +187,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         left_out=total - scored.num_rows,
         early=int(np.count_nonzero(known.early)),
         trained_on_days=_seen(bundle, span),
-        metrics=measure(bundle, scored, known.labels),
+        metrics=measure(bundle, scored, known.labels, clusters=clusters),
         silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},
         contracts={
             one.action: (one.contract, one.evidence)
@@ -181,8 +195,10 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
             if one.evidence
         },
         scores=_scores(bundle, scored, known),
-        slices=_slices(layout, span, scored, known.labels, by),
+        slices=_slices(layout, span, scored, known.labels, by, clusters),
         subjects=subjects,
+        campaigns=campaigns,
+        snapshot=units.snapshot if units is not None else "",
     )
 
 
@@ -204,6 +220,34 @@ def _subjects(
     accounts = np.where(np.isin(accounts, accounts[kept]), accounts, -1)
     scores = scored.column(SCORE).to_numpy()
     return evaluate_subjects(scores, labels, times, accounts, bundle.policy.thresholds)
+
+
+def _campaigns(
+    bundle: Bundle,
+    layout: Layout,
+    days: Days,
+    scored: pa.Table,
+    labels: npt.NDArray[np.int8],
+    units: CampaignUnits,
+) -> CampaignMetrics | None:
+    """Figures of campaigns, of all events of the days."""
+    spec = bundle.spec
+    recipients, named = None, False
+    if spec.campaigns is not None and spec.campaigns.recipients in input_columns(spec):
+        table = read_features(layout, list(days), [EVENT_ID, str(spec.campaigns.recipients)])
+        ids = table.column(EVENT_ID).combine_chunks()
+        at = pc.index_in(scored.column(EVENT_ID), value_set=ids)
+        recipients, named = reached(spec, table.take(at))
+    return evaluate_campaigns(
+        scored.column(SCORE).to_numpy(),
+        labels,
+        scored.column(EVENT_TIME).to_numpy(),
+        units.of_events(scored.column(EVENT_ID)),
+        units.began_us,
+        bundle.policy.thresholds,
+        recipients,
+        named,
+    )
 
 
 def _slice_columns(spec: Spec, asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -234,20 +278,22 @@ def _slices(
     scored: pa.Table,
     labels: npt.NDArray[np.int8],
     by: Sequence[str],
+    clusters: npt.NDArray[np.int64] | None,
 ) -> dict[str, tuple[SliceMetrics, ...]]:
     if not by:
         return {}
     table = read_features(layout, list(days), [EVENT_ID, *by])
     ids = table.column(EVENT_ID).combine_chunks()
     at = pc.index_in(scored.column(EVENT_ID), value_set=ids)
-    accounts = encode_groups(scored.column(GROUP)) if GROUP in scored.column_names else None
+    if clusters is None and GROUP in scored.column_names:
+        clusters = encode_groups(scored.column(GROUP))
     scores = scored.column(SCORE).to_numpy()
     made = {}
     for name in by:
         values = table.column(name).take(at)
         if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
             values = bin_numbers(values)
-        made[name] = evaluate_by_slice(scores, labels, values, clusters=accounts)
+        made[name] = evaluate_by_slice(scores, labels, values, clusters=clusters)
     return made
 
 

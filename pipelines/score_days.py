@@ -120,6 +120,7 @@ def measure(
     labels: npt.NDArray[np.int8],
     top: int | None = None,
     seed: int = 0,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> Metrics:
     """Metrics of scored events, with the bundle's thresholds.
 
@@ -129,6 +130,7 @@ def measure(
       labels: int8 `[n]`.
       top: size of a day's worklist; None: as the bundle's spec says.
       seed: of the bootstrap.
+      clusters: int64 `[n]`, what intervals count with; None: the groups.
     """
     return evaluate(
         scored.column(SCORE).to_numpy(),
@@ -137,6 +139,7 @@ def measure(
         ranks=scored.column(RAW).to_numpy(),
         thresholds=bundle.policy.thresholds,
         groups=scored.column(GROUP) if GROUP in scored.column_names else None,
+        clusters=clusters,
         top=bundle.spec.evaluation.top if top is None else top,
         seed=seed,
     )

@@ -142,6 +142,7 @@ def evaluate(
     ranks: npt.ArrayLike | None = None,
     thresholds: Sequence[Threshold] = (),
     groups: pa.Array | pa.ChunkedArray | None = None,
+    clusters: npt.NDArray[np.int64] | None = None,
     top: int = 100,
     replicates: int = 200,
     seed: int = 0,
@@ -156,6 +157,8 @@ def evaluate(
       thresholds: as the bundle's policy has them; applied to `scores`.
       groups: string[n], for the worklist's precision; all intervals then count with groups (the
         bootstrap draws them), since events of one account are not independent.
+      clusters: int64[n] (-1: none), what intervals count with instead: accounts, those of one
+        campaign together.
       top: size of a day's worklist.
       replicates: bootstrap draws; 0: no interval.
       seed: of the bootstrap.
@@ -176,7 +179,9 @@ def evaluate(
     known = labels != UNLABELLED
     said, hits = scores[known], labels[known] == POSITIVE
     any_known = len(said) > 0
-    clusters = None if groups is None else encode_groups(groups)[known]
+    if clusters is None and groups is not None:
+        clusters = encode_groups(groups)
+    clusters = None if clusters is None else clusters[known]
     between = (
         bootstrap_ranking(order_by[known], hits, clusters, replicates, seed)
         if curve.both_classes and replicates

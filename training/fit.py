@@ -31,6 +31,7 @@ from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
 from training.boosting import Sample, fit_booster, total_gain
 from training.calibrate import fit_calibration
+from training.campaigns import begun_earlier
 from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
 from training.evaluate import Metrics, evaluate
 from training.folds import chain_forward, time_blocks
@@ -60,6 +61,8 @@ class Span:
       event_times: int64 `[n]`, microseconds UTC, not falling.
       labels: int8 `[n]`: 1, 0, -1.
       groups: string `[n]` (`spec.evaluation.group`), or None.
+      campaigns: int64 `[n]` (-1: none), which no slice is to part; None: there are none.
+      clusters: int64 `[n]` (-1: none), what intervals count with; None: the groups.
       share: of the span's scored events that these are.
     """
 
@@ -68,6 +71,8 @@ class Span:
     labels: npt.NDArray[np.int8]
     groups: pa.Array | pa.ChunkedArray | None = None
     share: float = 1.0
+    campaigns: Rows | None = None
+    clusters: Rows | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,9 @@ class Fitted:
       gate_scores, gate_ranks: of the gate slice's rows in their order, as the metrics are of.
       baseline: of the linear model on the same events, calibrated the same way, with thresholds of
         its own; None if it serves.
-      counts: labels by slice.
+      left_out: bool `[n]`, events of the span that judge nothing, since their campaign has events
+        in an earlier slice; None where campaigns are no units.
+      counts: labels by slice, without those.
       gains: input -> gain of the judged booster (or |weight| of a linear model).
       notes: JSON-able provenance: rounds, class weight, why this calibration.
     """
@@ -99,6 +106,7 @@ class Fitted:
     counts: dict[str, LabelCounts]
     gains: dict[str, float]
     notes: dict[str, Any]
+    left_out: npt.NDArray[np.bool_] | None = None
 
 
 def fit_parts(spec: Spec) -> int:
@@ -137,9 +145,14 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
         "gate": cut.gate.mask(times),
     }
     ranges = {"fit": cut.fit, "validation": cut.validation, "gate": cut.gate}
+    known, left = labels != UNLABELLED, None
+    if span.campaigns is not None:
+        left = begun_earlier(span.campaigns, list(where.values()))
+        labels = np.where(left, np.int8(UNLABELLED), labels)
     counts = {
         name: require_both_classes(name, ranges[name], labels[mask]) for name, mask in where.items()
     }
+    every = np.flatnonzero(known)
     known = labels != UNLABELLED
     fit_rows = np.flatnonzero(where["fit"] & known)
     check_rows = np.flatnonzero(where["validation"] & known)
@@ -155,6 +168,8 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
     scores, gate_labels = calibration.apply(raw), labels[gate_rows]
     groups = None if span.groups is None else span.groups.take(pa.array(gate_rows))
     accounts = None if groups is None else encode_groups(groups)
+    if span.clusters is not None:
+        accounts = span.clusters[gate_rows]
     days = training.gate_us / DAY_US * span.share
     thresholds = choose_thresholds(scores, gate_labels, spec.policy.actions, accounts, days)
     metrics = evaluate(
@@ -164,6 +179,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
         ranks=raw,
         thresholds=thresholds,
         groups=groups,
+        clusters=accounts,
         top=spec.evaluation.top,
         seed=training.seed,
     )
@@ -178,12 +194,12 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
             ranks=plain,
             thresholds=choose_thresholds(said, gate_labels, spec.policy.actions, accounts, days),
             groups=groups,
+            clusters=accounts,
             top=spec.evaluation.top,
             seed=training.seed,
         )
     models = judged
     if training.refit:
-        every = np.flatnonzero(known)
         models, _ = fit_models(
             spec, span, every, weight, None, rounds, threads, judged.linear, report
         )
@@ -196,7 +212,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
         gate_scores=scores,
         gate_ranks=raw,
         baseline=baseline,
-        counts={**counts, "span": count_labels(labels)},
+        counts={**counts, "span": count_labels(span.labels)},
         gains=_gains(spec, judged),
         notes={
             "rounds": rounds,
@@ -206,6 +222,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
             "trained_from_us": cut.span.start_us,
             "trained_until_us": cut.span.end_us if training.refit else cut.validation.end_us,
         },
+        left_out=left,
     )
 
 

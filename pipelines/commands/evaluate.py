@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipelines.evaluate import EvaluationResult
     from training.by_slice import SliceMetrics
+    from training.campaigns import CampaignMetrics
     from training.evaluate import Metrics
     from training.subjects import SubjectMetrics
 
@@ -124,6 +125,9 @@ def evaluate(
         if one.subjects is not None:
             for line in _subjects(one.bundle[:8], one.subjects):
                 print(line)
+        if one.campaigns is not None:
+            for line in _campaigns(one.bundle[:8], one.snapshot, one.campaigns):
+                print(line)
     for one in found:
         for at in one.metrics.at:
             kept = (
@@ -207,6 +211,17 @@ def _subjects(bundle: str, found: SubjectMetrics) -> list[str]:
                 f"{length(round(one.median_us))} after the first"
             )
     return lines
+
+
+def _campaigns(bundle: str, snapshot: str, found: CampaignMetrics) -> list[str]:
+    """Figures of campaigns, in lines."""
+    from pipelines.nightly.campaigns import caught_words
+
+    return [
+        f"{bundle} campaigns as of {snapshot}: {found.campaigns:,} have events here, "
+        f"{found.abusive:,} of them abusive, {found.new:,} of these new",
+        *(f"  {one.action} {caught_words(found, one)}" for one in found.caught),
+    ]
 
 
 def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:

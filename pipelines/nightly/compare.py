@@ -12,6 +12,7 @@ import numpy as np
 
 from configs.errors import InputError
 from configs.schema import EVENT_ID
+from pipelines.campaign_units import CampaignUnits
 from pipelines.dataset import Dataset, published_parts
 from pipelines.layout import Layout
 from pipelines.nightly.plan import NightlyRequest, sections
@@ -35,6 +36,7 @@ def compare_with_serving(
     judged: Dataset,
     fitted: Fitted,
     name: str,
+    units: CampaignUnits | None = None,
 ) -> ServingComparison:
     """Measures both; the serving bundle scores the published days in a pipeline.
 
@@ -44,6 +46,7 @@ def compare_with_serving(
       data: the whole sample; judged: its events of the gate slice.
       fitted: the candidate, with its scores of `judged`.
       name: the serving bundle's fingerprint.
+      units: campaigns, which intervals count with; None: they count with groups.
 
     Raises:
       BundleError: the serving bundle is damaged, or does not say what it was trained on.
@@ -76,7 +79,8 @@ def compare_with_serving(
             f"the published days changed while they were measured: {scored.num_rows:,} events of "
             f"{fresh} now, {len(part):,} before; run `lockstep nightly` again"
         )
-    top = spec.evaluation.top
+    top, groups = spec.evaluation.top, part.group(spec)
+    clusters = units.clusters(groups) if units is not None and groups is not None else None
     return ServingComparison(
         fresh,
         candidate=evaluate(
@@ -85,9 +89,10 @@ def compare_with_serving(
             part.times,
             ranks=fitted.gate_ranks[rows],
             thresholds=fitted.policy.thresholds,
-            groups=part.group(spec),
+            groups=groups,
+            clusters=clusters,
             top=top,
             seed=seed,
         ),
-        serving=measure(serving, scored, part.labels, top, seed),
+        serving=measure(serving, scored, part.labels, top, seed, clusters),
     )

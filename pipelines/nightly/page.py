@@ -16,10 +16,12 @@ from configs.errors import BundleError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from pipelines.backfill import BackfillReport
+from pipelines.campaign_units import CampaignUnits
 from pipelines.dataset import Dataset, early_verdicts
 from pipelines.failures import explain_os_error
 from pipelines.layout import REPORT_FACTS, REPORT_PAGE, Layout, day_of
 from pipelines.meter import Meter, Usage
+from pipelines.nightly.campaigns import CampaignFacts
 from pipelines.nightly.evidence import Evidence, past_runs
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.progress import Progress
@@ -60,6 +62,7 @@ class NightlyFacts:
       comparison: the candidate and the serving bundle on the same events.
       parts: the candidate by slices of the traffic.
       early: days whose labels are still to come, and those of the gate slice.
+      campaigns: what is shown of campaigns as units; None: they are none.
       cold: whether windows were full yet, in words; "" if they were.
     """
 
@@ -69,6 +72,7 @@ class NightlyFacts:
     parts: tuple[Parts, ...] = ()
     evidence: Evidence | None = None
     early: tuple[DayFigures, ...] = ()
+    campaigns: CampaignFacts | None = None
     cold: str = ""
     serving: str | None = None
     comparison: ServingComparison | None = None
@@ -178,7 +182,10 @@ def make_report(
         features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
         parts=facts.parts,
         stages=tuple(StageCost(one.step, one.seconds, one.peak_bytes) for one in usage),
-        facts=tuple(Fact(name, str(value)) for name, value in _provenance(made, fitted).items()),
+        facts=tuple(
+            Fact(name, str(value))
+            for name, value in (_provenance(made, fitted) | _campaigns(facts)).items()
+        ),
         notes=_notes(facts),
         commands=_commands(layout, facts, outcome),
         verdicts=evidence.verdicts if evidence else None,
@@ -201,12 +208,18 @@ def _changes(layout: Layout) -> tuple[ServingChange, ...]:
         return ()
 
 
+def _campaigns(facts: NightlyFacts) -> dict[str, str]:
+    return {} if facts.campaigns is None else facts.campaigns.rows()
+
+
 def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     """What someone should know before they read the figures."""
     notes = [facts.cold] if facts.cold else []
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
     notes += map(str, facts.evidence.alarms) if facts.evidence else []
+    if facts.campaigns is not None and facts.campaigns.note:
+        notes.append(facts.campaigns.note)
     notes += silent_actions(facts)
     serving = facts.comparison.serving if facts.comparison else None
     for at in serving.at if serving else ():
@@ -278,10 +291,14 @@ def count_kinds(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> tuple
     return tuple(KindCount(kind, count, kind in scored) for kind, count in counts.items())
 
 
-def make_parts(spec: Spec, fitted: Fitted, judged: Dataset) -> tuple[Parts, ...]:
+def make_parts(
+    spec: Spec, fitted: Fitted, judged: Dataset, units: CampaignUnits | None = None
+) -> tuple[Parts, ...]:
     """The candidate on the gate slice, by the values of each categorical that is not private."""
     group = judged.group(spec)
     accounts = None if group is None else encode_groups(group)
+    if group is not None and units is not None:
+        accounts = units.clusters(group)
     return tuple(
         Parts(
             one.column,

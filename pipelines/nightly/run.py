@@ -15,8 +15,10 @@ import numpy as np
 from configs.errors import GateError
 from configs.fingerprint import fingerprint
 from pipelines.backfill import backfill_locked
+from pipelines.campaign_units import read_units
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, local_scratch, locked
+from pipelines.nightly.campaigns import find_campaign_facts
 from pipelines.nightly.compare import compare_with_serving
 from pipelines.nightly.early import expect_days
 from pipelines.nightly.evidence import cold_start, gather_evidence
@@ -107,11 +109,15 @@ def _make_bundle(
     with stage("transform"):
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
     with stage("train"):
+        units = read_units(spec, layout.root, request.as_of)
         fitted = facts.fitted = fit_sample(
-            spec, cut, data, transformed, request.threads, report.progress
+            spec, cut, data, transformed, request.threads, report.progress, units
         )
+        data = data.without_labels(fitted.left_out)
         judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
-        facts.parts = make_parts(spec, fitted, judged)
+        facts.parts = make_parts(spec, fitted, judged, units)
+        if spec.evaluation.campaigns:
+            facts.campaigns = find_campaign_facts(spec, units, fitted, judged)
         facts.evidence = gather_evidence(spec, layout, cut, request.as_of_us, data, judged, fitted)
         facts.early = expect_days(request, layout, cut, judged, fitted, graph)
         facts.cold = cold_start(spec, layout, cut)
@@ -123,7 +129,7 @@ def _make_bundle(
                 facts.comparison = ServingComparison(cut.gate, same=True)
             else:
                 facts.comparison = compare_with_serving(
-                    request, layout, cut.gate, data, judged, fitted, name
+                    request, layout, cut.gate, data, judged, fitted, name, units
                 )
     with stage("gate"):
         gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)

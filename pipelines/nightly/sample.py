@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow as pa
 from configs.errors import EvidenceError
 from configs.schema import EVENT_ID, Spec
 from pipelines.analyze import analyze_days
+from pipelines.campaign_units import CampaignUnits
 from pipelines.dataset import Dataset, load_dataset, published_parts
 from pipelines.layout import Layout, day_of
 from pipelines.nightly.plan import sections
@@ -81,12 +83,17 @@ def fit_sample(
     transformed: Transformed,
     threads: int,
     progress: Progress,
+    units: CampaignUnits | None = None,
 ) -> Fitted:
-    """Trains on a sample.
+    """Trains on a sample; `units` are campaigns that no slice is to part.
 
     Raises:
       EvidenceError: a slice holds one class only.
     """
     with progress.step("train", fit_parts(spec), "parts") as step:
-        span = Span(transformed, data.times, data.labels, data.group(spec), data.share)
+        groups = data.group(spec)
+        span = Span(transformed, data.times, data.labels, groups, data.share)
+        if units is not None and groups is not None:
+            campaigns, clusters = units.of_accounts(groups), units.clusters(groups)
+            span = dataclasses.replace(span, campaigns=campaigns, clusters=clusters)
         return fit(spec, span, cut, threads, step.advance)

@@ -205,6 +205,38 @@ def test_unlabelled_rows_teach_nothing(span, fitted):
     assert made.calibration == fitted.calibration
 
 
+def test_what_goes_on_from_an_earlier_slice_judges_nothing_later(span, fitted):
+    rng = np.random.default_rng(5)
+    campaigns = np.where(rng.random(len(span.labels)) < 0.3, rng.integers(0, 40, ROWS), -1)
+    whole = dataclasses.replace(span, campaigns=campaigns)
+    made = fit(spec_with(), whole, CUT)
+    left = made.left_out
+    parts = [part.mask(span.event_times) for part in (CUT.fit, CUT.validation, CUT.gate)]
+    kept = [{*campaigns[part & ~left]} - {-1} for part in parts]
+    assert not kept[0] & kept[1] and not (kept[0] | kept[1]) & kept[2]
+    assert left.sum() > 100
+    # What is left out has no say: neither its labels, nor that it is there.
+    turned_round = np.where(left & (span.labels != UNLABELLED), 1 - span.labels, span.labels)
+    plain = fit(spec_with(refit=False), dataclasses.replace(whole, labels=turned_round), CUT)
+    without = np.where(left, UNLABELLED, span.labels).astype(np.int8)
+    same = fit(spec_with(refit=False), dataclasses.replace(span, labels=without), CUT)
+    assert (plain.calibration, plain.policy) == (same.calibration, same.policy)
+    assert plain.metrics == same.metrics
+    assert (plain.metrics.events, plain.metrics.labelled) < (
+        fitted.metrics.events + 1,
+        fitted.metrics.labelled,
+    )
+    # The models that serve learn from it.
+    assert made.counts["span"] == fitted.counts["span"]
+
+
+def test_intervals_count_with_the_clusters_that_are_given(span, fitted):
+    clusters = np.arange(ROWS) // 50
+    made = fit(spec_with(), dataclasses.replace(span, clusters=clusters), CUT)
+    assert made.metrics.average_precision == fitted.metrics.average_precision
+    assert made.metrics.average_precision_low != fitted.metrics.average_precision_low
+
+
 def test_two_fits_on_the_same_rows_are_the_same(span, fitted):
     again = fit(spec_with(), span, CUT)
     assert weights(again.models) == weights(fitted.models)
