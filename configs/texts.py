@@ -264,6 +264,7 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "rows": ("minima that must be equal: more ask for more likeness", "rows: 4"),
     "shingle": ("letters that are compared at once", "shingle: 5"),
     "shorteners": ("version of the list of shorteners; 0: none", "shorteners: 1"),
+    "words": ("version of the list of words; 0: none", "words: 1"),
     "reading": ("version of what a link is; 1 asks for slashes", "reading: 2"),
     "tables": ("version of Unicode's tables", "tables: 1"),
 }  # fmt: skip

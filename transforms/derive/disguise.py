@@ -2,6 +2,7 @@
 
 `tables` is the version of Unicode's tables (`transforms.text.tables.TABLES`). Others make other
 features: a second one would have `now=2` (`configs.catalog.argument`), so another fingerprint.
+`words` is that of a list of English words (`WORDS` there), used only where it is asked for.
 """
 
 from __future__ import annotations
@@ -50,16 +51,21 @@ class RestoreText(_OfText):
     >>> batch = pa.RecordBatch.from_pydict({"t": ["FR\\u200bEE v1\\u0430gra", None]})
     >>> RestoreText("t").apply(batch).to_pylist()
     ['free viagra', None]
+    >>> batch = pa.RecordBatch.from_pydict({"t": ["BuyCheapNow for freeee"]})
+    >>> RestoreText("t", words=1).apply(batch).to_pylist()
+    ['buy cheap now for free']
     """
 
     op: ClassVar[str] = "restore_text"
     about: ClassVar[str] = "text without look-alikes, invisible characters and other disguises"
     returns: ClassVar[ColumnType] = ColumnType.STRING
 
+    words: int = argument(0, least=0, most=1)
+
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
         array = batch.column(self.of)
-        made = restore(Texts.of_array(array)).texts.array()
+        made = restore(Texts.of_array(array), self.words).texts.array()
         return pc.if_else(array.is_valid(), made, pa.scalar(None, pa.string()))
 
 
@@ -75,9 +81,11 @@ class CountDisguises(_Count):
     op: ClassVar[str] = "count_disguises"
     about: ClassVar[str] = "characters of a text that are a disguise"
 
+    words: int = argument(0, least=0, most=1)
+
     def count(self, texts: Texts) -> npt.NDArray[np.int64]:
         """int64 `[n]`."""
-        undone = list(restore(texts).undone.values())
+        undone = list(restore(texts, self.words).undone.values())
         total: npt.NDArray[np.int64] = np.sum(undone, axis=0, dtype=np.int64)
         return total
 

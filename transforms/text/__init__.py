@@ -5,8 +5,8 @@ is tested alone. Every step is total and takes time linear in the text; the chai
 word in one script is left alone: only a word that mixes scripts is folded, to one of its own.
 """
 
-from transforms.text.chain import STEPS, RestoredTexts, restore
+from transforms.text.chain import STEPS, STEPS_BY_LIST, RestoredTexts, restore
 from transforms.text.look_alikes import count_mixed_words
 from transforms.text.points import Texts
 
-__all__ = ["STEPS", "RestoredTexts", "Texts", "count_mixed_words", "restore"]
+__all__ = ["STEPS", "STEPS_BY_LIST", "RestoredTexts", "Texts", "count_mixed_words", "restore"]

@@ -27,6 +27,7 @@ from transforms.text.characters import (
 from transforms.text.links import refang_links
 from transforms.text.look_alikes import fold_look_alikes
 from transforms.text.points import Counts, Offsets, Points, Texts, map_strings
+from transforms.text.words import part_words, shorten_to_words
 from transforms.text.writing import (
     find_plain,
     join_letters,
@@ -58,6 +59,8 @@ _ASCII: Mapping[str, Step] = {"case": lower_ascii}
 
 STEPS: Mapping[str, Step] = {**_CHARACTERS, **_WRITING}
 """Every step by name, in their order."""
+STEPS_BY_LIST: Mapping[str, Step] = {"merged": part_words, **STEPS, "echoes": shorten_to_words}
+"""Likewise, with a list of words: merged ones come first, before case and what is not seen go."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,13 @@ class RestoredTexts:
     undone: Mapping[str, Counts]
 
 
-def restore(texts: Texts) -> RestoredTexts:
+def restore(texts: Texts, words: int = 0) -> RestoredTexts:
     """Undoes every disguise.
+
+    Args:
+      texts: `[n]`.
+      words: version of the list of words (`transforms.text.tables.WORDS`) by which merged words are
+        parted and repeated letters are read; 0: none, so neither is.
 
     >>> made = restore(Texts.of(["G\\u0435t FR\\u200bEE m.o.n.e.y a\\uff54 hxxp://v1agra[.]example"]))
     >>> made.texts.strings()
@@ -82,12 +90,13 @@ def restore(texts: Texts) -> RestoredTexts:
     >>> {step: int(count[0]) for step, count in made.undone.items() if count[0]}
     {'invisible': 1, 'forms': 1, 'look_alikes': 1, 'links': 4, 'apart': 4}
     """
-    undone = {name: np.zeros(len(texts), np.int32) for name in STEPS}
+    steps = STEPS_BY_LIST if words else STEPS
+    undone = {name: np.zeros(len(texts), np.int32) for name in steps}
     rows = np.arange(len(texts))
     made = texts
     while len(rows):
         before = made.take(rows)
-        now, counts = _once(before)
+        now, counts = _once(before, steps)
         changed = _differ(before.points, before.offsets, now.points, now.offsets)
         changed &= ~find_plain(before.points, before.offsets)
         for name, count in counts.items():
@@ -112,17 +121,18 @@ def _differ(
     return differ
 
 
-def _once(texts: Texts) -> tuple[Texts, dict[str, Counts]]:
-    plain = find_plain(texts.points, texts.offsets)
-    made = texts
-    counts: dict[str, Counts] = {}
-    for steps, rows in ((_ASCII, np.flatnonzero(plain)), (_CHARACTERS, np.flatnonzero(~plain))):
+def _once(texts: Texts, steps: Mapping[str, Step]) -> tuple[Texts, dict[str, Counts]]:
+    made, counts = texts, {}
+    if "merged" in steps:
+        made, counts["merged"] = steps["merged"](made)
+    plain = find_plain(made.points, made.offsets)
+    for group, rows in ((_ASCII, np.flatnonzero(plain)), (_CHARACTERS, np.flatnonzero(~plain))):
         some = made.take(rows)
-        for name, step in steps.items():
+        for name, step in group.items():
             some, count = step(some)
             counts[name] = counts.get(name, np.zeros(len(texts), np.int32))
             counts[name][rows] += count
         made = made.put(rows, some)
-    for name, step in _WRITING.items():
-        made, counts[name] = step(made)
+    for name in _WRITING:
+        made, counts[name] = steps[name](made)
     return made, counts

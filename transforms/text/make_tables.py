@@ -1,12 +1,12 @@
-"""Writes the tables of scripts and look-alikes from Unicode's published data, and of shorteners.
+"""Writes the tables of scripts, look-alikes, shorteners and words from published data.
 
     python -m transforms.text.make_tables Scripts.txt confusables.txt CLDR/common/main
     python -m transforms.text.make_tables misp-warninglists/lists/url-shortener/list.json
+    python -m transforms.text.make_tables symspellpy/frequency_dictionary_en_82_765.txt
 
-The tables beside this file are of Unicode 17.0.0 (UAX #24, UTS #39) and CLDR 41. They are data of
-Unicode, Inc., under the Unicode License v3. That of shorteners is a MISP warning list (CC0 1.0). A
-new version changes features, and so `TABLES` or `SHORTENERS` in `tables.py`, and the argument of
-the derivations that look them up, which is part of a spec's fingerprint.
+`tables.py` says which versions the tables beside this file are of, and under which licences. A new
+one changes features, and so `TABLES`, `SHORTENERS` or `WORDS` there, and the argument of the
+derivations that look them up, which is part of a spec's fingerprint.
 """
 
 # ruff: noqa: RUF001
@@ -14,6 +14,7 @@ the derivations that look them up, which is part of a spec's fingerprint.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import unicodedata
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+_WORDS = 20_000
 
 # Pairs that readers take for each other and UTS #39 leaves out, as their prototypes differ: lower
 # case of letters whose capitals are alike, and letters that attackers use for their sound or shape.
@@ -171,11 +173,32 @@ def read_shorteners(path: Path) -> list[str]:
     return sorted({host.strip().lower() for host in json.loads(path.read_text("utf-8"))["list"]})
 
 
+def read_words(path: Path, count: int) -> dict[str, int]:
+    """The most frequent words and their costs (`words.WordList`), of lines of a word and a count.
+
+    Args:
+      path: of the list, in which each word of the letters a to z occurs once.
+      count: how many are taken.
+    """
+    lines = (line.split() for line in path.read_text("utf-8-sig").splitlines())
+    counts = {word: int(times) for word, times in lines}
+    total = sum(counts.values())
+    plain = [word for word in counts if re.fullmatch("[a-z]{2,}|[ai]", word)]
+    plain.sort(key=lambda word: (-counts[word], word))
+    return {word: round(1000 * math.log2(total / counts[word])) for word in plain[:count]}
+
+
 def main(*paths: str) -> None:
-    """Writes the tables of scripts and look-alikes, or that of shorteners."""
-    if len(paths) == 1:
+    """Writes the tables of scripts and look-alikes, or that of shorteners, or that of words."""
+    if paths[0].endswith(".json"):
         hosts = read_shorteners(Path(paths[0]))
         (_HERE / "shorteners.tsv").write_text("".join(f"{host}\n" for host in hosts), "utf-8")
+        return
+    if len(paths) == 1:
+        costs = sorted(read_words(Path(paths[0]), _WORDS).items())
+        (_HERE / "words.tsv").write_text(
+            "".join(f"{word}\t{cost}\n" for word, cost in costs), "ascii"
+        )
         return
     scripts_path, confusables_path, exemplars = paths
     scripts = read_scripts(Path(scripts_path))

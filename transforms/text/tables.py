@@ -4,7 +4,9 @@ Sources: UAX #24 (`Scripts.txt`) and UTS #39 (`confusables.txt`), Unicode 17.0.0
 language writes with, from CLDR 41. `make_tables.py` writes the files; © Unicode, Inc., Unicode
 License v3 (https://www.unicode.org/license.txt). Hosts: the list `url-shortener`, version 25, of
 the MISP warning lists (https://github.com/MISP/misp-warninglists), as in `pymispwarninglists`
-1.7.0; CC0 1.0, public domain.
+1.7.0; CC0 1.0, public domain. Words: SymSpell's list of English words with their frequencies, as in
+`symspellpy` 6.10.1 (MIT): Google Books Ngrams (CC BY 3.0), where SCOWL has the word
+(`words-licence.txt`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ TABLES = {1: "Unicode 17.0.0, CLDR 41"}
 
 SHORTENERS = {1: "MISP warning lists, url-shortener, version 25"}
 """Versions of the list of shorteners, likewise."""
+
+WORDS = {1: "SymSpell, frequency_dictionary_en_82_765, its 20,000 most frequent words"}
+"""Versions of the list of words (`words.word_list`), likewise."""
 
 LATIN = 1
 _FIRST = ("Latin", "Cyrillic", "Greek", "Armenian", "Georgian", "Hebrew", "Arabic")

@@ -87,7 +87,7 @@ def lower_ascii(texts: Texts) -> tuple[Texts, Counts]:
 
 
 @numba.njit(cache=True, inline="always")
-def _is_space(point: int) -> bool:
+def is_space(point: int) -> bool:
     """As `str.isspace`."""
     return (
         point == 0x20 or 0x09 <= point <= 0x0D or 0x1C <= point <= 0x1F or point == 0x85
@@ -179,9 +179,9 @@ def _join_spaces(points: Points, offsets: Offsets, leet: Points) -> tuple[Points
         at, end = offsets[row], offsets[row + 1]
         while at < end:
             stop, parts, letters, narrow, last = at, 0, 0, end - at, at
-            single = at == offsets[row] or _is_space(points[at - 1])
+            single = at == offsets[row] or is_space(points[at - 1])
             while single and stop < end and _is_part(points[stop], leet):
-                closing = stop + 1 < end and not _is_space(points[stop + 1])
+                closing = stop + 1 < end and not is_space(points[stop + 1])
                 if closing and (_is_part(points[stop + 1], leet) or is_name(points[stop + 1])):
                     break
                 if parts:
@@ -191,7 +191,7 @@ def _join_spaces(points: Points, offsets: Offsets, leet: Points) -> tuple[Points
                 stop += 1
                 if closing:
                     break
-                while stop < end and _is_space(points[stop]):
+                while stop < end and is_space(points[stop]):
                     stop += 1
             if parts == 0:
                 made[size] = points[at]
@@ -208,7 +208,7 @@ def _join_spaces(points: Points, offsets: Offsets, leet: Points) -> tuple[Points
                     made[size] = points[place]
                     size += 1
                     gap = place + 1
-                    while gap <= last and _is_space(points[gap]):
+                    while gap <= last and is_space(points[gap]):
                         gap += 1
                     if gap <= last and gap - place - 1 > narrow:
                         made[size] = _SPACE
@@ -227,11 +227,11 @@ def _read_leet(points: Points, offsets: Offsets, leet: Points) -> tuple[Points, 
     for row in range(len(undone)):
         at, end = offsets[row], offsets[row + 1]
         while at < end:
-            if _is_space(points[at]):
+            if is_space(points[at]):
                 at += 1
                 continue
             stop = at
-            while stop < end and not _is_space(points[stop]):
+            while stop < end and not is_space(points[stop]):
                 stop += 1
             undone[row] += _read_word(points, made, at, stop, leet)
             at = stop
@@ -321,7 +321,7 @@ def _single_spaces(points: Points, offsets: Offsets) -> tuple[Points, Offsets]:
     for row in range(rows):
         begin, gap = size, False
         for at in range(offsets[row], offsets[row + 1]):
-            if _is_space(points[at]):
+            if is_space(points[at]):
                 gap = size > begin
                 continue
             if gap:

@@ -1,20 +1,16 @@
 """The chain on whole texts: honest ones stay, disguised ones come back, and it ends."""
 
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from text_world import HONEST
 
 from transforms.derive.text import normalize
 from transforms.text import STEPS, Texts, count_mixed_words, restore
 from transforms.text.tables import LATIN, tables
 
-HONEST = [
-    line.split("\t")
-    for line in (Path(__file__).parent / "honest_words.tsv").read_text("utf-8").splitlines()
-]
 SPAM = "win free money now at casino palace, only today for loyal people"
 
 
