@@ -123,7 +123,7 @@ def _argument(
         return read_expression(section, key, types, NUMBER, kinds, columns, present=present)
     if typing.get_origin(hint) is tuple:
         if typing.get_args(hint)[0] is not ColumnName:
-            return _texts(section, key)
+            return _texts(section, key, columns.get(str(section.raw("column"))))
         names = [
             _column(section, key, name, place, operation, types)
             for name, place in section.strings(key)
@@ -138,12 +138,18 @@ def _argument(
     return section.text(key)
 
 
-def _texts(section: Section, key: str) -> tuple[str, ...]:
-    """Some texts, each once."""
+def _texts(section: Section, key: str, of: Column | None) -> tuple[str, ...]:
+    """Some texts, each once, that a column can have."""
     found: dict[str, None] = {}
     for text, place in section.strings(key):
         if text in found:
             section.mistakes.add(place, f"{key}: {text!r} is there twice")
+        if of is not None and of.type is ColumnType.STRING and len(text.encode()) > of.max_bytes:
+            section.mistakes.add(
+                place,
+                f"{key}: {of.name!r} is never this: it has at most {of.max_bytes} bytes",
+                "a shorter text, or a larger max_bytes",
+            )
         found[text] = None
     if not found and section.raw(key) == []:
         section.note(key, f"{key}: expected at least one text")

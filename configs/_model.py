@@ -256,6 +256,12 @@ def read_policy(root: Section) -> Policy:
             "the list)",
         )
     policy = Policy(tuple(actions), section.text("default", "allow"), _hold_out(section))
+    if policy.hold_out is not None and not actions:
+        section.note(
+            "hold_out",
+            "hold_out: there is no action, so nothing that could be let through",
+            "say actions, or leave it out",
+        )
     for name, inner in section.sections("actions"):
         if name == policy.default:
             inner.mistakes.add(

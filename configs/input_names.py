@@ -110,7 +110,7 @@ def _needed(ingest: Sequence[Ingest], kinds: Mapping[str, Kind]) -> Iterable[tup
 
 
 def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
-    """Notes aliases of names that no input column has.
+    """Notes aliases of names that no input column has, and those that are no other name.
 
     Args:
       root: the file.
@@ -121,5 +121,11 @@ def check_aliases(root: Section, events: Events, names: Iterable[str]) -> None:
     inner = section.section("aliases") if section is not None and events.aliases else None
     known = set(names)
     for other, name in events.aliases.items():
-        if inner is not None and name not in known:
+        if inner is not None and name == other:
+            inner.note(
+                other,
+                f"aliases: {name!r} is its own name",
+                "an alias is another name that some files use: leave it out",
+            )
+        elif inner is not None and name not in known:
             inner.note(other, f"aliases: no column is read as {name!r}", did_you_mean(name, known))

@@ -132,17 +132,16 @@ def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool
     if compared.same:
         return GateRule(name, True, "it is the bundle that serves")
     fault = _no_comparison(gate, compared)
+    measure = _MEASURE_ONE if compared.fault else "`lockstep evaluate` of both"
     if fault and not to_serve:
-        return GateRule(
-            name, True, f"not compared, so look at both with `lockstep evaluate` first: {fault}"
-        )
+        return GateRule(name, True, f"not compared, so {measure} comes first: {fault}")
     candidate, serving = compared.candidate, compared.serving
     if fault or candidate is None or serving is None:
         return GateRule(
             name,
             False,
-            f"{fault}; judge it with `lockstep nightly --no-promote`, `lockstep evaluate` of both, "
-            "and `lockstep bundle promote` by hand",
+            f"{fault}; judge it with `lockstep nightly --no-promote`, {measure}, and "
+            "`lockstep bundle promote` by hand",
         )
     drop = (serving.average_precision or 0.0) - (candidate.average_precision or 0.0)
     passed = drop <= gate.max_drop
@@ -158,6 +157,12 @@ def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool
         f"average precision {candidate.average_precision or 0:.4f} against the serving bundle's "
         f"{serving.average_precision or 0:.4f} on the same events ({compared.where}): {change}",
     )
+
+
+_MEASURE_ONE = (
+    "`lockstep evaluate` of it (of the serving one only on days that are backfilled under that "
+    "one's own spec.yaml into another --out)"
+)
 
 
 def _no_comparison(gate: Gate, compared: ServingComparison) -> str:

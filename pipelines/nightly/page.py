@@ -176,7 +176,7 @@ def make_report(
         metrics=fitted.metrics if fitted else None,
         baseline=fitted.baseline if fitted else None,
         serving=compared.serving if compared is not None and whole else None,
-        beside=None if whole else compared,
+        beside=compared if compared is not None and (compared.fault or not whole) else None,
         gate=facts.gate,
         thresholds=fitted.policy.thresholds if fitted else (),
         features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
@@ -256,7 +256,8 @@ def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, 
     if outcome == "kept" and facts.bundle:
         made.append(Fact("let it serve", f"lockstep bundle promote {facts.bundle} --out {out}"))
     if outcome in ("promoted", "kept") and facts.bundle:
-        compared = facts.serving is not None and facts.serving != facts.bundle
+        alike = facts.comparison is None or not facts.comparison.fault  # else it cannot be measured
+        compared = alike and facts.serving is not None and facts.serving != facts.bundle
         other = f" --bundle {facts.serving}" if compared else ""
         made.append(
             Fact(

@@ -345,3 +345,20 @@ def test_names_in_events_that_no_rule_reads_are_mistakes(names, told):
         loads(text, "rows.yaml", CATALOG)
     assert told in str(caught.value) and "1 mistake" in str(caught.value)
     assert "hint: leave it out" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BASE + "events: {aliases: {n: n}}\n", "aliases: 'n' is its own name"),
+        (BASE + "policy: {hold_out: {share: 0.1, salt: s}}\n", "hold_out: there is no action, so"),
+        (aggregates("l: {op: last, column: k, values: [aa, a\u00e9]}").replace(
+            "k: {type: string}", "k: {type: string, max_bytes: 2}"
+         ), "values: 'k' is never this: it has at most 2 bytes"),
+    ],
+)  # fmt: skip
+def test_what_could_never_be_meant(text, told):
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "never.yaml", CATALOG)
+    assert told in str(caught.value) and "1 mistake" in str(caught.value)
+    assert "hint: " in str(caught.value)

@@ -10,6 +10,7 @@ import pytest
 from backfill_world import CONFIG, make_events
 from nightly_world import LATER, NIGHT, copy_of, request, write_events
 
+from configs.errors import InputError
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import nightly
@@ -196,3 +197,21 @@ def test_verdicts_that_expired_do_not_stand_on_the_page(night_house, tmp_path):
     before = night_house[2].report.verdicts
     parts = [one for one in report.slices if one.name in ("fit", "validation", "gate")]
     assert report.verdicts.positive == sum(one.positives for one in parts) < before.positive
+
+
+def test_a_serving_model_of_other_inputs_is_named_and_not_asked_to_be_measured(
+    night_house, tmp_path
+):
+    """`lockstep evaluate` refuses it on these days, so nothing says to do that."""
+    source, out = copy_of(night_house, tmp_path)
+    other = CONFIG.replace("{op: count, of: post}", '{op: count, of: post, where: "amount > 1"}')
+    made = nightly(request(source, out, other, LATER, only_new_features=True, promote=False))
+    words = " ".join(Path(made.page).read_text().split())
+    assert "The serving model cannot be measured on these events: that one reads " in words
+    assert "Nothing serves" not in words
+    measure = next(one.value for one in made.report.commands if "evaluate" in one.value)
+    assert made.bundle in measure and night_house[2].bundle not in measure
+    rule = made.report.gate.rules[-1].words
+    assert "of the serving one only on days that are backfilled under that one's own" in rule
+    with pytest.raises(InputError, match="cannot be measured on 2026-03-09"):
+        evaluate_bundle(EvaluateRequest(out, "serving", Days.parse("2026-03-09..2026-03-09")))
