@@ -16,6 +16,15 @@ from training.labels import POSITIVE
 from training.paired import Difference
 
 
+def metric_words(name: str) -> str:
+    """A metric's name for people.
+
+    >>> metric_words("average_precision"), metric_words("auc")
+    ('average precision', 'AUC')
+    """
+    return {"auc": "AUC", "mcc": "MCC"}.get(name, name.replace("_", " "))
+
+
 @dataclasses.dataclass(frozen=True)
 class ActedOn:
     """Events that a model's actions fell on, at its own thresholds, all nights together.
@@ -169,8 +178,8 @@ class ExperimentResult:
             f"{one.name}: {one.conclusion}" if one.error else f"{one.name} is {one.conclusion}"
             for one in self.challengers
         ]
-        words = [one.replace("is no difference", "shows no difference") for one in words]
-        return f"By {self.metrics[0].replace('_', ' ')}, {'; '.join(words)}."
+        words = [one.replace("is no difference shown", "shows no difference") for one in words]
+        return f"By {metric_words(self.metrics[0])}, {'; '.join(words)}."
 
     def to_json(self) -> bytes:
         """As JSON, indented, UTF-8; equal results give equal bytes."""

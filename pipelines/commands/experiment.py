@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from pipelines.experiment.shadow import ShadowResult
     from training.experiment import ExperimentResult
+    from training.paired import Difference
 
 FAILED = 11
 """The exit code if a challenger failed: the others are compared."""
@@ -61,7 +63,7 @@ def run(
         outcome = run_experiment(request, choose_progress(quiet or as_json))
     result = outcome.result
     if as_json:
-        print(json.dumps(json.loads(result.to_json()) | {"page": outcome.page}))
+        print(json.dumps(_plain(result) | {"page": outcome.page}))
     else:
         _print(result, outcome.page)
     warn(f"{one.name} failed ({one.error}): {one.message}" for one in result.failed)
@@ -89,8 +91,7 @@ def shadow(
     found = compare_shadow(ShadowRequest(Path(state), out, bundle, day))
     if as_json:
         plain = dataclasses.asdict(found)
-        for one, said in zip(plain["differences"], found.differences, strict=True):
-            one |= {"difference": said.difference, "conclusion": said.conclusion}
+        _conclude(plain["differences"], found.differences)
         print(json.dumps(plain))
         return
     for line in describe_shadow(found):
@@ -99,6 +100,7 @@ def shadow(
 
 def describe_shadow(found: ShadowResult) -> list[str]:
     """A comparison in lines."""
+    from training.experiment import metric_words
     from training.report.experiment import figure, interval, signed
 
     champions = ", ".join(found.champions)
@@ -111,7 +113,7 @@ def describe_shadow(found: ShadowResult) -> list[str]:
     for one in found.differences:
         said = "too little evidence" if found.thin else one.conclusion
         lines.append(
-            f"  {one.metric.replace('_', ' ')}: {figure(one.challenger)} against "
+            f"  {metric_words(one.metric)}: {figure(one.challenger)} against "
             f"{figure(one.champion)}, {signed(one.difference)} ({interval(one)}): {said}"
         )
     for name, acted in (
@@ -126,6 +128,19 @@ def describe_shadow(found: ShadowResult) -> list[str]:
     if found.thin:
         lines.append(f"nothing is concluded: of {found.units:,} {found.over} {found.thin}")
     return lines
+
+
+def _plain(result: ExperimentResult) -> dict[str, Any]:
+    """The result for machines, with what is concluded from it."""
+    plain: dict[str, Any] = json.loads(result.to_json())
+    for one, found in zip(plain["challengers"], result.challengers, strict=True):
+        _conclude(one["differences"], found.differences)
+    return plain | {"summary": result.summary}
+
+
+def _conclude(plain: list[dict[str, Any]], found: Sequence[Difference]) -> None:
+    for one, said in zip(plain, found, strict=True):
+        one |= {"difference": said.difference, "conclusion": said.conclusion}
 
 
 def _print(result: ExperimentResult, page: str) -> None:
@@ -151,10 +166,11 @@ def _print(result: ExperimentResult, page: str) -> None:
 def _table(result: ExperimentResult, at: int) -> Table:
     from rich.table import Table
 
+    from training.experiment import metric_words
     from training.report.experiment import figure, interval, signed
 
     name = result.metrics[at]
-    table = Table(title=f"{name.replace('_', ' ')}; all intervals hold with 95 %")
+    table = Table(title=f"{metric_words(name)}; all intervals hold with 95 %")
     table.add_column("", overflow="fold")
     for column in ("figure", "difference", "interval"):
         table.add_column(column, justify="right", no_wrap=True)

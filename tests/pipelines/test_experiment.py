@@ -152,6 +152,9 @@ def test_the_command_prints_a_table_and_its_exit_code_says_that_one_failed(house
     assert ended.exit_code == 11
     found = json.loads(ended.stdout)
     assert [one["name"] for one in found["challengers"]] == ["blind", "often", "hopeless"]
+    first = found["challengers"][0]["differences"][0]
+    assert first["conclusion"] == "worse" and first["difference"] < 0
+    assert found["challengers"][2]["error"] == "EvidenceError"
     page = Path(found.pop("page"))
     kept = ExperimentResult.from_json((page.parent / "experiment.json").read_bytes())
     assert kept.challengers[0].differences[0].metric == "average_precision"

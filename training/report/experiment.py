@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import markupsafe
 from matplotlib import rc_context
 
-from training.experiment import ExperimentResult
+from training.experiment import ExperimentResult, metric_words
 from training.paired import Difference
 from training.report.page import environment, packaged
 from training.report.plots import BAD, INK, NEW, SERVING, STYLE, as_svg, make_axes
@@ -41,6 +41,7 @@ def render_experiment(result: ExperimentResult) -> str:
             tables=[_table(result, at) for at in range(len(result.metrics))],
             contenders=(result.champion, *result.challengers),
             measured=[one for one in (result.champion, *result.challengers) if not one.error],
+            first=metric_words(result.metrics[0]),
             figure=figure,
             signed=signed,
         )
@@ -73,7 +74,7 @@ def _table(result: ExperimentResult, at: int) -> MetricTable:
     rows = [(one.name, one.differences[at]) for one in result.challengers if one.differences]
     drawn = _differences_svg(rows) if any(one.low is not None for _, one in rows) else ""
     champion = figure(result.champion.figures.get(name))
-    return MetricTable(name.replace("_", " "), champion, tuple(rows), markupsafe.Markup(drawn))
+    return MetricTable(metric_words(name), champion, tuple(rows), markupsafe.Markup(drawn))
 
 
 def _differences_svg(rows: Sequence[tuple[str, Difference]]) -> str:

@@ -67,7 +67,9 @@ RESULT = ExperimentResult(
 
 def test_the_page_says_what_was_found_and_escapes_what_it_was_given():
     page = render_experiment(RESULT)
-    assert "better_one is better" in page and "even shows no difference" in page
+    assert (
+        "better_one is better;" in page and "even shows no difference;" in page and ">AUC<" in page
+    )
     assert "gone failed" in page and "no &lt;label&gt; at all" in page
     assert "with &lt;angle&gt; brackets" in page
     assert "+0.020 to +0.080" in page and "training.span: 14d" in page
