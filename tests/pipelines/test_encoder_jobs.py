@@ -33,11 +33,11 @@ FIRST, LAST = dt.date(2026, 3, 1), dt.date(2026, 3, 10)
 
 
 def worded(events):
-    """With texts of many lengths, so of several shapes; some are empty, or there is none."""
-    endings = [f"from {n} people " * (n % 40) for n in range(60)]
-    for number, event in enumerate(events):
-        if event["kind"] == "post":
-            event["text"] = f"{event['text']} {endings[number % 60]}"
+    """With texts of several shapes, long ones so rarely that many a batch has none; some empty."""
+    posts = [event for event in events if event["kind"] == "post"]
+    for number, event in enumerate(posts):
+        times = 40 if number % 90 == 0 else number % 4
+        event["text"] = f"{event['text']} " + f"from {number % 60} people " * times
         if number % 31 == 0:
             event["text"] = None if number % 2 else " "
     return events
@@ -55,7 +55,7 @@ def encoder_house(request, tmp_path_factory):
             encoder = write_files(folder / "model")
         inputs = f"text: {{column: clean, encoder: {encoder}, encoder_tokens: 100}}"
         config = CONFIG.replace("text: {column: clean, buckets: 256}", inputs)
-        events = sorted(worded(make_events(1200, days=10)), key=lambda e: (e["at"], e["id"]))
+        events = worded(sorted(make_events(1200, days=10), key=lambda e: (e["at"], e["id"])))
         source = folder / "input"
         source.mkdir()
         (source / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
