@@ -11,7 +11,9 @@ from configs._yaml import Section, did_you_mean
 from configs.expression_types import BOOLEAN, NUMBER
 from configs.schema import (
     PUBLISHED_COLUMNS,
+    RESERVED_COLUMNS,
     Action,
+    ActionDelay,
     Categorical,
     Column,
     ColumnType,
@@ -20,6 +22,7 @@ from configs.schema import (
     Gate,
     HoldOut,
     Inputs,
+    JudgedSubject,
     Kind,
     Labels,
     Policy,
@@ -30,7 +33,7 @@ MOST_PLACES = 2**23
 """Of a vocabulary, its buckets, a text: a category is a float of 32 bits, whole below 2^24."""
 
 _NGRAM_SETTINGS = ("buckets", "word_ngrams", "char_ngrams", "max_tokens", "tokens")
-
+WEIGHTINGS = ("none", "inverse_propensity")
 LEAST_COST, MOST_COST = 1e-9, 1e9
 
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
@@ -199,7 +202,9 @@ def read_labels(
             f"subject: there is no string column {subject!r}",
             did_you_mean(subject, types),
         )
-    judging = [kinds[kind]] if kind in kinds else []
+    subjects = _subjects(section, kind, subject, kinds, types)
+    named = dict.fromkeys([kind, *(one.kind for one in subjects)])
+    judging = [kinds[one] for one in named if one in kinds]
     positive = read_expression(
         section,
         "positive",
@@ -232,11 +237,62 @@ def read_labels(
     for at, (name, place) in enumerate(precedence):
         if name in [one for one, _ in precedence[:at]]:
             section.mistakes.add(place, f"precedence: {name!r} is there twice")
+    weighting = section.choice("weighting", WEIGHTINGS, "none")
+    hold_out = isinstance(policy := root.raw("policy"), Mapping) and "hold_out" in policy
+    if weighting != "none" and not hold_out:
+        section.note(
+            "weighting",
+            "weighting: it is by the chance of the hold-out, and policy.hold_out is not set",
+            "add policy: {hold_out: {share: 0.02, salt: chat-2026}}, or leave weighting out",
+        )
     section.done()
     if positive is None:
         return None
     ranked = tuple(name for name, _ in precedence)
-    return Labels(kind or "", subject or "", positive, maturity, source, ranked, expires)
+    return Labels(
+        kind or "", subject or "", positive, maturity, source, ranked, expires, subjects, weighting
+    )
+
+
+def _subjects(
+    labels: Section,
+    kind: str | None,
+    subject: str | None,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, ColumnType],
+) -> tuple[JudgedSubject, ...]:
+    """What verdicts may be about beside events."""
+    found = []
+    for of, section in labels.sections("subjects"):
+        names = [one for one, type_ in types.items() if type_ == ColumnType.STRING]
+        names = [one for one in names if one not in RESERVED_COLUMNS]
+        if of not in names:
+            section.mistakes.add(
+                section.position,
+                f"subjects: there is no string column {of!r} of events",
+                did_you_mean(of, names),
+            )
+        column = section.text("column", of)
+        if column not in (of, *names):
+            hint = did_you_mean(column or "", names)
+            section.note("column", f"column: there is no string column {column!r} of events", hint)
+        own, reach = section.choice("kind", kinds, kind), section.duration("reach", None)
+        if reach is not None and reach <= 0:
+            section.note("reach", "reach: expected more than 0", "leave it out for all before")
+        same = own == kind and section.raw("kind") in (None, kind)
+        if kind is not None and same and subject in kinds[kind].required:
+            section.mistakes.add(
+                section.position,
+                f"subjects: {of}: every {kind} names an event ({subject!r} is required), so none "
+                "is about a subject",
+                f"give verdicts about it a kind of their own (kind: account_verdict), or take "
+                f"{subject} out of kinds: {kind}: required",
+            )
+        weight = section.integer("most_weight", 100, least=1)
+        section.done()
+        given = None if own == kind else own
+        found.append(JudgedSubject(of, column or "", given, reach, weight))
+    return tuple(found)
 
 
 def read_policy(root: Section) -> Policy:
@@ -312,10 +368,30 @@ def _action(name: str, inner: Section) -> Action:
             costs.number("false_alarm", least=LEAST_COST, most=MOST_COST) or 1.0,
             costs.number("missed", least=LEAST_COST, most=MOST_COST) or 1.0,
         ),
+        delay=_delay(inner),
     )
     if costs is not None:
         costs.done()
     return made
+
+
+def _delay(action: Section) -> ActionDelay | None:
+    section = action.section("delay")
+    if section is None:
+        return None
+    faults, salt = len(section.mistakes), section.text("salt")
+    most, least = section.duration("most"), section.duration("least", 0)
+    sound = len(section.mistakes) == faults
+    if salt == "":
+        section.note("salt", "salt: expected a text that is not empty", "salt: chat-2026")
+    if sound and most <= least:
+        section.note(
+            "most",
+            "most: expected more than least, or the delay is no secret",
+            "delay: {most: 2h, salt: chat-2026}",
+        )
+    section.done()
+    return ActionDelay(salt or "", most, least)
 
 
 def read_gate(root: Section) -> Gate:

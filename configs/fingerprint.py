@@ -30,9 +30,9 @@ _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
 _READING = ("time_unit", "time_zone", "encoding", "header", "separator")
 _LATER: dict[type, tuple[str, ...]] = {
     Events: ("sequence", *_READING),
-    Labels: ("source", "precedence", "expires_us"),
+    Labels: ("source", "precedence", "expires_us", "subjects", "weighting"),
     TextInput: ("tokens", "encoder", "encoder_tokens"),
-    Action: ("per_day", "costs"),
+    Action: ("per_day", "costs", "delay"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
     CampaignRules: ("rarity",),
@@ -70,6 +70,7 @@ def dataset_fingerprint(spec: Spec) -> str:
             spec.labels.subject,
             spec.labels.positive.text,
             *filter(None, [spec.labels.source]),
+            *[[one.of, one.column, one.kind] for one in spec.labels.subjects],
         ],
         "inputs": [
             list(inputs.numeric),

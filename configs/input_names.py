@@ -59,8 +59,13 @@ def check_made(root: Section, spec: Spec) -> None:
         if kind in unmade and spec.kinds[kind].scored:
             note(section, section.at("scored"), f"kinds: {kind}", kind)
     labels = root.section("labels")
-    if labels is not None and spec.labels is not None and spec.labels.kind in unmade:
-        note(labels, labels.at("kind"), "labels: kind", spec.labels.kind)
+    if labels is not None and spec.labels is not None:
+        if spec.labels.kind in unmade:
+            note(labels, labels.at("kind"), "labels: kind", spec.labels.kind)
+        for name, section in labels.sections("subjects"):
+            kind = section.raw("kind")
+            if kind in unmade:
+                note(section, section.at("kind"), f"subjects: {name}: kind", kind)
 
 
 def check_header(root: Section, events: Events, ingest: Sequence[Ingest]) -> None:

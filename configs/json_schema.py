@@ -16,7 +16,7 @@ from configs._behaviour import MOST_TILES, shared_settings
 from configs._campaigns import LEAST_CHANCE, MOST_ACCOUNTS, MOST_COLUMNS
 from configs._campaigns import MOST_WEIGHT as MOST_LINK_WEIGHT
 from configs._events import SETTINGS
-from configs._model import LEAST_COST, MOST_COST, MOST_PLACES
+from configs._model import LEAST_COST, MOST_COST, MOST_PLACES, WEIGHTINGS
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog, default_of
@@ -93,7 +93,9 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "entities": _map(_object(entity, ["key"]), empty=False),
         "ingest": {"type": "array", "items": _object(_INGEST, ["kind", "time"])},
         "inputs": _object(_INPUTS),
-        "labels": _object(_LABELS, ["kind", "subject", "positive"]),
+        "labels": _object(
+            _LABELS | {"subjects": _map(_object(_SUBJECT))}, ["kind", "subject", "positive"]
+        ),
         "training": _object(_TRAINING, ["span", "delay"]),
         "policy": _object(
             {
@@ -211,7 +213,9 @@ _LABELS = {
     "source": _TEXT,
     "precedence": _ONE_OR_MORE,
     "expires": _DURATION,
+    "weighting": {"enum": list(WEIGHTINGS)},
 }
+_SUBJECT = {"column": _TEXT, "kind": _TEXT, "reach": _DURATION, "most_weight": _COUNT}
 _EDGE = {
     "of": _ONE_OR_MORE,
     "from": _TEXT,
@@ -299,6 +303,12 @@ _ACTION = {
         "properties": {"false_alarm": _COST, "missed": _COST},
         "additionalProperties": False,
         "required": ["false_alarm", "missed"],
+    },
+    "delay": {
+        "type": "object",
+        "properties": {"most": _DURATION, "least": _DURATION, "salt": _TEXT},
+        "additionalProperties": False,
+        "required": ["most", "salt"],
     },
 }
 

@@ -35,8 +35,8 @@ def later_columns(spec: Spec) -> frozenset[str]:
     if labels is None:
         return frozenset()
     found = set(_roots(spec, labels.positive.columns))
-    verdicts = [rule for rule in spec.ingest if rule.kind == labels.kind]
-    others = [rule for rule in spec.ingest if rule.kind != labels.kind]
+    verdicts = [rule for rule in spec.ingest if rule.kind in labels.kinds]
+    others = [rule for rule in spec.ingest if rule.kind not in labels.kinds]
     for rule in verdicts:
         filled = {name for name, given in rule.columns.items() if given != name}
         filled |= {rule.subject[0]} if rule.subject is not None else set()
@@ -59,7 +59,7 @@ def row_columns(spec: Spec) -> frozenset[str]:
     scored = [rule for rule in spec.ingest if rule.kind in spec.scored_kinds]
     given = set()
     for rule in spec.ingest:
-        if rule.kind == labels.kind:
+        if rule.kind in labels.kinds:
             source = [labels.source] if labels.source is not None else []
             judging = [*labels.positive.columns, *source, *_choosing(spec, labels, rule, scored)]
             names = _roots(spec, judging)
@@ -84,7 +84,7 @@ def _choosing(spec: Spec, labels: Labels, rule: Ingest, scored: Iterable[Ingest]
 
 def is_later(spec: Spec, rule: Ingest, column: str, later: frozenset[str]) -> bool:
     """Whether a rule's events are not to have a column, although the row may have one."""
-    judges = spec.labels is not None and rule.kind == spec.labels.kind
+    judges = spec.labels is not None and rule.kind in spec.labels.kinds
     return column in later and not judges and column not in rule.columns
 
 
@@ -101,14 +101,15 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     labels, section = spec.labels, root.section("labels")
     if labels is None or section is None:
         return
-    if labels.kind in spec.scored_kinds:
-        section.note(
-            "kind",
-            f"labels: {labels.kind!r} is scored itself; a verdict is an event of its own, and "
-            "later than what it judges",
-            "give verdicts a kind that is not scored",
-        )
-        return
+    for kind in labels.kinds:
+        if kind in spec.scored_kinds:
+            section.note(
+                "kind" if kind == labels.kind else "subjects",
+                f"labels: {kind!r} is scored itself; a verdict is an event of its own, and later "
+                "than what it judges",
+                "give verdicts a kind that is not scored",
+            )
+            return
     check = _Check(spec, later_columns(spec))
     check.sequence(root)
     check.kinds(root)
@@ -118,12 +119,14 @@ def check_labels(root: Section, spec: Spec, catalog: Catalog) -> None:
     check.inputs(root)
     check.graph(root)
     check.evaluation(root)
+    check.subjects(section)
 
 
 class _Check:
     def __init__(self, spec: Spec, later: frozenset[str]) -> None:
         self._spec, self._later = spec, later
         self._verdict = spec.labels.kind if spec.labels is not None else ""
+        self._verdicts = spec.labels.kinds if spec.labels is not None else ()
 
     def note(
         self, section: Section, place: Position, names: Iterable[str], what: str, hint: str = ""
@@ -156,7 +159,7 @@ class _Check:
     def ingest(self, root: Section) -> None:
         rules = self._spec.ingest
         for section, rule in zip(root.items("ingest"), rules, strict=False):
-            if rule.kind == self._verdict:
+            if rule.kind in self._verdicts:
                 self._time(section, rule)
             if rule.kind not in self._spec.scored_kinds:
                 if not self._early(section, rule) and rule.where is not None:
@@ -312,6 +315,12 @@ class _Check:
         if section is not None and group is not None:
             hint = "group by what is looked at, such as a card or an account"
             self.note(section, section.at("group"), [group], "evaluation: group", hint)
+
+    def subjects(self, section: Section) -> None:
+        """An account that only a verdict names tells that its event was judged."""
+        for name, inner in section.sections("subjects"):
+            hint = "name an account that a scored event has from its beginning"
+            self.note(inner, inner.position, [name], f"subjects: {name}", hint)
 
     def _known(self, name: str) -> bool:
         return name in self._spec.columns or name in self._spec.derived

@@ -23,6 +23,20 @@ class Costs:
 
 
 @dataclasses.dataclass(frozen=True)
+class ActionDelay:
+    """How long after its event an action is carried out, by chance, within bounds.
+
+    Attributes:
+      salt: with an event's id it decides; another one draws other delays.
+      most_us, least_us: the bounds, themselves included.
+    """
+
+    salt: str
+    most_us: int
+    least_us: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Action:
     """What is done at or above a threshold, and what that promises.
 
@@ -32,6 +46,7 @@ class Action:
       confidence: with which a promise is shown on the gate slice.
       per_day: most events a day that it takes, and no stronger action does.
       costs: in place of `min_precision`: acting is cheaper than doing nothing.
+      delay: when it is carried out; None: at once.
     """
 
     name: str
@@ -39,6 +54,7 @@ class Action:
     confidence: float = 0.95
     per_day: int | None = None
     costs: Costs | None = None
+    delay: ActionDelay | None = None
 
     @property
     def asked(self) -> float | None:

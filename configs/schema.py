@@ -22,6 +22,7 @@ from typing import Any
 from configs.campaigns import CampaignRules
 from configs.frozen import Frozen
 from configs.policy import Action as Action
+from configs.policy import ActionDelay as ActionDelay
 from configs.policy import Costs as Costs
 from configs.policy import HoldOut as HoldOut
 from configs.policy import Policy as Policy
@@ -303,6 +304,26 @@ class Inputs(Frozen):
 
 
 @dataclasses.dataclass(frozen=True)
+class JudgedSubject:
+    """Verdicts about what events belong to: an account, a channel, a link's domain.
+
+    Attributes:
+      of: the scored event's column that names it.
+      column: the verdict's column that names it. A verdict that names an event judges that alone.
+      kind: the kind of event that judges; None: `labels.kind`.
+      reach_us: it speaks of the subject's events of so long before it; None: of all before it.
+      most_weight: events of one subject that have their label by such a verdict weigh as so many at
+        most in training, together, so that one account with a million events does not rule.
+    """
+
+    of: str
+    column: str
+    kind: str | None = None
+    reach_us: int | None = None
+    most_weight: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
 class Labels:
     """How verdict events become labels of scored events, as known at a given time.
 
@@ -320,6 +341,10 @@ class Labels:
         together; without any the latest verdict counts, whoever judged.
       expires_us: a verdict that is older than this counts no longer: an event that has no other one
         is unlabelled again, not a negative by age. None: verdicts do not expire.
+      subjects: what else verdicts may be about; one that names no event and several of them is
+        about the first.
+      weighting: "none", or "inverse_propensity": a nightly run leaves out labels of what was acted
+        on, and what the hold-out let through stands for it.
     """
 
     kind: str
@@ -329,6 +354,13 @@ class Labels:
     source: str | None = None
     precedence: tuple[str, ...] = ()
     expires_us: int | None = None
+    subjects: tuple[JudgedSubject, ...] = ()
+    weighting: str = "none"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that judge, each once."""
+        return tuple(dict.fromkeys([self.kind, *(s.kind or self.kind for s in self.subjects)]))
 
 
 @dataclasses.dataclass(frozen=True)

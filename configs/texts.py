@@ -121,6 +121,20 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "labels.expires": ("age from which a verdict counts no longer: its event has no label, unless "
                        "another verdict is younger; without it verdicts do not expire",
                        "expires: 180d"),
+    "labels.weighting": ("whether a nightly run weighs labels by the chance of the hold-out: none, "
+                         "or inverse_propensity", "weighting: inverse_propensity"),
+    "labels.subjects": ("what else verdicts may be about, by the column of scored events that "
+                        "names it: an account, a domain; they label its earlier events",
+                        "subjects: {author_id: {column: account_id, kind: account_verdict}}"),
+    "labels.subjects.NAME.column": ("the verdict's column that names it; without it the same one",
+                                    "column: account_id"),
+    "labels.subjects.NAME.kind": ("kind of these verdicts; without it that of all, where they name "
+                                  "no event", "kind: account_verdict"),
+    "labels.subjects.NAME.reach": ("how long before it a verdict speaks of events; without it of "
+                                   "all before", "reach: 7d"),
+    "labels.subjects.NAME.most_weight": ("what events of one subject that are labelled so weigh at "
+                                         "most in training, together, in events",
+                                         "most_weight: 100"),
     "training": ("the training protocol", "training: {span: 28d, delay: 2d}"),
     "training.span": ("events that are learnt from, and the gate's", "span: 28d"),
     "training.delay": ("newest events that are left out, as their labels are not known yet",
@@ -159,6 +173,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "policy.actions.NAME.costs.false_alarm": ("of acting on what is no abuse, in any unit",
                                               "false_alarm: 4"),
     "policy.actions.NAME.costs.missed": ("of not acting on abuse, in the same unit", "missed: 1"),
+    "policy.actions.NAME.delay": ("it is carried out a random time after its event, so that nobody "
+                                  "learns by trying", "delay: {most: 2h, salt: chat-2026}"),
+    "policy.actions.NAME.delay.most": ("longest delay", "most: 2h"),
+    "policy.actions.NAME.delay.least": ("shortest delay", "least: 5m"),
+    "policy.actions.NAME.delay.salt": ("decides, with an event's id; another one draws others",
+                                       "salt: chat-2026"),
     "policy.default": ("what is done below all thresholds", "default: allow"),
     "policy.hold_out": ("events that nothing is done to, by chance, so that what they were is seen",
                         "hold_out: {share: 0.02, salt: chat-2026}"),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.errors import ConfigError
-from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.backfill import read_verdicts
+from configs.schema import EVENT_ID, EVENT_TIME, Labels, Spec
+from pipelines.backfill import read_features, read_verdicts
 from pipelines.files import open_published
 from pipelines.layout import FEATURES, Days, Layout, day_of
 from pipelines.read_days import read_part, sample_hashes, sample_limit
-from training.labels import UNLABELLED, is_judged, is_judged_early, resolve
+from training.known_labels import KnownLabels, label_events, subject_weights
+from training.labels import UNLABELLED
 from transforms.inputs import numeric_names
 from transforms.selection import input_columns
 
@@ -32,6 +33,7 @@ class Dataset:
       labels: int8 `[n]`, as known at the given moment: 1, 0, -1.
       judged: bool `[n]`, whether a verdict was known then; other labels come from age alone.
       early: bool `[n]`, whether one has an earlier time than the event, which has no label then.
+      by_subject: bool `[n]`, whether the label is by a verdict about an account or the like.
       share: of the range's scored events that these are.
     """
 
@@ -41,6 +43,7 @@ class Dataset:
     labels: npt.NDArray[np.int8]
     judged: npt.NDArray[np.bool_]
     early: npt.NDArray[np.bool_]
+    by_subject: npt.NDArray[np.bool_]
     share: float = 1.0
 
     def __len__(self) -> int:
@@ -56,6 +59,7 @@ class Dataset:
             self.labels[rows],
             self.judged[rows],
             self.early[rows],
+            self.by_subject[rows],
             self.share,
         )
 
@@ -68,6 +72,13 @@ class Dataset:
     def group(self, spec: Spec) -> pa.ChunkedArray | None:
         """The column of `spec.evaluation.group`, or None."""
         return self.events.column(spec.evaluation.group) if spec.evaluation.group else None
+
+    def subject_weights(self, spec: Spec) -> npt.NDArray[np.float64] | None:
+        """What the events weigh in training (`labels.subjects`); None: all weigh 1."""
+        if spec.labels is None or not spec.labels.subjects:
+            return None
+        named = {name: self.events.column(name) for name in subject_columns(spec.labels)}
+        return subject_weights(spec.labels, self.by_subject, named)
 
     def batch(self) -> pa.RecordBatch:
         """The events as one batch."""
@@ -100,17 +111,9 @@ def load_dataset(
     other = [name for name in input_columns(spec) if name not in names]
     events = table.select([EVENT_ID, EVENT_TIME, *other]).combine_chunks()
     times = events.column(EVENT_TIME).to_numpy()
-    known = load_labels(spec, layout, events.column(EVENT_ID), times, as_of_us)
+    known = load_labels(spec, layout, events.column(EVENT_ID), times, as_of_us, events)
     share = 1.0 if limit is None else table.num_rows / count
     return Dataset(_stack(table, names), events, times, *known, share)
-
-
-class KnownLabels(NamedTuple):
-    """Labels of events as known at a moment, with what they come from: see `Dataset`."""
-
-    labels: npt.NDArray[np.int8]
-    judged: npt.NDArray[np.bool_]
-    early: npt.NDArray[np.bool_]
 
 
 def load_labels(
@@ -119,20 +122,52 @@ def load_labels(
     ids: pa.Array | pa.ChunkedArray,
     times: npt.NDArray[np.int64],
     as_of_us: int,
+    events: pa.Table | None = None,
 ) -> KnownLabels:
     """Labels of events as known before a moment.
 
+    Args:
+      spec: the use.
+      layout: of the output folder.
+      ids: string `[n]`, of published days; times: int64 `[n]`, microseconds UTC.
+      as_of_us: the moment.
+      events: `[n]`, with the columns of `labels.subjects`; None: they are read.
+
     Raises:
       ConfigError: the spec has no labels.
+      InputError: published days lack a column of `labels.subjects`.
     """
     if spec.labels is None:
         raise ConfigError(f"the config {spec.name!r} has no labels section; add one to train")
     verdicts = read_verdicts(layout, day_of(as_of_us - 1))
-    return KnownLabels(
-        resolve(spec.labels, ids, times, verdicts, as_of_us),
-        is_judged(ids, verdicts, as_of_us),
-        is_judged_early(ids, times, verdicts, as_of_us),
-    )
+    wanted = subject_columns(spec.labels)
+    if wanted and events is None:
+        events = read_named(layout, ids, times, wanted)
+    named = {} if events is None else {name: events.column(name) for name in wanted}
+    return label_events(spec.labels, ids, times, named, verdicts, as_of_us)
+
+
+def subject_columns(labels: Labels) -> list[str]:
+    """The columns of scored events that name what verdicts are about."""
+    return [one.of for one in labels.subjects]
+
+
+def read_named(
+    layout: Layout,
+    ids: pa.Array | pa.ChunkedArray,
+    times: npt.NDArray[np.int64],
+    columns: Sequence[str],
+) -> pa.Table:
+    """Columns of some events of published days: `[n]`; null for an event that no day holds."""
+    days = [
+        day for day in layout.published() if len(times) and day <= day_of(int(times.max()))
+        and day >= day_of(int(times.min()))
+    ]  # fmt: skip
+    if not days:
+        return pa.table({name: pa.nulls(len(ids), pa.string()) for name in columns})
+    table = read_features(layout, days, [EVENT_ID, *columns])
+    at = pc.index_in(ids, value_set=table.column(EVENT_ID).combine_chunks())
+    return table.select(list(columns)).take(at)
 
 
 def early_verdicts(count: int) -> str:

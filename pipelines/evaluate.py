@@ -23,7 +23,7 @@ from configs.errors import EvidenceError, InputError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.campaign_units import CampaignUnits, reached, read_units
-from pipelines.dataset import KnownLabels, load_labels, published_parts
+from pipelines.dataset import load_labels, published_parts
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
@@ -38,6 +38,7 @@ from training.campaigns import CampaignMetrics, evaluate_campaigns
 from training.dataset import count_labels
 from training.evaluate import Metrics
 from training.groups import encode_groups, not_yet_known
+from training.known_labels import KnownLabels, about_subjects
 from training.labels import UNLABELLED
 from training.subjects import SubjectMetrics, evaluate_subjects
 from transforms.catalog import CATALOG
@@ -172,7 +173,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     if units is not None:
         campaigns = _campaigns(bundle, layout, span, scored, known.labels, units)
     scored = scored.filter(pa.array(kept))
-    known = KnownLabels(known.labels[kept], known.judged[kept], known.early[kept])
+    known = known.take(kept)
     counts = count_labels(known.labels)
     if counts.positives + counts.negatives == 0:
         raise EvidenceError(
@@ -362,4 +363,9 @@ def known_before(
     history = pa.table({EVENT_ID: history.column(EVENT_ID), "group": history.column(group)})
     verdicts = read_verdicts(layout, days.last)
     times = scored.column(EVENT_TIME).to_numpy()
-    return not_yet_known(scored.column(GROUP), times, history, verdicts)
+    about = [
+        about_subjects(one, verdicts, days.end_us)
+        for one in (spec.labels.subjects if spec.labels is not None else ())
+        if one.of == group
+    ]
+    return not_yet_known(scored.column(GROUP), times, history, verdicts, *about)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError, InputError
-from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from configs.schema import EVENT_ID, EVENT_TIME, KIND, Labels, Spec
 from pipelines.backfill import read_features, read_verdicts
+from pipelines.dataset import read_named, subject_columns
 from pipelines.layout import Layout, day_us
 from scoring.files import Place
-from training.labels import (
-    NEGATIVE,
-    POSITIVE,
-    UNLABELLED,
-    is_judged,
-    is_judged_early,
-    resolve,
-    unexpired,
-)
+from training.known_labels import about_subjects, judge_subjects, label_events
+from training.labels import NEGATIVE, POSITIVE, UNLABELLED, is_judged, unexpired
 
 EVENT = "event"
 
@@ -38,6 +33,8 @@ class Known:
     """A verdict about an event: when it became known, what it says (None: nothing), and by whom.
 
     `reverses`: it says the opposite of the verdict before it. `expired`: it counts no longer.
+    `about`: the event's column whose value it is about; None: the event itself, or what is asked
+    for.
     """
 
     time_us: int
@@ -45,6 +42,7 @@ class Known:
     source: str | None
     reverses: bool = False
     expired: bool = False
+    about: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +70,8 @@ class SubjectHistory:
       events: how many scored events the subject has before it.
       positive, negative, unlabelled: of these.
       judged: the histories of those that somebody judged, by time; of `event`, also if nobody did.
+      about: verdicts about the subject itself; of `event`, about what it belongs to.
+      by_subject: events that have their label by these.
     """
 
     as_of: dt.date
@@ -80,6 +80,8 @@ class SubjectHistory:
     negative: int
     unlabelled: int
     judged: tuple[EventHistory, ...]
+    about: tuple[Known, ...] = ()
+    by_subject: int = 0
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -109,19 +111,20 @@ def subject_history(
     as_of = published_until(layout, as_of)
     days = [day for day in published if day < as_of]
     column = EVENT_ID if kind == EVENT else _column(spec, kind)
+    wanted = [EVENT_ID, EVENT_TIME, *_subject_columns(spec)]
     found = []
     for day in days:
-        table = read_features(layout, [day], list(dict.fromkeys([EVENT_ID, EVENT_TIME, column])))
+        table = read_features(layout, [day], list(dict.fromkeys([*wanted, column])))
         same = pc.equal(table.column(column).cast(pa.string()), value)
-        found.append(table.select([EVENT_ID, EVENT_TIME]).filter(same))
+        found.append(table.select(list(dict.fromkeys(wanted))).filter(same))
     events = pa.concat_tables(found)
-    if events.num_rows == 0:
+    verdicts, moment = read_verdicts(layout, days[-1]), day_us(as_of)
+    of = {kind: value} if kind != EVENT else _first_row(events, _subject_columns(spec))
+    about = _about(spec, verdicts, of, moment, own=kind != EVENT)
+    if events.num_rows == 0 and (kind == EVENT or not about):
         what = "scored event of that id" if kind == EVENT else f"scored event with that {kind}"
         raise InputError(f"no {what} is in the days before {as_of} in {layout.root}")
-    verdicts = read_verdicts(layout, days[-1])
-    ids = events.column(EVENT_ID)
-    verdicts = verdicts.filter(pc.is_in(verdicts.column("subject"), value_set=ids.combine_chunks()))
-    made = _histories(spec, events, verdicts, day_us(as_of))
+    made, by_subject = _histories(spec, events, _concerning(verdicts, events), moment)
     labels = [one.label for one in made]
     return SubjectHistory(
         as_of,
@@ -130,7 +133,25 @@ def subject_history(
         labels.count(NEGATIVE),
         labels.count(None),
         tuple(one for one in made if one.verdicts or kind == EVENT),
+        tuple(about),
+        by_subject,
     )
+
+
+def _first_row(events: pa.Table, columns: Sequence[str]) -> dict[str, str | None]:
+    """What the first event has in some columns, as text."""
+    if not events.num_rows:
+        return {}
+    return {name: events.column(name)[0].cast(pa.string()).as_py() for name in columns}
+
+
+def _concerning(verdicts: pa.Table, events: pa.Table) -> pa.Table:
+    """Those about some events, and all about subjects."""
+    ids = events.column(EVENT_ID).combine_chunks()
+    concerned = pc.is_in(verdicts.column("subject"), value_set=ids)
+    if "subject_value" in verdicts.column_names:
+        concerned = pc.or_(concerned, verdicts.column("subject_value").is_valid())
+    return verdicts.filter(concerned)
 
 
 def label_history(
@@ -147,11 +168,17 @@ def label_history(
     published = layout.published()
     if spec.labels is None or not published:
         return (), None
+    moment = day_us(published[-1] + dt.timedelta(days=1))
     table = read_verdicts(layout, published[-1])
-    table = table.filter(pc.equal(table.column("subject"), event))
     events = pa.table({EVENT_ID: [event], EVENT_TIME: pa.array([time_us], pa.int64())})
-    [made] = _histories(spec, events, table, day_us(published[-1] + dt.timedelta(days=1)))
-    return made.verdicts, made.label
+    columns = _subject_columns(spec)
+    named = read_named(layout, events.column(EVENT_ID), np.array([time_us]), columns)
+    for name in columns:
+        events = events.append_column(name, named.column(name))
+    [made], _ = _histories(spec, events, _concerning(table, events), moment)
+    about = _about(spec, table, _first_row(named, columns), moment)
+    together = sorted([*made.verdicts, *about], key=lambda one: one.time_us)
+    return tuple(together), made.label
 
 
 def published_until(layout: Layout, as_of: dt.date | None) -> dt.date:
@@ -176,6 +203,7 @@ def _column(spec: Spec, kind: str) -> str:
 
     names = [field.name for field in dataset_fields(spec) if pa.types.is_string(field.type)]
     names = [name for name in names if name not in (EVENT_ID, KIND)]
+    names += [name for name in _subject_columns(spec) if name not in names]
     if kind not in names:
         raise InputError(
             f"published days keep no text column {kind!r}; expected {EVENT}:ID, or one of "
@@ -184,39 +212,79 @@ def _column(spec: Spec, kind: str) -> str:
     return kind
 
 
-def _histories(spec: Spec, events: pa.Table, verdicts: pa.Table, moment: int) -> list[EventHistory]:
-    """Of events by time; `verdicts` are about these."""
-    rule = spec.labels
-    if rule is None:
+def _subject_columns(spec: Spec) -> list[str]:
+    return subject_columns(spec.labels) if spec.labels is not None else []
+
+
+def _about(
+    spec: Spec, verdicts: pa.Table, of: Mapping[str, str | None], moment: int, own: bool = False
+) -> list[Known]:
+    """Verdicts about subjects as they became known; `own`: of one subject that is asked for."""
+    if spec.labels is None:
         return []
-    events = events.take(pa.array(np.argsort(events.column(EVENT_TIME).to_numpy(), kind="stable")))
-    ids, times = events.column(EVENT_ID), events.column(EVENT_TIME).to_numpy()
-    labels = resolve(rule, ids, times, verdicts, moment)
-    early = is_judged_early(ids, times, verdicts, moment)
-    counting = is_judged(ids, unexpired(rule, verdicts, moment), moment)
-    verdicts = verdicts.filter(pc.less(verdicts.column(EVENT_TIME), moment))
-    order = np.argsort(verdicts.column(EVENT_TIME).to_numpy(), kind="stable")
-    of: dict[str, list[Known]] = {}
+    found = []
+    for rule in spec.labels.subjects:
+        known = about_subjects(rule, verdicts, moment)
+        if known.num_rows and of.get(rule.of) is not None:
+            rows = known.filter(pc.equal(known["subject_value"], of[rule.of]))
+            found += _as_known(spec.labels, rows.to_pylist(), moment, None if own else rule.of)
+    return sorted(found, key=lambda one: one.time_us)
+
+
+def _as_known(
+    rule: Labels, rows: Iterable[Mapping[str, Any]], moment: int, about: str | None = None
+) -> list[Known]:
+    """Verdicts about one event or subject, in order."""
     oldest = moment - rule.expires_us if rule.expires_us is not None else None
-    for row in verdicts.take(pa.array(order)).to_pylist():
-        before = [one.positive for one in of.get(row["subject"], []) if one.positive is not None]
+    found: list[Known] = []
+    for row in rows:
+        before = [one.positive for one in found if one.positive is not None]
         said, time_us = row["positive"], row[EVENT_TIME]
         reverses = bool(before) and said is not None and said != before[-1]
         expired = oldest is not None and time_us < oldest
-        known = Known(time_us, said, row.get("source"), reverses, expired)
-        of.setdefault(row["subject"], []).append(known)
-    made = []
+        found.append(Known(time_us, said, row.get("source"), reverses, expired, about))
+    return found
+
+
+def _histories(
+    spec: Spec, events: pa.Table, verdicts: pa.Table, moment: int
+) -> tuple[list[EventHistory], int]:
+    """Of events by time, and how many have their label by a verdict about a subject.
+
+    Args:
+      events: ids, times, and the columns of `labels.subjects`.
+      verdicts: about these, or their subjects.
+    """
+    rule = spec.labels
+    if rule is None:
+        return [], 0
+    events = events.take(pa.array(np.argsort(events.column(EVENT_TIME).to_numpy(), kind="stable")))
+    ids, times = events.column(EVENT_ID), events.column(EVENT_TIME).to_numpy()
+    named = {name: events.column(name) for name in _subject_columns(spec)}
+    labels, _, early, by_subject = label_events(rule, ids, times, named, verdicts, moment)
+    suspected = judge_subjects(rule, times, named, verdicts, moment).suspected
+    counting = is_judged(ids, unexpired(rule, verdicts, moment), moment)
+    verdicts = verdicts.filter(pc.less(verdicts.column(EVENT_TIME), moment))
+    order = np.argsort(verdicts.column(EVENT_TIME).to_numpy(), kind="stable")
+    of: dict[str, list[dict[str, Any]]] = {}
+    for row in verdicts.take(pa.array(order)).to_pylist():
+        of.setdefault(row["subject"], []).append(row)
+    columns, made = " or ".join(_subject_columns(spec)), []
     for at, event in enumerate(ids.to_pylist()):
         label = int(labels[at])
-        own = tuple(of.get(event, ()))
+        own = tuple(_as_known(rule, of.get(event, ()), moment))
         if early[at]:
             reason = "a verdict has an earlier time than the event"
+        elif by_subject[at]:
+            reason = f"by a verdict about its {columns}"
         elif counting[at] and label != UNLABELLED:
             reason = "by verdict"
         elif any(one.positive is not None for one in own):
             reason = "its verdicts have expired"
+        elif suspected[at] and label == UNLABELLED:
+            reason = f"its {columns} stood as abusive when it happened, and nobody has judged it"
         else:
             reason = "by its age alone" if label == NEGATIVE else "no verdict yet"
         shown = label if label != UNLABELLED else None
         made.append(EventHistory(event, int(times[at]), own, shown, reason))
-    return made
+    return made, int(by_subject.sum())

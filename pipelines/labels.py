@@ -18,14 +18,18 @@ import pyarrow.compute as pc
 from configs.errors import ConfigError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
+from pipelines.dataset import subject_columns
 from pipelines.label_history import published_until
 from pipelines.layout import DAY_US, Layout, day_us, require_folder
 from scoring.files import Place
 from training.delays import DelayCurve, delay_curve
+from training.known_labels import about_subjects, judge_subjects, label_events
 from training.label_counts import (
     Conflict,
+    SubjectCounts,
     VerdictCounts,
     count_conflicts,
+    count_subjects,
     count_verdicts,
 )
 from training.label_model import SourceQuality, source_qualities
@@ -34,9 +38,6 @@ from training.labels import (
     POSITIVE,
     UNLABELLED,
     first_known,
-    is_judged,
-    is_judged_early,
-    resolve,
     unexpired,
 )
 from training.source_alarms import SourceAlarm, source_alarms
@@ -63,6 +64,10 @@ class LabelReport:
       curve: of the delays of first verdicts.
       maturity_us: of the config.
       alarms: sources that stopped or flood.
+      suspected: without a label, since a subject of theirs stood as abusive when they happened, and
+        no verdict speaks of them.
+      by_subject: events whose label is by a verdict about a subject; subjects: these verdicts, by
+        the columns of `labels.subjects`.
     """
 
     as_of: dt.date
@@ -80,6 +85,9 @@ class LabelReport:
     curve: DelayCurve
     maturity_us: int | None
     alarms: tuple[SourceAlarm, ...] = ()
+    suspected: int = 0
+    by_subject: int = 0
+    subjects: tuple[SubjectCounts, ...] = ()
 
     @property
     def come_by_maturity(self) -> tuple[float, float, float] | None:
@@ -95,6 +103,7 @@ class LabelReport:
             "verdicts": dataclasses.asdict(self.verdicts),
             "conflicts": [dataclasses.asdict(one) for one in self.conflicts],
             "alarms": [dataclasses.asdict(one) for one in self.alarms],
+            "subjects": [dataclasses.asdict(one) for one in self.subjects],
             "qualities": [dataclasses.asdict(one) for one in self.qualities],
             "curve": {
                 "events": self.curve.events,
@@ -124,13 +133,17 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
     as_of = published_until(layout, as_of)
     moment = day_us(as_of)
     days = [day for day in layout.published() if day < as_of]
-    table = read_features(layout, days, [EVENT_ID, EVENT_TIME])
+    wanted = list(dict.fromkeys([EVENT_ID, EVENT_TIME, *subject_columns(spec.labels)]))
+    table = read_features(layout, days, wanted)
     ids, times = table.column(EVENT_ID), table.column(EVENT_TIME).to_numpy()
     verdicts = read_verdicts(layout, days[-1])
-    labels = resolve(spec.labels, ids, times, verdicts, moment)
+    named = {name: table.column(name) for name in subject_columns(spec.labels)}
+    about = judge_subjects(spec.labels, times, named, verdicts, moment)
+    labels, judged, early, by_subject = label_events(
+        spec.labels, ids, times, named, verdicts, moment
+    )
     counting = unexpired(spec.labels, verdicts, moment)
-    judged = is_judged(ids, verdicts, moment)
-    early = is_judged_early(ids, times, verdicts, moment)
+    suspected = (labels == UNLABELLED) & ~early & ~judged & about.suspected
     subjects = pc.unique(verdicts.column("subject").drop_null())
     known = pc.is_in(subjects, value_set=ids.combine_chunks())
     return LabelReport(
@@ -139,7 +152,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         positive=int((labels == POSITIVE).sum()),
         negative=int(((labels == NEGATIVE) & judged).sum()),
         matured=int(((labels == NEGATIVE) & ~judged).sum()),
-        young=int(((labels == UNLABELLED) & ~early & ~judged).sum()),
+        young=int(((labels == UNLABELLED) & ~early & ~judged & ~suspected).sum()),
         early=int(early.sum()),
         expired=int(((labels == UNLABELLED) & ~early & judged).sum()),
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
@@ -149,6 +162,12 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
         alarms=source_alarms(verdicts, moment),
+        suspected=int(suspected.sum()),
+        by_subject=int(by_subject.sum()),
+        subjects=tuple(
+            count_subjects(one.of, about_subjects(one, counting, moment), spec.labels.precedence)
+            for one in spec.labels.subjects
+        ),
     )
 
 

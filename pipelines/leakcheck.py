@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipelines.protocol.read import ScoredRows, read_rows, with_features
 from pipelines.sources import open_source
 from training.curve import area_under_roc, make_curve
 from training.evaluate import Metrics, evaluate
+from training.known_labels import last_until
 from training.labels import UNLABELLED
 from training.leakcheck import InputLeak, name_leaks
 from training.protocol import Fold
@@ -95,7 +97,7 @@ def leakcheck(request: LeakcheckRequest, progress: Progress | None = None) -> Le
             name,
             float(np.mean(_differ(blocks[0][:, at], blocks[-1][:, at]))),
             (_alone(blocks[0][:, at], labels), _alone(blocks[-1][:, at], labels)),
-            any(kind == spec.labels.kind for kind in _kinds(spec, name)) if spec.labels else False,
+            any(k in spec.labels.kinds for k in _kinds(spec, name)) if spec.labels else False,
         )
         for at, name in enumerate(names)
     ]
@@ -132,7 +134,7 @@ def _moved(spec: Spec, source: str, share: float, scratch: Path) -> tuple[Spec, 
         raise ConfigError(f"the config {spec.name!r} has no labels or no training; add both")
     if share == 1.0:
         return spec, source
-    rules = [rule for rule in spec.ingest if rule.kind == spec.labels.kind]
+    rules = [rule for rule in spec.ingest if rule.kind in spec.labels.kinds]
     if rules:
         if not all(rule.delay_us for rule in rules):
             raise ConfigError(
@@ -160,38 +162,79 @@ def _retimed(spec: Spec, source: str, share: float, folder: Path) -> str:
         )
     tables = [pq.read_table(path, partitioning=None) for path in splits]
     needed = {events.id, events.time, events.kind or "", labels.subject}
+    needed |= {name for one in labels.subjects for name in (one.of, one.column)}
     for path, table in zip(splits, tables, strict=True):
         if missing := needed - set(table.column_names):
             raise InputError(
                 f"{path} has no column {sorted(missing)[0]!r}; expected it by this name"
             )
-    ids = pa.concat_arrays(
-        [chunk.cast(pa.string()) for table in tables for chunk in table.column(events.id).chunks]
-    )
     times = np.concatenate([_microseconds(table.column(events.time)) for table in tables])
-    kinds = pa.concat_arrays(
-        [chunk for table in tables for chunk in table.column(events.kind).cast(pa.string()).chunks]
-    )
-    scored = pc.is_in(kinds, value_set=pa.array(spec.scored_kinds, pa.string()))
-    subjects, known = ids.filter(scored), times[scored.to_numpy(zero_copy_only=False)]
+    judged = _judged_times(spec, tables, times)
+    moves = judged >= 0
+    made = times.copy()
+    made[moves] = judged[moves] + np.round((times - judged)[moves] * share).astype(np.int64)
     folder.mkdir()
+    begin = 0
     for number, table in enumerate(tables):
-        own = _microseconds(table.column(events.time))
-        judges = pc.equal(table.column(events.kind).cast(pa.string()), labels.kind)
-        at = pc.index_in(table.column(labels.subject).cast(pa.string()), value_set=subjects)
-        of = at.fill_null(-1).to_numpy()
-        moves = pc.fill_null(judges, False).to_numpy() & (of >= 0)
-        then = known[of]
-        moves &= own > then
-        made = np.where(moves, then + np.round((own - then) * share).astype(np.int64), own)
-        column = pa.array(made).cast(pa.timestamp("us"))
+        own = made[begin : begin + table.num_rows]
+        begin += table.num_rows
+        column = pa.array(own).cast(pa.timestamp("us"))
         if pa.types.is_integer(table.column(events.time).type):
-            column = pa.array(made)
+            column = pa.array(own)
         elif pa.types.is_timestamp(table.column(events.time).type):
             column = column.cast(pa.timestamp("us", table.column(events.time).type.tz))
         place = table.column_names.index(events.time)
         pq.write_table(table.set_column(place, events.time, column), folder / f"{number}.parquet")
     return str(folder)
+
+
+def _judged_times(
+    spec: Spec, tables: Sequence[pa.Table], times: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The time of what each row judges, -1 where it judges nothing or is no later: int64 `[n]`.
+
+    A verdict about a subject judges what came before it; nobody can have judged it so sooner than a
+    microsecond after its last event before, and that is the time of what it judges.
+    """
+    labels, events = spec.labels, spec.events
+    made = np.full(len(times), -1, np.int64)
+    if labels is None:
+        return made
+    kinds = _texts(tables, str(events.kind))
+    scored = pc.is_in(kinds, value_set=pa.array(spec.scored_kinds, pa.string()))
+    known = times[scored.to_numpy(zero_copy_only=False)]
+    named = _texts(tables, labels.subject)
+    at = pc.index_in(named, value_set=_texts(tables, events.id).filter(scored))
+    of = at.fill_null(-1).to_numpy()
+    judges = _is(kinds, labels.kind)
+    about_event = judges & named.is_valid().to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(judges & (of >= 0))
+    made[rows] = known[of[rows]]
+    for one in labels.subjects:
+        values = _texts(tables, one.column)
+        told = _is(kinds, one.kind or labels.kind) & ~about_event & (made < 0)
+        rows = np.flatnonzero(told & values.is_valid().to_numpy(zero_copy_only=False))
+        whose = _texts(tables, one.of).filter(scored)
+        encoded = whose.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+        order = np.lexsort((known, codes))
+        asked = pc.index_in(values.take(pa.array(rows)), value_set=encoded.dictionary)
+        asked = asked.fill_null(-2).to_numpy().astype(np.int64)
+        last = last_until(codes[order], known[order], asked, times[rows] - 1)
+        made[rows[last >= 0]] = known[order][last[last >= 0]] + 1
+    made[made >= times] = -1
+    return made
+
+
+def _texts(tables: Sequence[pa.Table], name: str) -> pa.StringArray:
+    """A column of all tables, as text."""
+    return pa.concat_arrays(
+        [chunk.cast(pa.string()) for table in tables for chunk in table.column(name).chunks]
+    )
+
+
+def _is(kinds: pa.StringArray, kind: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False))
 
 
 def _microseconds(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

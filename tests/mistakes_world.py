@@ -272,6 +272,25 @@ training: {span: 7d, delay: 1d, rounds: 20, early_stopping: 30}
     "maturity": BASE
     + "labels: {kind: v, subject: k, positive: 'n == 1', maturity: 3d}\n"
     + "training: {span: 7d, delay: 1d}\n",
+    "subjects": BASE.replace("v: {}", "v: {required: [k]}\n  w: {}\n  x: {scored: true}")
+    + "labels:\n  kind: v\n  subject: k\n  positive: 'n == 1'\n  weighting: inverse_propensity\n"
+    + "  subjects:\n"
+    + "".join(
+        f"    {line}\n"
+        for line in (
+            "k: {reach: 0s}",
+            "kk: {kind: w, most_weight: 0}",
+            "n: {kind: ww, column: m}",
+            "event_id: {kind: w, columns: k}",
+        )
+    ),
+    "scored_subjects": BASE.replace("v: {}", "v: {}\n  x: {scored: true}")
+    + "labels: {kind: v, subject: k, positive: 'n == 1', subjects: {k: {kind: x}}}\n",
+    "delay": BASE
+    + "policy:\n  actions:\n"
+    + "    block: {min_precision: 0.9, delay: {most: 5m, least: 5m, salt: ''}}\n"
+    + "    hide: {min_precision: 0.8, delay: 2h}\n"
+    + "    review: {min_precision: 0.7, delay: {most: soon, by: a}}\n",
     "bounds": """lockstep: 1
 columns:
   n: {type: number, minimum: 9007199254740993}

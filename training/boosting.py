@@ -29,10 +29,12 @@ class Sample:
     Attributes:
       inputs: float32[n, D], NaN is missing.
       labels: int8[n], 0 or 1.
+      weights: float64[n], of the rows; None: all weigh 1.
     """
 
     inputs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int8]
+    weights: npt.NDArray[np.float64] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,10 +149,13 @@ def _matrix(
     bins: int,
     like: xgboost.QuantileDMatrix | None = None,
 ) -> xgboost.QuantileDMatrix:
+    weights = np.where(sample.labels == 1, positive_weight, 1.0)
+    if sample.weights is not None:
+        weights = weights * sample.weights
     return xgboost.QuantileDMatrix(
         sample.inputs,
         label=sample.labels,
-        weight=np.where(sample.labels == 1, positive_weight, 1.0).astype(np.float32),
+        weight=weights.astype(np.float32),
         feature_names=list(names),
         missing=np.nan,
         nthread=threads,

@@ -26,12 +26,16 @@ FEWEST_POSITIVES_FOR_ISOTONIC = 1000
 Floats = npt.NDArray[np.float64]
 
 
-def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibration:
+def fit_calibration(
+    raw: npt.ArrayLike, labels: npt.NDArray[np.int8], weights: Floats | None = None
+) -> Calibration:
     """The curve that says most truly what share of events with a raw score is abuse.
 
     Args:
       raw: float[n], log odds, of rows that the model was not fitted on, in order of time.
       labels: int8[n], 0 or 1, both there.
+      weights: float64[n], of the rows; None: all weigh 1. With them it is the sigmoid, which needs
+        little evidence.
 
     >>> made = fit_calibration(np.linspace(-3, 3, 200), (np.arange(200) > 99).astype(np.int8))
     >>> made.slope > 0, made.raw
@@ -39,7 +43,9 @@ def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibra
     """
     said, hits = np.asarray(raw, np.float64), np.asarray(labels) == 1
     positives = int(hits.sum())
-    sigmoid = fit_sigmoid(said, hits)
+    sigmoid = fit_sigmoid(said, hits, weights)
+    if weights is not None:
+        return dataclasses.replace(sigmoid, reason=f"sigmoid: {positives} positives, weighted")
     if positives < FEWEST_POSITIVES_FOR_ISOTONIC:
         return dataclasses.replace(
             sigmoid,
@@ -53,7 +59,9 @@ def fit_calibration(raw: npt.ArrayLike, labels: npt.NDArray[np.int8]) -> Calibra
     return dataclasses.replace(sigmoid, reason=f"sigmoid: {words}")
 
 
-def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
+def fit_sigmoid(
+    raw: Floats, hits: npt.NDArray[np.bool_], weights: Floats | None = None
+) -> Calibration:
     """Platt's curve, with his smoothed targets, so that separable scores stay finite.
 
     >>> made = fit_sigmoid(np.array([-1.0, 1.0]), np.array([False, True]))
@@ -69,8 +77,10 @@ def fit_sigmoid(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
     def loss(parameters: Floats) -> tuple[float, Floats]:
         shifted = parameters[0] * scaled + parameters[1]
         gap = scipy.special.expit(shifted) - target
-        total = np.sum(np.logaddexp(0.0, shifted) - target * shifted)
-        return float(total), np.array([np.sum(gap * scaled), np.sum(gap)])
+        losses = np.logaddexp(0.0, shifted) - target * shifted
+        if weights is not None:
+            gap, losses = gap * weights, losses * weights
+        return float(np.sum(losses)), np.array([np.sum(gap * scaled), np.sum(gap)])
 
     share = (positives + 1) / (positives + negatives + 2)
     begin = np.array([1.0, np.log(share / (1 - share))])

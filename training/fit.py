@@ -64,6 +64,7 @@ class Span:
       campaigns: int64 `[n]` (-1: none), which no slice is to part; None: there are none.
       clusters: int64 `[n]` (-1: none), what intervals count with; None: the groups.
       share: of the span's scored events that these are.
+      weights: float64 `[n]`, of what is learnt from; None: all weigh 1. Metrics do not have them.
     """
 
     transformed: Transformed
@@ -73,6 +74,11 @@ class Span:
     share: float = 1.0
     campaigns: Rows | None = None
     clusters: Rows | None = None
+    weights: npt.NDArray[np.float64] | None = None
+
+    def weights_of(self, rows: Rows) -> npt.NDArray[np.float64] | None:
+        """Of some rows."""
+        return None if self.weights is None else self.weights[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +163,15 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
     fit_rows = np.flatnonzero(where["fit"] & known)
     check_rows = np.flatnonzero(where["validation"] & known)
     gate_rows = np.flatnonzero(where["gate"])
-    weight = class_weight(training, labels[fit_rows])
+    weight = class_weight(training, labels[fit_rows], span.weights_of(fit_rows))
     judged, rounds = fit_models(
         spec, span, fit_rows, weight, check_rows, threads=threads, report=report
     )
     made = {name: _raw_on(judged, name, span, check_rows) for name in _served(training)}
-    calibrations = {name: fit_calibration(raw, labels[check_rows]) for name, raw in made.items()}
+    weights = span.weights_of(check_rows)
+    calibrations = {
+        name: fit_calibration(raw, labels[check_rows], weights) for name, raw in made.items()
+    }
     calibration = calibrations[training.model]
     raw = _raw_on(judged, training.model, span, gate_rows)
     scores, gate_labels = calibration.apply(raw), labels[gate_rows]
@@ -219,11 +228,25 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
             "positive_weight": weight,
             "calibration": calibration.reason,
             "refit": training.refit,
+            **_effective(span, {"fit": fit_rows, "validation": check_rows}),
             "trained_from_us": cut.span.start_us,
             "trained_until_us": cut.span.end_us if training.refit else cut.validation.end_us,
         },
         left_out=left,
     )
+
+
+def _effective(span: Span, rows: dict[str, Rows]) -> dict[str, Any]:
+    """How many events of equal weight the rows stand for (Kish 1965), where they are weighted."""
+    if span.weights is None:
+        return {}
+    weights = {name: span.weights[one] for name, one in rows.items()}
+    return {
+        "effective_rows": {
+            name: round(float(one.sum() ** 2 / np.maximum((one**2).sum(), 1e-300)), 1)
+            for name, one in weights.items()
+        }
+    }
 
 
 def fit_models(
@@ -247,21 +270,25 @@ def fit_models(
       report: as in `fit`.
     """
     training = _training(spec)
-    transformed, labels = span.transformed, span.labels
+    transformed, labels, weights = span.transformed, span.labels, span.weights_of(rows)
     scores, last = _text_scores(training, span, rows, positive_weight, report)
-    text = _fit_text(training, transformed, labels, rows, positive_weight, last)
+    text = _fit_text(training, span, rows, positive_weight, last)
     if text is not None:
         report(1)
-    linear = _fit_linear(spec, transformed.take(rows), scores, labels[rows], positive_weight, start)
+    linear = _fit_linear(
+        spec, transformed.take(rows), scores, labels[rows], positive_weight, start, weights
+    )
     report(1)
     booster, used = None, 0
     if training.model == "booster":
-        sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows])
+        sample = Sample(model_inputs(transformed.take(rows), scores), labels[rows], weights)
         check = None
         if check_rows is not None and training.early_stopping:
             later = transformed.take(check_rows)
             later_scores = text.score(later.text) if text and later.text is not None else None
-            check = Sample(model_inputs(later, later_scores), labels[check_rows])
+            check = Sample(
+                model_inputs(later, later_scores), labels[check_rows], span.weights_of(check_rows)
+            )
         boosted = fit_booster(
             training,
             input_names(spec),
@@ -276,8 +303,17 @@ def fit_models(
     return Models(spec, text, linear, booster), used
 
 
-def class_weight(training: Training, labels: npt.NDArray[np.int8]) -> float:
+def class_weight(
+    training: Training,
+    labels: npt.NDArray[np.int8],
+    weights: npt.NDArray[np.float64] | None = None,
+) -> float:
     """The weight of a positive against a negative that the config asks for.
+
+    Args:
+      training: the protocol.
+      labels: int8[n], 0 or 1.
+      weights: float64[n], of the rows; None: all weigh 1.
 
     >>> class_weight(Training(1, 1, positive_weight="balanced"), np.array([1, 0, 0], np.int8))
     2.0
@@ -285,6 +321,9 @@ def class_weight(training: Training, labels: npt.NDArray[np.int8]) -> float:
     if training.positive_weight != "balanced":
         return float(training.positive_weight)
     positives = int(np.count_nonzero(labels == POSITIVE))
+    if weights is not None and positives:
+        found = float(weights[labels == POSITIVE].sum())
+        return (float(weights.sum()) - found) / found
     return (len(labels) - positives) / max(positives, 1)
 
 
@@ -302,19 +341,19 @@ def _served(training: Training) -> tuple[str, ...]:
 
 def _fit_text(
     training: Training,
-    transformed: Transformed,
-    labels: npt.NDArray[np.int8],
+    span: Span,
     rows: Rows,
     positive_weight: float,
     start: TextModel | None = None,
 ) -> TextModel | None:
-    if transformed.text is None:
+    if span.transformed.text is None:
         return None
     made = fit_sparse(
-        transformed.text[rows].astype(np.float64),
-        labels[rows],
+        span.transformed.text[rows].astype(np.float64),
+        span.labels[rows],
         regularisation=training.text_regularisation,
         positive_weight=positive_weight,
+        weights=span.weights_of(rows),
         start=None if start is None else Weights(start.weights, start.intercept),
     )
     return None if made is None else TextModel(made.weights, made.intercept)
@@ -335,9 +374,7 @@ def _text_scores(
 
     def fit_and_score(known: Rows, asked: Rows) -> Floats | None:
         start = made[-1] if made else None
-        model = _fit_text(
-            training, span.transformed, span.labels, rows[known], positive_weight, start
-        )
+        model = _fit_text(training, span, rows[known], positive_weight, start)
         report(1)
         if model is None:
             return None
@@ -356,6 +393,7 @@ def _fit_linear(
     labels: npt.NDArray[np.int8],
     positive_weight: float,
     start: LinearModel | None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> LinearModel | None:
     numeric = np.nan_to_num(with_text(transformed.numeric, text_scores), nan=0.0)
     sizes = [one.vocabulary + one.oov_buckets for one in spec.inputs.categorical]
@@ -365,19 +403,23 @@ def _fit_linear(
         begin = Weights(np.concatenate([start.numeric, *ids]), start.intercept)
     design = Design(numeric, transformed.categories, tuple(sizes))
     if design.width <= MOST_COLUMNS:
-        made = fit_newton(design, labels, positive_weight=positive_weight, start=begin)
+        made = fit_newton(
+            design, labels, positive_weight=positive_weight, start=begin, weights=weights
+        )
     else:
         numbers = scipy.sparse.csr_matrix(numeric.astype(np.float64))
         wide = scipy.sparse.hstack([numbers, design.one_hot()], "csr")
-        made = fit_sparse(wide, labels, positive_weight=positive_weight, start=begin)
+        made = fit_sparse(
+            wide, labels, positive_weight=positive_weight, start=begin, weights=weights
+        )
     if made is None:
         return None
-    weights = np.zeros((len(sizes), max(sizes, default=0)))
+    by_category = np.zeros((len(sizes), max(sizes, default=0)))
     at = numeric.shape[1]
     for column, size in enumerate(sizes):
-        weights[column, :size] = made.weights[at : at + size]
+        by_category[column, :size] = made.weights[at : at + size]
         at += size
-    return LinearModel(made.weights[: numeric.shape[1]], weights, made.intercept)
+    return LinearModel(made.weights[: numeric.shape[1]], by_category, made.intercept)
 
 
 def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:

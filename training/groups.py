@@ -129,6 +129,7 @@ def not_yet_known(
     event_times: npt.NDArray[np.int64],
     history: pa.Table,
     verdicts: pa.Table,
+    about: pa.Table | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Which events' groups had no positive verdict known before the event's UTC day began.
 
@@ -140,6 +141,8 @@ def not_yet_known(
       history: columns `event_id` string and `group` string: every event whose verdicts make its
         group known, those that are judged included.
       verdicts: as in :func:`training.labels.resolve`.
+      about: verdicts about groups themselves, of which the positive ones make theirs known: columns
+        `subject_value` string, `event_time` int64 and `positive` bool; None: there are none.
 
     Returns:
       bool[n]; true for an event without a group.
@@ -154,10 +157,15 @@ def not_yet_known(
     known = first_positive_known(history["event_id"], verdicts)
     codes, names = _encode(history["group"])
     known_rows = np.flatnonzero((known < _NEVER) & (codes >= 0))
-    if len(known_rows) == 0 or len(groups) == 0:
-        return np.ones(len(groups), np.bool_)
     earliest = np.full(len(names), _NEVER, np.int64)
     np.minimum.at(earliest, codes[known_rows], known[known_rows])
+    if about is not None and about.num_rows:
+        bad = about.filter(about["positive"])
+        at = pc.index_in(_plain(bad["subject_value"]), value_set=names)
+        there = at.is_valid().to_numpy(zero_copy_only=False)
+        np.minimum.at(earliest, at.drop_null().to_numpy(), bad["event_time"].to_numpy()[there])
+    if not len(groups) or not (earliest < _NEVER).any():
+        return np.ones(len(groups), np.bool_)
     at = pc.index_in(_plain(groups), value_set=names)
     has = at.is_valid().to_numpy(zero_copy_only=False)
     since = np.full(len(groups), _NEVER, np.int64)

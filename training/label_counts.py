@@ -92,6 +92,49 @@ def count_verdicts(
 
 
 @dataclasses.dataclass(frozen=True)
+class SubjectCounts:
+    """Verdicts about subjects of one column (`labels.subjects`), as known at a moment.
+
+    Attributes:
+      of: the scored events' column.
+      verdicts: all of them; subjects: that they are about.
+      positive, negative: subjects by the verdict that stands.
+      reversed: subjects whose standing verdict says the opposite of their first.
+    """
+
+    of: str
+    verdicts: int
+    subjects: int
+    positive: int
+    negative: int
+    reversed: int
+
+
+def count_subjects(of: str, known: pa.Table, precedence: Sequence[str] = ()) -> SubjectCounts:
+    """Counts of verdicts about subjects.
+
+    Args:
+      of: the scored events' column that names them.
+      known: of `training.known_labels.about_subjects`.
+      precedence: sources, the strongest first.
+
+    >>> table = pa.table({"subject_value": ["a", "a", "b"], "positive": [True, False, True]})
+    >>> count_subjects("who", table)
+    SubjectCounts(of='who', verdicts=3, subjects=2, positive=1, negative=1, reversed=1)
+    """
+    if not known.num_rows:
+        return SubjectCounts(of, 0, 0, 0, 0, 0)
+    names = strings(known["subject_value"]).dictionary_encode().dictionary
+    first, last = np.zeros((2, len(names)), np.bool_)
+    for stands, rows in ((first, known[::-1]), (last, strongest_last(known, precedence))):
+        at = pc.index_in(strings(rows["subject_value"]), value_set=names).to_numpy()
+        stands[at] = rows["positive"].combine_chunks().to_numpy(zero_copy_only=False)
+    positive = int(last.sum())
+    turned = int((first != last).sum())
+    return SubjectCounts(of, known.num_rows, len(names), positive, len(names) - positive, turned)
+
+
+@dataclasses.dataclass(frozen=True)
 class Conflict:
     """Two sources whose last words about the same events differ: on how many of how many."""
 

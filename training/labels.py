@@ -9,6 +9,7 @@ its time says.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,6 +29,33 @@ VERDICT_COLUMNS = ("event_id", "event_time", "subject", "positive")
 
 _NEVER = np.iinfo(np.int64).max
 _MOST_BYTES = 2**31 - 1  # of an Arrow string array, whose offsets are int32
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectLabels:
+    """What verdicts about subjects say of events (`training.known_labels`); arrays `[n]`.
+
+    Attributes:
+      labels: int8: 1, 0, -1 where none speaks of the event, or all of them have expired.
+      weakness: int64, the rank of the source that the label is by; the strongest has 0.
+      judged: bool, one speaks of it, expired or not.
+      suspected: bool, none does, and one of its subjects stood as abusive when it happened.
+    """
+
+    labels: npt.NDArray[np.int8]
+    weakness: npt.NDArray[np.int64]
+    judged: npt.NDArray[np.bool_]
+    suspected: npt.NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, count: int) -> SubjectLabels:
+        """Of events that nobody judged so."""
+        return cls(
+            np.full(count, UNLABELLED, np.int8),
+            np.full(count, _NEVER, np.int64),
+            np.zeros(count, np.bool_),
+            np.zeros(count, np.bool_),
+        )
 
 
 def require_mature(labels: Labels, training: Training) -> None:
@@ -72,6 +100,7 @@ def resolve(
     event_times: npt.NDArray[np.int64],
     verdicts: pa.Table,
     as_of_us: int,
+    about: SubjectLabels | None = None,
 ) -> npt.NDArray[np.int8]:
     """Labels of events as they were known just before `as_of_us`.
 
@@ -94,12 +123,14 @@ def resolve(
         nothing. Rows of one time in total order, as a backfill publishes them; verdicts about
         events that are not asked for do no harm.
       as_of_us: the moment of knowing, microseconds UTC.
+      about: what verdicts about the events' subjects say, where there are `labels.subjects`
+        (`training.known_labels.judge_subjects`).
 
     Returns:
       int8[n]: 1, 0 or -1 (`POSITIVE`, `NEGATIVE`, `UNLABELLED`).
 
     Raises:
-      ValueError: a column is missing, or ids and times differ in length.
+      ValueError: a column is missing, ids and times differ in length, or `about` is missing.
 
     >>> verdicts = pa.table({
     ...     "event_id": ["v1", "v2"], "event_time": [50, 90],
@@ -111,23 +142,46 @@ def resolve(
     >>> resolve(rule, ids, times, verdicts, as_of_us=120).tolist()
     [0, 0]
     """
+    return resolve_by(labels, event_ids, event_times, verdicts, as_of_us, about)[0]
+
+
+def resolve_by(
+    labels: Labels,
+    event_ids: pa.Array | pa.ChunkedArray,
+    event_times: npt.NDArray[np.int64],
+    verdicts: pa.Table,
+    as_of_us: int,
+    about: SubjectLabels | None = None,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
+    """As `resolve`, and which labels are by verdicts about subjects: bool[n]."""
     if len(event_ids) != len(event_times):
         raise ValueError(f"{len(event_ids)} event ids and {len(event_times)} times: must be equal")
+    if labels.subjects and about is None:
+        raise ValueError("labels.subjects label events too; pass what they say (about)")
+    if about is None:
+        about = SubjectLabels.none(len(event_times))
     resolved = _without_verdict(event_times, labels.maturity_us, as_of_us)
+    by_subject = about.labels != UNLABELLED
+    resolved[about.suspected | about.judged] = UNLABELLED
+    resolved[by_subject] = about.labels[by_subject]
     if labels.expires_us is not None:
-        resolved[is_judged(event_ids, verdicts, as_of_us)] = UNLABELLED
+        resolved[is_judged(event_ids, verdicts, as_of_us) & ~by_subject] = UNLABELLED
+    early = is_judged_early(event_ids, event_times, verdicts, as_of_us)
+    by_subject &= ~early
+    resolved[early] = UNLABELLED
     counting = unexpired(labels, verdicts, as_of_us)
-    subjects, positive = latest_verdicts(counting, as_of_us, labels.precedence)
+    subjects, positive, weakness = _standing(counting, as_of_us, labels.precedence)
     if len(subjects) == 0 or len(event_ids) == 0:
-        return resolved
+        return resolved, by_subject
     times = np.asarray(event_times)
     judged, position = _positions(event_ids, subjects)
     standing = np.zeros(len(times), np.int8)
     standing[judged] = positive[position]
-    known = judged & (times + 1 < as_of_us)
+    known = judged & (times + 1 < as_of_us) & ~early
+    # Of equally strong sources the one that looked at the event itself counts.
+    known[judged] &= weakness[position] <= about.weakness[judged]
     resolved[known] = standing[known]
-    resolved[is_judged_early(event_ids, times, verdicts, as_of_us)] = UNLABELLED
-    return resolved
+    return resolved, by_subject & ~known
 
 
 def unexpired(labels: Labels, verdicts: pa.Table, as_of_us: int) -> pa.Table:
@@ -185,16 +239,25 @@ def latest_verdicts(
     >>> subjects.to_pylist(), positive.tolist()
     (['a'], [False])
     """
+    return _standing(verdicts, as_of_us, precedence)[:2]
+
+
+def _standing(
+    verdicts: pa.Table, as_of_us: int, precedence: Sequence[str]
+) -> tuple[pa.Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """As `latest_verdicts`, and the rank of the source of each."""
     known = strongest_last(in_order(verdicts, as_of_us), precedence)
     if known.num_rows == 0:
-        return pa.array([], pa.string()), np.zeros(0, np.bool_)
+        return pa.array([], pa.string()), np.zeros(0, np.bool_), np.zeros(0, np.int64)
     encoded = strings(known["subject"]).dictionary_encode()
     # Assigning through repeated indices leaves the last value, which is the latest verdict.
     standing = np.zeros(len(encoded.dictionary), np.bool_)
     standing[encoded.indices.to_numpy()] = (
         known["positive"].combine_chunks().to_numpy(zero_copy_only=False)
     )
-    return encoded.dictionary, standing
+    weakness = np.zeros(len(encoded.dictionary), np.int64)
+    weakness[encoded.indices.to_numpy()] = source_ranks(known, precedence)
+    return encoded.dictionary, standing, weakness
 
 
 def first_positive_known(
@@ -253,19 +316,25 @@ def _without_verdict(
     return np.where(mature, NEGATIVE, UNLABELLED).astype(np.int8)
 
 
-def _known(verdicts: pa.Table, as_of_us: int) -> pa.Table:
+def _known(verdicts: pa.Table, as_of_us: int, subject: str = "subject") -> pa.Table:
     missing = [name for name in VERDICT_COLUMNS if name not in verdicts.column_names]
     if missing:
         raise ValueError(
             f"the verdict table has columns {verdicts.column_names}; {missing} are missing"
         )
-    judges = pc.and_(verdicts["subject"].is_valid(), verdicts["positive"].is_valid())
+    judges = pc.and_(verdicts[subject].is_valid(), verdicts["positive"].is_valid())
     return verdicts.filter(pc.and_(judges, pc.less(verdicts["event_time"], as_of_us)))
 
 
-def in_order(verdicts: pa.Table, as_of_us: int) -> pa.Table:
-    """The verdicts that were known, in total order; those of one time already are."""
-    known = _known(verdicts, as_of_us)
+def in_order(verdicts: pa.Table, as_of_us: int, subject: str = "subject") -> pa.Table:
+    """The verdicts that were known, in total order; those of one time already are.
+
+    Args:
+      verdicts: as in :func:`resolve`.
+      as_of_us: microseconds UTC.
+      subject: the column without which a verdict judges nothing here.
+    """
+    known = _known(verdicts, as_of_us, subject)
     return known.take(pa.array(np.argsort(known["event_time"].to_numpy(), kind="stable")))
 
 
@@ -273,9 +342,19 @@ def strongest_last(known: pa.Table, precedence: Sequence[str]) -> pa.Table:
     """Verdicts in total order, those of stronger sources behind those of weaker ones."""
     if not precedence or "source" not in known.column_names:
         return known
+    return known.take(pa.array(np.argsort(-source_ranks(known, precedence), kind="stable")))
+
+
+def source_ranks(known: pa.Table, precedence: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The rank of each verdict's source, 0 for the strongest: int64 `[n]`.
+
+    >>> source_ranks(pa.table({"source": ["user", "appeal"]}), ["appeal"]).tolist()
+    [1, 0]
+    """
+    if not precedence or "source" not in known.column_names:
+        return np.zeros(known.num_rows, np.int64)
     rank = pc.index_in(known["source"], value_set=pa.array(list(precedence), pa.string()))
-    weakness = pc.fill_null(rank, len(precedence)).to_numpy()
-    return known.take(pa.array(np.argsort(-weakness.astype(np.int64), kind="stable")))
+    return np.asarray(pc.fill_null(rank, len(precedence)).to_numpy(), np.int64)
 
 
 def _positions(

@@ -40,6 +40,7 @@ def fit_logistic(
     regularisation: float = 1.0,
     positive_weight: float = 1.0,
     start: Weights | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> Weights | None:
     """The rule with the least regularised log loss; None where the labels have one class.
 
@@ -49,6 +50,7 @@ def fit_logistic(
       regularisation: the L2 term's weight against the sum of losses; the intercept is free.
       positive_weight: of a positive against a negative.
       start: where the solver begins: a rule of nearly the same rows saves most steps.
+      weights: float64[n], of the rows; None: all weigh 1.
 
     >>> inputs = np.array([[-1.0], [0.0], [0.1], [2.0]])
     >>> made = fit_logistic(inputs, np.array([0, 0, 1, 1], np.int8))
@@ -73,7 +75,7 @@ def fit_logistic(
     with warnings.catch_warnings():
         # Stopping at `_MOST_STEPS` is a choice: what is left then is far below the noise of labels.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        solver.fit(inputs, labels)
+        solver.fit(inputs, labels, sample_weight=weights)
     return Weights(solver.coef_[0].astype(np.float64), float(solver.intercept_[0]))
 
 
@@ -84,6 +86,7 @@ def fit_sparse(
     regularisation: float = 1.0,
     positive_weight: float = 1.0,
     start: Weights | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> Weights | None:
     """`fit_logistic` over the columns that some row fills; the others' weights are 0.
 
@@ -97,10 +100,11 @@ def fit_sparse(
     filled = np.bincount(inputs.indices, minlength=inputs.shape[1]) > 0
     used, place = np.flatnonzero(filled), np.cumsum(filled, dtype=np.int32) - 1
     if not len(used):  # no text has a word: what is left is the share of abuse
-        positives = int(np.count_nonzero(labels))
-        if positives in (0, len(labels)):
+        each = np.ones(len(labels)) if weights is None else weights
+        positives, negatives = float(each[labels == 1].sum()), float(each[labels != 1].sum())
+        if not positives or not negatives:
             return None
-        odds = positive_weight * positives / (len(labels) - positives)
+        odds = positive_weight * positives / negatives
         return Weights(np.zeros(inputs.shape[1]), float(np.log(odds)))
     narrow = scipy.sparse.csr_matrix(
         (inputs.data, place[inputs.indices], inputs.indptr), shape=(inputs.shape[0], len(used))
@@ -112,9 +116,10 @@ def fit_sparse(
         regularisation=regularisation,
         positive_weight=positive_weight,
         start=begin,
+        weights=weights,
     )
     if made is None:
         return None
-    weights = np.zeros(inputs.shape[1])
-    weights[used] = made.weights
-    return Weights(weights, made.intercept)
+    every = np.zeros(inputs.shape[1])
+    every[used] = made.weights
+    return Weights(every, made.intercept)

@@ -82,6 +82,7 @@ def fit_newton(
     regularisation: float = 1.0,
     positive_weight: float = 1.0,
     start: Weights | None = None,
+    weights: Floats | None = None,
 ) -> Weights | None:
     """The rule with the least regularised log loss, as `fit_logistic` finds it.
 
@@ -91,6 +92,7 @@ def fit_newton(
       regularisation: the L2 term's weight against the sum of losses; the intercept is free.
       positive_weight: of a positive against a negative.
       start: where the solver begins: a rule of nearly the same rows saves most steps.
+      weights: float64 `[n]`, of the rows; None: all weigh 1.
 
     Returns:
       The rule; None where the labels have one class.
@@ -112,8 +114,11 @@ def fit_newton(
             labels[::_SPARE],
             regularisation=regularisation / _SPARE,
             positive_weight=positive_weight,
+            weights=None if weights is None else weights[::_SPARE],
         )
     costs = np.where(labels == 1, float(positive_weight), 1.0)
+    if weights is not None:
+        costs *= weights
     ridge = np.append(np.full(design.width, float(regularisation)), 0.0)
     rule = np.zeros(design.width + 1)
     if start is not None:

@@ -86,6 +86,7 @@ def describe(found: LabelReport) -> list[str]:
         "judged not abuse": found.negative,
         "not abuse by age alone": found.matured,
         "not known yet": found.young,
+        "of accounts that stood as abusive": found.suspected,
         "judged before they happened": found.early,
         "judged, but all of it expired": found.expired,
         "judged ids that are no such event": found.unknown_subjects,
@@ -105,6 +106,14 @@ def describe(found: LabelReport) -> list[str]:
         f"{turned:,} of {said.events:,} judged events ({_share(turned, said.events)}) stand "
         f"otherwise than at first: {said.to_negative:,} cleared, {said.to_positive:,} found abuse"
     )
+    lines += [
+        f"{about.verdicts:,} verdicts are about {about.subjects:,} values of {about.of}: "
+        f"{about.positive:,} stand as abuse, {about.negative:,} not; {about.reversed:,} otherwise "
+        "than at first"
+        for about in found.subjects
+    ]
+    if found.subjects:
+        lines.append(f"{found.by_subject:,} events have their label by these verdicts")
     for pair in found.conflicts:
         lines.append(
             f"{pair.one} and {pair.other} judged {pair.both:,} events both, and differ on "
@@ -151,6 +160,10 @@ def tell(found: SubjectHistory) -> list[str]:
         f"As known before {found.as_of}: {found.events:,} scored events, {found.positive:,} abuse, "
         f"{found.negative:,} not abuse, {found.unlabelled:,} without a label"
     ]
+    if found.about:
+        lines += ["", "Verdicts about it:"]
+        lines += [f"  {when(one.time_us)}  {_says(one)}" for one in found.about]
+        lines.append(f"{found.by_subject:,} of its events have their label by these")
     for one in found.judged:
         lines += ["", f"{one.event} at {when(one.time_us)}"]
         lines += history(one.verdicts, one.time_us, one.label)[:-1]
@@ -165,10 +178,7 @@ def history(verdicts: Sequence[Known], time_us: int, label: int | None) -> list[
     """The verdicts about an event, and where that leaves it, in lines."""
     lines = ["Verdicts:" if verdicts else "No verdict is known."]
     for one in verdicts:
-        says = {True: "abuse", False: "not abuse", None: "nothing"}[one.positive]
-        says += f" by {one.source}" if one.source else ""
-        says += ", reverses the one before" if one.reverses else ""
-        says += ", expired" if one.expired else ""
+        says = _says(one)
         away = length(abs(one.time_us - time_us))
         side = "after" if one.time_us >= time_us else "BEFORE"
         lines.append(f"  {when(one.time_us)}  {says}, {away} {side} the event")
@@ -176,6 +186,14 @@ def history(verdicts: Sequence[Known], time_us: int, label: int | None) -> list[
     if label == 0 and not verdicts:
         stands += ", by its age alone"
     return [*lines, f"Label after the last published day: {stands}"]
+
+
+def _says(one: Known) -> str:
+    says = {True: "abuse", False: "not abuse", None: "nothing"}[one.positive]
+    says += f" by {one.source}" if one.source else ""
+    says += f", about its {one.about}" if one.about else ""
+    says += ", reverses the one before" if one.reverses else ""
+    return says + (", expired" if one.expired else "")
 
 
 def when(time_us: int) -> str:

@@ -24,6 +24,7 @@ from pipelines.meter import Meter, Usage
 from pipelines.nightly.campaigns import CampaignFacts
 from pipelines.nightly.evidence import Evidence, past_runs
 from pipelines.nightly.plan import NightlyRequest
+from pipelines.nightly.weighting import Weighed
 from pipelines.progress import Progress
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
@@ -58,6 +59,7 @@ class NightlyFacts:
 
     Attributes:
       cut: the slices of time.
+      weighed: what weighting made of the sample (`labels.weighting`).
       bundle, serving: fingerprints.
       comparison: the candidate and the serving bundle on the same events.
       parts: the candidate by slices of the traffic.
@@ -79,6 +81,7 @@ class NightlyFacts:
     gate: GateResult | None = None
     bundle: str | None = None
     promoted: bool = False
+    weighed: Weighed | None = None
 
 
 class RunReport:
@@ -132,6 +135,7 @@ class RunReport:
         early = self.facts.evidence.early if self.facts.evidence else 0
         return (
             *([f"of the training span, {early_verdicts(early)}"] if early else []),
+            *(self.facts.weighed.warnings() if self.facts.weighed else ()),
             *silent_actions(self.facts),
             *(f"{day}: the source has no event of this day" for day in made.empty),
             *made.warnings,

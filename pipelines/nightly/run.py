@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
 from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
 from pipelines.nightly.sample import analyse_sample, fit_sample, load_sample
+from pipelines.nightly.weighting import weigh
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.signals import held, raise_if_stopped
@@ -102,7 +105,10 @@ def _make_bundle(
         for plan in backfill_plans(request, layout, cut):
             facts.backfill = backfill_locked(plan, report.progress, require)
     with stage("read"):
-        data = load_sample(spec, layout, cut, request.as_of_us)
+        weighed = facts.weighed = weigh(
+            request, load_sample(spec, layout, cut, request.as_of_us), cut
+        )
+        data = weighed.data
     graph = scratch / "transform_graph"
     with stage("analyse"):
         analyse_sample(spec, layout, cut.fit, data, graph, request.running)
@@ -111,7 +117,14 @@ def _make_bundle(
     with stage("train"):
         units = read_units(spec, layout.root, request.as_of)
         fitted = facts.fitted = fit_sample(
-            spec, cut, data, transformed, request.threads, report.progress, units
+            spec,
+            cut,
+            data,
+            transformed,
+            request.threads,
+            report.progress,
+            units,
+            weighed.weights,
         )
         data = data.without_labels(fitted.left_out)
         judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
@@ -123,8 +136,9 @@ def _make_bundle(
         facts.cold = cold_start(spec, layout, cut)
     with stage("compare"):
         name = facts.serving = Store(layout.bundles).serving()
+        notes = weighed.notes()
         if name is not None:
-            candidate = bundle_parts(request, fitted, graph, GateResult(False, ()), cut)
+            candidate = bundle_parts(request, fitted, graph, GateResult(False, ()), cut, notes)
             if fingerprint_parts(candidate, scratch) == name:
                 facts.comparison = ServingComparison(cut.gate, same=True)
             else:
@@ -135,7 +149,8 @@ def _make_bundle(
         gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
         gate.require()
     with stage("bundle"):
-        folder = write_bundle(bundle_parts(request, fitted, graph, gate, cut), layout.bundles)
+        made = bundle_parts(request, fitted, graph, gate, cut, notes)
+        folder = write_bundle(made, layout.bundles)
         load_bundle(folder, CATALOG)
         facts.bundle = name_of(folder)
     return folder, gate
@@ -202,7 +217,12 @@ def _require_parity(
 
 
 def bundle_parts(
-    request: NightlyRequest, fitted: Fitted, graph: Path, gate: GateResult, cut: Slices
+    request: NightlyRequest,
+    fitted: Fitted,
+    graph: Path,
+    gate: GateResult,
+    cut: Slices,
+    notes: Mapping[str, Any] | None = None,
 ) -> BundleParts:
     """What a bundle of a run is made of."""
     training, _ = sections(request.spec)
@@ -224,5 +244,6 @@ def bundle_parts(
             "config_fingerprint": fingerprint(request.spec),
             "versions": library_versions(),
             **fitted.notes,
+            **(notes or {}),
         },
     )

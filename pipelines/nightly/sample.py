@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from configs.errors import EvidenceError
@@ -84,15 +86,24 @@ def fit_sample(
     threads: int,
     progress: Progress,
     units: CampaignUnits | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> Fitted:
     """Trains on a sample; `units` are campaigns that no slice is to part.
+
+    Args:
+      spec: the use; cut: its slices of time.
+      data: the sample; transformed: `[n]`, its rows of the TFT graph.
+      threads, progress: as of the run.
+      units: campaigns.
+      weights: float64 `[n]`, of what is learnt from; None: those of `labels.subjects` alone.
 
     Raises:
       EvidenceError: a slice holds one class only.
     """
     with progress.step("train", fit_parts(spec), "parts") as step:
         groups = data.group(spec)
-        span = Span(transformed, data.times, data.labels, groups, data.share)
+        given = data.subject_weights(spec) if weights is None else weights
+        span = Span(transformed, data.times, data.labels, groups, data.share, weights=given)
         if units is not None and groups is not None:
             campaigns, clusters = units.of_accounts(groups), units.clusters(groups)
             span = dataclasses.replace(span, campaigns=campaigns, clusters=clusters)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from pipelines.parity.log import (
 )
 from pipelines.parity.replay import Replayed, logged_side, replay
 from pipelines.snapshots import beside, read_snapshots
+from scoring.action_delay import NOW, act_after
 from scoring.bundle import load_bundle
 from scoring.controls import read_version, split_name
-from scoring.engine import ACTION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
+from scoring.engine import ACTION, DECISION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.parity.compare import (
@@ -110,6 +112,20 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     return gather("as served", np.concatenate(times), differences, versions, hints, faults)
 
 
+def _delayed_otherwise(one: Replayed) -> npt.NDArray[np.bool_]:
+    """Where the moment before which an action waits is not the one that was logged: bool `[s]`."""
+    scored, actions = one.outcome.scored, one.spec.policy.actions
+    differ = np.zeros(one.scored.num_rows, np.bool_)
+    if scored is None or all(action.delay is None for action in actions):
+        return differ
+    ids, times = one.scored.column(EVENT_ID), one.scored.column(EVENT_TIME).to_numpy()
+    moments = act_after(actions, scored.action, ids, times).tolist()
+    for row, message in enumerate(one.scored.column(DECISION).to_pylist()):
+        if message is not None:  # else it was decided at its arrival
+            differ[row] = json.loads(message).get("act_after", NOW) != moments[row]
+    return differ
+
+
 def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> list[Difference]:
     """The span's differences; what they point to is noted in `unlike` and `suspects`."""
     scored = one.outcome.scored
@@ -129,6 +145,7 @@ def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> lis
     if WITHHELD in one.scored.schema.names:
         by = one.scored.column(WITHHELD).to_pylist()
         differ |= np.array(by, object) != np.array(withheld_column(scored).to_pylist(), object)
+    differ |= _delayed_otherwise(one)
     names, inputs = numeric_names(one.spec), input_names(one.spec)
     rows = np.flatnonzero(differ & one.inside)
     events = one.scored.take(pa.array(rows))

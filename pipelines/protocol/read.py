@@ -24,7 +24,7 @@ from pipelines.progress import Progress
 from pipelines.sources import open_source, read_split
 from scoring.files import Place
 from training.groups import encode_groups
-from training.labels import resolve
+from training.known_labels import label_events
 from training.protocol import ProtocolRows
 from transforms.catalog import CATALOG
 from transforms.derive import derive
@@ -101,6 +101,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
     end = int(max(times.max(), pc.max(said.column(EVENT_TIME)).as_py() or 0)) + DAY_US
     end += spec.labels.maturity_us or 0  # when who was not judged has turned out to be none
     group = spec.evaluation.group
+    named = {one.of: table.column(one.of) for one in spec.labels.subjects}
     return ScoredRows(
         numeric=np.zeros((len(times), 1), np.float32),
         events=table,
@@ -110,7 +111,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
             file_names(paths),
             order,
             ids,
-            resolve(spec.labels, ids, times, said, end),
+            label_events(spec.labels, ids, times, named, said, end).labels,
             table.column(account).combine_chunks() if account else None,
         ),
         groups=encode_groups(table.column(group)) if group else None,

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from scoring.action_delay import NOW, act_after
 from scoring.decision import decision_id
 from scoring.engine import SCORED, Outcome
 from scoring.hold_out import HELD_OUT
@@ -36,7 +37,8 @@ def encode_decisions(
     have switched something (`scoring.controls`), it has the digest of the controls, and where they
     held its action back, `withheld`: which action, and by what. Under a policy with a hold-out it
     has the `propensity`, the chance with which the event is let through: the share where an action
-    is due, else 1; of what is let through, `withheld` has the action and "hold-out".
+    is due, else 1; of what is let through, `withheld` has the action and "hold-out". Where the
+    action has a delay, `act_after` is the moment from which it is carried out (microseconds UTC).
 
     Args:
       spec: its name is part of the decision's id.
@@ -58,6 +60,12 @@ def encode_decisions(
     acted = np.flatnonzero((scored.action != 0) & sent)
     said = scorer.explain(scored, acted, outcome.numeric)
     reasons = dict(zip(acted.tolist(), said, strict=True))
+    moments = act_after(
+        scorer.bundle.spec.policy.actions,
+        scored.action,
+        rows.column(EVENT_ID),
+        rows.column(EVENT_TIME).to_numpy(),
+    )
     messages: list[bytes | None] = []
     for row, event in enumerate(ids):
         if not sent[row]:
@@ -83,6 +91,8 @@ def encode_decisions(
                 for one in reasons.get(row, ())
             ],
         }
+        if moments[row] != NOW:
+            decision["act_after"] = int(moments[row])
         if controls:
             decision["controls"] = controls
         held = scored.withheld.get(row)

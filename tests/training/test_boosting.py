@@ -84,3 +84,17 @@ def test_what_xgboost_refuses_is_a_mistake_of_the_config():
     ) as e:
         fit_booster(wrong, NAMES, sample(200, 1), 1.0, rounds=2)
     assert e.value.exit_code == 3 and "Stack trace" not in str(e.value)
+
+
+def test_rows_weigh_what_they_are_given():
+    rng = np.random.default_rng(6)
+    inputs = rng.normal(size=(400, 2)).astype(np.float32)
+    labels = (inputs[:, 0] + rng.normal(size=400) > 0).astype(np.int8)
+
+    def dump(weights, positive_weight):
+        sample = Sample(inputs, labels, weights)
+        return fit_booster(
+            Training(1, 1), ["a", "b"], sample, positive_weight, rounds=3
+        ).booster.get_dump()
+
+    assert dump(np.where(labels == 1, 3.0, 1.0), 1.0) == dump(None, 3.0) != dump(None, 1.0)

@@ -68,3 +68,15 @@ def test_curves_never_fall_and_stay_inside(rows):
         assert ((share >= 0) & (share <= 1)).all()
     steps = fit_steps(raw, hits)
     assert (np.diff(steps.raw) > 0).all()
+
+
+def test_a_weighted_curve_says_the_share_of_what_the_rows_stand_for():
+    rng = np.random.default_rng(4)
+    raw = rng.normal(size=20_000)
+    hits = rng.random(20_000) < 1 / (1 + np.exp(-raw))
+    seen = rng.random(20_000) < np.where(hits, 0.2, 1.0)
+    weights = np.where(hits, 5.0, 1.0)[seen]
+    weighted = fit_calibration(raw[seen], hits[seen].astype(np.int8), weights)
+    assert "weighted" in weighted.reason
+    assert weighted.slope == pytest.approx(1, abs=0.1)
+    assert weighted.offset == pytest.approx(0, abs=0.1)

@@ -257,3 +257,24 @@ def test_weights_of_a_positive(asked, negatives, weight):
     training = Training(1, 1, positive_weight=asked)
     assert class_weight(training, np.array([1] + [0] * negatives, np.int8)) == weight
     assert class_weight(training, np.zeros(negatives, np.int8)) == weight
+
+
+def test_weights_are_learnt_from_and_equal_ones_change_nothing():
+    spec, span = spec_with(), make_span()
+    plain = fit(spec, span, CUT)
+    even = fit(spec, dataclasses.replace(span, weights=np.ones(ROWS)), CUT)
+    assert even.metrics.average_precision == plain.metrics.average_precision
+    assert np.array_equal(even.models.linear.numeric, plain.models.linear.numeric)
+    # What weighs nothing might as well not be there.
+    part = np.arange(ROWS) % 3 > 0
+    hidden = np.where(part | CUT.gate.mask(span.event_times), span.labels, UNLABELLED)
+    without = fit(spec, dataclasses.replace(span, labels=hidden.astype(np.int8)), CUT)
+    weightless = fit(spec, dataclasses.replace(span, weights=part.astype(np.float64)), CUT)
+    judged, same = weightless.judged, without.judged
+    # The baseline reads the text model's scores out of fold, and folds are of rows.
+    assert np.allclose(judged.linear.numeric, same.linear.numeric, atol=0.02)
+    assert np.allclose(judged.text.weights, same.text.weights, atol=1e-3)
+    assert not np.allclose(judged.linear.numeric, plain.judged.linear.numeric, atol=1e-3)
+    fitted = np.flatnonzero(CUT.fit.mask(span.event_times) & (span.labels != UNLABELLED) & part)
+    assert weightless.notes["effective_rows"]["fit"] == len(fitted)
+    assert "effective_rows" not in plain.notes

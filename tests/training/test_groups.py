@@ -109,3 +109,25 @@ def test_nobody_is_known_without_verdicts():
         {"event_id": ["v"], "event_time": [1], "subject": ["1"], "positive": [False]}
     )
     assert not_yet_known(pa.array(["a"]), np.array([DAY]), history, verdicts).tolist() == [True]
+
+
+def test_a_verdict_about_the_group_itself_makes_it_known():
+    history = pa.table({"event_id": ["p", "q"], "group": ["a", "b"]})
+    none = pa.table(
+        {
+            "event_id": pa.array([], pa.string()),
+            "event_time": pa.array([], pa.int64()),
+            "subject": pa.array([], pa.string()),
+            "positive": pa.array([], pa.bool_()),
+        }
+    )
+    about = pa.table(
+        {
+            "subject_value": ["a", "b", "stranger"],
+            "event_time": [5, 5, 5],
+            "positive": [True, False, True],
+        }
+    )
+    groups, times = pa.array(["a", "a", "b"]), np.array([6, DAY, DAY])
+    assert not_yet_known(groups, times, history, none, about).tolist() == [True, False, True]
+    assert not_yet_known(groups, times, history, none).tolist() == [True, True, True]

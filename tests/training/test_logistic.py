@@ -65,3 +65,18 @@ def test_without_any_filled_column_the_share_of_positives_is_left():
     assert made.weights.tolist() == [0.0, 0.0, 0.0] and made.intercept == pytest.approx(0.0)
     assert fit_sparse(nothing, labels).intercept == pytest.approx(np.log(1 / 3))
     assert fit_sparse(nothing, np.ones(4, np.int8)) is None
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    rng = np.random.default_rng(4)
+    inputs = scipy.sparse.csr_matrix(rng.normal(size=(200, 3)))
+    labels = (rng.random(200) < 0.4).astype(np.int8)
+    twice = np.arange(200) % 2 == 0
+    rows = np.concatenate([np.arange(200), np.flatnonzero(twice)])
+    weighted = fit_sparse(inputs, labels, weights=np.where(twice, 2.0, 1.0))
+    repeated = fit_sparse(inputs[rows], labels[rows])
+    assert np.allclose(weighted.weights, repeated.weights, atol=1e-4)
+    assert not np.allclose(weighted.weights, fit_sparse(inputs, labels).weights, atol=1e-3)
+    empty = scipy.sparse.csr_matrix((200, 3))
+    odds = fit_sparse(empty, labels, weights=np.where(labels == 1, 2.0, 1.0)).intercept
+    assert odds == pytest.approx(np.log(2 * labels.sum() / (200 - labels.sum())))

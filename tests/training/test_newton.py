@@ -125,3 +125,17 @@ def test_what_is_not_finite_is_refused_in_words():
     design.numeric[0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         fit_newton(design, labels)
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    rng = np.random.default_rng(4)
+    numbers = rng.normal(size=(200, 3)).astype(np.float32)
+    labels = (rng.random(200) < 0.4).astype(np.int8)
+    none = np.empty((200, 0), np.int64)
+    twice = np.arange(200) % 2 == 0
+    rows = np.concatenate([np.arange(200), np.flatnonzero(twice)])
+    weighted = fit_newton(Design(numbers, none, ()), labels, weights=np.where(twice, 2.0, 1.0))
+    repeated = fit_newton(Design(numbers[rows], none[rows], ()), labels[rows])
+    assert np.allclose(weighted.weights, repeated.weights, atol=1e-6)
+    plain = fit_newton(Design(numbers, none, ()), labels)
+    assert not np.allclose(weighted.weights, plain.weights, atol=1e-3)
