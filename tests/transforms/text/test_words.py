@@ -16,12 +16,15 @@ from transforms.text import STEPS_BY_LIST, Texts, restore
 from transforms.text.tables import WORDS
 from transforms.text.words import word_list
 
-# Compounds and long words, none of which is written apart.
+# Compounds and long words, none of which is written apart; some are English words in a row.
 LONG = {
     "de": "donaudampfschifffahrtsgesellschaft handschuhfach wasserhahn bahnhofsvorplatz "
     "altersheim winterreifen gasthaus handstand weltstadt mindestens strandhotel fernsehturm "
     "arbeitszeitmodell kinderbuchautorin tomatenmark finanzamt informationen internetseite",
-    "nl": "meervoudigepersoonlijkheidsstoornis arbeidsongeschiktheidsverzekering handdoek "
+    "da": "forbindelse generalforsamling internationale problemstillingen",
+    "fr": "internationalisation professionnalisation recommandations comptabilité",
+    "nl": "herstructureringsplan "
+    "meervoudigepersoonlijkheidsstoornis arbeidsongeschiktheidsverzekering handdoek "
     "wereldwijd nederlandsestraat avondeten voetbalwedstrijd tenminste overheidsinstelling",
     "sv": "realisationsvinstbeskattning sjukhusbesök handduk världsmästerskap informationsteknik",
     "fi": "lentokonesuihkuturbiinimoottori epäjärjestelmällisyys sinunkinko onnittelemaan",
@@ -29,7 +32,8 @@ LONG = {
     "tr": "muvaffakiyetsizleştiricileştiriveremeyebileceklerimizdenmişsinizcesine gelemedim",
     "id": "mempertanggungjawabkan bersamanya mendatangkannya perhatian sementara",
     "sw": "ninakupenda hatutakupigania anayependwa",
-    "it": "precipitevolissimevolmente continuando internazionalizzazione domestico",
+    "it": "considerato rappresentanti "
+    "precipitevolissimevolmente continuando internazionalizzazione domestico",
     "en": "nevertheless nonetheless notwithstanding whatsoever heretofore inasmuch "
     "straightforward antidisestablishmentarianism counterrevolutionary superintendent "
     "somewhere himself understandable hereinafter insofar therein forasmuch",
