@@ -20,6 +20,7 @@ from configs.experiment import Contender
 from configs.fingerprint import fingerprint
 from configs.policy import Policy
 from configs.schema import Evaluation, Gate, Spec
+from pipelines.campaign_units import read_units
 from pipelines.dataset import published_parts
 from pipelines.files import open_parquet, parquet_bytes
 from pipelines.layout import FEATURES, VERDICTS, Layout, day_of, day_us, json_bytes
@@ -30,7 +31,7 @@ from pipelines.progress import Progress
 from pipelines.score_days import ScoreRequest, score_days
 from pipelines.versions import library_versions
 from scoring.bundle import write_bundle
-from scoring.files import exists, join, name_of, read_file, replace_file
+from scoring.files import Place, exists, join, name_of, read_file, replace_file
 from scoring.manifest import MANIFEST
 from scoring.store import Store
 from training.dataset import Slices, slices
@@ -62,13 +63,14 @@ class ModelMaker:
     """Trains, or finds what was trained.
 
     Args:
-      folder: of bundles and runs.
+      folder: of bundles and runs; out: the output folder, with snapshots of campaigns.
       scratch: a folder of this machine for analysed graphs, which contenders share.
       source, workers, threads, flags: as of a nightly run.
       test_us: how long after a night events are scored.
     """
 
     folder: str
+    out: Place
     scratch: Path
     source: str
     test_us: int
@@ -134,7 +136,8 @@ class ModelMaker:
             self.graphs[key] = graph
         graph = self.graphs[key]
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
-        fitted = fit_sample(spec, cut, data, transformed, self.threads, self.progress)
+        units = read_units(spec, self.out, as_of)
+        fitted = fit_sample(spec, cut, data, transformed, self.threads, self.progress, units)
         gate = check_gate(spec.gate, fitted.metrics)
         parts = bundle_parts(request, fitted, graph, gate, cut)
         return name_of(write_bundle(parts, self.bundles)), gate.reasons
@@ -162,7 +165,9 @@ class ModelMaker:
                 files += list(layout.named(marker, FEATURES).values())
                 files += list(layout.named(marker, VERDICTS).values()) if day < as_of else []
         below = [path.removeprefix(layout.root) for path in files]
-        return _digest([fingerprint(spec), str(as_of), self.test_us, below, library_versions()])
+        units = read_units(spec, self.out, as_of)
+        parts = [fingerprint(spec), str(as_of), self.test_us, below, library_versions()]
+        return _digest([*parts, *([units.snapshot] if units is not None else [])])
 
     def _graph_key(self, spec: Spec, layout: Layout, cut: Slices) -> str:
         """Of all that an analysed graph depends on."""

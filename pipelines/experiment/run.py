@@ -96,6 +96,7 @@ def run_experiment(
             run = _Run(request, root, progress or Quiet())
             models = ModelMaker(
                 root.root,
+                request.out,
                 scratch,
                 request.source,
                 request.experiment.test_us,
