@@ -21,6 +21,8 @@ from configs.social import (
 _DAY_US = 86_400_000_000
 _EXPIRES_US = 90 * _DAY_US
 _LONGEST_US = 400 * _DAY_US
+MOST_ACCOUNTS_OF_GROUP = 1_000
+"""A group's pairs of accounts are its accounts, squared."""
 
 
 def read_graph(
@@ -110,13 +112,19 @@ def _edge(
         name=name,
         kinds=tuple(of),
         source=text_column(section, "from", types) or "",
-        target=text_column(section, "to", types) or "",
+        target="" if "group" in section else text_column(section, "to", types) or "",
         where=read_where(section, types, of or kinds, known),
         expires_us=expires,
         answers=section.text("answers", None),
+        group=text_column(section, "group", types) if "group" in section else None,
+        most_accounts=section.integer(
+            "most_accounts", EdgeRule.most_accounts, 2, MOST_ACCOUNTS_OF_GROUP
+        ),
     )
-    if rule.source and rule.source == rule.target:
-        section.note("to", f"{name}: from and to are the same column, so it would make no edge")
+    if rule.source and rule.source in (rule.target, rule.group):
+        key = "group" if rule.group else "to"
+        section.note(key, f"{name}: from and {key} are the same column, so it would make no edge")
+    _check_group(name, section)
     section.done()
     return rule
 
@@ -129,6 +137,19 @@ def text_column(section: Section, key: str, types: Mapping[str, ColumnType]) -> 
         what = f"is a {types[name]}; expected text" if name in types else "is no column"
         section.note(key, f"{key}: {name!r} {what}", did_you_mean(name, texts))
     return name
+
+
+def _check_group(name: str, section: Section) -> None:
+    if "group" not in section:
+        if "most_accounts" in section:
+            section.note("most_accounts", f"{name}: most_accounts is of a group, and there is none")
+        return
+    for key, why in (
+        ("to", "an edge leads to an account (to) or to all that share a group; leave one out"),
+        ("answers", "who shares a group has asked nobody; leave answers out"),
+    ):
+        if key in section:
+            section.note(key, f"{name}: {key} beside group", why)
 
 
 def _check_answer(name: str, section: Section, edges: Mapping[str, EdgeRule]) -> None:

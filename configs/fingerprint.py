@@ -22,7 +22,7 @@ from configs.campaigns import CampaignRules
 from configs.labels import later_columns
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
-from configs.social import SocialGraph, graph_inputs
+from configs.social import EdgeRule, SocialGraph, graph_inputs
 from configs.training import Evaluation
 
 _WORDS = ("about", "unit")
@@ -37,6 +37,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     SocialGraph: ("accounts",),
     CampaignRules: ("rarity",),
     Evaluation: ("campaigns",),
+    EdgeRule: ("group", "most_accounts"),
     Spec: ("graph", "campaigns"),
 }
 """Settings that there were not always, by what has them."""
@@ -151,7 +152,7 @@ def graph_fingerprint(spec: Spec) -> str:
     if graph is None:
         raise ValueError(f"{spec.name} has no section graph")
     kinds = {kind for rule in graph.edges.values() for kind in rule.kinds}
-    used = {name for rule in graph.edges.values() for name in (rule.source, rule.target)}
+    used = {name for rule in graph.edges.values() for name in rule.columns}
     used |= set(_names_in(rule.where for rule in graph.edges.values()))
     judged = None
     if graph.judged is not None and labels is not None:

@@ -17,6 +17,7 @@ from configs._campaigns import LEAST_CHANCE, MOST_ACCOUNTS, MOST_COLUMNS
 from configs._campaigns import MOST_WEIGHT as MOST_LINK_WEIGHT
 from configs._events import SETTINGS
 from configs._model import LEAST_COST, MOST_COST, MOST_PLACES, WEIGHTINGS
+from configs._social import MOST_ACCOUNTS_OF_GROUP
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
 from configs.catalog import Catalog, default_of
@@ -69,7 +70,8 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         "retention": _DURATION,
         "aggregates": _map(_operations(catalog.aggregates, aggregate)),
     }
-    edge = _object(_EDGE, ["of", "from", "to"])
+    ends = {"oneOf": [{"required": ["to"]}, {"required": ["group"]}]}
+    edge = _object(_EDGE, ["of", "from"]) | ends
     column = {
         "type": {"enum": [str(one) for one in ColumnType]},
         "private": _BOOLEAN,
@@ -222,6 +224,8 @@ _EDGE = {
     "to": _TEXT,
     "where": _WHERE,
     "expires": _DURATION,
+    "group": _TEXT,
+    "most_accounts": {"type": "integer", "minimum": 2, "maximum": MOST_ACCOUNTS_OF_GROUP},
     "answers": _TEXT,
 }
 _GRAPH = {

@@ -296,7 +296,7 @@ class _Check:
             where = () if rule.where is None else rule.where.columns
             for setting, names in (
                 ("from", [rule.source]),
-                ("to", [rule.target]),
+                ("group" if rule.group else "to", [rule.group or rule.target]),
                 ("where", where),
             ):
                 if {*rule.kinds} & {*self._spec.scored_kinds}:

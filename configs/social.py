@@ -40,10 +40,13 @@ class EdgeRule:
     Attributes:
       kinds: of the events.
       source, target: string columns with the account that acts and the one that it acts on; an
-        event with a null or the same account in both makes no edge.
+        event with a null or the same account in both makes no edge. With `group` the target is "".
       where: only events for which it is true make one.
       expires_us: how long after its last event an edge is there.
       answers: the rule whose edge this one answers, the other way round; None: none.
+      group: string column of what accounts have in common, such as a channel or a device: those of
+        one value are linked, each to each, both ways; None: the event names both accounts.
+      most_accounts: of a group; a larger one links nobody.
     """
 
     name: str
@@ -53,6 +56,13 @@ class EdgeRule:
     where: Expression | None
     expires_us: int
     answers: str | None = None
+    group: str | None = None
+    most_accounts: int = 50
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """With the account that acts, and with whom it links it to: an account, or a group."""
+        return self.source, self.group or self.target
 
 
 @dataclasses.dataclass(frozen=True)

@@ -208,11 +208,16 @@ TEXTS: Mapping[str, tuple[str, str]] = {
                     "edges: {friend: {of: befriend, from: author_id, to: target_id}}"),
     "graph.edges.NAME.of": ("kinds of the events that make it", "of: befriend"),
     "graph.edges.NAME.from": ("column with the account that acts", "from: author_id"),
-    "graph.edges.NAME.to": ("column with the account that it acts on", "to: target_id"),
+    "graph.edges.NAME.to": ("column with the account that it acts on; it or group is there",
+                            "to: target_id"),
     "graph.edges.NAME.where": ("only events for which this is true make one",
                                "where: 'recipients == 1'"),
     "graph.edges.NAME.expires": ("how long after its last event it is there; 90d unless said, at "
                                  "most 400d", "expires: 30d"),
+    "graph.edges.NAME.group": ("column of what accounts share, in place of `to`: those of one "
+                               "value are linked, both ways", "group: device_id"),
+    "graph.edges.NAME.most_accounts": ("of a group; a larger one links nobody; 50 unless said",
+                                       "most_accounts: 20"),
     "graph.edges.NAME.answers": ("the edge that it answers, the other way round: an acceptance "
                                  "answers a request", "answers: request"),
     "graph.judged": ("column of verdict events with the judged account, for trust, distrust and "

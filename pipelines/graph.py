@@ -40,9 +40,15 @@ from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
 from transforms.social.as_of import VALUES, Floats, shard_table
-from transforms.social.edges import EDGES
+from transforms.social.edges import EDGES, latest
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
-from transforms.steps.social import EDGES_GROUP, JUDGEMENTS_GROUP, SocialEdges, account_shard
+from transforms.steps.social import (
+    EDGES_GROUP,
+    JUDGEMENTS_GROUP,
+    SHARED_GROUP,
+    SocialEdges,
+    account_shard,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +177,9 @@ def _make(
     make_folders([join(layout.root, folder)])
     progress.say(f"reads {len(splits)} splits of {request.source}")
     shards = job.run(splits, SocialEdges(request.spec, end))
-    edges = shards.of(EDGES_GROUP, EDGES)
+    # Two groups may link the same two accounts, and be of different shards.
+    together = latest(shards.of(SHARED_GROUP, EDGES))
+    edges = pa.concat_tables([shards.of(EDGES_GROUP, EDGES), together])
     judgements = shards.of(JUDGEMENTS_GROUP, JUDGEMENTS)
     if not edges.num_rows:
         raise InputError(

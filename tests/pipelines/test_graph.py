@@ -159,3 +159,37 @@ def test_what_makes_no_snapshot_is_said(world, tmp_path):
     with pytest.raises(InputError, match=r"dead letters .*missing"):
         make_snapshot(dataclasses.replace(other, source=str(bad)))
     assert not list((tmp_path / "out").rglob("*.arrow"))
+
+
+def test_accounts_that_share_a_group_are_linked_whatever_the_shards(tmp_path):
+    """Two groups of different shards may link the same two; one of too many links nobody."""
+    rows = [("a", "x", 1), ("b", "x", 2), ("a", "y", 3), ("b", "y", 1), ("c", "y", 2)]
+    rows += [(f"m{n}", "everybody", 4) for n in range(5)] + [("a", "old", -9), ("c", "old", 1)]
+    (tmp_path / "in").mkdir()
+    for part in range(2):
+        events = [
+            {"event_id": f"{number}", "event_time": day_us(AS_OF) - DAY + hour * DAY // 24,
+             "kind": "ask", "who": who, "whom": group}
+            for number, (who, group, hour) in enumerate(rows)
+        ][part::2]  # fmt: skip
+        for one in events:
+            if one["whom"] == "old" and one["who"] == "a":
+                one["event_time"] -= 9 * DAY  # it has expired
+        pq.write_table(pa.Table.from_pylist(events), tmp_path / "in" / f"{part}.parquet")
+    edge = "together: {of: ask, from: who, group: whom, expires: 5d, most_accounts: 4}"
+    made = []
+    for shards in (1, 4):
+        text = CONFIG.replace("SHARDS", str(shards)).split("  edges:")[0]
+        text += "  features: [in_degree, out_degree, reciprocity, age]\n"
+        shared = loads(f"{text}  edges: {{{edge}}}\n", "friends.yaml", CATALOG)
+        out = tmp_path / f"out-{shards}"
+        asked = SnapshotRequest(shared, str(tmp_path / "in"), out, AS_OF, PUBLISHED)
+        made.append((make_snapshot(asked).edges, read_snapshot(out, AS_OF).to_pydict()))
+    assert made[0] == made[1]
+    edges, table = made[0]
+    assert edges == 6, "a, b and c, each to each"
+    assert table["account"] == ["a", "b", "c"]
+    assert table["in_degree"] == table["out_degree"] == [2.0, 2.0, 2.0]
+    assert table["reciprocity"] == [1.0, 1.0, 1.0]
+    hours = [(24 - first) * 3600.0 for first in (2, 2, 2)]
+    assert table["age"] == hours, "an edge is there once both are in the group"

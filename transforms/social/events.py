@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -34,7 +36,20 @@ def edges_of(graph: SocialGraph, batch: pa.RecordBatch) -> pa.Table:
     Args:
       batch: decoded events with their derived columns.
     """
-    made = [_edges(rule, batch) for rule in graph.edges.values()]
+    return _made([rule for rule in graph.edges.values() if rule.group is None], batch)
+
+
+def memberships_of(graph: SocialGraph, batch: pa.RecordBatch) -> pa.Table:
+    """Which account was in which group: of `EDGES`, whose `to` is a value of the group's column.
+
+    Args:
+      batch: decoded events with their derived columns.
+    """
+    return _made([rule for rule in graph.edges.values() if rule.group is not None], batch)
+
+
+def _made(rules: Sequence[EdgeRule], batch: pa.RecordBatch) -> pa.Table:
+    made = [_edges(rule, batch) for rule in rules]
     return pa.Table.from_batches([one for one in made if one.num_rows], EDGES)
 
 
@@ -80,13 +95,14 @@ def latest_judgements(judgements: pa.Table) -> pa.Table:
 def _edges(rule: EdgeRule, batch: pa.RecordBatch) -> pa.RecordBatch:
     kinds = pc.is_in(batch.column(KIND), value_set=pa.array(rule.kinds, pa.string()))
     mask = kinds.to_numpy(zero_copy_only=False)
-    mask = mask & _there(batch.column(rule.source)) & _there(batch.column(rule.target))
+    source, target = rule.columns
+    mask = mask & _there(batch.column(source)) & _there(batch.column(target))
     if rule.where is not None:
         mask &= evaluate_mask(rule.where, batch)
     events = batch.filter(pa.array(mask))
     time = events.column(EVENT_TIME)
     relation = pa.repeat(pa.scalar(rule.name, pa.string()), len(time))
-    columns = [events.column(rule.source), events.column(rule.target), relation]
+    columns = [events.column(source), events.column(target), relation]
     times = [time, time, pc.add(time, rule.expires_us)]
     return pa.RecordBatch.from_arrays([*columns, *times], schema=EDGES)
 

@@ -2,14 +2,15 @@
 
     events ─ Derive ─ Narrow ─ GroupByKey ─ Reduce ─ a batch per shard, of edges or of judgements
 
-Edges are of the shard of the account that acts. What a shard gives is a function of its rows: an
-event that comes twice changes nothing, nor does any order.
+Edges are of the shard of the account that acts, those between accounts that share a group of the
+group's. What a shard gives is a function of its rows: an event that comes twice changes nothing,
+nor does any order.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -20,19 +21,20 @@ import pyarrow.compute as pc
 from configs.schema import EVENT_TIME, Spec
 from transforms.batches import ShardKey, one_batch
 from transforms.social.as_of import account_hashes
-from transforms.social.edges import EDGES, FROM, RELATION, TO, latest, live
+from transforms.social.edges import EDGES, FROM, RELATION, TO, latest, live, shared
 from transforms.social.events import (
     ACCOUNT,
     JUDGEMENTS,
     edges_of,
     judgements_of,
     latest_judgements,
+    memberships_of,
 )
 from transforms.steps.decode import Derive
 from transforms.steps.shards import Keyed
 from transforms.velocity.rows import shard_of
 
-EDGES_GROUP, JUDGEMENTS_GROUP = "edges", "judgements"
+EDGES_GROUP, JUDGEMENTS_GROUP, SHARED_GROUP = "edges", "judgements", "shared"
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,7 +56,7 @@ class SocialEdges(beam.PTransform):
             | Derive(self.spec)
             | "Narrow" >> beam.ParDo(_Narrow(self.spec, self.as_of)).with_output_types(Keyed)
             | "ByAccountShard" >> beam.GroupByKey()
-            | "Reduce" >> beam.Map(_reduce).with_output_types(Keyed)
+            | "Reduce" >> beam.Map(_reduce, _most_accounts(self.spec)).with_output_types(Keyed)
         )
 
 
@@ -72,6 +74,8 @@ class _Narrow(beam.DoFn):
             return
         edges = latest(live(edges_of(self._spec.graph, batch), self._as_of))
         yield from by_shard(EDGES_GROUP, edges, account_shard(edges[FROM], self._spec.shards))
+        members = latest(live(memberships_of(self._spec.graph, batch), self._as_of))
+        yield from by_shard(SHARED_GROUP, members, account_shard(members[TO], self._spec.shards))
         judged = judgements_of(self._spec, batch, self._spec.graph.judged)
         judged = judged.filter(pc.less(judged[EVENT_TIME], self._as_of))
         shard = account_shard(judged[ACCOUNT], self._spec.shards)
@@ -96,13 +100,23 @@ def reduce_judgements(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     return one_batch(table.combine_chunks().to_batches(), table.schema)
 
 
-def _reduce(element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Keyed:
+def _most_accounts(spec: Spec) -> dict[str, int]:
+    """Of a group, by rule."""
+    rules = spec.graph.edges.values() if spec.graph else ()
+    return {rule.name: rule.most_accounts for rule in rules if rule.group is not None}
+
+
+def _reduce(
+    element: tuple[ShardKey, Iterable[pa.RecordBatch]], most_accounts: Mapping[str, int]
+) -> Keyed:
     """All rows of a shard as one batch, in an order of their own, so that its bytes are too."""
     key, batches = element
     bare = [batch.replace_schema_metadata(None) for batch in batches]
     if key.group == JUDGEMENTS_GROUP:
         return key, reduce_judgements(bare)
     table = latest(pa.Table.from_batches(bare, EDGES))
+    if key.group == SHARED_GROUP:
+        table = latest(shared(table, most_accounts))
     table = table.sort_by([(name, "ascending") for name in (FROM, TO, RELATION)])
     return key, one_batch(table.combine_chunks().to_batches(), table.schema)
 
@@ -110,6 +124,7 @@ def _reduce(element: tuple[ShardKey, Iterable[pa.RecordBatch]]) -> Keyed:
 __all__ = [
     "EDGES_GROUP",
     "JUDGEMENTS_GROUP",
+    "SHARED_GROUP",
     "SocialEdges",
     "account_shard",
     "by_shard",
