@@ -1,9 +1,10 @@
 """The demo: every step of the main job, on a simulated chat stream, as it would run in earnest.
 
-Simulate, backfill, nightly, evaluate; then a scorer, in a process of its own, starts from that
-day's state and reads the days after it from a Pub/Sub server on loopback, while a second nightly
-run trains and promotes another bundle, which the scorer takes over; last, parity proves that what
-was served is what the offline path computes.
+Simulate, make snapshots of the social graph, backfill, nightly; then a scorer, in a process of its
+own, starts from that day's state and reads the days after it from a Pub/Sub server on loopback,
+while the next snapshot is made and a second nightly run trains and promotes another bundle: the
+scorer takes over both. The days are evaluated; last, parity proves that what was served is what the
+offline path computes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from configs.errors import GateError, InputError
 from configs.schema import Spec
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
+from pipelines.graph import PublishedSnapshot, make_snapshots
 from pipelines.layout import Days
 from pipelines.nightly import NightlyRequest, nightly
 from pipelines.parity import ParityReport, check_ideal, check_served
@@ -40,7 +42,10 @@ from pipelines.pubsub.admin import ensure_subscription, ensure_topic
 from pipelines.pubsub.client import Puller, PullSettings
 from pipelines.pubsub.publisher import TopicPublisher
 from pipelines.pubsub_server.server import running_server
+from pipelines.shard_files import SnapshotRequest
 from pipelines.simulate import SimulateSettings, simulate
+from pipelines.streaming.journal import read_steps
+from transforms.ticks import SNAPSHOT
 
 DAYS = 14
 START = dt.date(2026, 3, 1)
@@ -70,16 +75,19 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     """
     source, out = request.out / "input", request.out / "out"
     as_of = START + dt.timedelta(days=DAYS - 3)
-    progress.say("1/6 simulate a chat stream")
+    progress.say("1/7 simulate a chat stream")
     counts = simulate(
         SimulateSettings(source, events=request.events, days=DAYS, start=START), progress
     )
-    progress.say("2/6 backfill all days: features, verdicts, state")
-    days = Days(START, START + dt.timedelta(days=DAYS - 1))
+    progress.say(f"2/7 snapshots of the social graph, one a night, to {as_of}")
+    nights = list(Days(START, as_of))[1:]
+    snapshots = _snapshots(request, source, out, nights, progress)
+    before = Days(START, as_of - dt.timedelta(days=1))
+    progress.say(f"3/7 backfill {before}: features, verdicts, state")
     made = backfill(
-        BackfillRequest(request.spec, str(source), out, days, request.workers), progress
+        BackfillRequest(request.spec, str(source), out, before, request.workers), progress
     )
-    progress.say(f"3/6 nightly as of {as_of}: train, judge, promote")
+    progress.say(f"4/7 nightly as of {as_of}: train, judge, promote")
     outcome = nightly(
         NightlyRequest(
             spec=request.spec,
@@ -91,13 +99,17 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
         ),
         progress,
     )
-    progress.say("4/6 evaluate on the days after that")
-    after = Days(as_of, days.last)
-    found = evaluate_bundle(EvaluateRequest(out, outcome.bundle, after), progress)
-    progress.say(f"5/6 stream {after} from that day's state, while a second nightly run trains")
+    after = Days(as_of, START + dt.timedelta(days=DAYS - 1))
+    progress.say(
+        f"5/7 stream {after} from that day's state, while the next snapshot is made and a second "
+        "nightly run trains"
+    )
     state = request.out / "scorer"
     streamed, second = _stream(request, source, out, state, as_of, after, progress)
-    progress.say("6/6 parity: as served, and ideal")
+    progress.say("6/7 evaluate on these days")
+    backfill(BackfillRequest(request.spec, str(source), out, after, request.workers), progress)
+    found = evaluate_bundle(EvaluateRequest(out, outcome.bundle, after), progress)
+    progress.say("7/7 parity: as served, and ideal")
     served = check_served(state, out / "bundles")
     ideal = check_ideal(state, out / "bundles", str(source))
     for report in (served, ideal):
@@ -106,6 +118,9 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
     return [
         "",
         f"read       {sum(counts.values()):,} events ({counts['message']:,} messages) in {source}",
+        f"graph      {len(snapshots) + 1} snapshots, the newest before the stream of "
+        f"{snapshots[-1].accounts:,} accounts and {snapshots[-1].edges:,} edges; the scorer saw "
+        f"{_seen(state)}",
         f"features   {made.scored:,} scored events on {len(made.days)} days in {out}/features",
         f"bundles    {outcome.bundle}, then {second}, which serves; in {out}/bundles"
         if second
@@ -123,6 +138,25 @@ def run_demo(request: DemoRequest, progress: Progress) -> list[str]:
         f"           {lockstep} bundle show serving --out {out}",
         f"           {lockstep} parity --state {state} --bundles {out}/bundles",
     ]
+
+
+def _snapshots(
+    request: DemoRequest,
+    source: Path,
+    out: Path,
+    nights: list[dt.date],
+    progress: Progress,
+) -> list[PublishedSnapshot]:
+    asked = SnapshotRequest(request.spec, str(source), out, nights[0], dt.datetime.now(dt.UTC))
+    return make_snapshots(asked, nights, progress)
+
+
+def _seen(state: Path) -> int:
+    """How many snapshots a scorer's events saw, by its log."""
+    names: set[str | None] = set()
+    for step in read_steps(state):
+        names.update(step.batch.column(SNAPSHOT).to_pylist())
+    return len(names - {None})
 
 
 def _command(started: str) -> str:
@@ -150,7 +184,10 @@ def _stream(
     days: Days,
     progress: Progress,
 ) -> tuple[dict[str, int], str | None]:
-    """A scorer reads the days, and takes over what the second nightly run trains meanwhile.
+    """A scorer reads the days; it takes over the next snapshot and what the second run trains.
+
+    Events of the next day are published once its snapshot is: then each event sees the one that it
+    is to see.
 
     Returns:
       The scorer's counts, and the second bundle; None if the gate refused it.
@@ -158,7 +195,10 @@ def _stream(
     Raises:
       InputError: the scorer ended, or did not decide every message.
     """
-    batches = list(_messages(source, days))
+    morrow = as_of + dt.timedelta(days=1)
+    first = list(_messages(source, Days(as_of, as_of)))
+    later = list(_messages(source, Days(morrow, days.last)))
+    batches = first + later
     messages = {one["event_id"] for batch in batches for one in batch if one["kind"] == "message"}
     with running_server() as server:
         for topic, subscription in ((EVENTS, SUBSCRIPTION), (DECISIONS, HEARD)):
@@ -169,12 +209,12 @@ def _stream(
             _Consumer(server.endpoint) as consumer,
             TopicPublisher(EVENTS, server.endpoint) as publisher,
         ):
-            half = len(batches) // 2
-            producer = threading.Thread(target=_send, args=(publisher, batches[:half]))
+            producer = threading.Thread(target=_send, args=(publisher, first))
             producer.start()
+            _snapshots(request, source, out, [morrow], progress)
             second = _second_nightly(request, source, out, as_of, progress)
             producer.join()
-            rest = iter(batches[half:])
+            rest = iter(later)
             while second is not None and second not in consumer.bundles:
                 batch = next(rest, None)
                 if batch is None:

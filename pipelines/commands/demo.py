@@ -12,12 +12,12 @@ import typer
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo's is replaced.")],
-    events: Annotated[int, typer.Option(help="About how many events.")] = 150_000,
+    events: Annotated[int, typer.Option(help="About how many events.")] = 250_000,
     workers: Annotated[
         int | None, typer.Option(help="Processes; as many as pay if not given.")
     ] = None,
 ) -> None:
-    """Simulate, backfill, run nightly, evaluate, stream, prove parity; then say what is where."""
+    """Simulate, backfill, run nightly, stream, evaluate, prove parity; then say what is where."""
     from pipelines.commands._shared import config_path, load_config
     from pipelines.demo import DemoRequest, run_demo
     from pipelines.progress import choose_progress
@@ -28,8 +28,8 @@ def demo(
         shutil.rmtree(out)
     started = time.monotonic()
     request = DemoRequest(
-        spec=load_config("chat"),
-        config=config_path("chat").read_text(),
+        spec=load_config("chat_full"),
+        config=config_path("chat_full").read_text(),
         out=out,
         events=events,
         workers=workers,
