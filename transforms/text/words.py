@@ -4,7 +4,7 @@ Three words or more of the list that one sign, an invisible one or their case jo
 Where nothing parts them, it takes four or six that are so frequent that no other language writes
 them by chance: P. Norvig's segmentation ("Natural Language Corpus Data", in Beautiful Data, 2009),
 whose probability of a text is the product of its words' frequencies. Three would part honest words
-(docs/decisions/0013-merged-words.md). Costs are whole numbers, so that no rounding decides.
+(docs/decisions/0014-merged-words.md). Costs are whole numbers, so that no rounding decides.
 """
 
 # numba's results have no types that mypy knows.
