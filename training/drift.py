@@ -1,11 +1,16 @@
 """How the model's inputs have moved since the run before: null shares and distributions.
 
-The measure is the population stability index (Siddiqi, Credit Risk Scorecards, 2006, chapter 8):
+Two measures. The population stability index (Siddiqi, Credit Risk Scorecards, 2006, chapter 8) is,
 over the bins of the earlier slice, the sum of (now - before) * ln(now / before). By its rule of
 thumb below 0.1 nothing has happened, and above 0.25 much has. Of few events chance alone makes as
 much: without drift, the index of n and m events over B bins is about (1/n + 1/m) times a
 chi-squared of B - 1 degrees (Yurdakul, Statistical Properties of Population Stability Index, 2018);
 what that explains is none.
+
+Of numbers also the distance of Kolmogorov and Smirnov: the largest difference of the two shares of
+events at or below a value (`training.quantiles`), which sees a shift within a bin. Ten thousand
+events make a distance of .03 significant that nobody cares about, so it must also be large
+(`FAR`).
 """
 
 from __future__ import annotations
@@ -19,7 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
+from training.quantiles import critical_distance, distance, sketch_numbers
+
 MUCH = 0.25
+"""Stability index from which an input has moved much."""
+FAR = 0.1
+"""Distance of Kolmogorov and Smirnov from which it has."""
+GAP = 0.05
+"""Change of the share of nulls, too."""
+SCORE = "(score)"
+"""The model's score among the inputs whose drift is measured; no column has brackets."""
 _DECILES = np.arange(0.1, 1.0, 0.1)
 _OFTEN = 0.1
 _TINY = np.finfo(np.float32).tiny
@@ -39,6 +53,7 @@ class InputSummary:
         largest number below it; bins are (-inf, edge 0], ..., (last edge, inf).
       values: of a category that may be shown, its most frequent values; the last bin has the rest.
       counts: events by bin; empty where only nulls are counted.
+      sketch: of a number's values (`training.quantiles`); empty in reports that had none.
     """
 
     name: str
@@ -47,13 +62,16 @@ class InputSummary:
     edges: tuple[float, ...] = ()
     values: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
+    sketch: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
 class InputDrift:
     """One input now and before: null shares, and the stability index (None: not comparable).
 
-    `chance`: what the index reaches in one of a hundred slices without any drift.
+    `chance`: what the index reaches in one of a hundred slices without any drift. `distance`: of
+    Kolmogorov and Smirnov (None: no number, or not known), and what it reaches in one of a hundred
+    slices without any drift, the error of the sketches included.
     """
 
     name: str
@@ -61,21 +79,28 @@ class InputDrift:
     nulls_before: float
     index: float | None
     chance: float = 0.0
+    distance: float | None = None
+    distance_chance: float = 0.0
 
     @property
     def shifted(self) -> bool:
-        """Whether the distribution moved much, and more than by chance."""
+        """Whether the stability index says much, and more than chance does."""
         return (self.index or 0.0) > max(MUCH, self.chance)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the distance of Kolmogorov and Smirnov is large, and more than by chance."""
+        return (self.distance or 0.0) > max(FAR, self.distance_chance)
 
     @property
     def gaps(self) -> bool:
         """Whether the share of nulls changed by more than 5 points."""
-        return abs(self.nulls - self.nulls_before) > 0.05
+        return abs(self.nulls - self.nulls_before) > GAP
 
     @property
     def moved(self) -> bool:
         """Whether someone should look at it."""
-        return self.shifted or self.gaps
+        return self.shifted or self.apart or self.gaps
 
 
 def summarise_inputs(
@@ -147,7 +172,13 @@ def _number(name: str, values: npt.NDArray[np.float32], total: int) -> InputSumm
         below = np.where(np.abs(below) < _TINY, -_TINY, below)  # nothing that is flushed to 0
         edges = tuple(np.unique(np.concatenate([deciles, below])).tolist())
     return InputSummary(
-        name, _share(total - len(values), total), len(values), edges, (), _bin(values, edges)
+        name,
+        _share(total - len(values), total),
+        len(values),
+        edges,
+        (),
+        _bin(values, edges),
+        sketch_numbers(values) if len(values) else b"",
     )
 
 
@@ -177,12 +208,18 @@ def _count(column: pa.ChunkedArray, values: Sequence[str]) -> tuple[int, ...]:
 def _drift(now: InputSummary, before: InputSummary, counts: tuple[int, ...]) -> InputDrift:
     comparable = bool(counts) and len(counts) == len(before.counts)
     comparable = comparable and now.events > 0 and before.events > 0
+    apart: tuple[float | None, float] = None, 0.0
+    if now.sketch and before.sketch:
+        apart = (
+            distance(now.sketch, before.sketch),
+            critical_distance(now.events, before.events, 1.0 - _SURE),
+        )
     if not comparable:
-        return InputDrift(now.name, now.nulls, before.nulls, None)
+        return InputDrift(now.name, now.nulls, before.nulls, None, 0.0, *apart)
     index = stability_index(counts, before.counts)
     scale = 1 / now.events + 1 / before.events
     chance = float(stats.chi2.ppf(_SURE, len(counts) - 1)) * scale if len(counts) > 1 else 0.0
-    return InputDrift(now.name, now.nulls, before.nulls, index, chance)
+    return InputDrift(now.name, now.nulls, before.nulls, index, chance, *apart)
 
 
 def _share(part: int, whole: int) -> float:

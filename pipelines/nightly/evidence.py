@@ -20,7 +20,7 @@ from pipelines.dataset import Dataset
 from pipelines.layout import REPORT_FACTS, Layout, day_of, day_us, parse_day
 from scoring.files import files_below, join, read_file
 from training.dataset import Slices
-from training.drift import InputDrift, InputSummary, summarise_inputs
+from training.drift import SCORE, InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
 from training.labels import NEGATIVE, unexpired
@@ -42,7 +42,7 @@ class Evidence:
       verdicts: about the events of the span, without expired ones.
       early: events of the span that have an earlier verdict than themselves.
       wrong: the events that are not abuse with the highest scores on the gate slice.
-      inputs: of the gate slice, kept for the next run; `drifts`: how they moved.
+      inputs: of the gate slice, and the score, kept for the next run; `drifts`: how they moved.
       drift_since: the run that they are compared with, microseconds UTC; None: there is none.
       alarms: sources of verdicts that stopped or flood.
     """
@@ -80,8 +80,9 @@ def gather_evidence(
     if spec.inputs.text is not None:
         other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
     said = read_verdicts(layout, day_of(as_of_us - 1))
+    block = np.column_stack([gate.numeric, fitted.gate_scores.astype(np.float32)])
     inputs, drifts = summarise_inputs(
-        numeric_names(spec), gate.numeric, other, shown, before.inputs if before else ()
+        (*numeric_names(spec), SCORE), block, other, shown, before.inputs if before else ()
     )
     return Evidence(
         judged={

@@ -1,5 +1,7 @@
 """Drift of inputs: nothing moves between draws of one world; a shift, a gap or a new value does."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -96,6 +98,24 @@ def test_a_new_input_and_an_empty_slice_have_no_index():
     assert drifts == ()
     _, drifts = look(draw(1)[:0], kept)
     assert all(one.index is None for one in drifts)
+
+
+def test_a_shift_within_one_bin_is_seen_by_the_distance_alone():
+    rng = np.random.default_rng(4)
+    before, now = rng.random((2, 5000, 1)).astype(np.float32)
+    now[now > 0.5] = 0.5 + 0.1 * (now[now > 0.5] - 0.5)  # half of the numbers move
+    kept, _ = summarise_inputs(("x",), before, {}, ())
+    flat = [dataclasses.replace(kept[0], edges=(0.5,), counts=(2500, 2500))]
+    _, (drift,) = summarise_inputs(("x",), now, {}, (), flat)
+    assert drift.index < 0.01 and not drift.shifted
+    assert drift.distance == pytest.approx(0.44, abs=0.03) and drift.apart and drift.moved
+
+
+def test_a_summary_of_an_earlier_build_has_no_distance():
+    kept, _ = look(draw(1))
+    old = [dataclasses.replace(one, sketch=b"") for one in kept]
+    _, drifts = look(draw(2, shift=1.0), old)
+    assert drifts[0].moved and drifts[0].distance is None
 
 
 def test_few_events_do_not_move_by_chance():

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import jinja2
 import markupsafe
 
-from training.drift import InputDrift
+from training.drift import FAR, GAP, MUCH, SCORE, InputDrift
 from training.evaluate import AtThreshold, Metrics
 from training.report.early import early_lines
 from training.report.facts import Fact, NightlyReport, PastRun
@@ -95,6 +95,7 @@ def render(report: NightlyReport) -> str:
             past=_past(report),
             early=early_lines(report.early),
             drifts=_drifts(report),
+            rules={"much": MUCH, "far": FAR, "gap": GAP},
             read_note=_read_note(report),
             plots=_plots(report),
             dead_note=_dead_note(report),
@@ -199,9 +200,10 @@ def _past(report: NightlyReport) -> tuple[PastRun, ...]:
 
 
 def _drifts(report: NightlyReport) -> tuple[InputDrift, ...]:
-    """Those that moved, and the next ones up to a few."""
+    """Those that moved, the next ones up to a few, and the score wherever it stands."""
     moved = sum(one.moved for one in report.drifts)
-    return report.drifts[: max(_FEWEST_DRIFTS, min(moved, _MOST_DRIFTS))]
+    shown = report.drifts[: max(_FEWEST_DRIFTS, min(moved, _MOST_DRIFTS))]
+    return (*shown, *(one for one in report.drifts if one.name == SCORE and one not in shown))
 
 
 def _read_note(report: NightlyReport) -> str:

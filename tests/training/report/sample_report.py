@@ -184,10 +184,13 @@ def sample_report() -> NightlyReport:
         ),
         inputs=(InputSummary("account_age", 0.01, 396_000, (1.0, 2.0), (), (1, 2, 3)),),
         drifts=(
-            InputDrift("account_age", 0.01, 0.012, 0.41),
+            InputDrift("account_age", 0.01, 0.012, 0.41, 0.01, 0.21, 0.02),
             InputDrift("client", 0.084, 0.001, 0.02),
             InputDrift("author_messages_1h", 0.0, 0.0, 0.004),
             InputDrift("links", 0.0, 0.0, None),
+            InputDrift("reach", 0.0, 0.0, 0.001),
+            InputDrift("hour", 0.0, 0.0, 0.001),
+            InputDrift("(score)", 0.0, 0.0, 0.0, 0.01, 0.031, 0.02),
         ),
         drift_since=NIGHT - DAY,
         past=tuple(

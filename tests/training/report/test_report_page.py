@@ -138,7 +138,8 @@ def test_what_was_found_is_said(text):
         "m-2024-09-12-0000000000000003 2024-09-30 01:01 0.960 block a verdict",
         "lockstep bundle rollback --out /srv/out",
         "kept 0.722 (0.696\N{EN DASH}0.748)",
-        "account_age 0.410 1.0 % 1.2 %",
+        "account_age 0.410 0.210 1.0 % 1.2 %",
+        "(score) 0.0000 0.0310 0 % 0 %",  # wherever it stands
         "2024-09-30 failed \N{EN DASH} \N{EN DASH} \N{EN DASH} \N{EN DASH}",
         "AUC, 95 %",
     ):
