@@ -32,6 +32,7 @@ _VERBS = (
     "simulate",
     "backfill",
     "nightly",
+    "report",
     "evaluate",
     "experiment",
     "bundle",

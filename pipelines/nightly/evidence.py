@@ -24,13 +24,13 @@ from training.drift import SCORE, InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
 from training.labels import NEGATIVE, unexpired
-from training.report.facts import NightlyReport, PastRun, WrongEvent
+from training.report.facts import NightlyReport, WrongEvent
 from training.source_alarms import SourceAlarm, source_alarms
 from transforms.inputs import numeric_names
 from transforms.signature import is_private
 
 MOST_WRONG = 10
-_MOST_PAST = 14
+MOST_PAST = 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +102,6 @@ def gather_evidence(
         drift_since=before.as_of_us if before else None,
         alarms=source_alarms(said, as_of_us),
     )
-
-
-def past_runs(layout: Layout, as_of_us: int) -> tuple[PastRun, ...]:
-    """The runs before, oldest first, from their reports."""
-    return tuple(report.as_past_run() for report in past_reports(layout, as_of_us)[-_MOST_PAST:])
 
 
 def last_inputs(layout: Layout, as_of_us: int) -> NightlyReport | None:

@@ -22,7 +22,7 @@ from pipelines.failures import explain_os_error
 from pipelines.layout import REPORT_FACTS, REPORT_PAGE, Layout, day_of
 from pipelines.meter import Meter, Usage
 from pipelines.nightly.campaigns import CampaignFacts
-from pipelines.nightly.evidence import Evidence, past_runs
+from pipelines.nightly.evidence import MOST_PAST, Evidence, past_reports
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.nightly.weighting import Weighed
 from pipelines.progress import Progress
@@ -48,6 +48,7 @@ from training.report import (
     StageCost,
     render,
 )
+from training.report.early import merge_days
 from transforms.signature import is_private
 
 MOST_CHANGES = 8
@@ -160,7 +161,7 @@ def make_report(
     """The facts as a report."""
     spec, as_of_us = request.spec, request.as_of_us
     made, fitted, cut, evidence = facts.backfill, facts.fitted, facts.cut, facts.evidence
-    compared = facts.comparison
+    compared, before = facts.comparison, past_reports(layout, as_of_us)
     whole = compared is not None and cut is not None and compared.where == cut.gate
     return NightlyReport(
         name=spec.name,
@@ -199,8 +200,9 @@ def make_report(
         drift_since=evidence.drift_since if evidence else None,
         early=facts.early,
         held_out=spec.policy.hold_out is not None,
-        past=past_runs(layout, as_of_us),
+        past=tuple(one.as_past_run() for one in before[-MOST_PAST:]),
         changes=_changes(layout),
+        days=merge_days([*(one.early for one in before), facts.early]),
     )
 
 

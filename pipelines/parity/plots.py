@@ -52,7 +52,8 @@ def differences_svg(report: ParityReport) -> str:
         plot.set_xlim(report.first_us, max(report.last_us, report.first_us + 1))
         plot.set_ylim(0, max(1e-6, 1.1 * max(below)))
         figure.legend(loc="upper center", ncols=2, handlelength=1.2)
-        return as_svg(figure)
+        words = f"share of {report.events:,} decisions that differ, over time, by cause"
+        return as_svg(figure, words)
 
 
 def _moment(time_us: float, length_us: int) -> str:

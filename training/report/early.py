@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from training.early import DayFigures, Expected, ExpectedFigures
 
@@ -54,6 +55,27 @@ def early_lines(days: tuple[DayFigures, ...]) -> tuple[EarlyLine, ...]:
     ('block', 1, True, 0.9)
     """
     return tuple(line for day in days for line in _lines(day))
+
+
+def merge_days(runs: Iterable[tuple[DayFigures, ...]]) -> tuple[DayFigures, ...]:
+    """Each day once, by date: as it turned out, by the last run that knew; else as last expected.
+
+    Args:
+      runs: the days of each run, oldest run first.
+
+    >>> from training.early import expect
+    >>> import numpy as np
+    >>> made = expect(np.array([0.9, 0.1]), [("block", 0.5)])
+    >>> young, known = DayFigures(0, made, young=True), DayFigures(0, made)
+    >>> merge_days([(young,), (known,), (young,)]) == (known,)
+    True
+    """
+    found: dict[int, DayFigures] = {}
+    for one in (day for run in runs for day in run):
+        before = found.get(one.day_us)
+        if before is None or before.young or not one.young:
+            found[one.day_us] = one
+    return tuple(found[day] for day in sorted(found))
 
 
 def _lines(day: DayFigures) -> list[EarlyLine]:

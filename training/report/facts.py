@@ -156,6 +156,7 @@ class NightlyReport:
         labels of it are missing, and what turned out is not what is true.
       past: earlier runs, oldest first.
       changes: what has been made to serve, by whom and why, oldest first.
+      days: `early` of this and of earlier runs, a day once (`training.report.early.merge_days`).
     """
 
     name: str
@@ -193,6 +194,7 @@ class NightlyReport:
     held_out: bool = False
     past: tuple[PastRun, ...] = ()
     changes: tuple[ServingChange, ...] = ()
+    days: tuple[DayFigures, ...] = ()
 
     def as_past_run(self) -> PastRun:
         """What later reports show of this run."""

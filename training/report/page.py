@@ -11,6 +11,7 @@ import datetime
 import functools
 import importlib.resources
 from collections.abc import Sequence
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -22,6 +23,7 @@ from training.report.facts import Fact, NightlyReport, PastRun
 from training.report.plots import (
     calibration_svg,
     histogram_svg,
+    over_time_svg,
     precision_recall_svg,
     trend_svg,
 )
@@ -29,6 +31,11 @@ from training.report.plots import (
 _DAY_US = 86_400_000_000
 _MOST_SOURCES = 12
 _FEWEST_DRIFTS, _MOST_DRIFTS = 5, 20
+_MOST_ROWS, _MOST_LETTERS = 60, 1000
+_LISTS = (
+    "kinds", "dead", "slices", "thresholds", "parts", "stages", "facts", "notes", "commands",
+    "wrong", "early", "past", "days",
+)  # fmt: skip
 _NOTHING = "\N{EN DASH}"
 
 
@@ -75,12 +82,13 @@ class ActionLine:
 
 
 def render(report: NightlyReport) -> str:
-    """The page. Equal reports give equal pages.
+    """The page, below 2 MB whatever the report holds. Equal reports give equal pages.
 
     >>> page = render(NightlyReport("chat", "", 0, "failed", "decode: no <events>"))
     >>> "decode: no &lt;events&gt;" in page, "http" in page
     (True, False)
     """
+    report = _bounded(report)
     sources = sorted(report.sources, key=lambda one: (-one.rows, one.source))
     return (
         environment("training.report")
@@ -114,6 +122,7 @@ def environment(package: str) -> jinja2.Environment:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=_clip,
     )
     made.filters.update(
         day=_day,
@@ -128,6 +137,31 @@ def environment(package: str) -> jinja2.Environment:
     return made
 
 
+def _clip(value: object) -> object:
+    """A text that fits a page; what the page itself is made of stays as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__") and len(value) > _MOST_LETTERS:
+        return value[:_MOST_LETTERS] + "\N{HORIZONTAL ELLIPSIS}"
+    return value
+
+
+def _bounded(report: NightlyReport) -> NightlyReport:
+    """The report with the beginnings of its long lists (of days and runs the ends), and a note."""
+    shorter: dict[str, Any] = {}
+    left = []
+    for name in _LISTS:
+        whole = getattr(report, name)
+        if len(whole) > _MOST_ROWS:
+            ends = name in ("early", "past", "days")
+            shorter[name] = whole[-_MOST_ROWS:] if ends else whole[:_MOST_ROWS]
+            left.append(f"{_count(len(whole) - _MOST_ROWS)} of {name}")
+    if not left:
+        return report
+    note = f"This page leaves off what is in report.json only: {', '.join(left)}."
+    return dataclasses.replace(
+        report, **shorter | {"notes": (note, *shorter.get("notes", report.notes))}
+    )
+
+
 def packaged(package: str, name: str) -> str:
     """The text of a file that comes with a package."""
     return importlib.resources.files(package).joinpath(name).read_text("utf-8")
@@ -138,7 +172,12 @@ def _plots(report: NightlyReport) -> dict[str, markupsafe.Markup]:
     metrics = report.metrics
     past = _past(report)
     known = [one for one in past if one.average_precision is not None]
-    trend = {"trend": markupsafe.Markup(trend_svg(known) if len(known) > 1 else "")}
+    days = report.days if any(day.expected.at for day in report.days) else ()
+    over = {
+        name: markupsafe.Markup(over_time_svg(days, name) if days else "")
+        for name in ("precision", "recall")
+    }
+    trend = over | {"trend": markupsafe.Markup(trend_svg(known) if len(known) > 1 else "")}
     if metrics is None or not metrics.labelled:
         empty = markupsafe.Markup()
         return trend | {"precision_recall": empty, "calibration": empty, "histogram": empty}

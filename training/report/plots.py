@@ -8,7 +8,9 @@ that one picture serves a light and a dark page; text stays text.
 from __future__ import annotations
 
 import datetime as dt
+import html
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -17,7 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scoring.decision import Threshold
+from training.early import DayFigures
 from training.evaluate import Metrics
+from training.report.early import early_lines
 from training.report.facts import PastRun
 
 # Colours that occur nowhere else -> the page's variables.
@@ -101,7 +105,9 @@ def precision_recall_svg(
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=2, handlelength=2.2)
-        return as_svg(figure)
+        area = metrics.average_precision
+        words = "precision over recall of the new model"
+        return as_svg(figure, words if area is None else f"{words}: average precision {area:.3f}")
 
 
 def calibration_svg(metrics: Metrics) -> str:
@@ -149,7 +155,9 @@ def calibration_svg(metrics: Metrics) -> str:
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
-        return as_svg(figure)
+        gap = metrics.calibration_error
+        words = "share of abuse over mean score of a bin"
+        return as_svg(figure, words if gap is None else f"{words}: mean gap {gap:.4f}")
 
 
 def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str:
@@ -182,7 +190,8 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
         axes.set_xlim(0, 1)
         axes.minorticks_off()
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
-        return as_svg(figure)
+        words = f"events by score: {metrics.positives:,} of {metrics.labelled:,} are abuse"
+        return as_svg(figure, words)
 
 
 def trend_svg(runs: Sequence[PastRun]) -> str:
@@ -202,7 +211,76 @@ def trend_svg(runs: Sequence[PastRun]) -> str:
         axes.set_xticks(shown, [_month_day(runs[place].as_of_us) for place in shown])
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=3, handlelength=2.2)
-        return as_svg(figure)
+        words = f"average precision, AUC and share of abuse of {len(runs)} runs"
+        return as_svg(figure, f"{words}; the table below has the figures")
+
+
+def over_time_svg(days: Sequence[DayFigures], measure: str) -> str:
+    """Precision or recall of each action by day, expected and turned out; young days are shaded.
+
+    Args:
+      days: by date, at least one.
+      measure: "precision" or "recall".
+    """
+    lines = [line for line in early_lines(tuple(days)) if line.action]
+    young = [day.day_us for day in days if day.young]
+    told = []
+    with rc_context(STYLE):
+        figure, axes = make_axes("day (month-day)", measure)
+        at = {day.day_us: place for place, day in enumerate(days)}
+        for day_us in young:
+            axes.axvspan(at[day_us] - 0.5, at[day_us] + 0.5, color=FAINT, alpha=0.6, linewidth=0)
+        names = dict.fromkeys(line.action for line in lines)
+        for name, colour in zip(
+            names, itertools.cycle((NEW, BASELINE, BAD, SERVING)), strict=False
+        ):
+            own = [
+                (at[line.day_us], pair)
+                for line in lines
+                for pair in line.pairs
+                if line.action == name and pair.name == measure
+            ]
+            foretold = [
+                (
+                    place,
+                    one.expected,
+                    max(0.0, one.expected - one.low),
+                    max(0.0, one.high - one.expected),
+                )
+                for place, one in own
+                if one.expected is not None and one.low is not None and one.high is not None
+            ]
+            axes.errorbar(
+                [place for place, *_ in foretold],
+                [value for _, value, *_ in foretold],
+                yerr=[[below for *_, below, _ in foretold], [above for *_, above in foretold]],
+                fmt="o:",
+                color=colour,
+                ecolor=colour,
+                elinewidth=0.9,
+                capsize=2.5,
+                markersize=4.5,
+                markerfacecolor="none",
+                label=f"{name}, expected",
+            )
+            known = [(place, one.turned_out) for place, one in own if one.turned_out is not None]
+            axes.plot(
+                [place for place, _ in known],
+                [value for _, value in known],
+                "s-",
+                color=colour,
+                markersize=4.5,
+                label=f"{name}, turned out",
+            )
+            if known:
+                told.append(f"{name} {known[-1][1]:.2f} on the last day with labels")
+        shown = list(at.values())[:: -(-len(days) // _MOST_TICKS)]
+        axes.set_xticks(shown, [_month_day(days[place].day_us) for place in shown])
+        axes.set_xlim(-0.5, len(days) - 0.5)
+        axes.set_ylim(0, 1.03)
+        figure.legend(loc="upper center", ncols=2, handlelength=2.2)
+        words = f"{measure} over {len(days)} days, of which {len(young)} have young labels"
+        return as_svg(figure, "; ".join([words, *told]))
 
 
 def _month_day(time_us: int) -> str:
@@ -219,8 +297,13 @@ def make_axes(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def as_svg(figure: Figure) -> str:
-    """The figure's `<svg>` for a page: no prolog, addresses, group ids, fonts, fixed size."""
+def as_svg(figure: Figure, alt: str) -> str:
+    """The figure's `<svg>` for a page: no prolog, addresses, group ids, fonts, fixed size.
+
+    Args:
+      figure: the plot.
+      alt: what it shows, for who does not see it.
+    """
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     text = written.getvalue()
@@ -234,4 +317,4 @@ def as_svg(figure: Figure) -> str:
     text = text.replace("xlink:href", "href")
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
-    return text.replace("<svg", '<svg role="img"', 1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)

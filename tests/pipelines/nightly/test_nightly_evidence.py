@@ -15,7 +15,7 @@ from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import nightly
 from pipelines.nightly.early import first_expected
-from pipelines.nightly.evidence import past_runs
+from pipelines.nightly.evidence import past_reports
 from training.report import NightlyReport
 
 
@@ -82,7 +82,7 @@ def test_a_report_that_cannot_be_read_is_left_out_of_the_trend(night_house, tmp_
     _, out = copy_of(night_house, tmp_path)
     (out / "reports" / "2026-03-05").mkdir()
     (out / "reports" / "2026-03-05" / "report.json").write_text('{"name": 7}')
-    assert [one.as_of_us for one in past_runs(Layout(out), day_us(LATER))] == [day_us(NIGHT)]
+    assert [one.as_of_us for one in past_reports(Layout(out), day_us(LATER))] == [day_us(NIGHT)]
 
 
 def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, night_house):

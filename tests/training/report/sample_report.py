@@ -28,6 +28,7 @@ from training.report import (
     StageCost,
     WrongEvent,
 )
+from training.report.early import merge_days
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
@@ -63,6 +64,21 @@ def early_days(scores, labels):
     (known,) = figures_by_day(times[::3] * 0 + NIGHT - 4 * DAY, scores[::3], labels[::3], at)
     known = dataclasses.replace(known, then=known.expected)
     return (known, *figures_by_day(times + DAY, scores, None, at))
+
+
+def past_days(scores, labels):
+    """Ten days with labels, then those of the run."""
+    at = [("block", 0.9), ("review", 0.5)]
+    known = [
+        figures_by_day(
+            np.full(len(scores[back::11]), NIGHT - (4 + back) * DAY),
+            scores[back::11],
+            labels[back::11],
+            at,
+        )
+        for back in range(10, 0, -1)
+    ]
+    return merge_days([*known, early_days(scores, labels)])
 
 
 def sample_report() -> NightlyReport:
@@ -141,6 +157,7 @@ def sample_report() -> NightlyReport:
             StageCost("write", 0.8, 310_000_000),
         ),
         early=early_days(scores, labels),
+        days=past_days(scores, labels),
         facts=(
             Fact("lockstep", "0.1.0"),
             Fact("xgboost", "3.2.0"),

@@ -11,8 +11,18 @@ import pytest
 
 from training.dataset import TimeRange
 from training.gate import ServingComparison
-from training.report import Fact, KindCount, NightlyReport, SourceCount, StageCost, render
+from training.report import (
+    DeadCount,
+    Fact,
+    KindCount,
+    NightlyReport,
+    Parts,
+    SourceCount,
+    StageCost,
+    render,
+)
 from training.report.page import _duration, _share, _size
+from training.report.plots import over_time_svg
 
 SECTIONS = [
     "figures",
@@ -25,6 +35,8 @@ SECTIONS = [
     "thresholds",
     "wrong",
     "early",
+    "precision-over-time",
+    "recall-over-time",
     "features",
     "parts",
     "drift",
@@ -40,6 +52,8 @@ OPTIONAL = {
     "commands",
     "wrong",
     "early",
+    "precision-over-time",
+    "recall-over-time",
     "parts",
 }  # left out where there is nothing to tell
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -90,7 +104,7 @@ def test_every_section_is_there_and_every_tag_is_closed(text):
     page = Page(text)
     assert page.sections == SECTIONS
     assert page.open == []
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 6
 
 
 def test_nothing_comes_from_the_network(text):
@@ -103,8 +117,51 @@ def test_nothing_comes_from_the_network(text):
     assert "@import" not in text
 
 
+def test_every_plot_says_what_it_shows(sample_report, text):
+    told = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
+    assert len(told) == len(set(told)) == text.count("<svg")
+    known = [day for day in sample_report.days if not day.young]
+    (block,) = [one for one in known[-1].turned_out if one.action == "block"]
+    young = len(sample_report.days) - len(known)
+    (words,) = [one for one in told if one.startswith("precision over 14 days")]
+    assert f"of which {young} have young labels" in words
+    assert f"block {block.precision:.2f} on the last day with labels" in words
+
+
+def test_young_days_alone_are_shaded(sample_report):
+    def shaded(days):
+        made = over_time_svg(days, "recall")
+        return len(re.findall(r"<path[^>]*fill: var\(--line\); opacity: 0.6", made))
+
+    young = sum(day.young for day in sample_report.days)
+    assert shaded(sample_report.days) == young > 0
+    assert shaded([day for day in sample_report.days if not day.young]) == 0
+
+
 def test_the_page_is_small(text):
     assert len(text.encode()) < 400_000
+
+
+def test_the_page_of_a_huge_run_is_below_2_mb_and_says_what_it_leaves_off(sample_report):
+    long = "x" * 5_000
+    (part,) = sample_report.parts
+    rows = tuple(dataclasses.replace(one, value=long) for one in part.rows)
+    huge = dataclasses.replace(
+        sample_report,
+        dead=tuple(DeadCount("decode", f"{at}{long}", 1) for at in range(10_000)),
+        notes=(long,) * 10_000,
+        parts=(Parts(long, rows),) * 300,
+        facts=(Fact(long, long),) * 1_000,
+        past=sample_report.past * 100,
+        days=sample_report.days * 1_000,
+        early=sample_report.early * 1_000,
+        wrong=sample_report.wrong * 1_000,
+    )
+    made = render(huge)
+    assert len(made.encode()) < 2_000_000
+    assert Page(made).open == []
+    assert "9,940 of dead" in made and "940 of facts" in made
+    assert "leaves off" not in render(sample_report)
 
 
 def test_equal_reports_make_equal_pages(sample_report, text):
@@ -247,7 +304,7 @@ def test_a_slice_with_one_class_draws_what_it_can(sample_report):
         precision_recall=(),
     )
     page = Page(render(dataclasses.replace(sample_report, metrics=metrics)))
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 5
     assert "Not measured." in page.words
 
 
