@@ -26,6 +26,7 @@ from configs.schema import (
     Kind,
     Labels,
     Policy,
+    Spec,
     TextInput,
 )
 
@@ -433,6 +434,7 @@ def read_evaluation(
         section.integer("top", 100, least=1),
         section.boolean("drop_known", False),
         section.boolean("campaigns", False),
+        section.text("recipients", None),
     )
     if made.campaigns and group is not None and group != account:
         found = "there is no section campaigns" if account is None else f"theirs is {account}"
@@ -443,3 +445,16 @@ def read_evaluation(
         )
     section.done()
     return made
+
+
+def check_evaluation(root: Section, spec: Spec) -> None:
+    """Notes a count of people that is no number of the model's inputs."""
+    section, name = root.section("evaluation"), spec.evaluation.recipients
+    known = (*spec.inputs.numeric, *spec.inputs.computed)
+    if section is not None and name is not None and name not in known:
+        section.note(
+            "recipients",
+            f"recipients: {name!r} is not among inputs.numeric and inputs.computed; expected one "
+            "that says how many people an event reaches",
+            did_you_mean(name, known),
+        )

@@ -36,7 +36,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
     CampaignRules: ("rarity",),
-    Evaluation: ("campaigns",),
+    Evaluation: ("campaigns", "recipients"),
     EdgeRule: ("group", "most_accounts"),
     Spec: ("graph", "campaigns"),
 }

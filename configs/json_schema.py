@@ -108,7 +108,13 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
         ),
         "gate": _object(_GATE),
         "evaluation": _object(
-            {"group": _TEXT, "top": _COUNT, "drop_known": _BOOLEAN, "campaigns": _BOOLEAN}
+            {
+                "group": _TEXT,
+                "top": _COUNT,
+                "drop_known": _BOOLEAN,
+                "campaigns": _BOOLEAN,
+                "recipients": _TEXT,
+            }
         ),
         "graph": _object({"edges": _map(edge, empty=False)} | _GRAPH, ["edges"]),
         "campaigns": _object(

@@ -24,7 +24,14 @@ from configs._events import (
     read_kinds,
     with_ids,
 )
-from configs._model import read_evaluation, read_gate, read_inputs, read_labels, read_policy
+from configs._model import (
+    check_evaluation,
+    read_evaluation,
+    read_gate,
+    read_inputs,
+    read_labels,
+    read_policy,
+)
 from configs._social import read_account_features, read_graph
 from configs._training import check_training, read_training
 from configs._yaml import Mistakes, read_yaml
@@ -102,6 +109,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     if not spec.scored_kinds:
         root.note("kinds", "kinds: no kind is scored", "add scored: true to one of them")
     check_training(root, spec, features)
+    check_evaluation(root, spec)
     check_names_beside_ingest(root, ingest)
     check_made(root, spec)
     check_header(root, events, ingest)

@@ -202,6 +202,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation.campaigns": ("accounts of a campaign are one unit: no slice of a training run "
                              "parts one, and reports count campaigns that are caught",
                              "campaigns: true"),
+    "evaluation.recipients": ("numeric input that says how many people an event reaches",
+                          "recipients: recipients"),
     "graph": ("the social graph, of which `lockstep graph` makes snapshots",
               "graph: {edges: {friend: {of: befriend, from: author_id, to: target_id}}}"),
     "graph.edges": ("which events make an edge from one account to another, by name",

@@ -75,9 +75,12 @@ class Evaluation:
         event's day, among events since the start of the bundle's training span.
       campaigns: accounts of a campaign (`lockstep campaigns`) are one unit: no slice of a training
         run parts one, intervals count with campaigns, and reports count how many are caught.
+      recipients: numeric input that says how many people an event reaches, for the harm before the
+        first action; None: harm is counted in events and time alone.
     """
 
     group: str | None = None
     top: int = 100
     drop_known: bool = False
     campaigns: bool = False
+    recipients: str | None = None

@@ -247,6 +247,7 @@ training: {span: 7d, delay: 1d, rounds: 20, early_stopping: 30}
     + "    aggregates: {c: {op: count, windows: [1d]}, d: {op: seconds_since_last}}\n"
     + "inputs: {exclude: [e_c_1h, e_c_1h]}\n"
     + "evaluation: {top: 10, drop_known: true}\n",
+    "recipients": BASE + "inputs: {numeric: [n]}\nevaluation: {recipients: nn}\n",
     "booster": BASE
     + "training:\n  span: 7d\n  delay: 1d\n  booster:\n"
     + "".join(
