@@ -16,6 +16,7 @@ from pipelines.layout import Layout, day_of, day_us, require_folder
 from pipelines.nightly.evidence import MOST_PAST, past_reports
 from scoring.files import Place, replace_file
 from training.report import NightlyReport, render
+from training.report.changes import changes_between
 from training.report.early import merge_days
 
 
@@ -23,6 +24,9 @@ def report_nights(
     out: Place, first: dt.date | None = None, last: dt.date | None = None
 ) -> NightlyReport:
     """The report of the last night of a range, beside the runs of the others.
+
+    What changed is since the first night of the range that measured a model; without a range,
+    since the night before.
 
     Args:
       out: the output folder.
@@ -34,9 +38,8 @@ def report_nights(
     """
     require_folder(out)
     layout = Layout(out)
-    found = past_reports(layout, day_us((last or dt.date.max - dt.timedelta(1)) + dt.timedelta(1)))
-    if first is not None:
-        found = [one for one in found if one.as_of_us >= day_us(first)]
+    end = day_us((last or dt.date.max - dt.timedelta(1)) + dt.timedelta(1))
+    found = past_reports(layout, end, first)
     if not found:
         asked = f" of {first or last}" + (f" to {last}" if first and last != first else "")
         raise InputError(
@@ -45,10 +48,18 @@ def report_nights(
         )
     before, night = found[:-1], found[-1]
     shown = before if first is not None else before[-MOST_PAST:]
-    return dataclasses.replace(
+    whole = dataclasses.replace(
         night,
         past=tuple(one.as_past_run() for one in shown),
         days=merge_days(one.early for one in [*shown, night]),
+    )
+    measured = [one for one in before if one.metrics is not None]
+    if first is None or not measured:
+        return whole
+    return dataclasses.replace(
+        whole,
+        changed=changes_between(measured[0], night),
+        changed_since=measured[0].as_of_us,
     )
 
 

@@ -21,6 +21,7 @@ _MEASURE = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 <script>
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument;
+  page.querySelectorAll("details").forEach((one) => {{ one.open = true; }});
   const edge = page.documentElement.clientWidth;
   const out = [...page.querySelectorAll("body *")]
     .filter((one) => one.getBoundingClientRect().right > edge + 1)

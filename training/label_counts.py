@@ -192,15 +192,31 @@ def last_words(verdicts: pa.Table, as_of_us: int) -> tuple[list[str], npt.NDArra
     return [names[at] for at in kept], words
 
 
-def _by_source(
-    source: pa.ChunkedArray, subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
-) -> tuple[SourceVerdicts, ...]:
-    """Counts by source of verdicts in total order."""
+def mark_reversals(
+    subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which verdicts say the opposite of the one before about the same subject: bool `[n]`.
+
+    Args:
+      subject: int32 `[n]`, a number per subject; verdicts are in total order.
+      said: bool `[n]`, what each says.
+
+    >>> mark_reversals(np.array([0, 1, 0]), np.array([True, True, False])).tolist()
+    [False, False, True]
+    """
     by_subject = np.argsort(subject, kind="stable")
     again = np.diff(subject[by_subject], prepend=-1) == 0
     other = np.diff(said[by_subject].astype(np.int8), prepend=0) != 0
     reversing = np.zeros(len(said), np.bool_)
     reversing[by_subject] = again & other
+    return reversing
+
+
+def _by_source(
+    source: pa.ChunkedArray, subject: npt.NDArray[np.int32], said: npt.NDArray[np.bool_]
+) -> tuple[SourceVerdicts, ...]:
+    """Counts by source of verdicts in total order."""
+    reversing = mark_reversals(subject, said)
     encoded = strings(pc.fill_null(source, _UNSAID)).dictionary_encode()
     names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     counts = np.bincount(code, minlength=len(names))

@@ -7,6 +7,7 @@ account ids are not.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,7 @@ from training.dataset import Slices
 from training.drift import SCORE, InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.label_counts import VerdictCounts, count_verdicts
+from training.label_flow import LabelFlow, label_flow
 from training.labels import NEGATIVE, unexpired
 from training.report.facts import NightlyReport, WrongEvent
 from training.source_alarms import SourceAlarm, source_alarms
@@ -31,6 +33,8 @@ from transforms.signature import is_private
 
 MOST_WRONG = 10
 MOST_PAST = 14
+_MOST_READ = 30
+"""Nights that a run looks back on: each report.json has hundreds of kilobytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Evidence:
       inputs: of the gate slice, and the score, kept for the next run; `drifts`: how they moved.
       drift_since: the run that they are compared with, microseconds UTC; None: there is none.
       alarms: sources of verdicts that stopped or flood.
+      flow: of verdicts, by source and day.
     """
 
     judged: Mapping[str, int]
@@ -55,6 +60,7 @@ class Evidence:
     drifts: tuple[InputDrift, ...]
     drift_since: int | None
     alarms: tuple[SourceAlarm, ...] = ()
+    flow: LabelFlow | None = None
 
 
 def gather_evidence(
@@ -101,6 +107,7 @@ def gather_evidence(
         drifts=drifts,
         drift_since=before.as_of_us if before else None,
         alarms=source_alarms(said, as_of_us),
+        flow=label_flow(said, as_of_us, span.events.column(EVENT_ID), span.times),
     )
 
 
@@ -148,15 +155,29 @@ def _worst_false_positives(gate: Dataset, fitted: Fitted) -> tuple[WrongEvent, .
     )
 
 
-def past_reports(layout: Layout, as_of_us: int) -> list[NightlyReport]:
-    """Reports of earlier moments of knowing, oldest first."""
-    found = []
+def past_reports(
+    layout: Layout, as_of_us: int, first: dt.date | None = None
+) -> list[NightlyReport]:
+    """Reports of earlier moments of knowing, oldest first.
+
+    Args:
+      layout: of the output folder.
+      as_of_us: they are earlier than this, microseconds UTC.
+      first: the earliest night; None: the newest `_MOST_READ`.
+    """
+    nights = []
     for path in files_below(layout.reports):
         night, _, name = path.partition("/")
-        if name != REPORT_FACTS or parse_day(night) >= day_of(as_of_us):
+        if name == REPORT_FACTS and parse_day(night) < day_of(as_of_us):
+            nights.append(night)
+    nights = sorted(nights)[-_MOST_READ:] if first is None else sorted(nights)
+    found = []
+    for night in nights:
+        if first is not None and parse_day(night) < first:
             continue
         try:
-            found.append(NightlyReport.from_json(read_file(join(layout.reports, night, name))))
+            text = read_file(join(layout.reports, night, REPORT_FACTS))
+            found.append(NightlyReport.from_json(text))
         except (OSError, msgspec.DecodeError):
             continue  # of another release, or being removed: the trend does without it
     return found

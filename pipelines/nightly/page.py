@@ -15,6 +15,7 @@ from typing import Any
 from configs.errors import BundleError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
+from configs.settings import flat_settings
 from pipelines.backfill import BackfillReport
 from pipelines.campaign_units import CampaignUnits
 from pipelines.dataset import Dataset, early_verdicts
@@ -22,9 +23,11 @@ from pipelines.failures import explain_os_error
 from pipelines.layout import REPORT_FACTS, REPORT_PAGE, Layout, day_of
 from pipelines.meter import Meter, Usage
 from pipelines.nightly.campaigns import CampaignFacts
+from pipelines.nightly.effects import Effects
 from pipelines.nightly.evidence import MOST_PAST, Evidence, past_reports
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.nightly.weighting import Weighed
+from pipelines.parity.gate import last_parity
 from pipelines.progress import Progress
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
@@ -43,13 +46,15 @@ from training.report import (
     KindCount,
     NightlyReport,
     Parts,
+    Setup,
     SliceCount,
     SourceCount,
     StageCost,
     render,
 )
+from training.report.changes import changes_between
 from training.report.early import merge_days
-from transforms.signature import is_private
+from transforms.signature import input_fingerprints, is_private
 
 MOST_CHANGES = 8
 
@@ -67,6 +72,8 @@ class NightlyFacts:
       early: days whose labels are still to come, and those of the gate slice.
       campaigns: what is shown of campaigns as units; None: they are none.
       cold: whether windows were full yet, in words; "" if they were.
+      effects: what the new model's actions do to events, accounts and campaigns.
+      rows: by stage, that it went through.
     """
 
     backfill: BackfillReport | None = None
@@ -77,6 +84,8 @@ class NightlyFacts:
     early: tuple[DayFigures, ...] = ()
     campaigns: CampaignFacts | None = None
     cold: str = ""
+    effects: Effects | None = None
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
     serving: str | None = None
     comparison: ServingComparison | None = None
     gate: GateResult | None = None
@@ -160,10 +169,10 @@ def make_report(
 ) -> NightlyReport:
     """The facts as a report."""
     spec, as_of_us = request.spec, request.as_of_us
-    made, fitted, cut, evidence = facts.backfill, facts.fitted, facts.cut, facts.evidence
+    read, fitted, cut, evidence = facts.backfill, facts.fitted, facts.cut, facts.evidence
     compared, before = facts.comparison, past_reports(layout, as_of_us)
     whole = compared is not None and cut is not None and compared.where == cut.gate
-    return NightlyReport(
+    made = NightlyReport(
         name=spec.name,
         about=spec.about,
         as_of_us=as_of_us,
@@ -172,10 +181,10 @@ def make_report(
         spec_fingerprint=fingerprint(spec),
         bundle_fingerprint=facts.bundle,
         serving_fingerprint=facts.serving,
-        sources=(SourceCount(request.source, made.read),) if made else (),
-        rows=made.read if made else 0,
+        sources=(SourceCount(request.source, read.read),) if read else (),
+        rows=read.read if read else 0,
         kinds=count_kinds(spec, layout, cut, as_of_us) if cut else (),
-        dead=_dead(made) if made else (),
+        dead=_dead(read) if read else (),
         max_dead_share=spec.events.max_dead_share,
         slices=_slices(fitted, cut, evidence) if fitted and cut else (),
         metrics=fitted.metrics if fitted else None,
@@ -186,10 +195,13 @@ def make_report(
         thresholds=fitted.policy.thresholds if fitted else (),
         features=rank_importance(fitted.gains, input_meanings(spec)) if fitted else (),
         parts=facts.parts,
-        stages=tuple(StageCost(one.step, one.seconds, one.peak_bytes) for one in usage),
+        stages=tuple(
+            StageCost(one.step, one.seconds, one.peak_bytes, facts.rows.get(one.step))
+            for one in usage
+        ),
         facts=tuple(
             Fact(name, str(value))
-            for name, value in (_provenance(made, fitted) | _campaigns(facts)).items()
+            for name, value in (_provenance(read, fitted) | _campaigns(facts)).items()
         ),
         notes=_notes(facts),
         commands=_commands(layout, facts, outcome),
@@ -202,7 +214,22 @@ def make_report(
         held_out=spec.policy.hold_out is not None,
         past=tuple(one.as_past_run() for one in before[-MOST_PAST:]),
         changes=_changes(layout),
-        days=merge_days([*(one.early for one in before), facts.early]),
+        days=merge_days([*(one.early for one in before[-MOST_PAST:]), facts.early]),
+        setup=Setup(flat_settings(spec), input_fingerprints(spec), library_versions()),
+        flow=evidence.flow if evidence else None,
+        alarms=evidence.alarms if evidence else (),
+        parity=last_parity(layout, request.as_of),
+        reasons=facts.effects.reasons if facts.effects else (),
+        accounts=facts.effects.accounts if facts.effects else None,
+        harm=facts.effects.harm if facts.effects else (),
+    )
+    measured = [one for one in before if one.metrics is not None]
+    if not measured:
+        return made
+    return dataclasses.replace(
+        made,
+        changed=changes_between(measured[-1], made),
+        changed_since=measured[-1].as_of_us,
     )
 
 
@@ -221,6 +248,8 @@ def _campaigns(facts: NightlyFacts) -> dict[str, str]:
 def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     """What someone should know before they read the figures."""
     notes = [facts.cold] if facts.cold else []
+    if facts.effects and facts.effects.fault:
+        notes.append(facts.effects.fault)
     if facts.evidence and facts.evidence.early:
         notes.append(f"Of the training span, {early_verdicts(facts.evidence.early)}.")
     notes += map(str, facts.evidence.alarms) if facts.evidence else []

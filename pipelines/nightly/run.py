@@ -23,6 +23,7 @@ from pipelines.layout import Layout, local_scratch, locked
 from pipelines.nightly.campaigns import find_campaign_facts
 from pipelines.nightly.compare import compare_with_serving
 from pipelines.nightly.early import expect_days
+from pipelines.nightly.effects import gather_effects
 from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
 from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
@@ -104,14 +105,17 @@ def _make_bundle(
     with stage("backfill"):
         for plan in backfill_plans(request, layout, cut):
             facts.backfill = backfill_locked(plan, report.progress, require)
+            facts.rows["backfill"] = facts.rows.get("backfill", 0) + facts.backfill.read
     with stage("read"):
         weighed = facts.weighed = weigh(
             request, load_sample(spec, layout, cut, request.as_of_us), cut
         )
         data = weighed.data
+    facts.rows |= dict.fromkeys(("read", "transform", "train"), len(data))
     graph = scratch / "transform_graph"
     with stage("analyse"):
         analyse_sample(spec, layout, cut.fit, data, graph, request.running)
+    facts.rows["analyse"] = min(int(cut.fit.mask(data.times).sum()), training.analyse_rows)
     with stage("transform"):
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
     with stage("train"):
@@ -127,17 +131,22 @@ def _make_bundle(
             weighed.weights,
         )
         data = data.without_labels(fitted.left_out)
-        judged = data.take(np.flatnonzero(cut.gate.mask(data.times)))
+        gate_rows = np.flatnonzero(cut.gate.mask(data.times))
+        judged = data.take(gate_rows)
         facts.parts = make_parts(spec, fitted, judged, units)
         if spec.evaluation.campaigns:
             facts.campaigns = find_campaign_facts(spec, units, fitted, judged)
         facts.evidence = gather_evidence(spec, layout, cut, request.as_of_us, data, judged, fitted)
         facts.early = expect_days(request, layout, cut, judged, fitted, graph)
+        facts.effects = gather_effects(
+            spec, layout, request.as_of, judged, transformed.take(gate_rows), fitted
+        )
         facts.cold = cold_start(spec, layout, cut)
     with stage("compare"):
         name = facts.serving = Store(layout.bundles).serving()
         notes = weighed.notes()
         if name is not None:
+            facts.rows["compare"] = len(judged)
             candidate = bundle_parts(request, fitted, graph, GateResult(False, ()), cut, notes)
             if fingerprint_parts(candidate, scratch) == name:
                 facts.comparison = ServingComparison(cut.gate, same=True)

@@ -8,20 +8,24 @@ a file may be of another run, or of another installation than the one that is ab
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
 from configs.errors import InputError
 from configs.units import format_duration
+from pipelines.layout import Layout, day_us, parse_day
 from pipelines.parity.log import TimeSpan, newest_decision
 from pipelines.parity.offline_check import check_ideal
 from pipelines.parity.page import render
 from pipelines.parity.replay_check import check_served
-from scoring.files import join, replace_file
+from scoring.files import files_below, join, read_file, replace_file
 from scoring.store import Store
 from training.gate import GateRule
+from training.report.facts import ParityFinding
 
 NAME = "parity"
+_FACTS = "parity.json"
 
 
 def check_parity(
@@ -61,9 +65,32 @@ def check_parity(
         return GateRule(NAME, False, f"parity cannot be shown: {error}.")
     replace_file(join(report, "parity.html"), render(found, str(state)).encode())
     text = json.dumps([one.to_builtins() for one in found], indent=1, sort_keys=True)
-    replace_file(join(report, "parity.json"), (text + "\n").encode())
+    replace_file(join(report, _FACTS), (text + "\n").encode())
     passed = all(one.clean for one in found)
     words = " ".join(one.words() for one in found)
     return GateRule(
         NAME, passed, f"the newest {format_duration(newest_us)} of the scorer's log, {words}"
     )
+
+
+def last_parity(layout: Layout, as_of: dt.date) -> tuple[ParityFinding, ...]:
+    """The findings of the newest check that a nightly run has left, up to a night; none: ()."""
+    nights = [path.partition("/") for path in files_below(layout.reports)]
+    checked = sorted(night for night, _, name in nights if name == _FACTS)
+    for night in reversed([one for one in checked if parse_day(one) <= as_of]):
+        try:
+            found = json.loads(read_file(join(layout.reports, night, _FACTS)))
+            return tuple(
+                ParityFinding(
+                    day_us(parse_day(night)),
+                    one["mode"],
+                    one["events"],
+                    one["differing"],
+                    one["clean"],
+                    one["by_cause"],
+                )
+                for one in found
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # of another release, or being removed
+    return ()

@@ -72,12 +72,12 @@ def interval(one: Difference) -> str:
 def _table(result: ExperimentResult, at: int) -> MetricTable:
     name = result.metrics[at]
     rows = [(one.name, one.differences[at]) for one in result.challengers if one.differences]
-    drawn = _differences_svg(rows) if any(one.low is not None for _, one in rows) else ""
+    drawn = _differences_svg(name, rows) if any(one.low is not None for _, one in rows) else ""
     champion = figure(result.champion.figures.get(name))
     return MetricTable(metric_words(name), champion, tuple(rows), markupsafe.Markup(drawn))
 
 
-def _differences_svg(rows: Sequence[tuple[str, Difference]]) -> str:
+def _differences_svg(name: str, rows: Sequence[tuple[str, Difference]]) -> str:
     """Each challenger's difference with its interval, the first one on top; 0 is the champion."""
     with rc_context(STYLE):
         drawn, axes = make_axes("difference from the champion", "")
@@ -92,7 +92,8 @@ def _differences_svg(rows: Sequence[tuple[str, Difference]]) -> str:
         axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=5)
-        return as_svg(drawn)
+        words = f"difference of {name.replace('_', ' ')} from the champion's, by challenger"
+        return as_svg(drawn, f"{words}, with intervals; the table has the figures")
 
 
 def _short(name: str, most: int = 16) -> str:

@@ -16,9 +16,14 @@ from training.by_slice import SliceMetrics
 from training.drift import InputDrift, InputSummary
 from training.early import DayFigures
 from training.evaluate import Metrics
+from training.flag_reasons import ActionReasons
 from training.gate import GateResult, ServingComparison
+from training.harm import HarmBefore
 from training.importance import Importance
 from training.label_counts import VerdictCounts
+from training.label_flow import LabelFlow
+from training.source_alarms import SourceAlarm
+from training.subjects import SubjectMetrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +71,15 @@ class SliceCount:
 
 @dataclasses.dataclass(frozen=True)
 class StageCost:
-    """A stage of the run: wall seconds, peak resident bytes (all processes)."""
+    """A stage of the run: wall seconds, peak resident bytes (all processes), rows it went through.
+
+    `rows`: of the input for the backfill, then scored events; None: it has none, or is not counted.
+    """
 
     stage: str
     seconds: float
     peak_bytes: int
+    rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +131,51 @@ class Fact:
 
 
 @dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a run was made with.
+
+    Attributes:
+      settings: of the config, as people write them (`configs.settings`).
+      inputs: of the model -> fingerprint of what each means (`transforms.signature`).
+      software: library -> version.
+    """
+
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
+    inputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    software: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunChange:
+    """One thing in two runs.
+
+    Attributes:
+      of: "setting", "input", "software", "model", "threshold" or "figure".
+      before, now: in words; "": it is not there.
+    """
+
+    of: str
+    name: str
+    before: str
+    now: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityFinding:
+    """One mode of a parity check of the scorer's log (`scoring.parity.compare.ParityReport`).
+
+    `as_of_us`: the night that checked it; `by_cause`: decisions that differ.
+    """
+
+    as_of_us: int
+    mode: str
+    events: int
+    differing: int
+    clean: bool
+    by_cause: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class NightlyReport:
     """One nightly run.
 
@@ -157,6 +211,14 @@ class NightlyReport:
       past: earlier runs, oldest first.
       changes: what has been made to serve, by whom and why, oldest first.
       days: `early` of this and of earlier runs, a day once (`training.report.early.merge_days`).
+      setup: what the run was made with; None in reports of earlier builds.
+      changed: against the run as of `changed_since`, the newest before that measured a model.
+      flow: of verdicts, by source and day.
+      alarms: sources of verdicts that stopped or flood.
+      parity: the newest check that is in the output folder, a finding for each mode.
+      reasons: what drove each action on the gate slice.
+      accounts: how accounts are found there, where `evaluation.group` names them.
+      harm: before the first action on a campaign or account there.
     """
 
     name: str
@@ -195,6 +257,15 @@ class NightlyReport:
     past: tuple[PastRun, ...] = ()
     changes: tuple[ServingChange, ...] = ()
     days: tuple[DayFigures, ...] = ()
+    setup: Setup | None = None
+    changed: tuple[RunChange, ...] = ()
+    changed_since: int | None = None
+    flow: LabelFlow | None = None
+    alarms: tuple[SourceAlarm, ...] = ()
+    parity: tuple[ParityFinding, ...] = ()
+    reasons: tuple[ActionReasons, ...] = ()
+    accounts: SubjectMetrics | None = None
+    harm: tuple[HarmBefore, ...] = ()
 
     def as_past_run(self) -> PastRun:
         """What later reports show of this run."""

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import functools
 import importlib.resources
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,12 @@ import markupsafe
 
 from training.drift import FAR, GAP, MUCH, SCORE, InputDrift
 from training.evaluate import AtThreshold, Metrics
+from training.report.contracts import contract_lines
 from training.report.early import early_lines
 from training.report.facts import Fact, NightlyReport, PastRun
 from training.report.plots import (
     calibration_svg,
+    flow_svg,
     histogram_svg,
     over_time_svg,
     precision_recall_svg,
@@ -34,8 +37,10 @@ _FEWEST_DRIFTS, _MOST_DRIFTS = 5, 20
 _MOST_ROWS, _MOST_LETTERS = 60, 1000
 _LISTS = (
     "kinds", "dead", "slices", "thresholds", "parts", "stages", "facts", "notes", "commands",
-    "wrong", "early", "past", "days",
+    "wrong", "early", "past", "days", "changed", "changes", "parity", "reasons", "harm", "alarms",
 )  # fmt: skip
+_MEASURED = ("threshold", "figure")
+_CARD = re.compile(r'<section class="card[^"]*" id="([^"]+)">\s*<h2>([^<]+)</h2>')
 _NOTHING = "\N{EN DASH}"
 
 
@@ -99,6 +104,9 @@ def render(report: NightlyReport) -> str:
             tiles=_tiles(report),
             comparisons=_comparisons(report),
             actions=_actions(report),
+            contracts=contract_lines(report.thresholds, _same_events(report)[1]),
+            figures=[one for one in report.changed if one.of in _MEASURED],
+            otherwise=[one for one in report.changed if one.of not in _MEASURED],
             fires=report.metrics.at if report.metrics else (),
             past=_past(report),
             early=early_lines(report.early),
@@ -133,6 +141,8 @@ def environment(package: str) -> jinja2.Environment:
         duration=_duration,
         size=_size,
         words=lambda text: text.replace("_", " "),
+        lasting=_lasting,
+        sections=_sections,
     )
     return made
 
@@ -177,7 +187,11 @@ def _plots(report: NightlyReport) -> dict[str, markupsafe.Markup]:
         name: markupsafe.Markup(over_time_svg(days, name) if days else "")
         for name in ("precision", "recall")
     }
-    trend = over | {"trend": markupsafe.Markup(trend_svg(known) if len(known) > 1 else "")}
+    flow = report.flow
+    trend = over | {
+        "trend": markupsafe.Markup(trend_svg(known) if len(known) > 1 else ""),
+        "flow": markupsafe.Markup(flow_svg(flow) if flow is not None and flow.days else ""),
+    }
     if metrics is None or not metrics.labelled:
         empty = markupsafe.Markup()
         return trend | {"precision_recall": empty, "calibration": empty, "histogram": empty}
@@ -384,6 +398,26 @@ def _duration(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s"
+
+
+def _lasting(time_us: float | None) -> str:
+    """A length of time in the unit that tells most.
+
+    >>> _lasting(90_000_000), _lasting(9_000_000_000)
+    ('90 s', '2.5 h')
+    """
+    if time_us is None:
+        return _NOTHING
+    seconds = time_us / 1e6
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _sections(body: str) -> list[tuple[str, str]]:
+    """Id and heading of each card of a page, for its list of sections."""
+    return _CARD.findall(body)
 
 
 def _size(amount: int) -> str:

@@ -14,6 +14,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from scoring.decision import Threshold
 from training.early import DayFigures
 from training.evaluate import Metrics
+from training.label_flow import LabelFlow
 from training.report.early import early_lines
 from training.report.facts import PastRun
 
@@ -215,6 +217,38 @@ def trend_svg(runs: Sequence[PastRun]) -> str:
         return as_svg(figure, f"{words}; the table below has the figures")
 
 
+def flow_svg(flow: LabelFlow) -> str:
+    """Verdicts by the day on which they became known, by source; and those that reverse.
+
+    Args:
+      flow: with at least one day.
+    """
+    with rc_context(STYLE):
+        figure, axes = make_axes("day (month-day)", "verdicts")
+        places = np.arange(len(flow.days))
+        below = np.zeros(len(flow.days))
+        colours = (NEW, BASELINE, SERVING)
+        for number, one in enumerate(flow.sources):
+            axes.bar(
+                places,
+                one.by_day,
+                bottom=below,
+                color=colours[number % len(colours)],
+                alpha=0.55 ** (number // len(colours)),
+                width=0.8,
+                label=_short(one.source),
+            )
+            below += one.by_day
+        back = np.sum([one.reversed_by_day for one in flow.sources], axis=0)
+        axes.plot(places, back, "o-", color=INK, markersize=3, linewidth=1.2, label="reversing")
+        shown = places[:: -(-len(places) // _MOST_TICKS)]
+        axes.set_xticks(shown, [_month_day(flow.days[place]) for place in shown])
+        axes.set_ylim(bottom=0)
+        figure.legend(loc="upper center", ncols=3, handlelength=1.8)
+        words = f"verdicts of {len(flow.days)} days by {len(flow.sources)} sources"
+        return as_svg(figure, f"{words}: {below[-1]:,.0f} on the last day; the table has the sums")
+
+
 def over_time_svg(days: Sequence[DayFigures], measure: str) -> str:
     """Precision or recall of each action by day, expected and turned out; young days are shaded.
 
@@ -281,6 +315,13 @@ def over_time_svg(days: Sequence[DayFigures], measure: str) -> str:
         figure.legend(loc="upper center", ncols=2, handlelength=2.2)
         words = f"{measure} over {len(days)} days, of which {len(young)} have young labels"
         return as_svg(figure, "; ".join([words, *told]))
+
+
+def _short(name: str) -> str:
+    """A name from data as a label: no formula (`$`), no hidden one (`_`), not too long."""
+    text = name if len(name) <= 18 else f"{name[:17]}\N{HORIZONTAL ELLIPSIS}"
+    text = text.replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
 def _month_day(time_us: int) -> str:

@@ -1,6 +1,7 @@
 """What a run shows beside its metrics, end to end: the second run knows the first."""
 
 import dataclasses
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipelines.layout import Days, Layout, day_us
 from pipelines.nightly import nightly
 from pipelines.nightly.early import first_expected
 from pipelines.nightly.evidence import past_reports
+from pipelines.report import report_nights
 from training.report import NightlyReport
 
 
@@ -83,6 +85,23 @@ def test_a_report_that_cannot_be_read_is_left_out_of_the_trend(night_house, tmp_
     (out / "reports" / "2026-03-05").mkdir()
     (out / "reports" / "2026-03-05" / "report.json").write_text('{"name": 7}')
     assert [one.as_of_us for one in past_reports(Layout(out), day_us(LATER))] == [day_us(NIGHT)]
+
+
+def test_only_the_newest_nights_are_looked_back_on(night_house, tmp_path):
+    _, out = copy_of(night_house, tmp_path)
+    for back in range(40, 0, -1):
+        night = NIGHT - dt.timedelta(back)
+        made = dataclasses.replace(night_house[2].report, as_of_us=day_us(night))
+        (out / "reports" / str(night)).mkdir()
+        (out / "reports" / str(night) / "report.json").write_bytes(made.to_json())
+    layout = Layout(out)
+    found = past_reports(layout, day_us(LATER))
+    assert len(found) == 30 and found[-1].as_of_us == day_us(NIGHT)
+    first = NIGHT - dt.timedelta(40)
+    assert len(past_reports(layout, day_us(LATER), first)) == 41
+    shown = report_nights(out)
+    assert len(shown.past) == 14
+    assert report_nights(out, first, NIGHT).past[0].as_of_us == day_us(first)
 
 
 def test_the_page_says_how_to_go_back_and_that_nothing_new_was_read(second, night_house):

@@ -14,12 +14,13 @@ from stream_world import NIGHT
 
 from configs.errors import ConfigError, GateError
 from configs.loader import loads
-from pipelines.layout import DAY_US
+from pipelines.layout import DAY_US, Layout
 from pipelines.nightly import nightly
-from pipelines.parity.gate import check_parity
+from pipelines.parity.gate import check_parity, last_parity
 from pipelines.streaming.journal import list_segments, read_segment
 from scoring.engine import NUMERIC, SCORE
 from scoring.store import Store
+from training.report import NightlyReport
 from transforms.catalog import CATALOG
 
 ASKING = CONFIG.replace("min_positives: 1}", "min_positives: 1, parity: 6h}").replace(
@@ -78,6 +79,17 @@ def test_a_clean_log_lets_the_new_bundle_serve(scored, stream_house, house):
     assert [one["mode"] for one in found] == ["as served", "ideal"]
     assert all(one["clean"] and 0 < one["events"] < 300 for one in found)
     assert "Not clean" not in (Path(made.page).parent / "parity.html").read_text()
+    shown = made.report.parity
+    assert [(one.mode, one.events, one.clean) for one in shown] == [
+        (one["mode"], one["events"], True) for one in found
+    ]
+    layout = Layout(house)
+    assert last_parity(layout, LATER + dt.timedelta(9)) == shown
+    assert last_parity(layout, LATER - dt.timedelta(1)) == ()
+    broken = Path(layout.report(LATER + dt.timedelta(1)))
+    broken.mkdir()
+    (broken / "parity.json").write_text('[{"mode": 7}]')
+    assert last_parity(layout, LATER + dt.timedelta(9)) == shown, "the newest that can be read"
 
 
 def test_one_turned_bit_keeps_the_new_bundle_from_serving(scored, stream_house, house, tmp_path):
@@ -99,6 +111,8 @@ def test_one_turned_bit_keeps_the_new_bundle_from_serving(scored, stream_house, 
     folder = house / "reports" / str(LATER)
     assert "refused" in (folder / "report.html").read_text()
     assert "Not clean" in (folder / "parity.html").read_text()
+    told = NightlyReport.from_json((folder / "report.json").read_bytes()).parity
+    assert next((one.mode, one.clean, one.differing) for one in told) == ("as served", False, 1)
 
 
 def test_a_night_that_does_not_promote_is_not_asked(stream_house, house):

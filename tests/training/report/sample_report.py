@@ -8,27 +8,37 @@ import numpy as np
 import pyarrow as pa
 
 from configs.schema import Action, Gate
+from scoring.store import ServingChange
 from training.by_slice import evaluate_by_slice
 from training.dataset import TimeRange
 from training.drift import InputDrift, InputSummary
 from training.early import figures_by_day
 from training.evaluate import Metrics, evaluate
+from training.flag_reasons import ActionReasons, FlagReason
 from training.gate import ServingComparison, check_gate
+from training.groups import encode_groups
+from training.harm import HarmBefore
 from training.label_counts import SourceVerdicts, VerdictCounts
+from training.label_flow import LabelFlow, SourceFlow
 from training.report import (
     DeadCount,
     Fact,
     Importance,
     KindCount,
     NightlyReport,
+    ParityFinding,
     Parts,
     PastRun,
+    RunChange,
+    Setup,
     SliceCount,
     SourceCount,
     StageCost,
     WrongEvent,
 )
 from training.report.early import merge_days
+from training.source_alarms import SourceAlarm
+from training.subjects import evaluate_subjects
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
@@ -81,8 +91,56 @@ def past_days(scores, labels):
     return merge_days([*known, early_days(scores, labels)])
 
 
+def verdict_flow() -> LabelFlow:
+    """Four weeks: people who rest on Sundays, a filter that stops, few appeals."""
+    hour = DAY // 24
+    days = np.arange(28)
+    person = np.where(days % 7 == 6, 0, 900 + 40 * (days % 5))
+    bot = np.where(days >= 25, 0, 300 + 10 * (days % 3))
+    appeal = 20 + days % 4
+    return LabelFlow(
+        tuple((NIGHT + (days - 28) * DAY).tolist()),
+        tuple(
+            SourceFlow(
+                name,
+                int(counts.sum()),
+                int(counts.sum() * share),
+                int(back.sum()),
+                tuple(counts.tolist()),
+                tuple(back.tolist()),
+                4_000,
+                median,
+                late,
+            )
+            for name, counts, share, back, median, late in (
+                ("moderator", person, 0.4, person // 200, 5 * hour, 40 * hour),
+                ("automatic", bot, 0.9, bot * 0, hour // 60, hour // 10),
+                ("appeal", appeal, 0.2, appeal * 4 // 5, 50 * hour, 150 * hour),
+            )
+        ),
+    )
+
+
+def reasons(action: str, flagged: int) -> ActionReasons:
+    return ActionReasons(
+        action,
+        flagged,
+        min(flagged, 1000),
+        (
+            FlagReason("text_score", "what the text model says of the words", 620, 2.31),
+            FlagReason(
+                "fingerprint_authors_1h",
+                "fingerprint: distinct author_id of message events in the last 1h",
+                404,
+                0.92,
+            ),
+            FlagReason("links", "count of links in clean", 90, -0.04),
+        ),
+    )
+
+
 def sample_report() -> NightlyReport:
-    scores, labels, _, _ = model(2.0)
+    scores, labels, times, groups = model(2.0)
     metrics = measured(2.0)
     serving, baseline = measured(2.0, noise=0.8), measured(2.0, noise=1.6)
     return NightlyReport(
@@ -149,12 +207,51 @@ def sample_report() -> NightlyReport:
             ),
         ),
         stages=(
-            StageCost("decode", 61.2, 1_420_000_000),
-            StageCost("fold", 48.9, 2_910_000_000),
-            StageCost("transform", 37.0, 2_110_000_000),
-            StageCost("train", 141.5, 3_350_000_000),
+            StageCost("decode", 61.2, 1_420_000_000, 6_180_120),
+            StageCost("fold", 48.9, 2_910_000_000, 6_179_000),
+            StageCost("transform", 37.0, 2_110_000_000, 2_812_334),
+            StageCost("train", 141.5, 3_350_000_000, 2_812_334),
             StageCost("evaluate", 6.4, 980_000_000),
             StageCost("write", 0.8, 310_000_000),
+        ),
+        setup=Setup({"labels.maturity": "3d"}, {"links": "0123456789abcdef"}, {"xgboost": "3.2.0"}),
+        changed=(
+            RunChange("setting", "labels.maturity", "4d", "3d"),
+            RunChange("setting", "entities.author.aggregates.linked.where", "", "links > 0"),
+            RunChange("input", "author_linked_1h", "one meaning", "another"),
+            RunChange("software", "xgboost", "3.1.0", "3.2.0"),
+            RunChange("model", "new model", "77ab03cd19ef2245", "a3d9e2b14c5f6071"),
+            RunChange("threshold", "block", "0.912", "0.934"),
+            RunChange("threshold", "review", "0.514", "0.514"),
+            RunChange("figure", "average precision", "0.741", "0.752"),
+            RunChange("figure", "recall at block", "0.512", ""),
+        ),
+        changed_since=NIGHT - DAY,
+        changes=(
+            ServingChange(
+                serving="77ab03cd19ef2245",
+                at="2024-10-01T04:00:00+00:00",
+                how="rolled back",
+                by="ana",
+                because="too many appeals",
+            ),
+        ),
+        flow=verdict_flow(),
+        alarms=(SourceAlarm("automatic", 0, 310.0, 3, 0),),
+        parity=(
+            ParityFinding(NIGHT - DAY, "as served", 1_204_118, 0, True, {}),
+            ParityFinding(
+                NIGHT - DAY, "ideal", 1_204_118, 41, True, {"late": 38, "missing event": 3}
+            ),
+        ),
+        reasons=(reasons("block", 4_210), reasons("review", 811)),
+        accounts=evaluate_subjects(
+            scores, labels, times, encode_groups(groups), choose_thresholds(scores, labels, ACTIONS)
+        ),
+        harm=(
+            HarmBefore("campaign", "block", 41, 38, 9_120, 311, 1_204_000.0, 40_100.0, 7.5e8),
+            HarmBefore("campaign", "review", 41, 41, 9_120, 64, 1_204_000.0, 9_020.0, 9e7),
+            HarmBefore("account", "block", 12, 5, 300, 120, None, None, None),
         ),
         early=early_days(scores, labels),
         days=past_days(scores, labels),

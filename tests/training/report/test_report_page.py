@@ -11,28 +11,35 @@ import pytest
 
 from training.dataset import TimeRange
 from training.gate import ServingComparison
+from training.label_flow import LabelFlow, SourceFlow
 from training.report import (
     DeadCount,
     Fact,
     KindCount,
     NightlyReport,
     Parts,
+    RunChange,
     SourceCount,
     StageCost,
     render,
 )
 from training.report.page import _duration, _share, _size
-from training.report.plots import over_time_svg
+from training.report.plots import flow_svg, over_time_svg
 
 SECTIONS = [
     "figures",
     "commands",
+    "contracts",
+    "changed",
     "gate",
     "beside",
     "precision-recall",
     "calibration",
     "scores",
     "thresholds",
+    "reasons",
+    "harm",
+    "accounts",
     "wrong",
     "early",
     "precision-over-time",
@@ -40,9 +47,12 @@ SECTIONS = [
     "features",
     "parts",
     "drift",
+    "flow",
     "trend",
+    "changes",
     "read",
     "dead",
+    "parity",
     "trained",
     "costs",
     "facts",
@@ -50,11 +60,17 @@ SECTIONS = [
 OPTIONAL = {
     "figures",
     "commands",
+    "contracts",
+    "reasons",
+    "harm",
+    "accounts",
     "wrong",
     "early",
     "precision-over-time",
     "recall-over-time",
     "parts",
+    "flow",
+    "changes",
 }  # left out where there is nothing to tell
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -104,7 +120,7 @@ def test_every_section_is_there_and_every_tag_is_closed(text):
     page = Page(text)
     assert page.sections == SECTIONS
     assert page.open == []
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 7
 
 
 def test_nothing_comes_from_the_network(text):
@@ -126,6 +142,33 @@ def test_every_plot_says_what_it_shows(sample_report, text):
     (words,) = [one for one in told if one.startswith("precision over 14 days")]
     assert f"of which {young} have young labels" in words
     assert f"block {block.precision:.2f} on the last day with labels" in words
+
+
+def test_every_card_is_in_the_list_of_sections_which_needs_no_mouse(text):
+    page = Page(text)
+    links = re.findall(r'<li><a href="#([^"]+)">([^<]+)</a></li>', text)
+    assert [name for name, _ in links] == [one for one in SECTIONS if one != "figures"]
+    assert all(f"<h2>{words}</h2>" in text for _, words in links)
+    assert page.tags.index("summary") < page.tags.index("section")
+    assert "tabindex" not in text and "onclick" not in text
+    heads = re.findall(r"<th(?: [^>]*)?>", text)
+    assert heads and all('scope="' in one for one in heads)
+
+
+def test_the_plot_of_verdicts_says_their_sums_and_survives_any_name():
+    names = ("$a_$b", "_hidden", "<b>&", "x" * 99)
+    sources = tuple(SourceFlow(one, 3, 2, 1, (1, 2), (0, 1), 0, None, None) for one in names)
+    made = flow_svg(LabelFlow((0, 86_400_000_000), sources))
+    assert 'aria-label="verdicts of 2 days by 4 sources: 8 on the last day' in made
+    assert "$a_$b" in made and "_hidden" in made and "&lt;b&gt;&amp;" in made
+    assert "x" * 17 + "\N{HORIZONTAL ELLIPSIS}" in made and "x" * 19 not in made
+
+
+def test_thin_rows_are_pale(text):
+    (row,) = re.findall(r'<tr[^>]*><th scope="row">block</th><td data-l="on">accounts</td>', text)
+    assert 'class="soft"' in row
+    (row,) = re.findall(r'<tr[^>]*><th scope="row">block</th><td data-l="on">campaigns</td>', text)
+    assert 'class="soft"' not in row
 
 
 def test_young_days_alone_are_shaded(sample_report):
@@ -156,6 +199,10 @@ def test_the_page_of_a_huge_run_is_below_2_mb_and_says_what_it_leaves_off(sample
         days=sample_report.days * 1_000,
         early=sample_report.early * 1_000,
         wrong=sample_report.wrong * 1_000,
+        changed=(RunChange("setting", long, long, long),) * 1_000,
+        harm=sample_report.harm * 1_000,
+        reasons=sample_report.reasons * 1_000,
+        parity=sample_report.parity * 1_000,
     )
     made = render(huge)
     assert len(made.encode()) < 2_000_000
@@ -199,6 +246,17 @@ def test_what_was_found_is_said(text):
         "(score) 0.0000 0.0310 0 % 0 %",  # wherever it stands
         "2024-09-30 failed \N{EN DASH} \N{EN DASH} \N{EN DASH} \N{EN DASH}",
         "AUC, 95 %",
+        "setting labels.maturity 4d 3d",
+        "threshold of block 0.912 0.934",
+        "recall at block 0.512 \N{EN DASH}",
+        "block campaigns 38 of 41 311 of 9,120 96.6 % 40,100 of 1,204,000 12.5 min",
+        "block accounts 5 of 12 120 of 300 60.0 % \N{EN DASH} \N{EN DASH}",
+        "ideal clean 1,204,118 41 late 38, missing event 3",
+        "appeal 602 23 120 469 2.1 d 6.2 d",
+        "review serving precision of at least 0.6 kept",
+        "block 4,210 events, 1,000 of them explained",
+        "what the text model says of the words text_score 62.0 % +2.31",
+        "decode 6,180,120 61 s 1.42 GB",
     ):
         assert told in words, told
 
@@ -304,7 +362,7 @@ def test_a_slice_with_one_class_draws_what_it_can(sample_report):
         precision_recall=(),
     )
     page = Page(render(dataclasses.replace(sample_report, metrics=metrics)))
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 6
     assert "Not measured." in page.words
 
 
