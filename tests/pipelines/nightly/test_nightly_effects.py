@@ -87,7 +87,9 @@ def test_reasons_are_of_all_events_that_get_an_action(nights, measured):
     for one in found:
         assert one.explained == one.flagged
         assert one.reasons[0].events <= one.explained
-        assert one.reasons[0].name in ("text_score", "amount"), "what tells abuse from the rest"
+        assert one.reasons[0].added > 0.0
+        events = [reason.events for reason in one.reasons]
+        assert events == sorted(events, reverse=True) and min(events) > 0
 
 
 def test_harm_of_campaigns_is_what_their_events_say(nights, measured):
