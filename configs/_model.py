@@ -18,7 +18,6 @@ from configs.schema import (
     Column,
     ColumnType,
     Costs,
-    Evaluation,
     Gate,
     HoldOut,
     Inputs,
@@ -26,7 +25,6 @@ from configs.schema import (
     Kind,
     Labels,
     Policy,
-    Spec,
     TextInput,
 )
 
@@ -103,12 +101,12 @@ def read_inputs(
     )
     used = {*numeric, *computed, *(name for one in computed.values() for name in one.columns)}
     used |= {one.column for one in made.categorical} | {made.text.column if made.text else ""}
-    _refuse_published(section, "inputs", used)
+    refuse_published(section, "inputs", used)
     section.done()
     return made
 
 
-def _refuse_published(section: Section, what: str, names: Iterable[str]) -> None:
+def refuse_published(section: Section, what: str, names: Iterable[str]) -> None:
     """Notes names of a dataset's columns that the scores are in."""
     for name in sorted(set(names) & set(PUBLISHED_COLUMNS)):
         section.mistakes.add(
@@ -409,52 +407,3 @@ def read_gate(root: Section) -> Gate:
     )
     section.done()
     return gate
-
-
-def read_evaluation(
-    root: Section, types: Mapping[str, ColumnType], account: str | None
-) -> Evaluation:
-    """The `evaluation` section: what reports show; `account` is that of campaigns, if any."""
-    section = root.section("evaluation")
-    if section is None:
-        return Evaluation()
-    group = section.text("group", None)
-    if group is not None and group not in types:
-        section.note("group", f"group: there is no column {group!r}", did_you_mean(group, types))
-    _refuse_published(section, "group", [group or ""])
-    for key in ("top", "drop_known", "campaigns"):
-        if key in section and "group" not in section:
-            section.mistakes.add(
-                section.at_key(key),
-                f"evaluation: {key} means nothing here",
-                "it is about groups: say group, or leave it out",
-            )
-    made = Evaluation(
-        group,
-        section.integer("top", 100, least=1),
-        section.boolean("drop_known", False),
-        section.boolean("campaigns", False),
-        section.text("recipients", None),
-    )
-    if made.campaigns and group is not None and group != account:
-        found = "there is no section campaigns" if account is None else f"theirs is {account}"
-        section.note(
-            "campaigns",
-            f"evaluation: campaigns are of accounts, and group is {group}, but {found}",
-            "add a section campaigns whose account is the group, or leave this out",
-        )
-    section.done()
-    return made
-
-
-def check_evaluation(root: Section, spec: Spec) -> None:
-    """Notes a count of people that is no number of the model's inputs."""
-    section, name = root.section("evaluation"), spec.evaluation.recipients
-    known = (*spec.inputs.numeric, *spec.inputs.computed)
-    if section is not None and name is not None and name not in known:
-        section.note(
-            "recipients",
-            f"recipients: {name!r} is not among inputs.numeric and inputs.computed; expected one "
-            "that says how many people an event reaches",
-            did_you_mean(name, known),
-        )

@@ -15,6 +15,7 @@ from typing import Any
 
 from configs._behaviour import feature_names, feature_values, read_entities
 from configs._campaigns import read_campaigns
+from configs._evaluation import check_evaluation, read_evaluation
 from configs._events import (
     event_times,
     read_columns,
@@ -25,8 +26,6 @@ from configs._events import (
     with_ids,
 )
 from configs._model import (
-    check_evaluation,
-    read_evaluation,
     read_gate,
     read_inputs,
     read_labels,
