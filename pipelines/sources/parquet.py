@@ -166,11 +166,15 @@ class _Bounds:
         for index, delay in self._columns:
             for group in groups:
                 bounds = _group_bounds(self._metadata.row_group(group), index, self._events)
-                if bounds is None:
+                if bounds is None or not self._may_be_taken(*bounds):
                     return None, None
                 low.append(bounds[0] + delay)
                 high.append(bounds[1] + delay)
         return min(low, default=None), max(high, default=None)
+
+    def _may_be_taken(self, low: int, high: int) -> bool:
+        """Whether some time of a range is accepted; else its rows are dead letters of any day."""
+        return low <= self._events.latest_us and high >= self._events.earliest_us
 
 
 def _is_signed(path: str, file: pq.ParquetFile) -> bool:

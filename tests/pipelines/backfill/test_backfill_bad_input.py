@@ -219,3 +219,19 @@ def test_a_key_with_a_million_events(run, tmp_path):
     assert report.state_bytes < 100_000
     assert time.monotonic() - started < 500
     assert read(tmp_path / "out")["who_posts_1d"].max() > 980_000
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_parquet_files_of_no_accepted_time_are_read_and_their_rows_told(write, run, tmp_path, unit):
+    """By their statistics they have events of no day, so they were passed over without a word."""
+    events = make_events(20)
+    source = write(events)
+    times = [dt.datetime.fromisoformat(one["at"]) for one in events]
+    scale = {"s": 1, "ms": 1000}[unit]
+    wrong = [int(at.timestamp()) * scale for at in times]
+    table = pa.Table.from_pylist(events).set_column(1, "at", pa.array(wrong))
+    pq.write_table(table, tmp_path / "input" / "wrong.parquet")
+    with pytest.raises(InputError) as caught:
+        run(source)
+    assert f"{len(events):,} of {2 * len(events):,} records are dead letters" in str(caught.value)
+    assert f"say `events: {{time_unit: {unit}}}`" in str(caught.value)

@@ -110,13 +110,16 @@ def test_parquet_is_split_by_row_groups(tmp_path, monkeypatch):
     "type_", [pa.int64(), pa.timestamp("us", "UTC"), pa.timestamp("ms"), pa.timestamp("ns")]
 )
 def test_statistics_tell_the_days(tmp_path, type_):
-    hours = pa.array([1, 5], pa.int64())
+    first = 20_513 * 24  # hours until 2026-03-01
+    hours = pa.array([first + 1, first + 5], pa.int64())
     scale = {"ms": HOUR // 1000, "ns": HOUR * 1000}.get(getattr(type_, "unit", "us"), HOUR)
     times = pa.compute.multiply(hours, scale).cast(type_)
     [split] = open_source(parquet(tmp_path / "a.parquet", times), spec)
     # The second rule's events are known an hour later.
-    assert split.min_us == HOUR
-    assert 6 * HOUR <= split.max_us <= 6 * HOUR + 1
+    assert split.min_us == (first + 1) * HOUR
+    assert (first + 6) * HOUR <= split.max_us <= (first + 6) * HOUR + 1
+    [split] = open_source(parquet(tmp_path / "b.parquet", pa.compute.subtract(hours, first)), spec)
+    assert split.min_us is split.max_us is None, "dead letters are of no day"
 
 
 @pytest.mark.parametrize(
