@@ -17,6 +17,7 @@ MOST_WEIGHT = 1_000
 MOST_COLUMNS = 64
 LEAST_CHANCE = 1e-9
 _LONGEST_US = 400 * 86_400_000_000
+_EXAMPLE = "for example: texts: {columns: fingerprint}"
 _RECIPIENTS = (ColumnType.INTEGER, ColumnType.STRING)
 
 
@@ -37,6 +38,8 @@ def read_campaigns(
         section.mistakes.add(section.position, "campaigns: 'of' is missing (a kind of event)")
     if "links" not in section:
         section.mistakes.add(section.position, "campaigns: 'links' is missing (at least one)")
+    elif section.raw("links") == {}:
+        section.note("links", "links: expected at least one", _EXAMPLE)
     links = {
         name: _link(name, part, of or kinds, types, known)
         for name, part in section.sections("links")

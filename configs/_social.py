@@ -24,6 +24,8 @@ _LONGEST_US = 400 * _DAY_US
 MOST_ACCOUNTS_OF_GROUP = 1_000
 """A group's pairs of accounts are its accounts, squared."""
 
+_EXAMPLE = "for example: follow: {of: follow, from: follower, to: followed}"
+
 
 def read_graph(
     root: Section,
@@ -39,6 +41,8 @@ def read_graph(
         return None
     if "edges" not in section:
         section.mistakes.add(section.position, "graph: 'edges' is missing (at least one)")
+    elif section.raw("edges") == {}:
+        section.note("edges", "edges: expected at least one", _EXAMPLE)
     parts = section.sections("edges")
     edges = {name: _edge(name, part, kinds, types, known) for name, part in parts}
     for name, part in parts:

@@ -332,6 +332,8 @@ kinds: {a: {scored: true}}
         )
     )
     + "  rarity: {chance: 0, similarity: 2, likeness: 1}\n",
+    "graph_empty": BASE + "graph: {edges: {}}\n",
+    "campaigns_empty": BASE + "campaigns: {account: k, of: a, links: {}}\n",
     "campaigns_without": BASE + "campaigns: {account: k}\n",
     "campaigns_account": BASE + "campaigns: {account: k, of: a, links: {l: {columns: k}}}\n",
 }
