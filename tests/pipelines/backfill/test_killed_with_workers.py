@@ -33,13 +33,14 @@ STOPPED = """
 import signal, threading
 from pipelines import writers
 
-write = writers.write_by_content
+write, writing = writers.write_by_content, threading.Lock()
 
 def stop_and_write(out, folder, *rest):
-    if folder.startswith("features/"):
-        # To this thread: the process's signal may go to another one, and this one write meanwhile.
-        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
-    return write(out, folder, *rest)
+    with writing:
+        if folder.startswith("features/"):
+            # To this thread: the process's signal may go to another one, and this one write on.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        return write(out, folder, *rest)
 
 writers.write_by_content = stop_and_write
 """
@@ -47,6 +48,15 @@ WITHOUT_KERNEL = f"""{STOPPED}
 from pipelines import beam_worker
 
 beam_worker._end_with = lambda parent: signal.signal(signal.SIGINT, signal.SIG_IGN)
+serve = beam_worker._serve
+
+def serve_and_write(lines):
+    try:
+        serve(lines)  # until it sees that the launcher is gone, perhaps before the file is written
+    finally:
+        writing.acquire()
+
+beam_worker._serve = serve_and_write
 """
 MOMENTS = {
     "started": lambda out, session: session,
