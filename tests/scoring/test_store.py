@@ -149,7 +149,7 @@ def promote_often(root, name):
 
 
 def test_writers_at_once_lose_no_history(store, names):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     jobs = [context.Process(target=promote_often, args=(store.root, name)) for name in names]
     for job in jobs:
         job.start()

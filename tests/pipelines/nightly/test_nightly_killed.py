@@ -107,7 +107,7 @@ main()
 WITHIN = {
     "backfill": ("transforms.steps.shards", "fold_shard", 0),
     "analyse": ("transforms.steps.graph", "tensor_rows", 0),
-    "train": ("pipelines.nightly.run", "fit", 0),
+    "train": ("pipelines.nightly.run", "fit_sample", 0),
 }
 
 
