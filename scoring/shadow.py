@@ -8,6 +8,7 @@ velocity state, nor in how events are read. It decides nothing.
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.errors import StateError
 from configs.fingerprint import graph_fingerprint
@@ -35,11 +36,15 @@ SHADOW_SCHEMA = pa.schema(
                 (f"{name}_raw", pa.float32()),
                 (f"{name}_score", pa.float64()),
                 (f"{name}_action", pa.string()),
+                (f"{name}_acted", pa.bool_()),
             )
         ),
     ]
 )
-"""Of a row of the shadow log; the champion is named as in the log, with controls in force."""
+"""Of a row of the shadow log; the champion is named as in the log, with controls in force.
+
+`acted`: the action is another one than the policy's `default`, which each bundle names for itself.
+"""
 
 
 def check_shadow(now: Spec, wanted: Spec) -> None:
@@ -82,6 +87,7 @@ def score_beside(scorer: Scorer, now: Spec, outcome: Outcome) -> pa.RecordBatch 
     made = scorer.score(numeric_block(spec, asked, looked.features), asked)
     events = outcome.events.filter(outcome.events.column(SCORED))
     count = events.num_rows
+    actions, others = scored.actions(), made.actions()
     return pa.RecordBatch.from_arrays(
         [
             events.column(EVENT_ID),
@@ -90,11 +96,13 @@ def score_beside(scorer: Scorer, now: Spec, outcome: Outcome) -> pa.RecordBatch 
             pa.array([outcome.bundle] * count, pa.string()),
             pa.array(scored.raw),
             pa.array(scored.score),
-            scored.actions(),
+            actions,
+            pc.not_equal(actions, now.policy.default),
             pa.array([scorer.bundle.fingerprint] * count, pa.string()),
             pa.array(made.raw),
             pa.array(made.score),
-            made.actions(),
+            others,
+            pc.not_equal(others, spec.policy.default),
         ],
         schema=SHADOW_SCHEMA,
     )

@@ -68,7 +68,7 @@ class ShadowResult:
       events: that both scored; published: those of days that are published; labelled, positives: of
         these, with labels as known before `as_of`.
       alone: bundles whose events are left out, since all their labels are of one class.
-      same_action: share of all events whose actions are the same.
+      same_action: share of all events whose actions are the same, or on which neither acts.
       over, units: what the bootstrap draws, and how many.
       differences: of the challenger from the champion; none without labels of both classes.
       champion_acted, challenger_acted: labelled events that their actions fall on.
@@ -140,15 +140,10 @@ def compare_shadow(request: ShadowRequest) -> ShadowResult:
     part, rows = table.filter(pa.array(kept)), np.flatnonzero(kept)
     events = paired_events(labels[rows], stretch[rows], clusters)
     first, other = (Redrawn(events, _raw(part, one), METRICS) for one in (CHAMPION, CHALLENGER))
+    acted = [_acted(table, one) for one in (CHAMPION, CHALLENGER)]
     same = pc.equal(table.column(f"{CHAMPION}_action"), table.column(f"{CHALLENGER}_action"))
-    defaults = {CHAMPION: spec.policy.default, CHALLENGER: spec.policy.default}
-    acted = {
-        name: acted_on(
-            pc.not_equal(part.column(f"{name}_action"), default).to_numpy(), events.labels,
-            events.units,
-        )
-        for name, default in defaults.items()
-    }  # fmt: skip
+    same = same.to_numpy() | ~(acted[0] | acted[1])
+    fell = [acted_on(one[rows], events.labels, events.units) for one in acted]
     return ShadowResult(
         challenger=table.column(CHALLENGER)[0].as_py(),
         champions=tuple(names),
@@ -158,12 +153,12 @@ def compare_shadow(request: ShadowRequest) -> ShadowResult:
         labelled=len(events.labels),
         positives=int((events.labels == POSITIVE).sum()),
         alone=alone,
-        same_action=float(pc.mean(same.cast(pa.int8())).as_py()),
+        same_action=float(same.mean()),
         over="events" if group is None else "accounts",
         units=int(events.units.max(initial=-1)) + 1,
         differences=compare_paired(METRICS, first, other),
-        champion_acted=acted[CHAMPION],
-        challenger_acted=acted[CHALLENGER],
+        champion_acted=fell[0],
+        challenger_acted=fell[1],
         thin=events.thin,
     )
 
@@ -201,6 +196,10 @@ def _numbers(champions: pa.ChunkedArray, names: list[str]) -> npt.NDArray[np.int
     encoded = champions.combine_chunks().dictionary_encode()
     of = np.array([names.index(split_name(one)[0]) for one in encoded.dictionary.to_pylist()])
     return np.asarray(of[encoded.indices.to_numpy()], np.int64)
+
+
+def _acted(table: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(table.column(f"{name}_acted").to_numpy(), np.bool_)
 
 
 def _raw(table: pa.Table, name: str) -> npt.NDArray[np.float64]:

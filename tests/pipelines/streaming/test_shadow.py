@@ -38,6 +38,10 @@ OTHER = (
     )
     .replace("numeric: [amount]", "numeric: [amount, longer]")
     .replace("derive:\n", "derive:\n  longer: {op: text_length, of: text}\n")
+    .replace(
+        "policy: {actions: {block: {min_precision: 0.8",
+        "policy: {default: pass, actions: {block: {per_day: 60",
+    )
 )
 
 
@@ -125,7 +129,14 @@ def test_both_are_compared_on_the_events_that_have_a_label(streamed, stream_hous
     assert found.events == found.published > found.labelled > found.positives > 0
     assert [one.metric for one in found.differences] == ["average_precision", "auc"]
     assert found.differences[0].champion > 2 * found.positives / found.labelled
-    assert 0.0 < found.same_action <= 1.0 and found.over == "events"
+    rows = read_shadow(state).to_pylist()
+    acts = [
+        (one["champion_action"] == "block", one["challenger_action"] == "block") for one in rows
+    ]
+    assert {one["challenger_action"] for one in rows} <= {"block", "pass"}
+    assert found.same_action == sum(one == other for one, other in acts) / len(rows) > 0.5
+    assert 0 < found.challenger_acted.events <= sum(other for _, other in acts) < found.labelled
+    assert found.over == "events"
     with pytest.raises(InputError, match="it has no shadow log"):
         compare_shadow(ShadowRequest(alone, whole))
     with pytest.raises(InputError, match=r"no shadow 'zz'; it has rows of "):
