@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from typing import ClassVar
-from unicodedata import normalize as _unicode
 
 import numba
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from configs.catalog import ColumnName
 from configs.schema import ColumnType
 from transforms.hashing import string_buffers
+from transforms.text.forms import normalize_form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,4 +93,4 @@ def normalize(text: str) -> str:
     >>> normalize("A\\u00a0 B")
     'a b'
     """
-    return " ".join(_unicode("NFKC", _unicode("NFKC", text).casefold()).split())
+    return " ".join(normalize_form("NFKC", normalize_form("NFKC", text).casefold()).split())

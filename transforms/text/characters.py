@@ -11,6 +11,8 @@ import functools
 import re
 import unicodedata
 
+from transforms.text.forms import normalize_form
+
 _ENCODED = re.compile(r"%[0-9a-f]{2}|xn--", re.IGNORECASE)
 _PERCENT = re.compile(r"(?:%(?:25)*[0-9a-f]{2})+", re.IGNORECASE)
 _BYTE = re.compile(r"%(?:25)*([0-9a-f]{2})", re.IGNORECASE)
@@ -125,11 +127,11 @@ def unstack_marks(text: str) -> tuple[str, int]:
     """
     if not _MARKS.search(text):
         return text, 0
-    apart = unicodedata.normalize("NFD", text)
+    apart = normalize_form("NFD", text)
     made = _STACK.sub("", _OVERLAY.sub("", apart))
     if made == apart:
         return text, 0
-    return unicodedata.normalize("NFC", made), len(apart) - len(made)
+    return normalize_form("NFC", made), len(apart) - len(made)
 
 
 def unify_forms(text: str) -> tuple[str, int]:
@@ -155,7 +157,7 @@ def _bar(found: re.Match[str]) -> str:
 
 def _compose(text: str) -> str:
     return "".join(
-        part if place % 2 else unicodedata.normalize("NFKC", part)
+        part if place % 2 else normalize_form("NFKC", part)
         for place, part in enumerate(_KEPT.split(text))
     )
 
