@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from typing import Literal
+
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 _LONG = 64  # marks; no language writes half as many on a letter, and so few are soon in order
 
 
-def normalize_form(form: str, text: str) -> str:
+def normalize_form(form: Form, text: str) -> str:
     """As `unicodedata.normalize`, whose result is the same for marks that are in order already.
 
     >>> normalize_form("NFC", "e\\u0301") == "\\u00e9"
@@ -23,12 +26,12 @@ def normalize_form(form: str, text: str) -> str:
     True
     """
     if len(text) > _LONG:
-        apart = "NFKD" if "K" in form else "NFD"
+        apart: Form = "NFKD" if "K" in form else "NFD"
         text = _runs(apart).sub(lambda found: _in_order(apart, found[0]), text)
     return unicodedata.normalize(form, text)
 
 
-def _in_order(form: str, marks: str) -> str:
+def _in_order(form: Form, marks: str) -> str:
     """Marks of one letter, decomposed, in canonical order (UAX #15, D109): stable by class."""
     by_class: dict[int, list[str]] = {}
     for mark in marks:
@@ -38,7 +41,7 @@ def _in_order(form: str, marks: str) -> str:
 
 
 @functools.cache
-def _runs(form: str) -> re.Pattern[str]:
+def _runs(form: Form) -> re.Pattern[str]:
     """Long runs of characters that become marks and nothing else."""
     marks = [
         character
