@@ -7,8 +7,10 @@ disk.
 
     STORE/<fingerprint>/    bundles, immutable
     STORE/serving.json      {"serving": ..., "history": [..., oldest first], "changes": [...]}
+    STORE/refused.json      {fingerprint: why the gate refused it, ...}; not there: none is
 
-A change of the pointer says when, by whom and why it was made; they are written in one.
+A change of the pointer says when, by whom and why it was made; they are written in one. A bundle
+that the gate refused serves only if a person promotes it, and the change keeps what was overridden.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from scoring.locks import exclusive
 from scoring.manifest import MANIFEST, METRICS, PROVENANCE, verify_files
 
 POINTER = "serving.json"
+REFUSED = "refused.json"
 _MOST_HISTORY = 100
 
 
@@ -47,12 +50,14 @@ class ChangeNote:
       at: by the clock of whoever changes it, UTC, "2026-03-11T04:00:00+00:00".
       how: "nightly run", "promoted by hand" or "rolled back".
       by: a person or a process; because: in their words, "" where none were given.
+      overrides: why the gate had refused the bundle; "": it had not.
     """
 
     at: str = ""
     how: str = ""
     by: str = ""
     because: str = ""
+    overrides: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,13 +71,17 @@ class ServingChange(ChangeNote):
         """In a line.
 
         >>> note = ServingChange(serving="5f", at="2026-03-11T04:00:00+00:00", how="rolled back",
-        ...                      by="ana", because="too many appeals")
+        ...                      by="ana", because="appeals")
         >>> str(note)
-        '2026-03-11 04:00 5f, rolled back by ana: too many appeals'
+        '2026-03-11 04:00 5f, rolled back by ana: appeals'
+        >>> print(dataclasses.replace(note, how="promoted by hand", overrides="AUC 0.4 < 0.5"))
+        2026-03-11 04:00 5f, promoted by hand against the gate (AUC 0.4 < 0.5) by ana: appeals
         """
         when = self.at[:16].replace("T", " ") or "at an unknown time"
         by = f" by {self.by}" if self.by else ""
-        return f"{when} {self.serving}, {self.how}{by}: {self.because or 'no reason given'}"
+        against = f" against the gate ({self.overrides})" if self.overrides else ""
+        why = self.because or "no reason given"
+        return f"{when} {self.serving}, {self.how}{against}{by}: {why}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +91,7 @@ class BundleInfo:
     Attributes:
       made: the day that it was trained as of, "2026-03-04".
       damaged: why its facts cannot be read; "" if they can. `verify` looks at every file.
+      refused: why the gate refused it; "": it did not.
     """
 
     fingerprint: str
@@ -91,6 +101,7 @@ class BundleInfo:
     made: str
     metrics: dict[str, Any]
     damaged: str = ""
+    refused: str = ""
 
 
 _NOTED = tuple(one.name for one in dataclasses.fields(ServingChange))
@@ -108,8 +119,13 @@ class Store:
 
     def list(self) -> list[BundleInfo]:
         """All bundles, oldest first; a damaged one says so, and hides no other."""
-        serving = self.serving()
-        found = [_info(self.place(name), name == serving) for name in self._names()]
+        serving, refused = self.serving(), self.refused()
+        found = [
+            dataclasses.replace(
+                _info(self.place(name), name == serving), refused=refused.get(name, "")
+            )
+            for name in self._names()
+        ]
         return sorted(found, key=lambda one: (one.made, one.fingerprint))
 
     def path(self, fingerprint: str, anew: bool = False) -> Path:
@@ -176,6 +192,28 @@ class Store:
             if isinstance(one, dict) and isinstance(one.get("serving"), str)
         )
 
+    def refused(self) -> dict[str, str]:
+        """Bundles that the gate refused, and why. What is damaged is left out."""
+        path = join(self.root, REFUSED)
+        try:
+            found = load_json(path) if exists(path) else {}
+        except BundleError:
+            return {}
+        return {name: why for name, why in found.items() if isinstance(why, str)}
+
+    def set_refused(self, fingerprint: str, why: str) -> None:
+        """Marks a bundle as refused by the gate; with "" as not refused (any longer)."""
+        with exclusive(self.root):
+            before, names = self.refused(), self._names()
+            marks = {name: one for name, one in before.items() if name in names}
+            marks.pop(fingerprint, None)
+            if why:
+                marks[fingerprint] = why
+            if marks != before:
+                replace_file(
+                    join(self.root, REFUSED), (json.dumps(marks, indent=1) + "\n").encode()
+                )
+
     def promote(self, fingerprint: str, note: ChangeNote | None = None) -> str:
         """Makes a bundle serve, after checking its files; returns its fingerprint.
 
@@ -183,9 +221,18 @@ class Store:
           note: who does so, and why; kept if that changes what serves.
 
         Raises:
-          BundleError: it is damaged; what serves stays.
+          BundleError: it is damaged, or the gate refused it and the note gives no reason why it is
+            to serve all the same; what serves stays.
         """
         name = str(self.verify(fingerprint)["fingerprint"])
+        overrides = self.refused().get(name, "")
+        if overrides:
+            if note is None or not note.because:
+                raise BundleError(
+                    f"the gate refused {name}: {overrides}. To let it serve all the same, give "
+                    '`lockstep bundle promote` a reason: --because "…"'
+                )
+            note = dataclasses.replace(note, overrides=overrides)
         with exclusive(self.root):
             before, history = self._pointer()
             if before != name:

@@ -39,8 +39,11 @@ class GateResult:
         """What was not passed, in words."""
         return tuple(rule.words for rule in self.rules if not rule.passed)
 
-    def require(self) -> None:
+    def require(self, bundle: str) -> None:
         """Does nothing if the model may serve.
+
+        Args:
+          bundle: its fingerprint.
 
         Raises:
           GateError: it may not; what serves now is to stay.
@@ -49,7 +52,8 @@ class GateResult:
             raise GateError(
                 f"the new model may not serve: {'; '.join(self.reasons)}. What serves now stays. "
                 "Look at the page of this run; if the gate asks too much, change `gate` in the "
-                "configuration"
+                f"configuration. The model is kept as {bundle}: who knows better lets it serve "
+                f'with `lockstep bundle promote {bundle} --because "…"`'
             )
 
 

@@ -44,7 +44,8 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
             json.dumps(
                 {"bundles": [
                     {"fingerprint": i.fingerprint, "name": i.name, "model": i.model,
-                     "serving": i.serving, "as_of": i.made, "damaged": i.damaged}
+                     "serving": i.serving, "as_of": i.made, "damaged": i.damaged,
+                     "refused": i.refused}
                     for i in infos
                 ], "changes": [dataclasses.asdict(one) for one in changes]}
             )
@@ -68,6 +69,9 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
             f"{made.get('average_precision') or 0:.3f}",
         )
     Console(markup=False, emoji=False).print(table)
+    for info in infos:
+        if info.refused:
+            print(f"the gate refused {info.fingerprint}: {info.refused}")
     if changes:
         print(changes[-1])
 
@@ -130,7 +134,10 @@ def verify(name: Name, out: Out, as_json: Json = False) -> None:
 def promote(
     name: Name, out: Out, because: Because = "", by: By = None, as_json: Json = False
 ) -> None:
-    """Make a bundle serve, after loading it as a check; who did and why is kept."""
+    """Make a bundle serve, after loading it as a check; who did and why is kept.
+
+    One that the gate refused needs a reason (--because), and the history keeps what was overridden.
+    """
     fingerprint = _load(name, out).fingerprint
     note = _note("promoted by hand", because, by)
     _say_serving(_store(out).promote(fingerprint, note), as_json)

@@ -290,7 +290,15 @@ def _commands(layout: Layout, facts: NightlyFacts, outcome: str) -> tuple[Fact, 
         )
     if outcome == "kept" and facts.bundle:
         made.append(Fact("let it serve", f"lockstep bundle promote {facts.bundle} --out {out}"))
-    if outcome in ("promoted", "kept") and facts.bundle:
+    if outcome == "refused" and facts.bundle:
+        because = '--because "…"'
+        made.append(
+            Fact(
+                "let it serve against the gate's word, with your reason",
+                f"lockstep bundle promote {facts.bundle} --out {out} {because}",
+            )
+        )
+    if outcome in ("promoted", "kept", "refused") and facts.bundle:
         alike = facts.comparison is None or not facts.comparison.fault  # else it cannot be measured
         compared = alike and facts.serving is not None and facts.serving != facts.bundle
         other = f" --bundle {facts.serving}" if compared else ""

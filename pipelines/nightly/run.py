@@ -1,7 +1,8 @@
 """The nightly run, stage by stage: features, sample, graph, model, comparison, gate, promotion.
 
 Whatever fails, at whatever stage, the serving pointer stays as it was and the command exits
-non-zero: it is moved by the last act of all, in one atomic step.
+non-zero: it is moved by the last act of all, in one atomic step. A model that the gate refuses is
+kept as a bundle that is marked so: an analyst may judge it otherwise.
 """
 
 from __future__ import annotations
@@ -97,7 +98,11 @@ def _make_bundle(
     require: Require,
     scratch: Path,
 ) -> tuple[Place, GateResult]:
-    """From events to a bundle that passed the gate, all but its parity rule."""
+    """From events to a bundle that passed the gate, all but its parity rule.
+
+    Raises:
+      GateError: it did not pass; it is kept, marked as refused.
+    """
     spec, facts, stage = request.spec, report.facts, report.stage
     training, _ = sections(spec)
     require_encoder(spec)
@@ -156,12 +161,14 @@ def _make_bundle(
                 )
     with stage("gate"):
         gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
-        gate.require()
     with stage("bundle"):
         made = bundle_parts(request, fitted, graph, gate, cut, notes)
         folder = write_bundle(made, layout.bundles)
         load_bundle(folder, CATALOG)
         facts.bundle = name_of(folder)
+        if facts.bundle != facts.serving:
+            Store(layout.bundles).set_refused(facts.bundle, "; ".join(gate.reasons))
+    gate.require(facts.bundle)
     return folder, gate
 
 
@@ -218,10 +225,12 @@ def _require_parity(
         gate, passed=gate.passed and rule.passed, rules=(*gate.rules, rule)
     )
     if not rule.passed:
+        if bundle != report.facts.serving:
+            Store(layout.bundles).set_refused(bundle, rule.words)
         raise GateError(
             f"bundle {bundle} is kept and not promoted: {rule.words} What serves now stays. "
             "See docs/parity.md; once parity is clean, run `lockstep nightly` again, or promote "
-            "the bundle by hand with `lockstep bundle promote`"
+            f'the bundle by hand with `lockstep bundle promote {bundle} --because "…"`'
         )
 
 

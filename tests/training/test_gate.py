@@ -31,7 +31,7 @@ def test_a_first_good_model_passes():
         "AUC",
         "compared with the serving model",
     ]
-    result.require()
+    result.require("5f0c")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_each_rule_alone_refuses(candidate, words):
     (reason,) = result.reasons
     assert words in reason
     with pytest.raises(GateError, match="What serves now stays") as refusal:
-        result.require()
+        result.require("5f0c")
     assert words in str(refusal.value)
 
 

@@ -1,31 +1,61 @@
 """A model that is worse, or cannot be compared with the one that serves, does not serve."""
 
+import datetime as dt
 import shutil
+from pathlib import Path
 
 import pytest
 from backfill_world import CONFIG, tree_bytes
 from nightly_world import LATER, NIGHT, copy_of, request
 
-from configs.errors import GateError, InputError
+from configs.errors import BundleError, GateError, InputError
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import DAY_US, Days
 from pipelines.nightly import nightly
-from scoring.store import Store
+from scoring.store import ChangeNote, Store
 from training.report import NightlyReport
 from transforms.catalog import CATALOG
 
 
 def test_a_worse_model_does_not_serve(night_house, tmp_path):
     source, out = copy_of(night_house, tmp_path)
-    before = tree_bytes(out / "bundles")
     strict = CONFIG.replace("min_average_precision: 0.0", "min_average_precision: 1.0")
-    with pytest.raises(GateError, match="average precision"):
-        nightly(request(source, out, strict))
-    assert tree_bytes(out / "bundles") == before
+    refused(source, out, strict, "average precision", NIGHT)
     page = (out / "reports" / str(NIGHT) / "report.html").read_text()
     assert "refused" in page
+
+
+def test_an_analyst_may_let_a_refused_model_serve_with_a_reason(night_house, tmp_path):
+    """It is kept and marked; history and page show what the override overrides."""
+    source, out = copy_of(night_house, tmp_path)
+    report = refused(source, out, WORSE, "more than the 0.0000 allowed")
+    store, name = Store(out / "bundles"), report.bundle_fingerprint
+    (why,) = [rule.words for rule in report.gate.rules if not rule.passed]
+    assert any(f"bundle promote {name}" in one.value for one in report.commands)
+    (listed,) = [one for one in store.list() if one.refused]
+    assert (listed.fingerprint, listed.refused, listed.serving) == (name, why, False)
+    with pytest.raises(BundleError, match=f"the gate refused {name}.*--because"):
+        store.promote(name)
+    assert store.serving() == report.serving_fingerprint
+    store.promote(name, ChangeNote("2026-03-10T09:00:00+00:00", "promoted by hand", "ana", "raid"))
+    change = store.changes()[-1]
+    assert (store.serving(), change.overrides) == (name, why)
+    assert f"promoted by hand against the gate ({why}) by ana: raid" in str(change)
+    after = nightly(request(source, out, CONFIG, LATER + dt.timedelta(days=1), promote=False))
+    assert after.report.changes[-1].overrides == why
+    assert "against the gate" in Path(after.page).read_text()
+
+
+def test_a_refused_model_that_passes_later_is_refused_no_longer(night_house, tmp_path):
+    """The night of the serving model again: nothing is new to both, so only a person can judge."""
+    source, out = copy_of(night_house, tmp_path)
+    other = CONFIG.replace("rounds: 20", "rounds: 7")
+    name = refused(source, out, other, "nothing later", NIGHT).bundle_fingerprint
+    kept = nightly(request(source, out, other, promote=False))
+    assert kept.bundle == name
+    assert Store(out / "bundles").refused() == {}
 
 
 def refused(source, out, config, words, night=LATER, **changes):
@@ -34,9 +64,12 @@ def refused(source, out, config, words, night=LATER, **changes):
     with pytest.raises(GateError, match=words) as refusal:
         nightly(request(source, out, config, night, **changes))
     assert refusal.value.exit_code == 8
-    assert tree_bytes(out / "bundles") == before
     report = NightlyReport.from_json((out / f"reports/{night}/report.json").read_bytes())
     assert report.outcome == "refused"
+    name, after = report.bundle_fingerprint, tree_bytes(out / "bundles")
+    assert {path: after[path] for path in before} == before
+    assert {path.split("/")[0] for path in after.keys() - before.keys()} == {name, "refused.json"}
+    assert Store(out / "bundles").refused().keys() == {name}
     return report
 
 
