@@ -292,7 +292,7 @@ SHARED: Mapping[str, tuple[str, str]] = {
     "shingle": ("letters that are compared at once", "shingle: 5"),
     "shorteners": ("version of the list of shorteners; 0: none", "shorteners: 1"),
     "words": ("version of the list of words; 0: none", "words: 1"),
-    "reading": ("version of what a link is; 1 asks for slashes", "reading: 2"),
+    "reading": ("version of what a link, or a disguise, is", "reading: 2"),
     "tables": ("version of Unicode's tables", "tables: 1"),
 }  # fmt: skip
 """Settings of operations, by name: those of `derive` and of `aggregates`."""

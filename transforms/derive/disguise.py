@@ -2,7 +2,8 @@
 
 `tables` is the version of Unicode's tables (`transforms.text.tables.TABLES`). Others make other
 features: a second one would have `now=2` (`configs.catalog.argument`), so another fingerprint.
-`words` is that of a list of English words (`WORDS` there), used only where it is asked for.
+`reading` is that of what a disguise is, `words` that of a list of English words (`WORDS` there),
+used only where it is asked for.
 """
 
 from __future__ import annotations
@@ -61,11 +62,12 @@ class RestoreText(_OfText):
     returns: ClassVar[ColumnType] = ColumnType.STRING
 
     words: int = argument(0, least=0, most=1)
+    reading: int = argument(1, least=1, most=2, now=2)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """string `[n]`."""
         array = batch.column(self.of)
-        made = restore(Texts.of_array(array), self.words).texts.array()
+        made = restore(Texts.of_array(array), self.words, self.reading).texts.array()
         return pc.if_else(array.is_valid(), made, pa.scalar(None, pa.string()))
 
 
@@ -82,10 +84,11 @@ class CountDisguises(_Count):
     about: ClassVar[str] = "characters of a text that are a disguise"
 
     words: int = argument(0, least=0, most=1)
+    reading: int = argument(1, least=1, most=2, now=2)
 
     def count(self, texts: Texts) -> npt.NDArray[np.int64]:
         """int64 `[n]`."""
-        undone = list(restore(texts, self.words).undone.values())
+        undone = list(restore(texts, self.words, self.reading).undone.values())
         total: npt.NDArray[np.int64] = np.sum(undone, axis=0, dtype=np.int64)
         return total
 

@@ -48,6 +48,18 @@ _CHARACTERS: Mapping[str, Step] = {
     "case": functools.partial(map_strings, function=fold_case),
     "emoji": functools.partial(map_strings, function=name_emoji),
 }
+_FIRST: Mapping[str, Step] = {
+    **{
+        name: functools.partial(map_strings, function=functools.partial(function, reading=1))
+        for name, function in (
+            ("invisible", remove_invisible),
+            ("marks", unstack_marks),
+            ("forms", unify_forms),
+        )
+    },
+    "look_alikes": functools.partial(fold_look_alikes, reading=1),
+}
+"""Steps as they were in the first reading, where they differ."""
 _WRITING: Mapping[str, Step] = {
     "links": refang_links,
     "apart": join_letters,
@@ -76,13 +88,15 @@ class RestoredTexts:
     undone: Mapping[str, Counts]
 
 
-def restore(texts: Texts, words: int = 0) -> RestoredTexts:
+def restore(texts: Texts, words: int = 0, reading: int = 2) -> RestoredTexts:
     """Undoes every disguise.
 
     Args:
       texts: `[n]`.
       words: version of the list of words (`transforms.text.tables.WORDS`) by which merged words are
         parted and repeated letters are read; 0: none, so neither is.
+      reading: version of what a disguise is; 1: words of one or two letters that look Latin are
+        folded in honest texts too.
 
     >>> made = restore(Texts.of(["G\\u0435t FR\\u200bEE m.o.n.e.y a\\uff54 hxxp://v1agra[.]example"]))
     >>> made.texts.strings()
@@ -91,6 +105,8 @@ def restore(texts: Texts, words: int = 0) -> RestoredTexts:
     {'invisible': 1, 'forms': 1, 'look_alikes': 1, 'links': 4, 'apart': 4}
     """
     steps = STEPS_BY_LIST if words else STEPS
+    if reading == 1:
+        steps = {**steps, **_FIRST}
     undone = {name: np.zeros(len(texts), np.int32) for name in steps}
     rows = np.arange(len(texts))
     made = texts
@@ -126,10 +142,10 @@ def _once(texts: Texts, steps: Mapping[str, Step]) -> tuple[Texts, dict[str, Cou
     if "merged" in steps:
         made, counts["merged"] = steps["merged"](made)
     plain = find_plain(made.points, made.offsets)
-    for group, rows in ((_ASCII, np.flatnonzero(plain)), (_CHARACTERS, np.flatnonzero(~plain))):
+    for group, rows in ((_ASCII, np.flatnonzero(plain)), (steps, np.flatnonzero(~plain))):
         some = made.take(rows)
-        for name, step in group.items():
-            some, count = step(some)
+        for name in _ASCII if group is _ASCII else _CHARACTERS:
+            some, count = group[name](some)
             counts[name] = counts.get(name, np.zeros(len(texts), np.int32))
             counts[name][rows] += count
         made = made.put(rows, some)

@@ -28,7 +28,8 @@ INVISIBLE = f"{_UNSEEN}{_JOINERS}\u180b-\u180f"
 """What shows nothing at the end of a word, as ranges of a regular expression's class."""
 # Scripts in which a joiner chooses the shape of the letter before it (Unicode 17, section 23.2).
 _JOINING = (
-    "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\u1a20-\u1b7f\ua840-\ua8ff\ufb50-\ufefc"
+    "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\u1a20-\u1b7f\ua840-\ua8ff"
+    "\ufb50-\ufdff\ufe70-\ufefc"
 )
 
 _OVERLAYS = "\u0334-\u0338\u0488\u0489\u20d0-\u20f0"
@@ -36,6 +37,16 @@ _STACKING = "\u0300-\u0333\u0339-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f"
 _MARKS = re.compile(f"[{_OVERLAYS}]|[{_STACKING}]{{2}}")
 _OVERLAY = re.compile(f"[{_OVERLAYS}]")
 _STACK = re.compile(f"[{_STACKING}]{{4,}}")  # ancient Greek has three on a letter, Vietnamese two
+
+# What honest people write: U+200B where a line may end in scripts without spaces; within emoji,
+# selectors of their look, joiners, and the tags of a flag.
+_SIGN = f"(?<=[^\\w\\s{_JOINING}])"
+_HONEST = re.compile(
+    "(?<=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1a20-\u1aaf])\u200b"
+    f"|(?<=[^\\w\\s{INVISIBLE}])[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
+    f"|{_SIGN}\u200d(?=[^\\w\\s{INVISIBLE}])|(?<=\U0001f3f4)[\U000e0020-\U000e007f]+"
+)
+_KEYCAP = re.compile("[0-9#*]\u20e3")
 
 # Compatibility forms that languages write with: Thai and Lao AM, and single Korean letters.
 _KEPT = re.compile("([\u0e33\u0eb3\u3131-\u318e]+)")
@@ -105,22 +116,29 @@ def _unpunycoded(found: re.Match[str]) -> str:
 
 
 @functools.cache
-def _invisible() -> re.Pattern[str]:
-    return re.compile(f"[{_UNSEEN}]|(?<![{_JOINING}])[{_JOINERS}]")
+def _invisible(reading: int) -> re.Pattern[str]:
+    joining = _JOINING if reading > 1 else f"{_JOINING}\ufe00-\ufe6f"  # a selector joins nothing
+    return re.compile(f"[{_UNSEEN}]|(?<![{joining}])[{_JOINERS}]")
 
 
-def remove_invisible(text: str) -> tuple[str, int]:
+def remove_invisible(text: str, reading: int = 2) -> tuple[str, int]:
     """Without controls, zero-width and bidirectional ones; joiners stay where a script needs them.
+
+    Those that Khmer and others part words with, and those within emoji, are no disguise and not
+    counted; with `reading` 1 they are.
 
     >>> remove_invisible("fr\u200bee\u202e \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645")
     ('free \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645', 2)
     """
-    made = _invisible().sub("", text)
-    return made, len(text) - len(made)
+    made = _invisible(reading).sub("", text)
+    honest = sum(map(len, _HONEST.findall(text))) if reading > 1 else 0
+    return made, len(text) - len(made) - honest
 
 
-def unstack_marks(text: str) -> tuple[str, int]:
+def unstack_marks(text: str, reading: int = 2) -> tuple[str, int]:
     """Without marks drawn through letters, and without stacks of four or more on one.
+
+    A keycap, which is an emoji, is not counted; with `reading` 1 it is.
 
     >>> unstack_marks("f\u0336r\u0336ee, Vi\u1ec7t, e\u0301\u0302\u0303\u0304\u0305")
     ('free, Vi\u1ec7t, e', 7)
@@ -131,13 +149,15 @@ def unstack_marks(text: str) -> tuple[str, int]:
     made = _STACK.sub("", _OVERLAY.sub("", apart))
     if made == apart:
         return text, 0
-    return normalize_form("NFC", made), len(apart) - len(made)
+    keycaps = len(_KEYCAP.findall(apart)) if reading > 1 else 0
+    return normalize_form("NFC", made), len(apart) - len(made) - keycaps
 
 
-def unify_forms(text: str) -> tuple[str, int]:
+def unify_forms(text: str, reading: int = 2) -> tuple[str, int]:
     """Full-width, mathematical, circled and other compatibility forms as plain letters (UAX #15).
 
-    NFKC, but for what `_FORMS` says, and three compatibility forms that languages write with.
+    NFKC, but for what `_FORMS` says, and three compatibility forms that languages write with. What
+    lower case makes too (Armenian U+0587) is not counted; with `reading` 1 it is.
 
     >>> unify_forms("\uff26\uff32\U0001d404\U0001d404 \U0001f170 \u0e19\u0e49\u0e33")
     ('FREE a \u0e19\u0e49\u0e33', 5)
@@ -145,7 +165,12 @@ def unify_forms(text: str) -> tuple[str, int]:
     made = _compose(_BARS.sub(_bar, text).translate(_FORMS))
     if made == text:
         return text, 0
-    return made, sum(_compose(one.translate(_FORMS)) != one for one in text)
+    return made, sum(_is_form(one, reading) for one in text)
+
+
+def _is_form(one: str, reading: int) -> bool:
+    made = _compose(one.translate(_FORMS))
+    return made != one and (reading == 1 or made.casefold() != one.casefold())
 
 
 def _bar(found: re.Match[str]) -> str:

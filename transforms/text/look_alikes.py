@@ -3,8 +3,8 @@
 A word that mixes scripts is folded to the one among them in which all of it can be written: to
 Latin if all of its letters look Latin or all of the other words are, else with the fewest letters
 changed. Where there is none (a Russian ending on an English name) it is left. A word in one script
-is left alone, but for one or two letters that look Latin in an otherwise Latin text: so short a
-word gives no other evidence of its script.
+is left alone, but for one or two letters that look Latin in an otherwise Latin text of which
+another word mixes scripts: without that, honest people write a Russian "and" between English names.
 """
 
 # numba's results have no types that mypy knows.
@@ -26,8 +26,12 @@ _LONG_WORD = 1000
 _LONGEST = 3  # code points that one letter may become
 
 
-def fold_look_alikes(texts: Texts) -> tuple[Texts, Counts]:
+def fold_look_alikes(texts: Texts, reading: int = 2) -> tuple[Texts, Counts]:
     """Each word in the letters of one script.
+
+    Args:
+      texts: `[n]`.
+      reading: 1: one or two letters that look Latin are folded though no word mixes scripts.
 
     >>> texts = Texts.of(["p\u0430ypal", "\u0436\u0435\u0440e", "\u043d\u0435\u0442"])
     >>> made, undone = fold_look_alikes(texts)
@@ -36,7 +40,7 @@ def fold_look_alikes(texts: Texts) -> tuple[Texts, Counts]:
     """
     look = tables()
     points, offsets, undone = _fold(
-        texts.points, texts.offsets, look.script, look.row, look.alike, LATIN
+        texts.points, texts.offsets, look.script, look.row, look.alike, LATIN, reading
     )
     return Texts(points, offsets), undone
 
@@ -143,7 +147,7 @@ def _target(
 def _fold(
     points: Points, offsets: Offsets,
     script: npt.NDArray[np.uint8], row: npt.NDArray[np.int32], alike: npt.NDArray[np.uint64],
-    latin: int,
+    latin: int, reading: int,
 ) -> tuple[Points, Offsets, Counts]:  # fmt: skip
     rows = len(offsets) - 1
     made = np.empty(_LONGEST * len(points), np.uint32)
@@ -151,14 +155,18 @@ def _fold(
     undone = np.zeros(rows, np.int32)
     size = 0
     for text in range(rows):
-        in_latin = _is_latin(points, offsets[text], offsets[text + 1], script, row, alike, latin)
         at, end = offsets[text], offsets[text + 1]
+        in_latin = _is_latin(points, at, end, script, row, alike, latin)
+        disguised = in_latin and (
+            reading == 1 or _is_disguised(points, at, end, script, row, alike, latin)
+        )
         while at < end:
             stop = _word_end(points, at, end, script, row)
             target = 0
             if stop > at:
                 target = _target(points, at, stop, latin, script, row, alike)
-                hidden = (target and target != latin) or (not target and stop - at <= _SHORT)
+                short = disguised and not target and stop - at <= _SHORT
+                hidden = short or (target and target != latin)
                 if hidden and in_latin:
                     changed = _foldable(points, at, stop, latin, script, row, alike)
                     target = latin if changed > 0 else target
@@ -207,6 +215,24 @@ def _is_latin(
                 return False
         at = max(stop, at + 1)
     return is_latin
+
+
+@numba.njit(cache=True)
+def _is_disguised(
+    points: Points, at: int, end: int,
+    script: npt.NDArray[np.uint8], row: npt.NDArray[np.int32], alike: npt.NDArray[np.uint64],
+    latin: int,
+) -> bool:  # fmt: skip
+    """Whether a word mixes scripts and is to be read as Latin."""
+    while at < end:
+        stop = _word_end(points, at, end, script, row)
+        mixed = False
+        for place in range(at, stop):
+            mixed = mixed or script[points[place]] > latin
+        if mixed and _target(points, at, stop, latin, script, row, alike) == latin:
+            return True
+        at = max(stop, at + 1)
+    return False
 
 
 @numba.njit(cache=True)

@@ -50,7 +50,10 @@ def test_honest_words_are_of_twenty_scripts_and_more():
         ("\u043fp\u0438\u0432e\u0442", "\u043f\u0440\u0438\u0432\u0435\u0442"),
         ("\u13aapple", "apple"),
         ("c\u0101sino", "c\u0101sino"),
-        ("I am a star, \u0430 star", "i am a star, a star"),
+        ("I am a st\u0430r, \u0430 star", "i am a star, a star"),
+        ("Google Chrome \u0430 \u043d\u0435 Opera", "google chrome \u0430 \u043d\u0435 opera"),
+        ("YouTube \u0456 BMW \u0443 Google Maps", "youtube \u0456 bmw \u0443 google maps"),
+        ("\u03b2 decay and \u03b1 particles", "\u03b2 decay and \u03b1 particles"),
         ("\u0430 \u0456", "\u0430 \u0456"),
         ("ca\uff53h \U0001d5bf\U0001d5cb\U0001d5be\U0001d5be \U0001f170\U0001f171", "cash free ab"),
         ("\ua730\u0280\u1d07\u1d07", "free"),
@@ -88,6 +91,28 @@ def test_what_was_undone_is_counted_by_step():
     }
     assert found == {"invisible": 1, "forms": 1, "look_alikes": 1, "leet": 1}
     assert not any(undone("An Honest  \U0001f600 text").values())
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [
+        "\u1796\u17b6\u200b\u1781\u17d2\u1798\u17c2\u179a",  # Khmer, whose words U+200B parts
+        "\u0570\u0561\u0575 \u0587 \u0578\u0582",  # Armenian "and" is one letter
+        "so \u2764\ufe0f \U0001f468\U0001f3fd\u200d\U0001f4bb \U0001f3f3\ufe0f\u200d\U0001f308",
+        "1\ufe0f\u20e3 \u00a9\ufe0f",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    ],
+)
+def test_what_honest_people_write_is_no_disguise(honest):
+    assert not any(undone(honest).values())
+    first = restore(Texts.of([honest]), reading=1)
+    assert first.texts.strings() == read(honest)
+    assert sum(int(count[0]) for count in first.undone.values()) > 0
+
+
+@pytest.mark.parametrize("disguised", ["f\ufe0free", "a\u200d\u200db", "a\ufe0f\ufe0fb"])
+def test_what_emoji_are_written_with_is_a_disguise_among_letters(disguised):
+    assert undone(disguised)["invisible"] == len(disguised) - len(read(disguised)[0])
 
 
 @pytest.mark.parametrize("letters", [3, 8])

@@ -3,14 +3,17 @@
 import hashlib
 from importlib import resources
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from text_world import HONEST
 
+from configs.catalog import without_later_arguments
 from configs.fingerprint import fingerprint, state_fingerprint
 from configs.loader import loads
 from transforms.catalog import CATALOG
+from transforms.derive import derive
 from transforms.derive.disguise import CountDisguises, RestoreText
 from transforms.text import STEPS_BY_LIST, Texts, restore
 from transforms.text.tables import WORDS
@@ -127,11 +130,23 @@ entities:
 
 
 def test_the_list_is_part_of_the_fingerprint_only_where_it_is_used():
-    silent, used = (loads(CHAIN % (said, said), "c.yaml", CATALOG) for said in ("", ", words: 1"))
-    assert fingerprint(silent) == "41b1cf9695d7fd78"  # of the release before there was the list
+    silent, used, first = (
+        loads(CHAIN % (said, said), "c.yaml", CATALOG)
+        for said in ("", ", words: 1", ", reading: 1")
+    )
+    assert fingerprint(first) == "41b1cf9695d7fd78"  # of the release before there was the list
     assert fingerprint(used) != fingerprint(silent)
     assert state_fingerprint(used, "e") != state_fingerprint(silent, "e")
     assert RestoreText("t") == RestoreText("t", words=0) and CountDisguises("t").words == 0
+
+
+def test_what_a_disguise_is_has_a_version_and_the_first_one_stays_what_it_was():
+    now, first = (loads(CHAIN % (a, a), "c.yaml", CATALOG) for a in ("", ", reading: 1"))
+    assert without_later_arguments(now, CATALOG) == first
+    assert fingerprint(now) != fingerprint(first)
+    batch = pa.RecordBatch.from_pydict({"t": ["BMW \u0443 Google"], "a": ["x"]})
+    made = [derive(spec, batch).select(["r", "c"]).to_pylist() for spec in (now, first)]
+    assert made == [[{"r": "bmw \u0443 google", "c": 0}], [{"r": "bmw y google", "c": 1}]]
 
 
 pieces = st.sampled_from(
