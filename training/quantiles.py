@@ -49,17 +49,42 @@ def distance(one: bytes, other: bytes) -> float:
     return float(np.max(np.abs(shares[0] - shares[1])))
 
 
-def critical_distance(count: int, other: int, chance: float) -> float:
+def critical_distance(
+    count: int, other: int, chance: float, stand_for: tuple[float, float] | None = None
+) -> float:
     """The distance that two sketches of one world exceed with at most this chance.
 
     Smirnov's limit (Annals of Mathematical Statistics 19, 1948), which is too large rather than too
     small where values tie, and the error of both sketches on top.
 
+    Args:
+      stand_for: for how many independent numbers each counts; None: for all of its own.
+
     >>> round(critical_distance(100, 100, 0.01), 3)
     0.23
+    >>> round(critical_distance(100, 100, 0.01, (25.0, 25.0)), 3)
+    0.46
     """
-    limit = float(np.sqrt(-0.5 * np.log(chance / 2.0) * (1.0 / count + 1.0 / other)))
-    return limit + sum(_error() for events in (count, other) if events > SIZE)
+    one, two = stand_for or (count, other)
+    limit = float(np.sqrt(-0.5 * np.log(chance / 2.0) * (1.0 / one + 1.0 / two)))
+    return limit + _errors(count, other)
+
+
+def chance_of_distance(
+    apart: float, count: int, other: int, stand_for: tuple[float, float] | None = None
+) -> float:
+    """The chance that two sketches of one world are so far apart: `critical_distance` backwards.
+
+    >>> round(chance_of_distance(critical_distance(100, 500, 0.01), 100, 500), 6)
+    0.01
+    """
+    one, two = stand_for or (count, other)
+    beyond = max(0.0, apart - _errors(count, other))
+    return min(1.0, 2.0 * float(np.exp(-2.0 * beyond**2 / (1.0 / one + 1.0 / two))))
+
+
+def _errors(count: int, other: int) -> float:
+    return sum(_error() for events in (count, other) if events > SIZE)
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from scoring.files import files_below, join, read_file
 from training.dataset import Slices
 from training.drift import SCORE, InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
+from training.groups import encode_groups
 from training.label_counts import VerdictCounts, count_verdicts
 from training.label_flow import LabelFlow, label_flow
 from training.labels import NEGATIVE, unexpired
@@ -87,8 +88,14 @@ def gather_evidence(
         other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
     said = read_verdicts(layout, day_of(as_of_us - 1))
     block = np.column_stack([gate.numeric, fitted.gate_scores.astype(np.float32)])
+    group = gate.group(spec)
     inputs, drifts = summarise_inputs(
-        (*numeric_names(spec), SCORE), block, other, shown, before.inputs if before else ()
+        (*numeric_names(spec), SCORE),
+        block,
+        other,
+        shown,
+        before.inputs if before else (),
+        None if group is None else encode_groups(group),
     )
     return Evidence(
         judged={

@@ -127,3 +127,52 @@ def test_few_events_do_not_move_by_chance():
         large += any(one.name == "amount" and one.index > 0.25 for one in drifts)
     assert large > 20, "the rule of thumb alone would cry wolf"
     assert moved <= 5
+
+
+def of_accounts(seed, shift=0.0, accounts=60, inputs=1):
+    """Numbers that are an account's own, but for a little; few accounts have most of the events."""
+    rng = np.random.default_rng(seed)
+    sizes = np.minimum(1 + rng.pareto(0.8, accounts).astype(int) * 3, 200)
+    clusters = np.repeat(np.arange(accounts), sizes)
+    own = rng.normal(shift, 1, (accounts, inputs))[clusters]
+    return (own + rng.normal(0, 0.1, own.shape)).astype(np.float32), clusters
+
+
+def look_at_accounts(before, now, told=True):
+    names = tuple(f"x{one}" for one in range(before[0].shape[1]))
+    kept, _ = summarise_inputs(names, before[0], {}, (), (), before[1] if told else None)
+    return summarise_inputs(names, now[0], {}, (), kept, now[1] if told else None)[1]
+
+
+def test_few_accounts_with_many_events_do_not_move_by_chance_and_a_shift_is_found():
+    moved, found, as_if_independent = 0, 0, 0
+    for seed in range(100):
+        before, now = of_accounts(2 * seed), of_accounts(2 * seed + 1)
+        moved += look_at_accounts(before, now)[0].moved
+        as_if_independent += look_at_accounts(before, now, told=False)[0].moved
+        found += look_at_accounts(before, of_accounts(2 * seed + 1, shift=3.0))[0].moved
+    assert as_if_independent > 80, "the world is one where it matters"
+    assert moved <= 5 and found >= 95
+
+
+def test_the_number_of_inputs_makes_no_alarms():
+    """Of few events; one of a hundred slices may have an alarm, however many inputs there are."""
+    alarms, found = 0, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        before, now = rng.normal(size=(2, 120, 60)).astype(np.float32)
+        before, now = (before, np.arange(120)), (now, np.arange(120))
+        alarms += any(one.moved for one in look_at_accounts(before, now))
+        now[0][:, 7] += 2
+        found += [one.name for one in look_at_accounts(before, now) if one.moved] == ["x7"]
+    assert alarms <= 2 and found >= 57
+
+
+def test_a_report_that_did_not_say_what_its_events_stand_for_is_compared_all_the_same():
+    before, now = of_accounts(1), of_accounts(2)
+    kept, _ = summarise_inputs(("x0",), before[0], {}, (), (), before[1])
+    old = [dataclasses.replace(one, effective=None, slice_effective=None) for one in kept]
+    drift = summarise_inputs(("x0",), now[0], {}, (), old, now[1])[1][0]
+    assert not drift.moved and drift.chance > 0
+    drift = summarise_inputs(("x0",), now[0] + 3, {}, (), old, now[1])[1][0]
+    assert drift.moved
