@@ -24,6 +24,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.campaign_units import CampaignUnits, reached, read_units
 from pipelines.dataset import load_labels, published_parts
+from pipelines.harm import ScoredEvents, find_harm
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
@@ -38,6 +39,7 @@ from training.campaigns import CampaignMetrics, evaluate_campaigns
 from training.dataset import count_labels
 from training.evaluate import Metrics
 from training.groups import encode_groups, not_yet_known
+from training.harm import HarmBefore
 from training.known_labels import KnownLabels, about_subjects
 from training.labels import UNLABELLED
 from training.subjects import SubjectMetrics, evaluate_subjects
@@ -104,6 +106,8 @@ class EvaluationResult:
     subjects: SubjectMetrics | None = None
     campaigns: CampaignMetrics | None = None
     snapshot: str = ""
+    harm: tuple[HarmBefore, ...] = ()
+    harm_fault: str = ""
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values without the scores, for JSON."""
@@ -114,8 +118,9 @@ class EvaluationResult:
         }
         subjects = dataclasses.asdict(self.subjects) if self.subjects else None
         campaigns = dataclasses.asdict(self.campaigns) if self.campaigns else None
-        more = {"metrics": self.metrics.to_builtins(), "slices": slices, "subjects": subjects}
-        more |= {"campaigns": campaigns}
+        more: dict[str, Any] = {"metrics": self.metrics.to_builtins(), "slices": slices}
+        harm = [dataclasses.asdict(one) | {"spared": one.spared} for one in self.harm]
+        more |= {"subjects": subjects, "campaigns": campaigns, "harm": harm}
         return plain | more
 
 
@@ -168,6 +173,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     known = load_labels(bundle.spec, layout, scored.column(EVENT_ID), times, day_us(as_of))
     kept = known_before(bundle, layout, scored, span) if total else np.ones(0, np.bool_)
     subjects = _subjects(bundle, scored, known.labels, times, kept)
+    harm, fault = _harm(bundle, layout, span, as_of, scored, known)
     units = read_units(bundle.spec, layout.root, as_of)
     campaigns = None
     if units is not None:
@@ -200,7 +206,41 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         subjects=subjects,
         campaigns=campaigns,
         snapshot=units.snapshot if units is not None else "",
+        harm=harm,
+        harm_fault=fault,
     )
+
+
+def _harm(
+    bundle: Bundle,
+    layout: Layout,
+    days: Days,
+    as_of: dt.date,
+    scored: pa.Table,
+    known: KnownLabels,
+) -> tuple[tuple[HarmBefore, ...], str]:
+    """Harm before the first action, of all events of the days."""
+    people, name = None, bundle.spec.evaluation.recipients
+    if name is not None:
+        column = _features_of(layout, days, scored, [name]).column(name)
+        people = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+    events = ScoredEvents(
+        scored.column(EVENT_ID),
+        scored.column(EVENT_TIME).to_numpy(),
+        scored.column(SCORE).to_numpy(),
+        known.labels,
+        known.judged,
+        scored.column(GROUP) if GROUP in scored.column_names else None,
+        people,
+    )
+    return find_harm(bundle.spec, layout.root, as_of, events, bundle.policy.thresholds)
+
+
+def _features_of(layout: Layout, days: Days, scored: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Columns of published days, of these events in their order."""
+    table = read_features(layout, list(days), [EVENT_ID, *names])
+    ids = table.column(EVENT_ID).combine_chunks()
+    return table.take(pc.index_in(scored.column(EVENT_ID), value_set=ids))
 
 
 def _subjects(
@@ -235,10 +275,8 @@ def _campaigns(
     spec = bundle.spec
     recipients, named = None, False
     if spec.campaigns is not None and spec.campaigns.recipients in input_columns(spec):
-        table = read_features(layout, list(days), [EVENT_ID, str(spec.campaigns.recipients)])
-        ids = table.column(EVENT_ID).combine_chunks()
-        at = pc.index_in(scored.column(EVENT_ID), value_set=ids)
-        recipients, named = reached(spec, table.take(at))
+        name = str(spec.campaigns.recipients)
+        recipients, named = reached(spec, _features_of(layout, days, scored, [name]))
     return evaluate_campaigns(
         scored.column(SCORE).to_numpy(),
         labels,
@@ -283,15 +321,13 @@ def _slices(
 ) -> dict[str, tuple[SliceMetrics, ...]]:
     if not by:
         return {}
-    table = read_features(layout, list(days), [EVENT_ID, *by])
-    ids = table.column(EVENT_ID).combine_chunks()
-    at = pc.index_in(scored.column(EVENT_ID), value_set=ids)
+    table = _features_of(layout, days, scored, by)
     if clusters is None and GROUP in scored.column_names:
         clusters = encode_groups(scored.column(GROUP))
     scores = scored.column(SCORE).to_numpy()
     made = {}
     for name in by:
-        values = table.column(name).take(at)
+        values = table.column(name)
         if not pa.types.is_string(values.type) and not pa.types.is_large_string(values.type):
             values = bin_numbers(values)
         made[name] = evaluate_by_slice(scores, labels, values, clusters=clusters)

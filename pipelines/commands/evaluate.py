@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.by_slice import SliceMetrics
     from training.campaigns import CampaignMetrics
     from training.evaluate import Metrics
+    from training.harm import HarmBefore
     from training.subjects import SubjectMetrics
 
 
@@ -106,6 +107,7 @@ def evaluate(
         for at in one.metrics.at
         if at.broken
     )
+    warn(f"campaigns are left out: {one.harm_fault}" for one in found if one.harm_fault)
     if as_json:
         print(json.dumps({"bundles": [one.to_builtins() for one in found]}))
         return
@@ -128,6 +130,8 @@ def evaluate(
         if one.campaigns is not None:
             for line in _campaigns(one.bundle[:8], one.snapshot, one.campaigns):
                 print(line)
+        for harm in one.harm:
+            print(f"{one.bundle[:8]} {harm_words(harm)}")
     for one in found:
         for at in one.metrics.at:
             kept = (
@@ -222,6 +226,25 @@ def _campaigns(bundle: str, snapshot: str, found: CampaignMetrics) -> list[str]:
         f"{found.abusive:,} of them abusive, {found.new:,} of these new",
         *(f"  {one.action} {caught_words(found, one)}" for one in found.caught),
     ]
+
+
+def harm_words(found: HarmBefore) -> str:
+    """What comes before an action, in a line.
+
+    >>> from training.harm import HarmBefore
+    >>> harm_words(HarmBefore("account", "block", 4, 3, 40, 10, None, None, 60e6))
+    'harm of 4 accounts before block: 10 of 40 events; it meets 3, half within 0:01:00'
+    """
+    from pipelines.commands.labels import length
+
+    people = ""
+    if found.people is not None and found.people_before is not None:
+        people = f", {found.people_before:,.0f} of {found.people:,.0f} people"
+    half = "" if found.median_us is None else f", half within {length(round(found.median_us))}"
+    return (
+        f"harm of {found.units:,} {found.unit}s before {found.action}: {found.events_before:,} of "
+        f"{found.events:,} events{people}; it meets {found.met:,}{half}"
+    )
 
 
 def _lines(metrics: list[Metrics]) -> list[tuple[str, list[str]]]:

@@ -8,20 +8,17 @@ import datetime as dt
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import InputError
 from configs.schema import EVENT_ID, Spec
-from pipelines.campaign_snapshots import campaign_snapshots
 from pipelines.dataset import Dataset
+from pipelines.harm import ScoredEvents, find_harm
 from pipelines.layout import Layout
 from scoring.explanation import input_meanings
 from scoring.models import input_names, model_inputs
 from training.fit import Fitted
 from training.flag_reasons import ActionReasons, count_reasons
 from training.groups import encode_groups
-from training.harm import HarmBefore, harm_before
-from training.labels import NEGATIVE, POSITIVE
+from training.harm import HarmBefore
 from training.subjects import SubjectMetrics, evaluate_subjects
-from transforms.campaigns.lookup import campaigns_of_events
 from transforms.constants import Transformed
 from transforms.inputs import numeric_names
 
@@ -64,25 +61,23 @@ def gather_effects(
     """
     group = gate.group(spec)
     thresholds, scores = fitted.policy.thresholds, fitted.gate_scores
-    people, abuse = _people(spec, gate), gate.labels == POSITIVE
-    accounts, fault = None, ""
-    harm: list[HarmBefore] = []
-    try:
-        campaigns = _campaigns(spec, layout, as_of, gate)
-    except InputError as error:
-        campaigns, fault = None, f"Campaigns are left out of this page: {error}."
-    if campaigns is not None:
-        # Few of a campaign's events are judged: all count but those that somebody found harmless.
-        harmful = ~(gate.judged & (gate.labels == NEGATIVE))
-        harm += harm_before(
-            "campaign", scores, gate.times, campaigns, abuse, harmful, thresholds, people
-        )
+    events = ScoredEvents(
+        gate.events.column(EVENT_ID),
+        gate.times,
+        scores,
+        gate.labels,
+        gate.judged,
+        group,
+        _people(spec, gate),
+    )
+    harm, fault = find_harm(spec, layout.root, as_of, events, thresholds)
+    accounts = None
     if group is not None:
         units = encode_groups(group)
         accounts = evaluate_subjects(scores, gate.labels, gate.times, units, thresholds)
-        harm += harm_before("account", scores, gate.times, units, abuse, abuse, thresholds, people)
     reasons = tuple(_reasons(spec, transformed, fitted))
-    return Effects(reasons, accounts, tuple(harm), fault)
+    words = f"Campaigns are left out of this page: {fault}." if fault else ""
+    return Effects(reasons, accounts, harm, words)
 
 
 def _reasons(spec: Spec, transformed: Transformed, fitted: Fitted) -> list[ActionReasons]:
@@ -103,21 +98,6 @@ def _reasons(spec: Spec, transformed: Transformed, fitted: Fitted) -> list[Actio
         if parts is not None:
             made.append(count_reasons(action, len(rows), parts, names, meanings))
     return made
-
-
-def _campaigns(
-    spec: Spec, layout: Layout, as_of: dt.date, gate: Dataset
-) -> npt.NDArray[np.int64] | None:
-    """A number per campaign of the newest snapshot up to a night: int64 `[n]`; None: none is there.
-
-    Raises:
-      InputError: the snapshot is damaged.
-    """
-    known = [one for one in campaign_snapshots(spec, layout.root) if one.as_of <= str(as_of)]
-    if not known:
-        return None
-    found = campaigns_of_events(gate.events.column(EVENT_ID), known[-1].read("events"))
-    return encode_groups(found)
 
 
 def _people(spec: Spec, gate: Dataset) -> npt.NDArray[np.float64] | None:

@@ -2,14 +2,19 @@
 
 import dataclasses
 import datetime as dt
+import json
 
 import polars as pl
 import pytest
+import typer
 from backfill_world import CONFIG, make_events
 from nightly_world import LATER, NIGHT, copy_of, request, write_events
+from typer.testing import CliRunner
 
 from configs.loader import loads
 from pipelines.campaigns import make_campaign_snapshot, read_campaigns
+from pipelines.commands import add_verb
+from pipelines.commands.evaluate import harm_words
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days, day_of, day_us
 from pipelines.nightly import nightly
@@ -115,6 +120,27 @@ def test_harm_of_campaigns_is_what_their_events_say(nights, measured):
     assert made.people_before == pytest.approx(before["amount"].sum(), rel=1e-5)
     start = bad.filter(harmful)["event_time"].min()
     assert made.median_us == max(0, flagged["acted"][0] - start)
+
+
+def test_evaluate_shows_the_harm_of_the_page(nights, measured):
+    """On the same events, from the same function; as text and as JSON."""
+    _, later, out = nights
+    assert measured.harm == later.report.harm and measured.harm_fault == ""
+    days = measured.days.replace(" to ", "..")
+    asked = ["evaluate", "--out", str(out), "--days", days, "--as-of", str(LATER),
+             "--bundle", later.bundle, "--quiet"]  # fmt: skip
+    app = typer.Typer()
+    for verb in ("evaluate", "validate"):  # one verb alone would be the whole command
+        add_verb(app, verb)
+    said = CliRunner().invoke(app, asked)
+    assert said.exit_code == 0, said.output
+    for one in measured.harm:
+        assert harm_words(one) in said.output
+    made = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["bundles"][0]["harm"]
+    assert [(one["unit"], one["people_before"]) for one in made] == [
+        (one.unit, one.people_before) for one in measured.harm
+    ]
+    assert made[0]["spared"] == measured.harm[0].spared
 
 
 def test_without_a_snapshot_harm_is_of_accounts(nights):
