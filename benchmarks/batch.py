@@ -85,6 +85,12 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
             java, python_s = run.facts["java_s"], run.facts["python_s"]
             share = java / (java + python_s)
             print(f"\nFlink: {java:.1f} CPU s in Java ({share:.0%}), {python_s:.1f} in Python")
+            start_s = run.facts["start_s"]
+            rate = run.events / (run.wall - start_s)
+            print(
+                f"{start_s:.1f} s of it are the start of Flink and of the pool of workers, which "
+                f"a deployment has running: {rate:,.0f} events/s without"
+            )
     if arguments.night:
         _night(root, arguments)
 

@@ -14,6 +14,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipelines.commands import collect_seldom
 
 collect_seldom()  # before what follows is imported, as the command does
 
+from benchmarks.paired import cpu_of_session  # noqa: E402
 from benchmarks.world import START, chat  # noqa: E402
 from pipelines.backfill import BackfillReport, BackfillRequest, backfill  # noqa: E402
 from pipelines.layout import Days  # noqa: E402
@@ -50,15 +52,29 @@ def _backfill(
 
 
 def _flink(source: str, out: str, days: str) -> dict[str, Any]:
-    """On a Flink in one Java process; its workers are threads of this one."""
-    engines = _engines()
-    with tempfile.TemporaryDirectory() as folder, engines.running_flink(Path(folder)) as flags:
+    """On a Flink in one Java process, with two workers of a pool (`lockstep workers`)."""
+    engines, began = _engines(), time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        engines.running_flink(Path(folder)) as threads,
+        engines.worker_pool(Path(folder) / "workers.log") as (pool, port),
+    ):
+        others = [flag for flag in threads if not flag.startswith("--environment_type")]
+        where = ("--environment_type=EXTERNAL", f"--environment_config=127.0.0.1:{port}")
+        flags = (*others, *where, "--sdk_worker_parallelism=2")
+        start_s = time.monotonic() - began
         # Batches go through files, as embedded; Flink is on this machine.
-        report = _run(source, out, days, flags=tuple(flags), exchange="files")
-    ours, java = (
+        report = _run(source, out, days, flags=flags, exchange="files")
+        workers = cpu_of_session(pool.pid)
+    ours, others_s = (
         sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return {"events": report.events, "python_s": ours, "java_s": java}
+    return {
+        "events": report.events,
+        "start_s": start_s,
+        "python_s": ours + workers,
+        "java_s": others_s - workers,
+    }
 
 
 def _run(source: str, out: str, days: str, **rest: Any) -> BackfillReport:

@@ -2,7 +2,8 @@
 
 Chat events (four entities) are given out as fast as they are taken, a tick's worth of event time in
 some batches, so rates are of the whole pipeline, and a stall is a long time without any row. The
-CPU of the engine has its start in it. Workers are threads of this process.
+CPU of the engine has its start in it. Workers are processes (`lockstep workers`), one for each slot
+of Flink, and one of Prism; with `--threads` they are threads of this process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.scripted import FOUND, SCRIPTS, read_script, run_until
+from benchmarks.paired import cpu_of_session
+from benchmarks.scripted import (
+    FOUND,
+    SCRIPTS,
+    CountRows,
+    Keep,
+    counted_rows,
+    read_script,
+    run_until,
+    write_script,
+)
 from benchmarks.world import chat, messages, simulated, trained
 from pipelines.streaming.decide import Decide
 from transforms.decode import decode_json
@@ -60,6 +71,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--homes", type=int, default=16)
     parser.add_argument("--runners", nargs="+", default=["prism", "flink"])
     parser.add_argument("--parallelism", type=int, default=2, help="on Flink")
+    parser.add_argument("--threads", action="store_true", help="workers are threads, of it")
     parser.add_argument("--bundle", help="a store of bundles: rows are decided too")
     parser.add_argument("--trained", action="store_true", help="the same, of a small night")
     parser.add_argument("flags", nargs="*", help="of Beam")
@@ -108,12 +120,19 @@ def _measure(
     asked: argparse.Namespace,
 ) -> Measured:
     spec = dataclasses.replace(chat(), shards=shards)
-    SCRIPTS["events"] = script
+    processes = not asked.threads
+    counts = Path(tempfile.mkdtemp(dir=folder))
+    name = "events"
+    if processes:
+        name = str(folder / "events.arrow")
+        write_script(name, script)
+    else:
+        SCRIPTS[name] = script
     wanted = sum(batch.num_rows for _, batch in script if batch is not None)
     seen: list[tuple[float, int]] = []
 
     def build(pipeline: Any) -> dict[str, Any]:
-        made = read_script(pipeline, "events") | Features(spec, ticks=settings)
+        made = read_script(pipeline, name) | Features(spec, ticks=settings)
         rows = made.rows
         if asked.bundle is not None:  # as the job does it, with the decisions as they are published
             decided = rows | Decide(spec, asked.bundle)
@@ -121,26 +140,30 @@ def _measure(
         return {"rows": rows, "others": made.others, "dead_letters": made.dead_letters}
 
     def enough(found: dict[str, list[Any]]) -> bool:
-        got = sum(batch.num_rows for batches in list(found.values()) for batch in list(batches))
+        kept = [batch.num_rows for batches in list(found.values()) for batch in list(batches)]
+        got = counted_rows(counts) if processes else sum(kept)
         if not seen or seen[-1][1] != got:
             seen.append((time.monotonic(), got))
         return got >= wanted
 
     children = _cpu(resource.RUSAGE_CHILDREN)
-    with _engine(runner, folder, asked.parallelism) as flags:
+    with _engine(runner, folder, asked.parallelism, processes) as (flags, pool):
         began, used = time.monotonic(), _cpu(resource.RUSAGE_SELF)
-        run_until(build, [*flags, *asked.flags], ("rows", "others", "dead_letters"), enough, 900)
-        used = _cpu(resource.RUSAGE_SELF) - used
+        names = ("rows", "others", "dead_letters")
+        keep = (lambda name: CountRows(str(counts))) if processes else Keep
+        run_until(build, [*flags, *asked.flags], names, enough, 900, keep)
+        used = _cpu(resource.RUSAGE_SELF) - used if pool is None else cpu_of_session(pool)
         enough(FOUND)  # what came with the end
     FOUND.clear()
     if not seen or seen[-1][1] < wanted:
         raise RuntimeError(f"{runner} gave {seen[-1][1] if seen else 0} of {wanted} events in time")
     started = next(at for at, got in seen if got)
     gaps = np.diff([at for at, got in seen if got])
+    engine = _cpu(resource.RUSAGE_CHILDREN) - children - (used if pool is not None else 0)
     return Measured(
         wanted / (seen[-1][0] - began),
         used / wanted * 1e6,
-        (_cpu(resource.RUSAGE_CHILDREN) - children) / wanted * 1e6,
+        engine / wanted * 1e6,
         float(gaps.max()) if len(gaps) else started - began,
     )
 
@@ -151,10 +174,16 @@ def _cpu(who: int) -> float:
 
 
 @contextlib.contextmanager
-def _engine(runner: str, folder: Path, parallelism: int) -> Iterator[tuple[str, ...]]:
-    """As the conformance suite starts it."""
+def _engine(
+    runner: str, folder: Path, parallelism: int, processes: bool
+) -> Iterator[tuple[tuple[str, ...], int | None]]:
+    """Flags, as the conformance suite starts it; and the pool of workers that are processes."""
     sys.path.append(str(ROOT / "tests"))
-    from engines import running_flink, running_prism  # type: ignore[import-not-found]
+    from engines import (  # type: ignore[import-not-found]
+        running_flink,
+        running_prism,
+        worker_pool,
+    )
 
     place = Path(tempfile.mkdtemp(dir=folder))
     running = (
@@ -163,7 +192,13 @@ def _engine(runner: str, folder: Path, parallelism: int) -> Iterator[tuple[str, 
         else running_flink(place / "flink", parallelism)
     )
     with running as flags:
-        yield flags
+        if not processes:
+            yield flags, None
+            return
+        with worker_pool(place / "workers.log") as (pool, port):
+            others = [flag for flag in flags if not flag.startswith("--environment_type")]
+            where = ("--environment_type=EXTERNAL", f"--environment_config=127.0.0.1:{port}")
+            yield (*others, *where, f"--sdk_worker_parallelism={parallelism}"), pool.pid
 
 
 if __name__ == "__main__":

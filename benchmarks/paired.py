@@ -7,6 +7,7 @@ machine beside both. Both count from the start of the process: imports are in th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -137,3 +138,13 @@ def temporian_python(root: Path) -> str | None:
         print(f"\nTemporian was not run: it does not install here ({type(error).__name__})\n")
         return None
     return str(python)
+
+
+def cpu_of_session(leader: int) -> float:
+    """CPU seconds of the processes of a session that live, and of those that they waited for."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15])) if int(fields[3]) == leader else 0
+    return ticks / os.sysconf("SC_CLK_TCK")

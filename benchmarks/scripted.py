@@ -1,12 +1,17 @@
 """A source of scripted batches for unbounded pipelines, and the end of such a pipeline.
 
-Batches are in this process, so workers are its threads (`--environment_type=LOOPBACK`). A batch has
-the watermark of the script as its timestamp (`transforms.ticks`); the source ends when all of them
-have gone out. For benchmarks and for tests.
+Batches are in this process, so workers are its threads (`--environment_type=LOOPBACK`); or in a
+file (`write_script`), for workers that are processes, which count what comes (`CountRows`). A batch
+has the watermark of the script as its timestamp (`transforms.ticks`); the source ends when all of
+them have gone out. For benchmarks and for tests.
 """
 
+import functools
+import json
 import threading
 import time
+import uuid
+from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
@@ -43,7 +48,8 @@ class ScriptReader(UnboundedReader):
     """Reads a script from a mark on."""
 
     def __init__(self, name, pause_s, mark):
-        self.script, self.pause_s = SCRIPTS[name], pause_s
+        self.script = SCRIPTS[name] if name in SCRIPTS else _script_of(name)
+        self.pause_s = pause_s
         self.at = mark.at if mark is not None else 0
         self.current = None
 
@@ -99,6 +105,44 @@ class ScriptSource(UnboundedSource):
         return RecordBatchCoder()
 
 
+def write_script(path, script):
+    """Writes a script that has batches of one schema, and watermarks alone, to a new file."""
+    schema = next(batch.schema for _, batch in script if batch is not None)
+    empty = pa.RecordBatch.from_pylist([], schema)
+    marks = [(at, batch is not None) for at, batch in script]
+    with pa.ipc.new_file(path, schema.with_metadata({"marks": json.dumps(marks)})) as writer:
+        for _, batch in script:
+            writer.write_batch(batch if batch is not None else empty)
+
+
+@functools.lru_cache(1)
+def _script_of(path):
+    with pa.memory_map(path) as source, pa.ipc.open_file(source) as file:
+        marks = json.loads(file.schema.metadata[b"marks"])
+        batches = [file.get_batch(number) for number in range(len(marks))]
+    pairs = zip(marks, batches, strict=True)
+    return [(at, batch if there else None) for (at, there), batch in pairs]
+
+
+class CountRows(beam.DoFn):
+    """Appends the rows of each element to a file of its own below a folder (`counted_rows`)."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def setup(self):
+        self.path = Path(self.folder, uuid.uuid4().hex)
+
+    def process(self, element):
+        with open(self.path, "a") as file:
+            file.write(f"{element.num_rows}\n")
+
+
+def counted_rows(folder):
+    """All rows that `CountRows` has counted below a folder."""
+    return sum(int(line) for file in Path(folder).iterdir() for line in file.read_text().split())
+
+
 class Keep(beam.DoFn):
     """Elements, into `FOUND`."""
 
@@ -117,7 +161,7 @@ def read_script(pipeline, name, pause_s=0.0):
     return pipeline | "Script" >> read.with_output_types(pa.RecordBatch)
 
 
-def run_until(build, flags, names, enough, timeout_s=600):
+def run_until(build, flags, names, enough, timeout_s=600, keep=Keep):
     """Runs an unbounded pipeline until it has given enough, or has ended; then ends it.
 
     Args:
@@ -125,6 +169,7 @@ def run_until(build, flags, names, enough, timeout_s=600):
       flags: of the runner.
       names: of the collections that are kept.
       enough: `FOUND` -> bool.
+      keep: name -> the DoFn that takes what comes.
     """
     FOUND.clear()
     # Flink moves the watermark between Beam bundles only (`transforms.steps.timers`).
@@ -133,7 +178,7 @@ def run_until(build, flags, names, enough, timeout_s=600):
     pipeline = beam.Pipeline(options=options)
     made = build(pipeline)
     for name in names:
-        _ = made[name] | f"Keep{name}" >> beam.ParDo(Keep(name)).with_output_types(int)
+        _ = made[name] | f"Keep{name}" >> beam.ParDo(keep(name)).with_output_types(int)
     result = pipeline.run()
     deadline = time.monotonic() + timeout_s
     try:

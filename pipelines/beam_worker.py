@@ -124,7 +124,7 @@ class _Fork:
             for one in others:
                 one.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _end_with(launcher)
+            end_with(launcher)
             _become(numbers)
 
         self._process = get_context("fork").Process(target=become, daemon=True)
@@ -166,7 +166,7 @@ def worker_pool(count: int, fork: bool = False) -> Iterator[WorkerPool]:
 
 def main() -> None:
     """Becomes the workers: arguments are the numbers of their sockets."""
-    _end_with(int(os.environ[LAUNCHER]))
+    end_with(int(os.environ[LAUNCHER]))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"  # processes are the parallelism
     import_steps()
@@ -193,7 +193,7 @@ def _become(numbers: Sequence[int]) -> None:
         first = os.getpid()
         other = os.fork()
         if other == 0:
-            _end_with(first)
+            end_with(first)
             mine, others = number, []
             break
         others.append(other)
@@ -234,7 +234,7 @@ def _serve(lines: IO[str]) -> None:
         lines.flush()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Of whoever works for a process: ends with it, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

@@ -121,17 +121,12 @@ def at_parallelism(flags, parallelism):
 
 @contextlib.contextmanager
 def worker_pool(log, code=ROOT):
-    """A pool that starts workers as processes of this environment: its process and its port.
-
-    Workers import our packages from the folder `code`.
-    """
-    python = Path(sys.executable)
-    # Beam starts `python` from PATH: it has to be this one.
-    paths = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
-    tests = Path(__file__).parent
-    env = os.environ | {"PATH": paths, "PYTHONPATH": os.pathsep.join([str(code), str(tests)])}
-    with process_group([python, tests / "engine_workers.py"], log, env, code) as process:
-        yield process, int(await_text(process, log, r"^port (\d+)$"))
+    """`lockstep workers`, with the packages in the folder `code`: its process and its port."""
+    paths = os.pathsep.join([str(code), str(Path(__file__).parent)])
+    run = "from pipelines.commands import main; main()"
+    command = [sys.executable, "-c", run, "workers", "--port", "0"]
+    with process_group(command, log, os.environ | {"PYTHONPATH": paths}, code) as process:
+        yield process, int(await_text(process, log, r"^workers on 127\.0\.0\.1:(\d+)$"))
 
 
 @contextlib.contextmanager

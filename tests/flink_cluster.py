@@ -133,7 +133,7 @@ class Cluster:
 
     def workers(self):
         """Ids of the Python workers that live."""
-        return _children(self.pool.pid)
+        return [worker for forker in children(self.pool.pid) for worker in children(forker)]
 
     def kill_worker(self, rng=random):
         """As if the kernel took its memory."""
@@ -242,7 +242,7 @@ def _of_jars(class_path, folder):
     return ":".join(made)
 
 
-def _children(pid):
+def children(pid):
     """Of a process, those that have ended apart."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -136,7 +136,7 @@ BEAMS = {
 
 
 def test_command_lines_are_those_that_the_command_takes():
-    for verb in ("stream", "serve"):
+    for verb in ("stream", "serve", "workers"):
         unit = (DEPLOY / "systemd" / f"lockstep-{verb}.service").read_text()
         [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
         words = shlex.split(line)
@@ -148,6 +148,15 @@ def test_command_lines_are_those_that_the_command_takes():
             assert program == "lockstep"
             given = {one.split("=")[0] for one in [*more, *container["args"]]}
             assert given <= options(verb) | (BEAMS if path == "stream-job.yaml" else set())
+    [pool] = [
+        one
+        for one in containers(documents(DEPLOY / "kubernetes" / "flink-session.yaml"))
+        if one["name"] == "workers"
+    ]
+    beside = documents(DEPLOY / "flink" / "compose.yaml")[0]["services"]["workers"]["entrypoint"]
+    for words in ([*pool["command"], *pool["args"]], beside):
+        assert words[:2] == ["lockstep", "workers"]
+        assert {one.split("=")[0] for one in words[2:]} <= options("workers")
     known = options("stream")
     template = json.loads((DEPLOY / "dataflow" / "stream-metadata.json").read_text())
     named = {"--" + one["name"].replace("_", "-") for one in template["parameters"]}
@@ -161,7 +170,9 @@ def test_what_serves_follows_the_folder_of_the_scorer_beside_it():
 
     units = [
         given(re.findall(r"^ExecStart=(.*)$", path.read_text(), re.MULTILINE)[0])
-        for path in sorted((DEPLOY / "systemd").glob("*.service"))
+        for path in (
+            DEPLOY / "systemd" / f"lockstep-{verb}.service" for verb in ("serve", "stream")
+        )
     ]
     served, scorer = units
     assert served["--state"] == scorer["--state"] and served["--bundles"] == scorer["--bundles"]

@@ -40,6 +40,7 @@ _VERBS = (
     "publish",
     "stream",
     "serve",
+    "workers",
     "parity",
     "explain",
     "labels",

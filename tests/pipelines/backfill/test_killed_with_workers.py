@@ -47,7 +47,7 @@ writers.write_by_content = stop_and_write
 WITHOUT_KERNEL = f"""{STOPPED}
 from pipelines import beam_worker
 
-beam_worker._end_with = lambda parent: signal.signal(signal.SIGINT, signal.SIG_IGN)
+beam_worker.end_with = lambda parent: signal.signal(signal.SIGINT, signal.SIG_IGN)
 serve = beam_worker._serve
 
 def serve_and_write(lines):
