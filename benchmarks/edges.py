@@ -64,12 +64,21 @@ def make_rows(source: Path, days: Days, root: Path) -> tuple[Floats, Labels, npt
     return np.concatenate(blocks), attack, np.concatenate(times) // DAY_US
 
 
-def sampled(ids: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """At most so many rows, by the hash of their number: a sample that is the same each time."""
+def ranks(count: int) -> npt.NDArray[np.int64]:
+    """Where each of so many rows stands by the hash of its number."""
+    hashes = hash_column(pa.array(np.arange(count)).cast(pa.string()), 1)
+    made = np.empty(count, np.int64)
+    made[np.argsort(hashes, kind="stable")] = np.arange(count)
+    return made
+
+
+def sampled(
+    ids: npt.NDArray[np.int64], most: int, by: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """At most so many rows, the first by `ranks`: a sample that is the same each time."""
     if len(ids) <= most:
         return ids
-    hashes = hash_column(pa.array(ids).cast(pa.string()), 1)
-    return np.sort(ids[np.argsort(hashes, kind="stable")[:most]])
+    return np.sort(ids[np.argpartition(by[ids], most - 1)[:most]])
 
 
 def prequential(block: Floats, labels: Labels, days: npt.NDArray[np.int64], rows: int) -> Floats:
@@ -77,9 +86,9 @@ def prequential(block: Floats, labels: Labels, days: npt.NDArray[np.int64], rows
 
     NaN of the days before there are connections of both sorts to learn from.
     """
-    scores = np.full(len(labels), np.nan, np.float32)
+    scores, by = np.full(len(labels), np.nan, np.float32), ranks(len(labels))
     for day in np.unique(days):
-        learned = sampled(np.flatnonzero(days < day - DELAY_DAYS), rows)
+        learned = sampled(np.flatnonzero(days < day - DELAY_DAYS), rows, by)
         if len(np.unique(labels[learned])) < 2:
             continue
         matrix = xgboost.DMatrix(block[learned], labels[learned])

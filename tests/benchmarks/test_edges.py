@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.edges import CONFIG, PUBLISHED, SURPRISE, make_rows, prequential, sampled
+from benchmarks.edges import CONFIG, PUBLISHED, SURPRISE, make_rows, prequential, ranks, sampled
 from configs.loader import load
 from pipelines.layout import Days
 from training.curve import area_under_roc, make_curve
 from transforms.catalog import CATALOG
+from transforms.hashing import hash_column
 from transforms.inputs import numeric_names
 
 FIRST = dt.datetime(1998, 6, 1)
@@ -77,12 +78,12 @@ def test_a_day_is_scored_by_what_was_known_at_its_start():
 
 
 def test_a_sample_is_the_same_each_time_and_in_order():
-    rows = np.arange(1000) * 3
-    some = sampled(rows, 100)
+    rows, by = np.arange(1000) * 3, ranks(3000)
+    some = sampled(rows, 100, by)
     assert len(some) == 100 and (np.diff(some) > 0).all()
-    assert set(some.tolist()) <= set(rows.tolist())
-    assert sampled(rows, 100).tolist() == some.tolist()
-    assert sampled(rows[:50], 100).tolist() == rows[:50].tolist()
+    hashes = hash_column(pa.array(rows).cast(pa.string()), 1)
+    assert some.tolist() == sorted(rows[np.argsort(hashes, kind="stable")[:100]].tolist())
+    assert sampled(rows[:50], 100, by).tolist() == rows[:50].tolist()
 
 
 @pytest.mark.soak

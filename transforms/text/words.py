@@ -124,6 +124,11 @@ def _is_one_of(point: int, some: tuple[int, ...]) -> bool:
     return False
 
 
+@numba.njit(cache=True, inline="always")
+def _is_around(point: int) -> bool:
+    return not _is_ascii_letter(point) and _is_one_of(point, _AROUND)
+
+
 @numba.njit(cache=True)
 def find_word(points: Points, begin: int, end: int, child: Nodes, cost: Nodes) -> int:
     """Cost of a word of the list, in any case, whatever stands between its letters; 0: none."""
@@ -152,15 +157,17 @@ def _part(
             while stop < end and not is_space(points[stop]):
                 stop += 1
             first, last = at, stop
-            while first < last and _is_one_of(points[first], _AROUND):
+            while first < last and _is_around(points[first]):
                 first += 1
-            while last > first and _is_one_of(points[last - 1], _AROUND):
+            while last > first and _is_around(points[last - 1]):
                 last -= 1
             cuts = none
             if last - first >= LEAST_LENGTH:
                 cuts = _find_cuts(points[first:last], child, cost, none)
+            if len(cuts) == 0:
+                first = last = stop
             for place in range(at, stop):
-                within = len(cuts) > 0 and first < place < last
+                within = first < place < last
                 if within and cuts[place - first]:
                     made[size] = _SPACE
                     size, undone[row] = size + 1, undone[row] + 1
@@ -275,6 +282,9 @@ def _shorten(
     size = 0
     for row in range(rows):
         at, end = offsets[row], offsets[row + 1]
+        if not _has_echo(points, at, end):
+            made[size : size + end - at] = points[at:end]
+            size, at = size + end - at, end
         while at < end:
             stop, runs, others = at, 0, 0
             while stop < end and is_letter(points[stop]):
@@ -305,6 +315,14 @@ def _shorten(
                 size, at = size + kept, run
         starts[row + 1] = size
     return made[:size].copy(), starts, undone
+
+
+@numba.njit(cache=True)
+def _has_echo(points: Points, begin: int, end: int) -> bool:
+    for at in range(begin + 2, end):
+        if points[at] == points[at - 1] == points[at - 2] and is_letter(points[at]):
+            return True
+    return False
 
 
 @numba.njit(cache=True)

@@ -90,9 +90,11 @@ def lower_ascii(texts: Texts) -> tuple[Texts, Counts]:
 def is_space(point: int) -> bool:
     """As `str.isspace`."""
     return (
-        point == 0x20 or 0x09 <= point <= 0x0D or 0x1C <= point <= 0x1F or point == 0x85
-        or point == 0xA0 or point == 0x1680 or 0x2000 <= point <= 0x200A or point == 0x2028
-        or point == 0x2029 or point == 0x202F or point == 0x205F or point == 0x3000
+        (point == 0x20 or 0x09 <= point <= 0x0D or 0x1C <= point <= 0x1F)
+        if point < 0x85  # most are, and need no look at the others
+        else point == 0x85 or point == 0xA0 or point == 0x1680 or 0x2000 <= point <= 0x200A
+        or point == 0x2028 or point == 0x2029 or point == 0x202F or point == 0x205F
+        or point == 0x3000
     )  # fmt: skip
 
 
