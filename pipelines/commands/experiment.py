@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +38,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Processes of the backfill; as many as pay if not given.")
     ] = None,
+    scorer: Annotated[
+        Path | None,
+        typer.Option(help="The scorer's --state, for labels.weighting: inverse_propensity."),
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
@@ -58,6 +63,7 @@ def run(
         dt.datetime.now(dt.UTC),
         workers,
         flags=beam_flags(context),
+        scorer=scorer,
     )
     with forked_workers(workers, request.flags):
         outcome = run_experiment(request, choose_progress(quiet or as_json))
@@ -82,7 +88,6 @@ def shadow(
 ) -> None:
     """Compare a shadow with what decides, on the events that both scored and that have labels."""
     import dataclasses
-    from pathlib import Path
 
     from pipelines.experiment.shadow import ShadowRequest, compare_shadow
     from pipelines.layout import parse_day

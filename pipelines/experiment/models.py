@@ -12,6 +12,7 @@ import datetime as dt
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from pipelines.layout import FEATURES, VERDICTS, Layout, day_of, day_us, json_by
 from pipelines.nightly.plan import NightlyRequest, sections
 from pipelines.nightly.run import bundle_parts
 from pipelines.nightly.sample import analyse_sample, fit_sample, load_sample
+from pipelines.nightly.weighting import INVERSE_PROPENSITY, Weighed, weigh
 from pipelines.progress import Progress
 from pipelines.score_days import ScoreRequest, score_days
 from pipelines.versions import library_versions
@@ -65,7 +67,7 @@ class ModelMaker:
     Args:
       folder: of bundles and runs; out: the output folder, with snapshots of campaigns.
       scratch: a folder of this machine for analysed graphs, which contenders share.
-      source, workers, threads, flags: as of a nightly run.
+      source, workers, threads, flags, scorer: as of a nightly run.
       test_us: how long after a night events are scored.
     """
 
@@ -78,6 +80,7 @@ class ModelMaker:
     threads: int
     flags: tuple[str, ...]
     progress: Progress
+    scorer: Path | None = None
     graphs: dict[str, Path] = dataclasses.field(default_factory=dict)
 
     @property
@@ -96,7 +99,7 @@ class ModelMaker:
         """
         spec = contender.spec
         start_us = day_us(as_of)
-        key = self._key(spec, layout, as_of)
+        key = self._key(contender, layout, as_of)
         facts, scores = (join(self.folder, "runs", f"{key}.{end}") for end in ("json", "parquet"))
         if exists(facts):
             known = json.loads(read_file(facts))
@@ -125,10 +128,11 @@ class ModelMaker:
     ) -> tuple[str, tuple[str, ...]]:
         """The bundle's fingerprint, and what the gate says of it."""
         spec, request = contender.spec, self._request(contender, layout, as_of)
-        training, _ = sections(spec)
         require_encoder(spec)
-        cut = slices(training, request.as_of_us)
-        data = load_sample(spec, layout, cut, request.as_of_us)
+        cut, weighed = self._sample(contender, layout, as_of)
+        data = weighed.data
+        for words in weighed.warnings():
+            self.progress.say(f"{contender.name}, as of {as_of}: {words}")
         key = self._graph_key(spec, layout, cut)
         if key not in self.graphs:
             graph = self.scratch / f"graph-{key}"
@@ -137,10 +141,20 @@ class ModelMaker:
         graph = self.graphs[key]
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
         units = read_units(spec, self.out, as_of)
-        fitted = fit_sample(spec, cut, data, transformed, self.threads, self.progress, units)
+        fitted = fit_sample(
+            spec, cut, data, transformed, self.threads, self.progress, units, weighed.weights
+        )
         gate = check_gate(spec.gate, fitted.metrics)
-        parts = bundle_parts(request, fitted, graph, gate, cut)
+        parts = bundle_parts(request, fitted, graph, gate, cut, weighed.notes())
         return name_of(write_bundle(parts, self.bundles)), gate.reasons
+
+    def _sample(
+        self, contender: Contender, layout: Layout, as_of: dt.date
+    ) -> tuple[Slices, Weighed]:
+        """What it is trained on, as its config wants it weighted."""
+        spec, request = contender.spec, self._request(contender, layout, as_of)
+        cut = slices(sections(spec)[0], request.as_of_us)
+        return cut, weigh(request, load_sample(spec, layout, cut, request.as_of_us), cut)
 
     def _request(self, contender: Contender, layout: Layout, as_of: dt.date) -> NightlyRequest:
         return NightlyRequest(
@@ -153,10 +167,12 @@ class ModelMaker:
             threads=self.threads,
             promote=False,
             flags=self.flags,
+            scorer=self.scorer,
         )
 
-    def _key(self, spec: Spec, layout: Layout, as_of: dt.date) -> str:
+    def _key(self, contender: Contender, layout: Layout, as_of: dt.date) -> str:
         """Of all that a model of a night and its scores depend on."""
+        spec = contender.spec
         last = day_of(day_us(as_of) + self.test_us - 1)
         files = []
         for day in layout.published():
@@ -166,8 +182,16 @@ class ModelMaker:
                 files += list(layout.named(marker, VERDICTS).values()) if day < as_of else []
         below = [path.removeprefix(layout.root) for path in files]
         units = read_units(spec, self.out, as_of)
-        parts = [fingerprint(spec), str(as_of), self.test_us, below, library_versions()]
-        return _digest([*parts, *([units.snapshot] if units is not None else [])])
+        parts: list[Any] = [fingerprint(spec), str(as_of), self.test_us, below, library_versions()]
+        parts += [units.snapshot] if units is not None else []
+        labels = spec.labels
+        if labels is not None and (labels.weighting == INVERSE_PROPENSITY or labels.subjects):
+            _, weighed = self._sample(contender, layout, as_of)
+            block = weighed.data.labels, weighed.weights  # of the scorer's log, which may grow
+            parts.append(
+                [hashlib.sha256(one.tobytes()).hexdigest() for one in block if one is not None]
+            )
+        return _digest(parts)
 
     def _graph_key(self, spec: Spec, layout: Layout, cut: Slices) -> str:
         """Of all that an analysed graph depends on."""

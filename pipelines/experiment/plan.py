@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 
 from configs.errors import LockstepError
 from configs.experiment import CHAMPION, Experiment
@@ -24,6 +25,8 @@ class ExperimentRequest:
       out: the output folder of backfills and nightly runs, or another one.
       now: the launcher's clock, written into snapshots of campaigns that are made.
       workers, flags: of the pipelines; threads: of XGBoost.
+      scorer: the state folder of the scorer, whose log says what was acted on; contenders with
+        `labels.weighting: inverse_propensity` need it.
     """
 
     experiment: Experiment
@@ -33,6 +36,7 @@ class ExperimentRequest:
     workers: int | None = None
     threads: int = 2
     flags: tuple[str, ...] = ()
+    scorer: Path | None = None
 
 
 def experiment_days(request: ExperimentRequest) -> Days:

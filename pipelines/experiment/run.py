@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from pipelines.failures import explain_os_error
 from pipelines.layout import Days, Layout, day_of, day_us, local_scratch, locked
 from pipelines.logs import log
 from pipelines.nightly.plan import sections
+from pipelines.nightly.weighting import INVERSE_PROPENSITY
 from pipelines.progress import Progress, Quiet
 from pipelines.sources.listing import require_apart
 from scoring.files import join, replace_file
@@ -54,6 +55,11 @@ PAGE, FACTS = "experiment.html", "experiment.json"
 _EVENTS_NOTE = (
     "Events are taken for independent here. Those of one account or campaign are not, so the "
     "intervals are too narrow: set evaluation.group in the config, or say over: campaigns."
+)
+_WEIGHTING_NOTE = (
+    "What a running scorer acted on has few labels and counts as harmless once it is old enough. "
+    "`labels.weighting` heeds that in training; the tests here do not weigh, so they favour models "
+    "that are like the one that acted. `lockstep selective` and a shadow measure it otherwise."
 )
 
 
@@ -104,6 +110,7 @@ def run_experiment(
                 request.threads,
                 request.flags,
                 run.progress,
+                request.scorer,
             )
             return run.write(run.compare(models))
     except OSError as error:
@@ -164,8 +171,16 @@ class _Run:
             champion=self._result(champion, days, nights, judged, first),
             challengers=tuple(found),
             thin=judged.events.thin,
-            notes=(_EVENTS_NOTE,) if judged.over == "events" else (),
+            notes=tuple(self._notes(judged.over)),
         )
+
+    def _notes(self, over: str) -> Iterator[str]:
+        """What someone should know before they read the figures."""
+        if over == "events":
+            yield _EVENTS_NOTE
+        labels = [one.spec.labels for one in self.experiment.contenders]
+        if any(one is not None and one.weighting == INVERSE_PROPENSITY for one in labels):
+            yield _WEIGHTING_NOTE
 
     def write(self, result: ExperimentResult) -> ExperimentOutcome:
         """Writes the page, the same as JSON, and each challenger's config."""

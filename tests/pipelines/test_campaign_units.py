@@ -3,16 +3,20 @@
 import datetime as dt
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from backfill_world import CONFIG, START
 from nightly_world import NIGHT, request, write_events
+from typer.testing import CliRunner
 
 from configs.errors import ConfigError
 from configs.loader import loads
 from pipelines.campaign_units import read_units
 from pipelines.campaigns import make_campaign_snapshot
+from pipelines.commands import add_verb
 from pipelines.commands.evaluate import _campaigns
 from pipelines.dataset import load_dataset
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
@@ -167,3 +171,44 @@ def test_without_a_snapshot_accounts_are_the_units_and_the_page_says_so(night, t
 def test_campaigns_of_others_than_the_group_are_refused(text, words):
     with pytest.raises(ConfigError, match=words):
         loads(text, "tiny.yaml", CATALOG)
+
+
+EXPERIMENT = """experiment: 1
+name: rings
+config: tiny.yaml
+as_of: 2026-03-08
+over: campaigns
+challengers:
+  blind: {change: {inputs: {text: null, numeric: []}}}
+"""
+
+
+def test_an_experiment_over_campaigns_by_command(night, tmp_path):
+    """Contenders are fitted by campaigns, as a nightly run is; the bootstrap draws rings whole."""
+    source, _, spec, _, _ = night
+    (tmp_path / "tiny.yaml").write_text(UNITS)
+    (tmp_path / "rings.yaml").write_text(EXPERIMENT)
+    app, out = typer.Typer(), tmp_path / "out"
+    for verb in ("campaigns", "experiment"):
+        add_verb(app, verb)
+    to = ["--input", source, "--out", str(out), "--quiet"]
+    asked = ["campaigns", str(tmp_path / "tiny.yaml"), "--as-of", "2026-03-08", *to]
+    ended = CliRunner().invoke(app, asked)
+    assert ended.exit_code == 0, ended.output
+    asked = ["experiment", "run", str(tmp_path / "rings.yaml"), *to, "--json"]
+    ended = CliRunner().invoke(app, asked)
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(ended.stdout)
+    assert (
+        nightly(request(source, out, UNITS, dt.date(2026, 3, 8))).bundle
+        == (found["champion"]["nights"][0]["bundle"])
+    )
+    day = Days.parse("2026-03-08..2026-03-08")
+    tested = load_dataset(spec, Layout(out), day.start_us, day.end_us, day.end_us + 86_400_000_000)
+    who = tested.events["who"].to_pylist()
+    assert found["over"] == "campaigns"
+    rings = {one.rstrip("0123456789") for one in who} - {"w"}
+    accounts = {one for one in who if one.startswith("w")}
+    assert found["units"] == len(rings) + len(accounts)
+    assert not found["challengers"][0]["error"]
+    assert "rings" in Path(found["page"]).read_text()

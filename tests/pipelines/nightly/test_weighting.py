@@ -5,11 +5,14 @@ import json
 
 import pyarrow as pa
 import pytest
+import typer
 from backfill_world import CONFIG, make_events
 from nightly_world import NIGHT, request, write_events
+from typer.testing import CliRunner
 
 from configs.errors import ConfigError, EvidenceError
 from configs.loader import loads
+from pipelines.commands import add_verb
 from pipelines.layout import Layout
 from pipelines.nightly import nightly
 from pipelines.nightly.sample import load_sample
@@ -142,3 +145,58 @@ def test_it_needs_a_hold_out():
             "a",
             CATALOG,
         )
+
+
+EXPERIMENT = """experiment: 1
+name: weighed
+config: tiny.yaml
+as_of: 2026-03-09
+over: events
+challengers:
+  plain: {change: {labels: {weighting: none}}}
+"""
+
+
+def experiment(folder, text, *words):
+    app = typer.Typer()
+    add_verb(app, "experiment")
+    app.command("other")(lambda: None)
+    (folder / "mine.yaml").write_text(text)
+    given = ["experiment", "run", str(folder / "mine.yaml"), "--quiet", *map(str, words)]
+    return CliRunner().invoke(app, given)
+
+
+def test_a_contender_of_an_experiment_weighs_as_the_nightly_run_does(lived, tmp_path):
+    wanted, night, _ = lived
+    (tmp_path / "tiny.yaml").write_text(WEIGHTED)
+    asked = ("--input", wanted.source, "--out", tmp_path / "out", "--scorer", wanted.scorer)
+    ended = experiment(tmp_path, EXPERIMENT, *asked, "--json")
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(ended.stdout)
+    plain = nightly(
+        request(wanted.source, tmp_path / "plain", WEIGHTED.replace("inverse_propensity", "none"))
+    )
+    bundles = [one["nights"][0]["bundle"] for one in (found["champion"], *found["challengers"])]
+    assert bundles == [night.bundle, plain.bundle] and night.bundle != plain.bundle
+    assert any("favour models that are like the one that acted" in one for one in found["notes"])
+    again = json.loads(experiment(tmp_path, EXPERIMENT, *asked, "--json").stdout)
+    assert all(one["nights"][0]["reused"] for one in (again["champion"], *again["challengers"]))
+    posts = [one for one in make_events(3000, days=10) if one["kind"] == "post"]
+    write_log(tmp_path / "other", posts[::2])
+    other = (*asked[:-1], tmp_path / "other")
+    moved = json.loads(experiment(tmp_path, EXPERIMENT, *other, "--json").stdout)
+    assert not moved["champion"]["nights"][0]["reused"], "another log is another sample"
+    assert moved["challengers"][0]["nights"][0]["reused"]
+
+
+def test_without_the_scorers_log_such_a_contender_is_refused_by_name(lived, tmp_path):
+    wanted, _, _ = lived
+    (tmp_path / "tiny.yaml").write_text(WEIGHTED)
+    asked = ("--input", wanted.source, "--out", wanted.out)
+    ended = experiment(tmp_path, EXPERIMENT, *asked)
+    assert isinstance(ended.exception, ConfigError) and "give --scorer" in str(ended.exception)
+    (tmp_path / "tiny.yaml").write_text(WEIGHTED.replace("inverse_propensity", "none"))
+    text = EXPERIMENT.replace("plain", "weighed").replace("none", "inverse_propensity")
+    ended = experiment(tmp_path, text, *asked, "--json")
+    (only,) = json.loads(ended.stdout)["challengers"]
+    assert ended.exit_code == 11 and "give --scorer" in only["message"]
