@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 # Processes that share the tests, a file at a time; much of the time is waiting for a server.
 WORKERS ?= 2
 PRISM_VERSION := v2.77.0
+BIGTABLE_VERSION := v1.33.0
 SHARED = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check bench soak results prism flink transformers lock clean
+.PHONY: demo test quick check bench soak results prism flink bigtable transformers lock clean
 
 demo: $(READY)
 	$(BIN)/lockstep demo --out demo-out
@@ -41,6 +42,10 @@ prism:
 
 flink:
 	deploy/flink/job-server.sh
+
+# Bigtable's emulator, for tests of the store of accounts, likewise.
+bigtable:
+	deploy/bigtable.sh $(BIGTABLE_VERSION)
 
 # PyTorch, Transformers and a small encoder (5 GB) for tests and benchmarks of text encoders, likewise.
 transformers: $(READY)

@@ -29,13 +29,21 @@ from configs.errors import ConfigError, InputError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
 from configs.social import SocialGraph
+from pipelines.account_store import store_of
 from pipelines.failures import explain_os_error
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import Layout, day_us, json_bytes, locked, make_folders
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
 from pipelines.shard_files import ShardJob, SnapshotRequest
-from pipelines.snapshots import AS_OF, GRAPH, marker_of, read_shard
+from pipelines.snapshots import (
+    AS_OF,
+    GRAPH,
+    marker_of,
+    open_shard,
+    read_shard,
+    read_snapshots,
+)
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
@@ -79,11 +87,25 @@ class PublishedSnapshot:
 
 
 def make_snapshots(
-    request: SnapshotRequest, days: Iterable[dt.date], progress: Progress | None = None
+    request: SnapshotRequest,
+    days: Iterable[dt.date],
+    progress: Progress | None = None,
+    store: str | None = None,
 ) -> list[PublishedSnapshot]:
-    """The snapshots of some days, one after the other; see `make_snapshot`."""
-    days = list(days)
-    return [make_snapshot(dataclasses.replace(request, as_of=day), progress) for day in days]
+    """The snapshots of some days, one after the other; see `make_snapshot`.
+
+    Args:
+      store: to where each is copied as well (`pipelines.account_store`), or None.
+    """
+    days, accounts = list(days), store_of(store)
+    made = [make_snapshot(dataclasses.replace(request, as_of=day), progress) for day in days]
+    if accounts is not None:
+        published = read_snapshots(join(Layout(request.out).root, GRAPH)).published
+        for one in published:
+            if one.name in {each.name for each in made}:
+                copied = accounts.put(one, open_shard)
+                (progress or Quiet()).say(f"{one.name}: {copied:,} accounts in {store}")
+    return made
 
 
 def make_snapshot(request: SnapshotRequest, progress: Progress | None = None) -> PublishedSnapshot:

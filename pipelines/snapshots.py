@@ -23,6 +23,7 @@ import pyarrow as pa
 from configs.errors import InputError, LockstepError, StateError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import Spec
+from pipelines.account_store import store_of
 from pipelines.files import read_published
 from scoring.files import Place, exists, is_local, join, name_of, read_file, stamps
 from transforms.social.as_of import (
@@ -51,14 +52,17 @@ def beside(bundles: Place) -> str:
     return join(os.path.dirname(str(bundles).rstrip("/")) or ".", GRAPH)
 
 
-def read_snapshots(folder: Place) -> Snapshots:
+def read_snapshots(folder: Place, store: str | None = None) -> Snapshots:
     """The snapshots of a folder, which may not be there: then none.
+
+    Args:
+      store: where their accounts are looked up (`pipelines.account_store`); None: in their files.
 
     Raises:
       InputError: a marker is damaged.
     """
     made = tuple(_published(*stamp) for stamp in _markers(str(folder)))
-    return Snapshots(str(folder), made, open_shard)
+    return Snapshots(str(folder), made, open_shard, store_of(store))
 
 
 def seen_by(spec: Spec, bundles: Place) -> Snapshots:
@@ -190,6 +194,9 @@ def open_all(snapshots: AsOf | None) -> None:
     if snapshots is None:
         return
     for one in snapshots.published[-2:]:
+        if snapshots.store is not None:
+            snapshots.store.require(one)
+            continue
         for path in one.files:
             snapshots.open(path)
 
@@ -227,12 +234,14 @@ class Followed:
       spec: of the events.
       poll_seconds: how long what was seen is trusted.
       clock: seconds, not falling.
+      store: as of `read_snapshots`.
     """
 
     folder: str
     spec: Spec
     poll_seconds: float = POLL_SECONDS
     clock: Callable[[], float] = time.monotonic
+    store: str | None = None
 
     def look(self, events: pa.RecordBatch) -> Seen:
         """As `AsOf.look`.
@@ -252,13 +261,13 @@ class Followed:
         return _follow(*self._key).current(self)
 
     @functools.cached_property
-    def _key(self) -> tuple[str, str, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    def _key(self) -> tuple[str, str | None, str, tuple[tuple[str, str], ...], tuple[str, ...]]:
         """Where what is seen is from, and what of it: whoever asks for the same sees the same."""
         graph = self.spec.graph
         if graph is None:
             raise StateError(f"{self.spec.name} has no section graph")
         accounts = tuple(sorted(graph.accounts.items()))
-        return self.folder, graph_fingerprint(self.spec), accounts, graph.columns
+        return self.folder, self.store, graph_fingerprint(self.spec), accounts, graph.columns
 
 
 class _Follow:
@@ -290,13 +299,17 @@ class _Follow:
 
 @functools.lru_cache(maxsize=64)
 def _follow(
-    folder: str, graph: str, accounts: tuple[tuple[str, str], ...], columns: tuple[str, ...]
+    folder: str,
+    store: str | None,
+    graph: str,
+    accounts: tuple[tuple[str, str], ...],
+    columns: tuple[str, ...],
 ) -> _Follow:
     return _Follow()
 
 
 def _read(asked: Followed) -> AsOf:
-    there = read_snapshots(asked.folder).of(asked.spec)
+    there = read_snapshots(asked.folder, asked.store).of(asked.spec)
     if there is None:
         raise StateError(f"{asked.spec.name} reads no snapshot of the social graph")
     open_all(there)

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 from bundle_world import make_parts
 from social_world import AS_OF, CONFIG, DAY, PUBLISHED, make_events
 
@@ -57,6 +58,12 @@ def make_world(folder):
     return SimpleNamespace(
         spec=spec, events=events, source=str(source), out=folder / "out", snapshots=made
     )
+
+
+def rows_of(out):
+    """What a backfill wrote, in one order."""
+    frame = pl.read_parquet(str(out / "features" / "**" / "*.parquet"))
+    return frame.sort("event_time", "event_id")
 
 
 def of_days(world, days=DAYS):

@@ -28,6 +28,7 @@ end."""
 ROOT = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get("LOCKSTEP_ENGINES", ROOT / ".engines"))
 PRISM_VERSION = "v2.77.0"
+BIGTABLE_VERSION = "v1.33.0"
 START_TIMEOUT_S = 120
 # Flink in one process. It takes the slots of a job from here.
 FLINK_CONFIG = """
@@ -53,6 +54,19 @@ def prism_binary():
         missing = "" if shutil.which("go") else "; there is no Go here, which that needs"
         pytest.skip(f"no Prism in {binary}: run `make prism`{missing}")
     return binary
+
+
+@contextlib.contextmanager
+def running_bigtable(log):
+    """The address of Google's emulator of Bigtable; a skip says how to get it."""
+    binary = ENGINES / "bigtable" / BIGTABLE_VERSION / "emulator"
+    if not binary.exists():
+        missing = "" if shutil.which("go") else "; there is no Go here, which that needs"
+        pytest.skip(f"no emulator of Bigtable in {binary}: run `make bigtable`{missing}")
+    port = free_port()
+    with process_group([binary, "-host", "127.0.0.1", "-port", port], log) as process:
+        await_port(process, port, log)
+        yield f"127.0.0.1:{port}"
 
 
 def flink_class_path():

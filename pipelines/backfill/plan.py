@@ -52,6 +52,7 @@ class BackfillRequest:
       keep_states: how many of the last days' state snapshots stay.
       allow_empty_days: publish days after the newest event that the source shows.
       snapshots: of the social graph, that events see; None: those of the output folder.
+      graph_store: where their accounts are looked up; None: in their files.
     """
 
     spec: Spec
@@ -66,6 +67,7 @@ class BackfillRequest:
     flags: tuple[str, ...] = ()
     exchange: str = ""
     snapshots: AsOf | None = None
+    graph_store: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +253,8 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
     _check_range(request, published)
     sees = request.snapshots
     if sees is None and reads_snapshots(request.spec):
-        sees = read_snapshots(join(layout.root, GRAPH)).of(request.spec)
+        sees = read_snapshots(join(layout.root, GRAPH), request.graph_store).of(request.spec)
+    _require_copies(sees, wanted)
     current = dataset_fingerprint(request.spec)
     markers = {day: layout.read_marker(day) for day in wanted if day in set(published)}
     done = [day for day, marker in markers.items() if marker["spec"] == current]
@@ -304,6 +307,16 @@ def make_backfill_plan(request: BackfillRequest) -> BackfillPlan:
         states=_states(request, layout, todo, published),
         sees=sees,
     )
+
+
+def _require_copies(sees: AsOf | None, days: list[dt.date]) -> None:
+    """Does nothing if a store of accounts has what events of some days see, or there is none."""
+    if sees is None or sees.store is None:
+        return
+    names = set(sees.names_between(day_us(days[0]), day_us(days[-1]) + DAY_US))
+    for one in sees.published:
+        if one.name in names:
+            sees.store.require(one)
 
 
 def _check_numbers(request: BackfillRequest) -> None:

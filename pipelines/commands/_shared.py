@@ -22,6 +22,10 @@ MetricsPort = Annotated[
 MetricsHost = Annotated[
     str, typer.Option(help="Address for --metrics-port; whoever reaches it may read.")
 ]
+GraphStore = Annotated[
+    str | None,
+    typer.Option(help="Look accounts of the graph up here: bigtable:PROJECT/INSTANCE/TABLE."),
+]
 _SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000}
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands._shared import GraphStore
+
 
 def backfill(
     context: typer.Context,
@@ -31,6 +33,7 @@ def backfill(
     exchange: Annotated[
         str, typer.Option(help="How batches travel: files or engine; files if embedded.")
     ] = "",
+    graph_store: GraphStore = None,
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its cost; do nothing.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
@@ -58,6 +61,7 @@ def backfill(
         allow_empty_days=allow_empty_days,
         flags=beam_flags(context),
         exchange=exchange,
+        graph_store=graph_store,
     )
     if dry_run:
         plan = make_backfill_plan(request)

@@ -22,6 +22,10 @@ def graph(
     out: Out,
     as_of: AsOf,
     workers: Workers = 1,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Copy accounts there too: bigtable:PROJECT/INSTANCE/TABLE."),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +37,7 @@ def graph(
     from pipelines.progress import choose_progress
 
     request, days = asked(context, config, source, out, as_of, workers)
-    for made in make_snapshots(request, days, choose_progress(quiet or as_json)):
+    for made in make_snapshots(request, days, choose_progress(quiet or as_json), store):
         print(json.dumps(dataclasses.asdict(made)) if as_json else _words(made, out))
 
 

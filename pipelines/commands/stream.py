@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.commands._shared import MetricsHost, MetricsPort
+from pipelines.commands._shared import GraphStore, MetricsHost, MetricsPort
 
 
 def stream(
@@ -92,6 +92,7 @@ def stream(
     tick_ms: Annotated[
         int, typer.Option(min=10, help="With --runner: event time that is folded at once.")
     ] = 1000,
+    graph_store: GraphStore = None,
     detach: Annotated[
         bool, typer.Option(help="With --runner: leave the job running, and return.")
     ] = False,
@@ -145,10 +146,16 @@ def stream(
                 seek=seek,
                 ticks=TickSettings(tick_us=tick_ms * 1000),
                 detach=detach,
+                graph_store=graph_store,
             ),
             choose_progress(quiet or as_json),
         )
         return
+    if graph_store is not None:
+        raise typer.BadParameter(
+            "--graph-store goes with --runner: the embedded scorer maps the files of snapshots",
+            context,
+        )
     from pipelines.streaming.stopping import Stopping
 
     with Stopping():  # a signal ends it at once, also while the imports take their seconds

@@ -50,6 +50,7 @@ class JobRequest:
       ticks: how event time is cut.
       poll_seconds: how often the store's pointer is looked at.
       detach: leave the job running and return.
+      graph_store: where accounts of the social graph are looked up; None: in the snapshots' files.
     """
 
     bundles: str
@@ -64,6 +65,7 @@ class JobRequest:
     ticks: TickSettings = dataclasses.field(default_factory=TickSettings)
     poll_seconds: float = POLL_SECONDS
     detach: bool = False
+    graph_store: str | None = None
 
 
 def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
@@ -98,7 +100,8 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
     """The job of a request; a state folder that is fresh is begun."""
     sees = None
     if seen_by(spec, request.bundles).of(spec) is not None:
-        sees = Followed(beside(request.bundles), spec)
+        sees = Followed(beside(request.bundles), spec, store=request.graph_store)
+        sees.current()  # what is wrong with it is told before there is a job
     night, first_us = _begin(request, spec)
     return Job(
         spec=spec,

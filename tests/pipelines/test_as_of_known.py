@@ -6,7 +6,6 @@ import shutil
 
 import apache_beam as beam
 import numpy as np
-import polars as pl
 import pytest
 from as_of_world import (
     DAYS,
@@ -14,6 +13,7 @@ from as_of_world import (
     make_world,
     micro_batch,
     of_days,
+    rows_of,
     run_scorer,
     seeing_spec,
     text_of,
@@ -52,11 +52,6 @@ def made(world):
     """The days, backfilled."""
     request = BackfillRequest(world.spec, world.source, world.out, Days(DAYS[0], DAYS[-1]))
     return request, backfill(request)
-
-
-def rows_of(out):
-    frame = pl.read_parquet(str(out / "features" / "**" / "*.parquet"))
-    return frame.sort("event_time", "event_id")
 
 
 def expected(world):

@@ -72,6 +72,16 @@ class Seen:
     names: pa.StringArray
 
 
+class AccountStore(Protocol):
+    """Where accounts of snapshots are, if not in files."""
+
+    def require(self, snapshot: Published) -> None:
+        """Does nothing if all of a snapshot is there."""
+
+    def find(self, snapshot: Published, accounts: pa.Array, wanted: Sequence[int]) -> Floats:
+        """As `lookup`."""
+
+
 class Sees(Protocol):
     """What tells what events see: `AsOf`, or something that follows what is published."""
 
@@ -88,12 +98,14 @@ class AsOf:
       accounts: name -> column of events.
       columns: features of each account.
       open: reads a file.
+      store: where accounts are looked up in place of files; None: in files.
     """
 
     published: tuple[Published, ...]
     accounts: Mapping[str, str]
     columns: tuple[str, ...]
     open: Opener
+    store: AccountStore | None = None
 
     def look(self, events: pa.RecordBatch) -> Seen:
         """What events see, by their own times.
@@ -147,8 +159,13 @@ class AsOf:
             wanted = [snapshot.columns.index(name) for name in self.columns]
             for name, column in self.accounts.items():
                 accounts = events.column(column).take(pa.array(rows))
-                made[key_of(name)][rows] = lookup(snapshot.files, self.open, accounts, wanted)
+                made[key_of(name)][rows] = self._find(snapshot, accounts, wanted)
         return Seen(made, self._names(chosen))
+
+    def _find(self, snapshot: Published, accounts: pa.Array, wanted: Sequence[int]) -> Floats:
+        if self.store is not None:
+            return self.store.find(snapshot, accounts, wanted)
+        return lookup(snapshot.files, self.open, accounts, wanted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,11 +188,13 @@ class Snapshots:
       place: where, for messages.
       published: in any order.
       open: reads a file.
+      store: as `AsOf.store`.
     """
 
     place: str
     published: tuple[Published, ...]
     open: Opener
+    store: AccountStore | None = None
 
     def of(self, spec: Spec) -> AsOf | None:
         """Those that a config's events see; None: its events see none, by the config.
@@ -200,7 +219,7 @@ class Snapshots:
         # when a wider one is published beside it.
         fitting.sort(key=lambda one: (one.known_from, -len(one.columns), one.name))
         seen = {one.known_from: one for one in fitting}
-        return AsOf(tuple(seen.values()), spec.graph.accounts, columns, self.open)
+        return AsOf(tuple(seen.values()), spec.graph.accounts, columns, self.open, self.store)
 
 
 def _open_nothing(path: str) -> pa.Table:
