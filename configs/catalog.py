@@ -32,6 +32,7 @@ def argument(
     needed_for: ColumnType | None = None,
     only_for: frozenset[ColumnType] | None = None,
     now: int | None = None,
+    counted: bool = False,
 ) -> Any:
     """A field of an operation with limits, which the loader and the JSON Schema both keep.
 
@@ -39,13 +40,15 @@ def argument(
       default: the value where YAML says nothing; without one, the argument is required.
       now: the value where YAML says nothing, of an argument that there was not always; `default` is
         then what there was before it, which no fingerprint tells from a spec without it.
+      counted: whether fingerprints have it where YAML says nothing too. Either way a default that
+        is written out and silence have one fingerprint, which is that of the configs there were.
       least, most: closed range of a whole number.
       needed_for: where the operation's column is of this type, YAML must give the argument, because
         no default would be safe.
       only_for: types of the operation's column for which the argument means something; None: all.
     """
     limits = {"least": least, "most": most, "needed_for": needed_for, "only_for": only_for}
-    limits["now"] = now
+    limits |= {"now": now, "counted": counted}
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -122,6 +125,22 @@ class Catalog:
           ValueError: two classes have one name.
         """
         return cls(_by_name(derivations), _by_name(aggregates), check_entity, check_values, bounds)
+
+
+def with_plain_defaults(spec: Spec, catalog: Catalog) -> Spec:
+    """A spec whose derivations have their defaults in one form, written out in YAML or not."""
+    derived = {}
+    for name, one in spec.derived.items():
+        arguments = dict(one.arguments)
+        for field in dataclasses.fields(catalog.derivations[one.op]):
+            if field.default is dataclasses.MISSING or field.metadata.get("now") is not None:
+                continue
+            if field.metadata.get("counted"):
+                arguments.setdefault(field.name, field.default)
+            elif arguments.get(field.name) == field.default:
+                del arguments[field.name]
+        derived[name] = dataclasses.replace(one, arguments=arguments)
+    return dataclasses.replace(spec, derived=derived)
 
 
 def without_later_arguments(spec: Spec, catalog: Catalog) -> Spec:

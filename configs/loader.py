@@ -34,7 +34,7 @@ from configs._model import (
 from configs._social import read_account_features, read_graph
 from configs._training import check_training, read_training
 from configs._yaml import Mistakes, read_yaml
-from configs.catalog import Catalog
+from configs.catalog import Catalog, with_plain_defaults
 from configs.expression_ranges import columns_of
 from configs.files import read_text, shipped_yaml
 from configs.input_names import check_aliases, check_header, check_made, check_names_beside_ingest
@@ -54,8 +54,12 @@ def load(path: str | Path, catalog: Catalog) -> Spec:
     return loads(read_text(path, "config"), str(path), catalog)
 
 
-def loads(text: str, name: str, catalog: Catalog) -> Spec:
+def loads(text: str, name: str, catalog: Catalog, as_written: bool = False) -> Spec:
     """The spec of YAML text; `name` stands for the file in messages.
+
+    Args:
+      as_written: whether defaults of derivations that are written out are other arguments than
+        none, as they were in earlier releases, for fingerprints of then.
 
     Raises:
       ConfigError: the text's mistakes, all of them.
@@ -116,7 +120,7 @@ def loads(text: str, name: str, catalog: Catalog) -> Spec:
     check_labels(root, spec, catalog)
     root.done()
     mistakes.raise_if_any()
-    return spec
+    return spec if as_written else with_plain_defaults(spec, catalog)
 
 
 def shipped(name: str) -> Path:

@@ -34,7 +34,7 @@ from scoring.booster import BoosterModel
 from scoring.calibration import Calibration
 from scoring.decision import DecisionPolicy
 from scoring.files import Place, exists, files_below, is_local, join, publish, sha256_of
-from scoring.identity import library_versions, semantic_fingerprint
+from scoring.identity import library_versions, semantic_fingerprint, spec_digest
 from scoring.linear import LinearModel
 from scoring.locks import exclusive
 from scoring.manifest import (
@@ -168,7 +168,8 @@ def _write_files(parts: BundleParts, folder: Path) -> str:
     save_json(folder / METRICS, parts.metrics)
     save_json(folder / PROVENANCE, parts.provenance)
     spec = parts.spec
-    name = semantic_fingerprint(spec, parts.model, folder)
+    digest = spec_digest(spec)
+    name = semantic_fingerprint(digest, parts.model, folder)
     files = {
         one: {"bytes": (folder / one).stat().st_size, "sha256": sha256_of(folder / one)}
         for one in files_below(folder)
@@ -178,7 +179,7 @@ def _write_files(parts: BundleParts, folder: Path) -> str:
         "fingerprint": name,
         "model": parts.model,
         "name": spec.name,
-        "spec": fingerprint(spec),
+        "spec": digest,
         "state": {entity: state_fingerprint(spec, entity) for entity in spec.entities},
         "versions": library_versions(),
         "files": files,
@@ -220,7 +221,7 @@ def _load(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Bundle
         state=manifest["state"],
         versions=manifest.get("versions", {}),
     )
-    made = semantic_fingerprint(spec, bundle.model, folder)
+    made = semantic_fingerprint(manifest["spec"], bundle.model, folder)
     if made != bundle.fingerprint:
         raise BundleError(
             f"{MANIFEST} names the bundle {bundle.fingerprint}, its parts make {made}: it was "
@@ -239,16 +240,12 @@ def bundle_spec(folder: Path, catalog: Catalog) -> Spec:
 
 
 def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> Spec:
-    try:
-        text = (folder / SPEC).read_text(encoding="utf-8")
-        spec = loads(text, f"{folder.name}/{SPEC}", catalog)
-    except (ConfigError, UnicodeDecodeError) as error:
-        raise BundleError(f"{SPEC} does not load in this release:\n{error}") from error
-    if fingerprint(spec) != manifest["spec"]:
-        spec = without_later_arguments(spec, catalog)  # of a release that did not have them
-    if fingerprint(spec) != manifest["spec"]:
+    spec = _read_spec(folder, catalog)
+    if spec_digest(spec) != manifest["spec"]:
+        spec = _as_of_then(folder, manifest["spec"], catalog) or spec
+    if manifest["spec"] not in (spec_digest(spec), fingerprint(spec)):
         raise BundleError(
-            f"{SPEC} now means {fingerprint(spec)}, the manifest says {manifest['spec']}; the "
+            f"{SPEC} now means {spec_digest(spec)}, the manifest says {manifest['spec']}; the "
             "bundle was made by a release with other defaults: train anew"
         )
     state = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
@@ -259,6 +256,23 @@ def _load_spec(folder: Path, manifest: Mapping[str, Any], catalog: Catalog) -> S
             "bundle was made by a release with other state: backfill and train anew"
         )
     return spec
+
+
+def _read_spec(folder: Path, catalog: Catalog, as_written: bool = False) -> Spec:
+    try:
+        text = (folder / SPEC).read_text(encoding="utf-8")
+        return loads(text, f"{folder.name}/{SPEC}", catalog, as_written)
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise BundleError(f"{SPEC} does not load in this release:\n{error}") from error
+
+
+def _as_of_then(folder: Path, digest: str, catalog: Catalog) -> Spec | None:
+    """What the spec meant in the release that made it; None: nothing that is known."""
+    written = _read_spec(folder, catalog, as_written=True)
+    for spec in (written, without_later_arguments(written, catalog)):
+        if fingerprint(spec) == digest:
+            return spec
+    return None
 
 
 def _load_text(folder: Path, spec: Spec) -> TextModel:

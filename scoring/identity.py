@@ -6,6 +6,7 @@ that came to the same, although TFT's `saved_model.pb` has other bytes each time
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
@@ -24,11 +25,20 @@ _LIBRARIES = ("tensorflow", "xgboost", "scikit-learn")
 _TF_STRING = 7  # names of checkpoints and files, which differ from run to run
 
 
-def semantic_fingerprint(spec: Spec, model: str, folder: Path) -> str:
+def spec_digest(spec: Spec) -> str:
+    """Of a bundle's spec: its text encoder counts by its files, not by where they were."""
+    text = spec.inputs.text
+    if text is not None and text.encoder:
+        named = dataclasses.replace(text, encoder=ENCODER)
+        spec = dataclasses.replace(spec, inputs=dataclasses.replace(spec.inputs, text=named))
+    return fingerprint(spec)
+
+
+def semantic_fingerprint(spec: str, model: str, folder: Path) -> str:
     """Of spec, graph constants, text encoder, models, calibration and thresholds, in 16 hex digits.
 
     Args:
-      spec: the use.
+      spec: digest of the use (`spec_digest`).
       model: which serves.
       folder: of the bundle's files; a manifest need not be there.
 
@@ -36,7 +46,7 @@ def semantic_fingerprint(spec: Spec, model: str, folder: Path) -> str:
       BundleError: the graph is no SavedModel.
     """
     digest = hashlib.sha256()
-    digest.update(fingerprint(spec).encode())
+    digest.update(spec.encode())
     digest.update(model.encode())
     digest.update(graph_constants(folder / GRAPH).encode())
     encoder = [f"{GRAPH}/{ENCODER}/{name}" for name in ENCODER_FILES]

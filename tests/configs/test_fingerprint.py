@@ -2,8 +2,21 @@
 
 import dataclasses
 
-from configs.fingerprint import _LATER, _plain
-from configs.schema import Labels
+import pytest
+
+from configs.fingerprint import (
+    _LATER,
+    _plain,
+    campaigns_fingerprint,
+    dataset_fingerprint,
+    fingerprint,
+    graph_fingerprint,
+    state_fingerprint,
+)
+from configs.loader import loads, shipped
+from configs.schema import ColumnType, Labels
+from transforms.catalog import CATALOG
+from transforms.derive import DERIVATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,3 +41,55 @@ def test_each_later_setting_is_there_and_can_be_left_out():
         for name in names:
             given = fields[name].default, fields[name].default_factory
             assert given != (dataclasses.MISSING, dataclasses.MISSING)
+
+
+CONFIG = """
+lockstep: 1
+columns: {t: {type: string}, u: {type: string}}
+kinds: {m: {scored: true}}
+derive: {d: {op: %s, of: %s%s}}
+entities: {e: {key: {m: [t]}, windows: [1h], aggregates: {n: {op: count, where: "not is_null(d)"}}}}
+graph: {edges: {r: {of: m, from: t, to: u, expires: 1d, where: "not is_null(d)"}}}
+campaigns: {account: t, of: m, links: {l: {columns: u, where: "not is_null(d)"}}}
+inputs: {numeric: [], text: {column: t}}
+"""
+DEFAULTS = [
+    (operation, field)
+    for operation in DERIVATIONS
+    for field in dataclasses.fields(operation)
+    if field.default is not dataclasses.MISSING
+]
+
+
+def fingerprints(operation, said):
+    of = "t" if ColumnType.STRING in operation.accepts else "event_time"
+    spec = loads(CONFIG % (operation.op, of, said), "c.yaml", CATALOG)
+    return spec, [
+        fingerprint(spec),
+        dataset_fingerprint(spec),
+        state_fingerprint(spec, "e"),
+        graph_fingerprint(spec),
+        campaigns_fingerprint(spec),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"), DEFAULTS, ids=[f"{one.op}-{field.name}" for one, field in DEFAULTS]
+)
+def test_a_default_that_is_written_out_is_no_other_config(operation, field):
+    now = field.metadata.get("now")
+    default = field.default if now is None else now
+    silent, written = (fingerprints(operation, said) for said in ("", f", {field.name}: {default}"))
+    assert silent == written
+    least, most = field.metadata["least"], field.metadata["most"]
+    if least < most:
+        other = fingerprints(operation, f", {field.name}: {most if default == least else least}")
+        assert all(one != kept for one, kept in zip(other[1], silent[1], strict=True))
+
+
+@pytest.mark.parametrize("name", ["chat", "chat_full", "card_fraud_handbook", "mail"])
+def test_fingerprints_of_shipped_configs_stay_whether_they_write_defaults_out_or_not(name):
+    text = shipped(name).read_text()
+    now, then = (loads(text, "c.yaml", CATALOG, as_written) for as_written in (False, True))
+    assert now == then
+    assert fingerprint(now) == fingerprint(then)

@@ -298,3 +298,18 @@ def test_a_bundle_from_before_a_later_argument_means_what_it_meant(tmp_path):
     assert [
         derive(one.spec, texts).column("link").to_pylist() for one in (old, new)
     ] == [[None], ["evil.com"]]  # fmt: skip
+
+
+def test_a_bundle_from_before_defaults_were_one_with_silence_stays(tmp_path):
+    """Its config writes a default out, which was another fingerprint then."""
+    config = tmp_path / "tiny.yaml"
+    clean = "  clean: {op: normalize_text, of: text}\n"
+    more = "  plain: {op: restore_text, of: text, words: 0}\n"
+    config.write_text(CONFIG.replace(clean, f"{clean}{more}"))
+    now = make_parts(path=config)
+    then = loads(config.read_text(), "tiny.yaml", CATALOG, as_written=True)
+    assert "words" not in now.spec.derived["plain"].arguments
+    for spec in (then, without_later_arguments(then, CATALOG)):
+        old = write_bundle(dataclasses.replace(now, spec=spec), tmp_path / "store")
+        assert load_bundle(old, CATALOG).spec == spec
+    assert len(list((tmp_path / "store").iterdir())) == 3  # the lock, too

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, make_events
+from bundle_world import make_parts
 from encoder_world import SIZE, stand_in, without_torch, write_files
 from graph_world import as_batch, make_rows
 from hypothesis import given
@@ -17,7 +18,7 @@ from configs.fingerprint import dataset_fingerprint, fingerprint
 from configs.loader import loads
 from pipelines.analyze import analyze
 from pipelines.nightly import nightly
-from scoring.bundle import load_bundle
+from scoring.bundle import load_bundle, write_bundle
 from scoring.files import sha256_of
 from scoring.manifest import MANIFEST
 from scoring.scorer import Scorer
@@ -225,6 +226,21 @@ def test_a_night_trains_on_vectors_and_its_bundle_refuses_another_encoder(tmp_pa
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="its parts make"):  # the name covers the encoder
         load_bundle(folder, CATALOG)
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_a_bundle_is_named_by_what_its_encoder_is_and_not_by_where_it_was(tmp_path, monkeypatch):
+    made = []
+    for place, weights in (("here", b"ours"), ("there", b"ours"), ("other", b"else")):
+        path = tmp_path / f"{place}.yaml"
+        path.write_text(config(write_files(tmp_path / place, weights)))
+        made.append(make_parts(path=path))
+    here, there, other = (write_bundle(parts, tmp_path / "store") for parts in made)
+    assert here == there != other
+    with monkeypatch.context() as patch:  # as releases before named it
+        patch.setattr("scoring.bundle.spec_digest", fingerprint)
+        before = write_bundle(made[0], tmp_path / "store")
+    assert before != here and load_bundle(before, CATALOG).fingerprint == before.name
 
 
 @pytest.mark.usefixtures("without_torch")

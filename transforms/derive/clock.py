@@ -79,8 +79,8 @@ class IsNight:
     accepts: ClassVar[frozenset[ColumnType]] = _TIMES
 
     of: ColumnName
-    from_hour: int = argument(0, least=0, most=23)
-    to_hour: int = argument(6, least=0, most=23)
+    from_hour: int = argument(0, least=0, most=23, counted=True)
+    to_hour: int = argument(6, least=0, most=23, counted=True)
 
     def apply(self, batch: pa.RecordBatch) -> pa.Array:
         """bool `[n]`."""

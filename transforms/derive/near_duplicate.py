@@ -56,7 +56,7 @@ class NearDuplicate:
     accepts: ClassVar[frozenset[ColumnType]] = frozenset({ColumnType.STRING})
 
     of: ColumnName
-    band: int = argument(1, least=1, most=64)
+    band: int = argument(1, least=1, most=64, counted=True)
     rows: int = argument(4, least=1, most=_MOST_ROWS)
     shingle: int = argument(5, least=1, most=16)
 
