@@ -14,6 +14,7 @@ from configs.schema import (
     RESERVED_COLUMNS,
     Action,
     ActionDelay,
+    ActionLimit,
     Categorical,
     Column,
     ColumnType,
@@ -34,7 +35,10 @@ MOST_PLACES = 2**23
 _NGRAM_SETTINGS = ("buckets", "word_ngrams", "char_ngrams", "max_tokens", "tokens")
 WEIGHTINGS = ("none", "inverse_propensity")
 LEAST_COST, MOST_COST = 1e-9, 1e9
+MOST_OF_LIMIT = 64
+"""Actions that a limit counts: bounds the state of a key."""
 
+_COUNTED_BY = (ColumnType.STRING, ColumnType.INTEGER)
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 
 
@@ -294,14 +298,14 @@ def _subjects(
     return tuple(found)
 
 
-def read_policy(root: Section) -> Policy:
-    """The `policy` section: actions, strongest first."""
+def read_policy(root: Section, columns: Mapping[str, Column]) -> Policy:
+    """The `policy` section: actions, strongest first; `columns` are of events."""
     section = root.section("policy")
     if section is None:
         return Policy()
     actions = []
     for name, inner in section.sections("actions"):
-        actions.append(_action(name, inner))
+        actions.append(_action(name, inner, columns))
         inner.done()
     strict = [action.asked for action in actions if action.asked is not None]
     if strict != sorted(strict, reverse=True):
@@ -341,7 +345,7 @@ def _hold_out(policy: Section) -> HoldOut | None:
     return HoldOut(share or 0.0, salt or "")
 
 
-def _action(name: str, inner: Section) -> Action:
+def _action(name: str, inner: Section, columns: Mapping[str, Column]) -> Action:
     costs = inner.section("costs")
     if costs is not None and "min_precision" in inner:
         inner.mistakes.add(
@@ -368,6 +372,7 @@ def _action(name: str, inner: Section) -> Action:
             costs.number("missed", least=LEAST_COST, most=MOST_COST) or 1.0,
         ),
         delay=_delay(inner),
+        limit=_limit(inner, columns),
     )
     if costs is not None:
         costs.done()
@@ -391,6 +396,26 @@ def _delay(action: Section) -> ActionDelay | None:
         )
     section.done()
     return ActionDelay(salt or "", most, least)
+
+
+def _limit(action: Section, columns: Mapping[str, Column]) -> ActionLimit | None:
+    section = action.section("limit")
+    if section is None:
+        return None
+    per = section.choice("per", columns)
+    if per is not None and per in columns and columns[per].type not in _COUNTED_BY:
+        section.note(
+            "per",
+            f"per: {per} is {columns[per].type}, which names nobody",
+            "count by a text or integer column, such as per: author_id",
+        )
+    count = section.integer("count", least=1, most=MOST_OF_LIMIT)
+    faults = len(section.mistakes)
+    length = section.duration("in")
+    if len(section.mistakes) == faults and length <= 0:
+        section.note("in", "in: expected more than 0", "limit: {per: author_id, count: 3, in: 1h}")
+    section.done()
+    return ActionLimit(per or "", count or 1, length)
 
 
 def read_gate(root: Section) -> Gate:

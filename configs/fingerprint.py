@@ -32,7 +32,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     Events: ("sequence", *_READING),
     Labels: ("source", "precedence", "expires_us", "subjects", "weighting"),
     TextInput: ("tokens", "encoder", "encoder_tokens"),
-    Action: ("per_day", "costs", "delay"),
+    Action: ("per_day", "costs", "delay", "limit"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
     CampaignRules: ("rarity",),

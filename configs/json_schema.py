@@ -16,7 +16,7 @@ from configs._behaviour import MOST_TILES, shared_settings
 from configs._campaigns import LEAST_CHANCE, MOST_ACCOUNTS, MOST_COLUMNS
 from configs._campaigns import MOST_WEIGHT as MOST_LINK_WEIGHT
 from configs._events import SETTINGS
-from configs._model import LEAST_COST, MOST_COST, MOST_PLACES, WEIGHTINGS
+from configs._model import LEAST_COST, MOST_COST, MOST_OF_LIMIT, MOST_PLACES, WEIGHTINGS
 from configs._social import MOST_ACCOUNTS_OF_GROUP
 from configs._training import LEAST_WEIGHT, MOST_SEED, MOST_WEIGHT
 from configs.booster import ALIASES, BOOSTER, Parameter
@@ -319,6 +319,16 @@ _ACTION = {
         "properties": {"most": _DURATION, "least": _DURATION, "salt": _TEXT},
         "additionalProperties": False,
         "required": ["most", "salt"],
+    },
+    "limit": {
+        "type": "object",
+        "properties": {
+            "per": _TEXT,
+            "count": _COUNT | {"maximum": MOST_OF_LIMIT},
+            "in": _DURATION,
+        },
+        "additionalProperties": False,
+        "required": ["per", "count", "in"],
     },
 }
 

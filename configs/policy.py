@@ -37,6 +37,20 @@ class ActionDelay:
 
 
 @dataclasses.dataclass(frozen=True)
+class ActionLimit:
+    """How often an action is given; what is over it gets the next weaker one that it reaches.
+
+    Attributes:
+      per: the column whose values are counted apart; events without a value have no limit.
+      count: most actions of a value within `in_us` of the scorer's clock.
+    """
+
+    per: str
+    count: int
+    in_us: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Action:
     """What is done at or above a threshold, and what that promises.
 
@@ -47,6 +61,7 @@ class Action:
       per_day: most events a day that it takes, and no stronger action does.
       costs: in place of `min_precision`: acting is cheaper than doing nothing.
       delay: when it is carried out; None: at once.
+      limit: how often it is given; None: as often as it is due.
     """
 
     name: str
@@ -55,6 +70,7 @@ class Action:
     per_day: int | None = None
     costs: Costs | None = None
     delay: ActionDelay | None = None
+    limit: ActionLimit | None = None
 
     @property
     def asked(self) -> float | None:

@@ -20,6 +20,7 @@ from configs.expression import FUNCTIONS
 from configs.schema import (
     Action,
     ActionDelay,
+    ActionLimit,
     Categorical,
     Column,
     Evaluation,
@@ -55,6 +56,7 @@ _CLASSES: Mapping[str, type[Any]] = {
     "policy": Policy,
     "policy.actions.NAME": Action,
     "policy.actions.NAME.delay": ActionDelay,
+    "policy.actions.NAME.limit": ActionLimit,
     "policy.hold_out": HoldOut,
     "gate": Gate,
     "evaluation": Evaluation,

@@ -23,6 +23,7 @@ from configs.campaigns import CampaignRules
 from configs.frozen import Frozen
 from configs.policy import Action as Action
 from configs.policy import ActionDelay as ActionDelay
+from configs.policy import ActionLimit as ActionLimit
 from configs.policy import Costs as Costs
 from configs.policy import HoldOut as HoldOut
 from configs.policy import Policy as Policy

@@ -27,6 +27,7 @@ from pipelines.streaming.at_arrival import read_looks
 from pipelines.streaming.journal import read_steps
 from scoring.engine import DECISION
 from scoring.hold_out import HELD_OUT
+from scoring.limits import LIMITED
 from training.intervals import interval
 from training.labels import UNLABELLED
 from training.selective import FIGURES, Estimate, Method, Observed, estimate
@@ -174,11 +175,17 @@ def parse_decisions(messages: Iterator[bytes] | Sequence[bytes], default: str) -
     return Decisions(
         ids=pa.array(list(found), pa.string()),
         scores=np.array([one["score"] for one in last], np.float64),
-        flagged=np.array([o["action"] != default or _is_let_through(o) for o in last], np.bool_),
-        due=acted | let,
+        flagged=np.array([_is_due(one, default) for one in last], np.bool_),
+        due=np.array([any(_is_due(o, default) for o in made) for made in found.values()], bool),
         through=let & ~acted,
         propensity=np.array([min(o["propensity"] for o in made) for made in found.values()], float),
     )
+
+
+def _is_due(decision: dict[str, Any], default: str) -> bool:
+    """Whether an action was due, which chance could let through; a limit came after that."""
+    held = decision.get("withheld", {}).get("by")
+    return decision["action"] != default or held in (HELD_OUT, LIMITED)
 
 
 def _is_let_through(decision: dict[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from scoring.controls import Withheld
 from scoring.engine import SCORED, Engine, Outcome
 from scoring.hold_out import is_let_through
+from scoring.limits import is_limited
 from scoring.scorer import Scored
 from transforms.derive import derive
 from transforms.duplicates import hash_ids
@@ -391,7 +392,6 @@ class Decided:
         scorer = engine.scorer
         if scorer is None:
             raise ValueError("an engine without a scorer; give it one")
-        bundle = scorer.name
         ids = asked.column(EVENT_ID).to_pylist()
         contents = content_hash(engine.spec, asked).tolist()
         kept: list[tuple[int, First]] = []
@@ -399,8 +399,9 @@ class Decided:
             first = self._of.get(event)
             if (
                 first is not None
-                and first.bundle == bundle
+                and first.bundle == scorer.name
                 and first.contents == contents[row]
+                and not is_limited(first.withheld)  # in order, another action may be due
                 and first.numeric.tobytes() == numeric[row].tobytes()
             ):
                 kept.append((row, first))
@@ -408,8 +409,7 @@ class Decided:
         if len(rest) == len(ids):
             return scorer.score(numeric, asked)
         names = scorer.bundle.policy.names
-        width = len(kept[0][1].inputs)
-        inputs = np.empty((len(ids), width), np.float32)
+        inputs = np.empty((len(ids), len(kept[0][1].inputs)), np.float32)
         raw, score = np.empty(len(ids), np.float32), np.empty(len(ids), np.float64)
         action = np.empty(len(ids), np.int8)
         withheld: dict[int, Withheld] = {}

@@ -93,6 +93,18 @@ class Controls:
         text = json.dumps(self.plain(), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def in_force(self, policy: DecisionPolicy) -> DecisionPolicy:
+        """The policy without the actions that are off."""
+        return dataclasses.replace(
+            policy,
+            thresholds=tuple(
+                dataclasses.replace(one, value=None)
+                if ALL in self.off or one.action in self.off
+                else one
+                for one in policy.thresholds
+            ),
+        )
+
     def decide(
         self, policy: DecisionPolicy, scores: npt.NDArray[np.float64], events: pa.RecordBatch
     ) -> tuple[npt.NDArray[np.int8], dict[int, Withheld]]:
@@ -115,12 +127,7 @@ class Controls:
         wanted = policy.decide(scores)
         if not self.digest:
             return wanted, {}
-        on = [ALL not in self.off and one.action not in self.off for one in policy.thresholds]
-        thresholds = tuple(
-            one if keeps else dataclasses.replace(one, value=None)
-            for one, keeps in zip(policy.thresholds, on, strict=True)
-        )
-        made = dataclasses.replace(policy, thresholds=thresholds).decide(scores)
+        made = self.in_force(policy).decide(scores)
         allowed = np.zeros(len(scores), np.bool_)
         for column, values in self.allow.items():
             if column in events.schema.names:

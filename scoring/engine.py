@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
+from scoring.columns import NEVER_US, clock_of, spread, spread_values
 from scoring.fits import check_fits
+from scoring.limits import LIMITS, Given, follow, limit_actions, rules_of, rules_text
 from scoring.scorer import Scored, Scorer
 from transforms.decode import event_schema
 from transforms.derive import derive
@@ -39,8 +41,6 @@ SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
 BUNDLE, SEQUENCE, STEP, DECISION = "bundle", "sequence", "step", "decision"
 EXPIRED, ARRIVALS, WITHHELD = "expired", "arrivals", "withheld"
-NEVER_US = int(np.iinfo(np.int64).min)
-"""Before every time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +53,18 @@ class Resident:
       states: by entity.
       recent: ids of accepted events.
       position: the last event that was folded in order; what comes before it now is late.
+      given: limited actions that were given lately.
     """
 
     states: Mapping[str, ShardState]
     recent: RecentIds
     position: Position | None = None
+    given: Given = dataclasses.field(default_factory=Given)
+
+    @property
+    def clock_us(self) -> int:
+        """The time of `position`; `NEVER_US`: there is none."""
+        return NEVER_US if self.position is None else self.position.time_us
 
     @classmethod
     def empty(cls, spec: Spec) -> Resident:
@@ -68,7 +75,7 @@ class Resident:
     def copy(self) -> Resident:
         """A snapshot, which a scorer that goes on does not change."""
         states = {entity: state.copy() for entity, state in self.states.items()}
-        return Resident(states, self.recent.copy(), self.position)
+        return Resident(states, self.recent.copy(), self.position, self.given.copy())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +114,7 @@ class Outcome:
       snapshots: string `[s]`, which snapshot of the social graph each scored event saw, null where
         there was none; None: the spec reads none.
       looked: what the scored ones were scored from.
+      limits: in force, as the log names them; None: there are none.
     """
 
     events: pa.RecordBatch
@@ -119,6 +127,7 @@ class Outcome:
     other_kind: int = 0
     snapshots: pa.StringArray | None = None
     looked: Looked | None = None
+    limits: str | None = None
 
 
 Score = Callable[[npt.NDArray[np.float32], pa.RecordBatch], Scored]
@@ -225,12 +234,26 @@ class Engine:
         made, deltas = self.look(derived, mask, rows, score)
         for entity, delta in deltas.items():
             self.resident.states[entity].update(delta)
+        outcome = self.outcome(batch, late, mask, made, duplicates, folded=True)
         ordered = np.flatnonzero(~late)
         if len(ordered):
             position = position_of(self.spec, batch, int(ordered[-1]))
             self.resident = dataclasses.replace(self.resident, position=position)
-        outcome = self.outcome(batch, late, mask, made, duplicates)
         return dataclasses.replace(outcome, other_kind=recent.other_kind - known)
+
+    def fold_logged(self, batch: pa.RecordBatch) -> None:
+        """Folds a logged step, or some without an expiry between, and takes its actions as given.
+
+        Raises:
+          StateError: a column had another type.
+        """
+        expired = expired_before(batch)
+        if expired is not None:
+            self.expire(expired)
+        clocks = clock_of(batch, self.resident.clock_us)
+        late = batch.column(LATE).to_numpy(zero_copy_only=False)
+        self.step(logged_events(self.spec, batch), late, accepted=True)
+        follow(self.resident.given, batch, batch.column(ACTION), clocks)
 
     def look(
         self,
@@ -282,18 +305,34 @@ class Engine:
         mask: npt.NDArray[np.bool_],
         made: Looked,
         duplicates: int = 0,
+        folded: bool = False,
     ) -> Outcome:
-        """What became of events, under the bundle that decides now."""
+        """What became of events, under the bundle that decides now.
+
+        Where they are `folded`, their actions count against limits; else they only read them.
+        """
+        rules, scored, before = rules_of(self._scorer), made.scored, self.resident.clock_us
+        times = batch.column(EVENT_TIME).to_numpy()
+        if folded and self._scorer is not None:
+            self.resident.given.align(rules.values())
+        if rules and self._scorer is not None and scored is not None and made.asked is not None:
+            stepped = batch.append_column(LATE, pa.array(late))
+            clocks = clock_of(stepped, before) if folded else np.maximum(times, before)
+            given = self.resident.given
+            scored = limit_actions(self._scorer, given, scored, made.asked, clocks[mask], folded)
+            if folded:
+                given.forget(int(clocks[-1]))
         return Outcome(
             events=batch.append_column(LATE, pa.array(late)).append_column(SCORED, pa.array(mask)),
             numeric=made.numeric,
             sequences=made.sequences,
-            scored=made.scored,
+            scored=scored,
             bundle=self._scorer.name if self._scorer else "",
             duplicates=duplicates,
             saturated=made.saturated,
             snapshots=made.snapshots if reads_snapshots(self.spec) else None,
             looked=made,
+            limits=rules_text(rules.values()),
         )
 
     def _seen(self, asked: pa.RecordBatch) -> Seen:
@@ -335,7 +374,7 @@ def log_batch(
     columns[NUMERIC] = spread(outcome.numeric, mask)
     columns[SEQUENCE] = spread(outcome.sequences, mask)
     names = outcome.snapshots if outcome.snapshots is not None else pa.array([], pa.string())
-    columns[SNAPSHOT] = _spread_values(names, mask)
+    columns[SNAPSHOT] = spread_values(names, mask)
     empty = np.empty((0, 0), np.float32)
     columns[INPUTS] = spread(scored.inputs if scored else empty, mask & (scored is not None))
     values = {
@@ -345,7 +384,9 @@ def log_batch(
         WITHHELD: withheld_column(scored) if scored else pa.array([], pa.string()),
     }
     for name, array in values.items():
-        columns[name] = _spread_values(array, mask & (scored is not None))
+        columns[name] = spread_values(array, mask & (scored is not None))
+    if outcome.limits is not None:
+        columns[LIMITS] = pa.array([outcome.limits] * count, pa.string())
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -394,48 +435,3 @@ def arrivals_done(batch: pa.RecordBatch) -> list[int]:
         return []  # of a log from before there was one of arrivals, or of another runner
     done: list[int] | None = batch.column(ARRIVALS)[0].as_py()
     return done or []
-
-
-def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArray:
-    """Rows of a matrix put where `mask` is true, null elsewhere: list `[n]`.
-
-    >>> spread(np.array([[1.0, 2.0]], np.float32), np.array([False, True])).to_pylist()
-    [None, [1.0, 2.0]]
-    """
-    width = values.shape[1] if mask.any() else 0
-    offsets = np.concatenate([[0], np.cumsum(mask) * width]).astype(np.int32)
-    flat = pa.array(np.ascontiguousarray(values).ravel())
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(~mask))
-
-
-def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """The lists of a column that are there, as rows: `[s, width]`."""
-    lists = column.drop_null()
-    count = len(lists)
-    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
-    return flat.reshape(count, -1) if count else np.empty((0, 0), dtype)
-
-
-def _spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
-    index = np.maximum(np.cumsum(mask) - 1, 0)
-    return (
-        values.take(pa.array(index, mask=~mask))
-        if len(values)
-        else pa.nulls(len(mask), values.type)
-    )
-
-
-def clock_of(batch: pa.RecordBatch, before: int = NEVER_US) -> npt.NDArray[np.int64]:
-    """The scorer's clock at each event: the latest time folded so far, late events aside.
-
-    Args:
-      batch: logged events `[n]`.
-      before: the clock before the first one.
-
-    Returns:
-      int64 `[n]`, microseconds UTC, never falling.
-    """
-    times = batch.column(EVENT_TIME).to_numpy()
-    late = batch.column(LATE).to_numpy(zero_copy_only=False)
-    clocks = np.maximum.accumulate(np.where(late, NEVER_US, times))
-    return np.maximum(clocks, before)

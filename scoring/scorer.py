@@ -142,12 +142,17 @@ class Scorer:
         return decided_by(self.bundle.fingerprint, self.controls)
 
     def under(self, controls: Controls) -> Scorer:
-        """The same scorer with these controls, for whoever acts: the hold-out is heeded too."""
+        """The same scorer with these controls, for whoever acts (`acts`)."""
         if self._acts and controls.digest == self.controls.digest:
             return self
         made = copy.copy(self)
         made.controls, made._acts = controls, True
         return made
+
+    @property
+    def acts(self) -> bool:
+        """Whether somebody acts on these decisions: then the hold-out and limits are heeded."""
+        return self._acts
 
     @property
     def hold_out(self) -> HoldOut | None:

@@ -37,9 +37,10 @@ class Serving:
         path, or a URL of a filesystem that Beam knows.
       poll_seconds: how long the pointer is trusted.
       clock: seconds, not falling.
+      acts: the decisions are acted on; so a bundle with limits, which need one order, is refused.
 
     Raises:
-      BundleError: there is no bundle, or it or the store's controls are damaged.
+      BundleError: there is no bundle, or it or the store's controls are damaged, or it has limits.
 
     Attributes:
       controls: of the store, as it was looked at last; whoever acts decides under them.
@@ -50,14 +51,16 @@ class Serving:
         place: str,
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        acts: bool = False,
     ) -> None:
+        self._acts = acts
         self._place, self._poll_seconds, self._clock = place, poll_seconds, clock
         self._lock = threading.Lock()
         self._refused, self._logged = "", dict[str, str]()
         self.swaps = 0
         self.refusals = 0
         self._followed = not exists(join(place, MANIFEST))
-        self._scorer = Scorer(load_bundle(_folder(place, self._followed)))
+        self._scorer = self._load()
         self._inputs = input_fingerprints(self._scorer.bundle.spec)
         self.controls = read_controls(place) if self._followed else NONE
         self._looked = clock()
@@ -87,7 +90,7 @@ class Serving:
             name = _pointed(self._place)
             if name in (self._scorer.bundle.fingerprint, self._refused):
                 return
-            scorer = Scorer(load_bundle(_folder(self._place, followed=True)))
+            scorer = self._load()
             unlike = find_unlike(scorer.bundle.spec, self._inputs)
             if unlike:
                 raise BundleError(
@@ -103,6 +106,18 @@ class Serving:
         self._logged.pop("bundle", None)
         self.swaps += 1
 
+    def _load(self) -> Scorer:
+        scorer = Scorer(load_bundle(_folder(self._place, self._followed)))
+        limited = [one.name for one in scorer.bundle.spec.policy.actions if one.limit is not None]
+        if self._acts and limited:
+            raise BundleError(
+                f"{scorer.bundle.fingerprint} limits how often {limited[0]!r} is given "
+                f"(policy.actions.{limited[0]}.limit), and a job of an engine decides in no one "
+                "order, so it cannot count; run `lockstep stream` without --runner, or promote a "
+                "bundle whose config has no limit"
+            )
+        return scorer
+
     def _report(self, about: str, error: Exception) -> None:
         """Logs what is wrong, once."""
         if self._logged.get(about) != str(error):
@@ -112,9 +127,9 @@ class Serving:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_serving(place: str, poll_seconds: float) -> Serving:
+def shared_serving(place: str, poll_seconds: float, acts: bool = False) -> Serving:
     """One `Serving` for all steps and threads of this process."""
-    return Serving(place, poll_seconds)
+    return Serving(place, poll_seconds, acts=acts)
 
 
 def _folder(place: str, followed: bool) -> Path:

@@ -63,6 +63,7 @@ class WholeBlock:
     bundle = SimpleNamespace(spec=SPEC, fingerprint="00", policy=POLICY)
     controls = NONE
     hold_out = None
+    acts = False
 
     @property
     def name(self):

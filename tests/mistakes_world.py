@@ -292,6 +292,11 @@ training: {span: 7d, delay: 1d, rounds: 20, early_stopping: 30}
     + "    block: {min_precision: 0.9, delay: {most: 5m, least: 5m, salt: ''}}\n"
     + "    hide: {min_precision: 0.8, delay: 2h}\n"
     + "    review: {min_precision: 0.7, delay: {most: soon, by: a}}\n",
+    "limits": BASE
+    + "policy:\n  actions:\n"
+    + "    block: {min_precision: 0.9, limit: {per: kk, count: 0, in: 0s}}\n"
+    + "    hide: {min_precision: 0.8, limit: {per: k, count: 65, in: soon}}\n"
+    + "    review: {min_precision: 0.7, limit: {count: 3, of: k}}\n",
     "bounds": """lockstep: 1
 columns:
   n: {type: number, minimum: 9007199254740993}

@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.schema import Action
+from configs.units import format_duration
 from scoring.decision import Threshold
 from training.clusters import Clustered, cluster_sums, own_clusters
 from training.curve import last_of_ties
@@ -123,13 +124,23 @@ def contract_words(action: Action) -> str:
 
     >>> contract_words(Action("hide", 0.9, per_day=50))
     'precision 0.9, at most 50 a day, at 0.95 confidence'
+    >>> contract_words(Action("hide", 0.9, limit=ActionLimit("author_id", 3, 3_600_000_000)))
+    'precision 0.9, at 0.95 confidence (as due: given at most 3 times per author_id in 1h)'
     """
     parts = [] if action.asked is None else [f"precision {action.asked:.4g}"]
     if action.costs is not None:
         parts = [f"cheaper than doing nothing (precision {action.costs.break_even:.4g})"]
     if action.per_day is not None:
         parts.append(f"at most {action.per_day:,} a day")
-    return ", ".join([*parts, f"at {action.confidence:g} confidence"])
+    return ", ".join([*parts, f"at {action.confidence:g} confidence"]) + _limit_words(action)
+
+
+def _limit_words(action: Action) -> str:
+    """A limit weakens what a scorer does; what is measured here is what is due without it."""
+    if action.limit is None:
+        return ""
+    per, length = action.limit.per, format_duration(action.limit.in_us)
+    return f" (as due: given at most {action.limit.count} times per {per} in {length})"
 
 
 def _rank(scores: Floats, hits: npt.NDArray[np.bool_], clusters: Integers) -> _Ranked:

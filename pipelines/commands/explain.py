@@ -46,6 +46,7 @@ def explain(
 def describe(found: Explanation, top: int) -> list[str]:
     """An explanation in lines."""
     from scoring.hold_out import HELD_OUT
+    from scoring.limits import LIMITED
 
     lines = [
         f"{found.event}: {found.action}, score {found.score:.4f}",
@@ -53,7 +54,9 @@ def describe(found: Explanation, top: int) -> list[str]:
         f"  {found.model} of bundle {found.bundle}",
     ]
     if found.withheld:
-        by = "let through by chance" if found.withheld == HELD_OUT else "held back by people"
+        by = {HELD_OUT: "let through by chance", LIMITED: "its limit was used up"}.get(
+            found.withheld, "held back by people"
+        )
         lines.append(f"  not done: {by} when it was decided ({found.withheld})")
     if found.campaign or found.campaign_now:
         then, now = found.campaign or "none", found.campaign_now or "none"

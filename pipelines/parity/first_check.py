@@ -22,6 +22,7 @@ from pipelines.parity.replay import see_as_logged
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
 from pipelines.streaming.journal import LoggedStep, read_steps
 from scoring.arrival import Arrived, Waiting, look
+from scoring.columns import clock_of
 from scoring.engine import (
     ACTION,
     BUNDLE,
@@ -31,8 +32,6 @@ from scoring.engine import (
     WITHHELD,
     Engine,
     Outcome,
-    clock_of,
-    expired_before,
     logged_events,
 )
 from scoring.hold_out import HELD_OUT
@@ -41,7 +40,6 @@ from scoring.scorer import Scorer
 from transforms.inputs import numeric_names
 from transforms.order import places
 from transforms.social.as_of import NO_SNAPSHOTS, Snapshots
-from transforms.ticks import LATE
 
 
 @dataclasses.dataclass
@@ -112,11 +110,7 @@ class _Replay:
         """Folds the steps with a lower number."""
         while self._next is not None and self._next.number < step:
             batch, engine = self._next.batch, self._folds
-            expired = expired_before(batch)
-            if expired is not None:
-                engine.expire(expired)
-            late = batch.column(LATE).to_numpy(zero_copy_only=False)
-            engine.step(logged_events(engine.spec, batch), late, accepted=True)
+            engine.fold_logged(batch)
             self._check_revisions(batch)
             if self._waiting is not None:
                 self._waiting.forget(batch.column(EVENT_ID).to_pylist())

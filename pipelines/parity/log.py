@@ -25,8 +25,9 @@ from configs.schema import Spec
 from pipelines.layout import Days
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
+from scoring.columns import NEVER_US, clock_of
 from scoring.controls import split_name
-from scoring.engine import BUNDLE, NEVER_US, SCORE, Resident, clock_of, expired_before
+from scoring.engine import BUNDLE, SCORE, Resident, expired_before
 
 BATCH_EVENTS = 16_384
 

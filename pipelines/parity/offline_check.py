@@ -44,7 +44,8 @@ from pipelines.parity.recompute import Offline, recompute
 from pipelines.parity.replay import replay
 from pipelines.snapshots import beside, read_snapshots
 from scoring.bundle import bundle_spec, load_bundle
-from scoring.engine import INPUTS, SCORE, matrix
+from scoring.columns import matrix
+from scoring.engine import INPUTS, SCORE
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.parity.causes import OrderCauses, folded_again, out_of_order

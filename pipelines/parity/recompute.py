@@ -21,7 +21,8 @@ from pipelines.backfill.publish import spec_marker
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.layout import FILES, STATE, Days, Layout, day_of, make_folders, write_json
 from pipelines.states import WHOLE_RECENT_IDS, state_file
-from scoring.engine import Resident, matrix
+from scoring.columns import matrix
+from scoring.engine import Resident
 from scoring.steps import MODEL_INPUTS, SCORE
 from transforms.inputs import numeric_names
 from transforms.social.as_of import AsOf

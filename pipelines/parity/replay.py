@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from configs.schema import Spec
 from pipelines.parity.log import Base, LogBatch
+from scoring.columns import matrix
 from scoring.engine import (
     NUMERIC,
     SCORE,
@@ -26,7 +27,6 @@ from scoring.engine import (
     Resident,
     expired_before,
     logged_events,
-    matrix,
 )
 from scoring.parity.compare import (
     DUPLICATE,

@@ -29,8 +29,9 @@ from pipelines.parity.replay import Replayed, logged_side, replay
 from pipelines.snapshots import beside, read_snapshots
 from scoring.action_delay import NOW, act_after
 from scoring.bundle import load_bundle
+from scoring.columns import matrix
 from scoring.controls import read_version, split_name
-from scoring.engine import ACTION, DECISION, INPUTS, SCORE, WITHHELD, matrix, withheld_column
+from scoring.engine import ACTION, DECISION, INPUTS, SCORE, WITHHELD, withheld_column
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.parity.compare import (

@@ -34,7 +34,8 @@ from pipelines.streaming.restore import Restored, restore
 from pipelines.streaming.start import night_end_us
 from scoring.arrival import Waiting, unseen
 from scoring.ask import ask
-from scoring.engine import Engine, Outcome, arrivals_done, expired_before, logged_events
+from scoring.engine import Engine, Outcome, arrivals_done, expired_before
+from scoring.limits import rules_of
 from scoring.locks import LOCK
 from scoring.scorer import Scorer
 from transforms.decode import Decoded, decode_json
@@ -111,7 +112,7 @@ class Follower:
         if arrived:
             self._wait(arrived)
         self._pending += steps
-        if self._pending and (now_s - self._folded_s >= fold_s or self._late()):
+        if self._pending and (now_s - self._folded_s >= fold_s or self._late() or self._limits()):
             self._fold(now_s)
         return bool(arrived or steps)
 
@@ -151,6 +152,10 @@ class Follower:
         if any(bool(pc.any(one.batch.column(LATE)).as_py()) for one in self._pending):
             return True
         return bool((self.waiting.times() <= self._end_us()).sum() != count)
+
+    def _limits(self) -> bool:
+        """Whether answers hang on what was given, which only folding tells."""
+        return bool(rules_of(self.engine.scorer))
 
     def _restored(self, scorer: Scorer) -> Restored:
         for _ in range(_TRIES):
@@ -200,11 +205,8 @@ class Follower:
             else:
                 groups.append([step.batch])
         for group in groups:
-            expired, batch = expired_before(group[0]), pa.concat_batches(group)
-            if expired is not None:
-                engine.expire(expired)
-            late = batch.column(LATE).to_numpy(zero_copy_only=False)
-            engine.step(logged_events(engine.spec, batch), late, accepted=True)
+            batch = pa.concat_batches(group)
+            engine.fold_logged(batch)
             gone += batch.column(EVENT_ID).to_pylist()
             for one in group:
                 self._done.add(arrivals_done(one))

@@ -31,6 +31,7 @@ from pipelines.streaming.behind import Behind, Works
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.journal import Journal, LoggedStep, list_segments, read_steps
 from scoring.arrival import Arrived, Decided, Waiting, look, unseen
+from scoring.columns import matrix, spread
 from scoring.controls import Withheld
 from scoring.engine import (
     ACTION,
@@ -46,8 +47,6 @@ from scoring.engine import (
     Outcome,
     log_batch,
     logged_events,
-    matrix,
-    spread,
 )
 from scoring.scorer import Scored
 from transforms.ticks import LATE

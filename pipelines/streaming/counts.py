@@ -19,6 +19,7 @@ class Counts:
 
     Attributes:
       actions: decisions by action.
+      withheld: actions that were held back, by what.
       dead_letters: records that could not be used, by reason.
       saturated: values that did not fit into an aggregate, by aggregate.
     """
@@ -40,6 +41,7 @@ class Counts:
     )
     refused_bundles: int = _counter("Bundles and pointers that were refused.")
     actions: Counter[str] = dataclasses.field(default_factory=Counter)
+    withheld: Counter[str] = dataclasses.field(default_factory=Counter)
     dead_letters: Counter[Reason] = dataclasses.field(default_factory=Counter)
     saturated: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -59,6 +61,7 @@ class Counts:
         return {
             **totals,
             "actions": dict(sorted(self.actions.items())),
+            "withheld": dict(sorted(self.withheld.items())),
             "dead_letters": dead,
             "saturated": dict(sorted(self.saturated.items())),
         }

@@ -95,11 +95,11 @@ class _Decide(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the bundle, once per process."""
-        self._serving = shared_serving(self._bundles, self._poll_seconds)
+        self._serving = shared_serving(self._bundles, self._poll_seconds, acts=True)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Keyed]:
         """Decides a batch by one bundle."""
-        serving = self._serving or shared_serving(self._bundles, self._poll_seconds)
+        serving = self._serving or shared_serving(self._bundles, self._poll_seconds, acts=True)
         before = serving.swaps
         scorer = serving.current().under(serving.controls)
         self._swaps.inc(serving.swaps - before)

@@ -18,6 +18,7 @@ from scoring.action_delay import NOW, act_after
 from scoring.decision import decision_id
 from scoring.engine import SCORED, Outcome
 from scoring.hold_out import HELD_OUT
+from scoring.limits import LIMITED
 from scoring.scorer import Scorer
 from transforms.ticks import LATE
 
@@ -37,8 +38,9 @@ def encode_decisions(
     have switched something (`scoring.controls`), it has the digest of the controls, and where they
     held its action back, `withheld`: which action, and by what. Under a policy with a hold-out it
     has the `propensity`, the chance with which the event is let through: the share where an action
-    is due, else 1; of what is let through, `withheld` has the action and "hold-out". Where the
-    action has a delay, `act_after` is the moment from which it is carried out (microseconds UTC).
+    is due, else 1; of what is let through, `withheld` has the action and "hold-out". Where an
+    action's limit is used up (`scoring.limits`), it has that action and "limit". Where the action
+    has a delay, `act_after` is the moment from which it is carried out (microseconds UTC).
 
     Args:
       spec: its name is part of the decision's id.
@@ -99,7 +101,7 @@ def encode_decisions(
         if held is not None:
             decision["withheld"] = {"action": held.action, "by": held.by}
         if hold_out is not None:
-            due = decision["action"] != policy.default or (held and held.by == HELD_OUT)
+            due = number != 0 or (held is not None and held.by in (HELD_OUT, LIMITED))
             decision["propensity"] = hold_out.share if due else 1.0
         if revisions is not None:
             decision["revision"] = revisions[row]

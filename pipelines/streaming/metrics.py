@@ -81,6 +81,9 @@ class ScorerMetrics:
         actions = CounterMetricFamily("lockstep_actions", "Decisions by action.", labels=["action"])
         for action, count in counts.actions.copy().items():
             actions.add_metric([action], count)
+        held = CounterMetricFamily("lockstep_withheld", "Actions held back.", labels=["by"])
+        for by, count in counts.withheld.copy().items():
+            held.add_metric([by], count)
         dead = CounterMetricFamily("lockstep_dead_letters", "Lost records.", labels=["reason"])
         for reason, count in counts.dead_letters.copy().items():
             dead.add_metric([reason], count)
@@ -92,6 +95,7 @@ class ScorerMetrics:
         for aggregate, count in counts.saturated.copy().items():
             full.add_metric([aggregate], count)
         yield actions
+        yield held
         yield dead
         yield full
         yield _gauge("buffer_events", "Events in the disorder buffer.", self._intake.held)

@@ -22,22 +22,18 @@ from pipelines.layout import DAY_US, STATE, Layout, day_us
 from pipelines.states import WHOLE_RECENT_IDS, group_of, read_recent_ids
 from pipelines.streaming.arrivals import Done
 from pipelines.streaming.journal import Journal, list_snapshots
-from scoring.engine import (
-    Engine,
-    Resident,
-    arrivals_done,
-    expired_before,
-    logged_events,
-)
+from scoring.engine import Engine, Resident, arrivals_done
 from scoring.files import Place
+from scoring.limits import Given
 from transforms.order import Position
-from transforms.ticks import LATE
 from transforms.velocity import ShardState, make_plan
 
 _REMEDY = "Keep --state, and start a fresh one with --from-night and --seek, which need no log"
 MANIFEST = "manifest.json"
 ORIGIN = "origin.json"
 """Beside the state that a scorer began with: the night that it came from."""
+GIVEN = "given-actions.arrow"
+"""Of a snapshot: limited actions that were given lately; not there where there were none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +74,7 @@ def restore(spec: Spec, journal: Journal) -> Restored | None:
                 f"{journal.root}: after the snapshot before step {step + 1} the log begins with "
                 f"step {logged.number}; a segment is gone. {_REMEDY}"
             )
-        expired = expired_before(logged.batch)
-        if expired is not None:
-            engine.expire(expired)
-        late = logged.batch.column(LATE).to_numpy(zero_copy_only=False)
-        engine.step(logged_events(spec, logged.batch), late, accepted=True)
+        engine.fold_logged(logged.batch)
         done.add(arrivals_done(logged.batch))
         last = logged.number
     if last < cursor:
@@ -149,6 +141,8 @@ def snapshot_files(
         for entity in spec.entities
     }
     files[WHOLE_RECENT_IDS] = arrow_bytes(resident.recent.to_table()).to_pybytes()
+    if len(resident.given):
+        files[GIVEN] = arrow_bytes(resident.given.to_table()).to_pybytes()
     states = {entity: state_fingerprint(spec, entity) for entity in spec.entities}
     manifest: dict[str, Any] = {"step": step, "state": states}
     if resident.position is not None:
@@ -183,7 +177,16 @@ def read_snapshot(spec: Spec, folder: Path) -> Resident:
         states[entity] = ShardState.from_table(read_arrow(str(path)), make_plan(spec, entity))
     files = {path.name: str(path) for path in folder.glob(WHOLE_RECENT_IDS)}
     recent = read_recent_ids(files, spec.events.dedup_us, str(folder))
-    return Resident(states, recent, _position(manifest))
+    return Resident(states, recent, _position(manifest), _read_given(folder, manifest))
+
+
+def _read_given(folder: Path, manifest: Mapping[str, Any]) -> Given:
+    """Of a snapshot; an earlier build's has none."""
+    if GIVEN not in manifest.get("crc32", {}):
+        return Given()
+    if not (folder / GIVEN).exists():
+        raise StateError(f"{folder / GIVEN} is gone, and its manifest names it. {_REMEDY}")
+    return Given.from_table(read_arrow(str(folder / GIVEN)))
 
 
 def _checked_manifest(folder: Path) -> dict[str, Any]:

@@ -284,6 +284,7 @@ class Service:
         self.counts.revisions += (revisions or []).count(1)
         if outcome.scored is not None:
             self.counts.actions.update(outcome.scored.actions().to_pylist())
+            self.counts.withheld.update(one.by for one in outcome.scored.withheld.values())
         self._forget_ids(micro.doubtful_s)
         self._publish(self._step - 1, [one for one in messages if one is not None])
         if first is None or not first.looks:

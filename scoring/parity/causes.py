@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from scoring.engine import Resident, clock_of
+from scoring.columns import clock_of
+from scoring.engine import Resident
 from scoring.parity.compare import COPY, DUPLICATE, HAND_OFF, LATE, MISSING, UNEXPLAINED
 from transforms.decode import event_schema
 from transforms.derive import derive

@@ -1,5 +1,6 @@
 """Why an event was decided as it was: of published days, of a scorer's log, and in lines."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.journal import Journal
 from scoring.bundle import load_bundle
 from scoring.engine import Engine, Resident, log_batch
+from scoring.limits import LIMITED
 from scoring.scorer import Scorer
 from scoring.store import Store
 from transforms.catalog import CATALOG
@@ -162,6 +164,8 @@ def test_a_log_that_the_installation_does_not_give_again_is_told(out, logged, tm
     found = explain(ExplainRequest("live-1", out, state=tmp_path))
     assert found.same is False
     assert any("OTHER INPUTS" in line for line in describe(found, 5))
+    held = dataclasses.replace(found, withheld=LIMITED)
+    assert any("not done: its limit was used up" in line for line in describe(held, 5))
 
 
 def test_the_command_prints_it(out, found):

@@ -159,23 +159,25 @@ def test_only_what_had_a_chance_counts_and_the_last_word_of_the_source():
                 ("through", "allow", 0.1, {"withheld": {"action": "block", "by": "hold-out"}}),
                 ("off", "allow", 1.0, {"withheld": {"action": "block", "by": "switched off"}}),
                 ("plain", "allow", 1.0, {}),
+                ("limited", "allow", 0.1, {"withheld": {"action": "block", "by": "limit"}}),
             )
         ],
         "allow",
     )
-    assert made.ids.to_pylist() == ["acted", "through", "off", "plain"]
-    assert made.due.tolist() == [True, True, False, False]
+    assert made.ids.to_pylist() == ["acted", "through", "off", "plain", "limited"]
+    assert made.due.tolist() == made.flagged.tolist() == [True, True, False, False, True]
+    assert made.through.tolist() == [False, True, False, False, False]
     verdicts = pa.table(
         {
-            "event_time": [4, 3, 2, 1, 5],
-            "subject": ["acted", "through", "through", "plain", "off"],
-            "positive": [True, False, True, True, True],
-            "source": ["audit", "audit", "audit", "audit", "report"],
+            "event_time": [4, 3, 2, 1, 5, 6],
+            "subject": ["acted", "through", "through", "plain", "off", "limited"],
+            "positive": [True, False, True, True, True, True],
+            "source": ["audit", "audit", "audit", "audit", "report", "audit"],
         }
     )
     seen = observe(made, verdicts, "audit", 0.02)
-    assert seen.labels.tolist() == [-1, 0, -1, 1]
-    assert np.allclose(seen.propensity, [0.1, 0.1, 0.02, 0.02])
+    assert seen.labels.tolist() == [-1, 0, -1, 1, -1]
+    assert np.allclose(seen.propensity, [0.1, 0.1, 0.02, 0.02, 0.1])
 
 
 def test_a_share_that_was_drawn_fits_and_few_events_fit_much():
