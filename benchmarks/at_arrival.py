@@ -54,7 +54,7 @@ def main(given: Sequence[str] = ()) -> None:
                 hour_ago = time.time_ns() // 1000 - 3_600_000_000
                 warm_state.write_snapshot(chat(), state, arguments.keys, hour_ago)
                 chosen = payloads[: int(rate * arguments.seconds)]
-                waits, revised = _run(bundles, state, chosen, rate, disorder_s)
+                waits, revised = run_live(bundles, state, chosen, rate, disorder_s)
                 cells = [*np.percentile(waits, [50, 99, 99.9]), waits.max()]
                 print(
                     f"| {rate:,} | {disorder_s:g} s | {len(waits):,} | "
@@ -67,15 +67,19 @@ def main(given: Sequence[str] = ()) -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _run(
-    bundles: Path, state: Path, payloads: list[bytes], rate: int, disorder_s: float
+def run_live(
+    bundles: Path, state: Path, payloads: list[bytes], rate: int, disorder_s: float, *more: str
 ) -> tuple[np.ndarray, int]:
-    """Milliseconds from publish to first decision, and how many decisions were revised."""
+    """Milliseconds from publish to first decision, and how many decisions were revised.
+
+    Args:
+      more: options of the scorer.
+    """
     with running_server() as server:
         for name, topic in ((SUBSCRIPTION, EVENTS), (HEARD, DECISIONS)):
             ensure_topic(topic, server.endpoint)
             ensure_subscription(name, topic, endpoint=server.endpoint)
-        options = ("--decide", "at_arrival", "--idle-exit", "15")
+        options = ("--decide", "at_arrival", "--idle-exit", "15", *more)
         process = scorer(bundles, server.endpoint, state, *options)
         try:
             _send(server.endpoint, payloads[:1], rate, 0.0, "warm")

@@ -24,8 +24,9 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.selective import START, TextModel, messages_of, small_world
 from configs.world import WorldSettings
 from pipelines.simulate.days import SimulatedDay, simulate_days
-from training.calibrate import fit_calibration
+from training.calibrate import apply_all, fit_calibration, redraw_calibrations
 from training.early import Expected, expect
+from training.groups import encode_groups
 
 Floats = npt.NDArray[np.float64]
 FITTED, FORETOLD = 3, 7  # days; between them is the one that calibrates
@@ -65,7 +66,10 @@ def live(world: WorldSettings, blocks: bool, seed: int) -> list[Day]:
     first = list(itertools.islice(simulate_days(world, START, seed, free), FITTED + 1))
     model = TextModel(first[:-1])
     truth = first[-1].truth["is_abuse"].to_numpy().astype(np.int8)
-    calibration = fit_calibration(_odds(model, first[-1]), truth)
+    odds = _odds(model, first[-1])
+    calibration = fit_calibration(odds, truth)
+    authors = encode_groups(messages_of(first[-1].events)["author_id"])
+    redrawn = redraw_calibrations(odds, truth, authors)
 
     def score(messages: pa.Table) -> Floats:
         return calibration.apply(_log_odds(model.score(messages)))
@@ -78,8 +82,10 @@ def live(world: WorldSettings, blocks: bool, seed: int) -> list[Day]:
     days = simulate_days(world, START, seed, policy)
     found = []
     for since, day in enumerate(itertools.islice(days, FITTED + 1, FITTED + 1 + FORETOLD), 1):
-        scores, truth = score(messages_of(day.events)), day.truth["is_abuse"].to_numpy()
-        made, flagged = expect(scores, [("block", THRESHOLD)]), scores >= THRESHOLD
+        odds, truth = _odds(model, day), day.truth["is_abuse"].to_numpy()
+        scores = calibration.apply(odds)
+        made = expect(scores, [("block", THRESHOLD)], redrawn=apply_all(redrawn, odds))
+        flagged = scores >= THRESHOLD
         at = made.at[0]
         if at.precision is None or at.recall is None or made.auc is None or not truth.any():
             continue

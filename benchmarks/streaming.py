@@ -75,15 +75,22 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
     _start_up(bundles, root, payloads[0], arguments.keys)
 
 
+def run_backlog(bundles: Path, state: Path, payloads: list[bytes], *more: str) -> float:
+    """Events a second of a scorer that finds them all waiting; `more` are options of it."""
+    with _topics() as endpoint:
+        return len(payloads) / _seconds(bundles, state, endpoint, payloads, *more)
+
+
+def _seconds(bundles: Path, state: Path, endpoint: str, payloads: list[bytes], *more: str) -> float:
+    _publish(endpoint, payloads)
+    wait(scorer(bundles, endpoint, state, "--idle-exit", "5", *more))
+    begin, end = np.percentile(_heard(endpoint).published, [5, 95])  # the last wait for silence
+    return float(end - begin) / 0.9e6
+
+
 def _end_to_end(bundles: Path, root: Path, payloads: list[bytes]) -> None:
     with _topics() as endpoint:
-        _publish(endpoint, payloads)
-        process = scorer(bundles, endpoint, root / "state", "--idle-exit", "5")
-        wait(process)
-        begin, end = np.percentile(
-            _heard(endpoint).published, [5, 95]
-        )  # the last events wait for silence
-        seconds = (end - begin) / 0.9e6
+        seconds = _seconds(bundles, root / "state", endpoint, payloads)
         pulled, bare_seconds = _pull_and_ack(endpoint)
     print("| what | events | seconds | events/s |\n|---|---|---|---|")
     for name, count, took in (

@@ -11,6 +11,7 @@ Caruana 2005 (isotonic from about 1,000 on).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,12 @@ import scipy.special
 from sklearn.isotonic import IsotonicRegression
 
 from scoring.calibration import Calibration
+from training.groups import separate
 from training.probability import log_loss
 
 FEWEST_POSITIVES_FOR_ISOTONIC = 1000
+DRAWS = 50
+"""Of calibrations: their spread is known to a tenth."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,6 +63,49 @@ def fit_calibration(
     return dataclasses.replace(sigmoid, reason=f"sigmoid: {words}")
 
 
+def redraw_calibrations(
+    raw: npt.ArrayLike,
+    labels: npt.NDArray[np.int8],
+    clusters: npt.NDArray[np.int64] | None,
+    weights: Floats | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Calibration, ...]:
+    """Curves of other accounts that could have been there: the bootstrap of whole accounts.
+
+    They are steps, whatever the curve in use is: steps bend to any shape, so how far they lie from
+    it is the chance of the accounts and what a sigmoid gets wrong.
+
+    Source: Field and Welsh, Bootstrapping clustered data, J. R. Statist. Soc. B 69 (2007).
+
+    Args:
+      raw, labels, weights: that the curve in use was fitted on.
+      clusters: int64[n], events of one account have one number; -1: one by itself; None: all are.
+      draws: how many; those without a class are left out.
+
+    >>> raw, labels = np.linspace(-3, 3, 200), (np.arange(200) % 5 > 2).astype(np.int8)
+    >>> again = redraw_calibrations(raw, labels, None, draws=3)
+    >>> len(again), len({one.share for one in again})
+    (3, 3)
+    """
+    said, hits = np.asarray(raw, np.float64), np.asarray(labels) == 1
+    units = separate(clusters, len(hits))
+    count, rng = int(units.max(initial=-1)) + 1, np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, count, count), minlength=count)[units]
+        rows = np.flatnonzero(times)
+        if len(np.unique(hits[rows])) == 2:
+            own = times[rows] if weights is None else times[rows] * weights[rows]
+            found.append(fit_steps(said[rows], hits[rows], own.astype(np.float64)))
+    return tuple(found)
+
+
+def apply_all(made: Sequence[Calibration], raw: npt.NDArray[np.floating]) -> Floats:
+    """What each of b curves says of n raw scores: float64[b, n]."""
+    return np.array([one.apply(raw) for one in made]).reshape(len(made), len(raw))
+
+
 def fit_sigmoid(
     raw: Floats, hits: npt.NDArray[np.bool_], weights: Floats | None = None
 ) -> Calibration:
@@ -92,7 +139,9 @@ def fit_sigmoid(
     return Calibration(slope, float(found[1]) - slope * centre)
 
 
-def fit_steps(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
+def fit_steps(
+    raw: Floats, hits: npt.NDArray[np.bool_], weights: Floats | None = None
+) -> Calibration:
     """Isotonic regression's knots; shares kept off 0 and 1 by half an event.
 
     >>> steps = fit_steps(np.array([0.0, 1.0, 2.0]), np.array([False, True, True]))
@@ -100,7 +149,9 @@ def fit_steps(raw: Floats, hits: npt.NDArray[np.bool_]) -> Calibration:
     [0.17, 0.83, 0.83]
     """
     edge = 0.5 / len(raw)
-    fitted = IsotonicRegression(y_min=edge, y_max=1.0 - edge).fit(raw, hits.astype(np.float64))
+    fitted = IsotonicRegression(y_min=edge, y_max=1.0 - edge).fit(
+        raw, hits.astype(np.float64), weights
+    )
     at, share = fitted.X_thresholds_, fitted.y_thresholds_
     return Calibration(raw=tuple(map(float, at)), share=tuple(map(float, share)))
 

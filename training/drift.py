@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
+from training.groups import separate
 from training.quantiles import chance_of_distance, critical_distance, distance, sketch_numbers
 
 Floats = npt.NDArray[np.float64]
@@ -148,7 +149,7 @@ def summarise_inputs(
     (True, 2.3)
     """
     earlier = {one.name: one for one in before}
-    units = _units(clusters, len(numeric))
+    units = separate(clusters, len(numeric))
     kept, found = [], []
     for index, name in enumerate(names):
         there = ~np.isnan(numeric[:, index])
@@ -266,15 +267,6 @@ def _weighed(
     whole = effective_events(gone.astype(np.int64), 2, units) if total else 0.0
     nulls = np.count_nonzero(gone) / total if total else 0.0
     return dataclasses.replace(made, nulls=float(nulls), effective=known, slice_effective=whole)
-
-
-def _units(clusters: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[np.int64]:
-    """Numbers from 0 on; an event of no account is one by itself."""
-    if clusters is None:
-        return np.arange(count)
-    alone = clusters < 0
-    own = np.where(alone, clusters.max(initial=-1) + 1 + np.cumsum(alone), clusters)
-    return np.asarray(np.unique(own, return_inverse=True)[1], np.int64)
 
 
 def _bin(values: npt.NDArray[np.float32], edges: Sequence[float]) -> npt.NDArray[np.int64]:

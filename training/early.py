@@ -7,9 +7,11 @@ events moves and scores go on meaning what they meant. Where abuse itself change
 that its scores are too low) it cannot know, and promises what no longer holds: so what later turned
 out is to be shown beside it.
 
-Intervals are of chance alone, given scores that mean what they say: labels are drawn from them
-(Poisson binomial), and the linearised variance gives the effective events of Clopper and Pearson's
-bounds.
+Intervals hold two kinds of chance: labels are drawn from scores (Poisson binomial), and the
+calibration is not known exactly: another curve would have come of other accounts, and of a curve
+that bends where a sigmoid does not (`training.calibrate.redraw_calibrations`). Their variances add
+up (law of total variance) and give the effective events of Clopper and Pearson's bounds. What
+neither holds is a change of meaning.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from training.labels import POSITIVE, UNLABELLED
 from transforms.ticks import DAY_US
 
 Floats = npt.NDArray[np.float64]
+_EXACT = 1e-9  # hits that are whole but for a float's last bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,10 @@ class ExpectedFigures:
 
 
 def expect(
-    scores: Floats, thresholds: Sequence[tuple[str, float]], confidence: float = 0.95
+    scores: Floats,
+    thresholds: Sequence[tuple[str, float]],
+    confidence: float = 0.95,
+    redrawn: Floats | None = None,
 ) -> ExpectedFigures:
     """Precision, recall and AUC that calibrated scores promise.
 
@@ -76,6 +82,8 @@ def expect(
       scores: float64 `[n]`, shares of abuse, 0 to 1.
       thresholds: actions and their values, of those that may fire.
       confidence: of the intervals.
+      redrawn: float64 `[b, n]`, what calibrations that were redrawn say of the same events; None:
+        intervals take the calibration for known.
 
     Raises:
       ValueError: a score is no share.
@@ -90,6 +98,7 @@ def expect(
         raise ValueError("scores are expected to be shares of abuse, 0 to 1: calibrate them first")
     abuse = float(scores.sum())
     spread = scores * (1.0 - scores)
+    others = np.empty((0, len(scores))) if redrawn is None else redrawn
     made = []
     for action, value in thresholds:
         flagged = scores >= value
@@ -97,10 +106,12 @@ def expect(
         precision = recall = None
         if count:
             variance = float(spread[flagged].sum()) / count**2
-            precision = _around(hits / count, variance, float(count), confidence)
+            variance += _variance(others[:, flagged].sum(axis=1) / count, hits / count)
+            precision = _outwards(_around(hits / count, variance, float(count), confidence), count)
         if abuse > 0.0:
             share = hits / abuse
             variance = float(np.sum(spread * (flagged - share) ** 2)) / abuse**2
+            variance += _variance(others[:, flagged].sum(axis=1) / others.sum(axis=1), share)
             recall = _around(share, variance, abuse, confidence)
         made.append(ExpectedAction(action, count, precision, recall))
     return ExpectedFigures(len(scores), abuse, expected_auc(scores), tuple(made))
@@ -124,6 +135,21 @@ def expected_auc(scores: Floats) -> float | None:
     if pairs <= 0.0:
         return None
     return float((np.sum(abuse * below) + 0.5 * np.sum(own)) / pairs)
+
+
+def _variance(draws: Floats, value: float) -> float:
+    """Of what was redrawn, about what was made; 0 without any."""
+    return float(np.mean((draws - value) ** 2)) if len(draws) else 0.0
+
+
+def _outwards(made: Expected, count: int) -> Expected:
+    """Bounds that `count` events can have: what turns out is a whole number of hits, maybe all.
+
+    >>> _outwards(Expected(0.96, 0.83, 0.998), 100)
+    Expected(value=0.96, low=0.83, high=1.0)
+    """
+    low = np.floor(made.low * count + _EXACT) / count
+    return Expected(made.value, float(low), float(np.ceil(made.high * count - _EXACT) / count))
 
 
 def _around(value: float, variance: float, trials: float, confidence: float) -> Expected:
@@ -170,6 +196,7 @@ def figures_by_day(
     scores: Floats,
     labels: npt.NDArray[np.int8] | None,
     thresholds: Sequence[tuple[str, float]],
+    redrawn: Floats | None = None,
 ) -> tuple[DayFigures, ...]:
     """Each day's figures, by date.
 
@@ -178,6 +205,7 @@ def figures_by_day(
       scores: float64 `[n]`, calibrated.
       labels: int8 `[n]`, where they have matured; -1 of events that have none; None: all are young.
       thresholds: actions and their values, of those that may fire.
+      redrawn: float64 `[b, n]`, of calibrations that were redrawn (`expect`).
 
     >>> made = figures_by_day(np.array([5, 9]), np.array([0.9, 0.2]), np.array([1, 0], np.int8),
     ...                       [("block", 0.5)])
@@ -186,10 +214,15 @@ def figures_by_day(
     """
     day = times // DAY_US * DAY_US
     found = []
+
+    def foretell(rows: npt.NDArray[np.intp]) -> ExpectedFigures:
+        others = None if redrawn is None else redrawn[:, rows]
+        return expect(scores[rows], thresholds, redrawn=others)
+
     for one in np.unique(day):
         rows = np.flatnonzero(day == one)
         if labels is None:
-            found.append(DayFigures(int(one), expect(scores[rows], thresholds), young=True))
+            found.append(DayFigures(int(one), foretell(rows), young=True))
             continue
         rows = rows[labels[rows] != UNLABELLED]
         if not len(rows):
@@ -199,7 +232,7 @@ def figures_by_day(
         found.append(
             DayFigures(
                 int(one),
-                expect(said, thresholds),
+                foretell(rows),
                 tuple(_turned_out(name, said >= value, truth) for name, value in thresholds),
                 float(roc_auc_score(truth, said)) if mixed else None,
             )

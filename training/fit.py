@@ -30,7 +30,7 @@ from scoring.linear import LinearModel
 from scoring.models import Models, input_names, model_inputs, with_text
 from scoring.text_model import TextModel
 from training.boosting import Sample, fit_booster, total_gain
-from training.calibrate import fit_calibration
+from training.calibrate import fit_calibration, redraw_calibrations
 from training.campaigns import begun_earlier
 from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
 from training.evaluate import Metrics, evaluate
@@ -94,6 +94,7 @@ class Fitted:
       gate_scores, gate_ranks: of the gate slice's rows in their order, as the metrics are of.
       baseline: of the linear model on the same events, calibrated the same way, with thresholds of
         its own; None if it serves.
+      redrawn: calibrations of bootstrapped accounts (`training.calibrate.redraw_calibrations`).
       left_out: bool `[n]`, events of the span that judge nothing, since their campaign has events
         in an earlier slice; None where campaigns are no units.
       counts: labels by slice, without those.
@@ -113,6 +114,7 @@ class Fitted:
     gains: dict[str, float]
     notes: dict[str, Any]
     left_out: npt.NDArray[np.bool_] | None = None
+    redrawn: tuple[Calibration, ...] = ()
 
 
 def fit_parts(spec: Spec) -> int:
@@ -176,9 +178,7 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
     raw = _raw_on(judged, training.model, span, gate_rows)
     scores, gate_labels = calibration.apply(raw), labels[gate_rows]
     groups = None if span.groups is None else span.groups.take(pa.array(gate_rows))
-    accounts = None if groups is None else encode_groups(groups)
-    if span.clusters is not None:
-        accounts = span.clusters[gate_rows]
+    accounts = _accounts(span, gate_rows)
     days = training.gate_us / DAY_US * span.share
     thresholds = choose_thresholds(scores, gate_labels, spec.policy.actions, accounts, days)
     metrics = evaluate(
@@ -233,7 +233,18 @@ def _fit(spec: Spec, span: Span, cut: Slices, threads: int, report: Report) -> F
             "trained_until_us": cut.span.end_us if training.refit else cut.validation.end_us,
         },
         left_out=left,
-    )
+        redrawn=redraw_calibrations(
+            made[training.model], labels[check_rows],
+            _accounts(span, check_rows), weights, seed=training.seed,
+        ),
+    )  # fmt: skip
+
+
+def _accounts(span: Span, rows: Rows) -> Rows | None:
+    """What intervals count with, of some rows; None: events."""
+    if span.clusters is not None:
+        return span.clusters[rows]
+    return None if span.groups is None else encode_groups(span.groups.take(pa.array(rows)))
 
 
 def _effective(span: Span, rows: dict[str, Rows]) -> dict[str, Any]:

@@ -144,8 +144,7 @@ def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool
         return GateRule(
             name,
             False,
-            f"{fault}; judge it with `lockstep nightly --no-promote`, {measure}, and "
-            "`lockstep bundle promote` by hand",
+            f"{fault}; judge it with {measure}, and `lockstep bundle promote` by hand",
         )
     drop = (serving.average_precision or 0.0) - (candidate.average_precision or 0.0)
     passed = drop <= gate.max_drop

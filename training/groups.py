@@ -174,6 +174,19 @@ def not_yet_known(
     return since >= day_start
 
 
+def separate(clusters: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[np.int64]:
+    """Numbers from 0 on, int64[n]; an event of no account (-1) is one by itself, or all are (None).
+
+    >>> separate(np.array([7, -1, 7, -1]), 4).tolist()
+    [0, 1, 0, 2]
+    """
+    if clusters is None:
+        return np.arange(count)
+    alone = clusters < 0
+    own = np.where(alone, clusters.max(initial=-1) + np.cumsum(alone), clusters)
+    return np.asarray(np.unique(own, return_inverse=True)[1], np.int64)
+
+
 def encode_groups(groups: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """A number per distinct group, int64[n]; -1 for an event without one.
 

@@ -12,6 +12,7 @@ from pipelines.dataset import Dataset, load_dataset
 from pipelines.layout import Layout
 from pipelines.nightly.evidence import past_reports
 from pipelines.nightly.plan import NightlyRequest, sections
+from training.calibrate import apply_all
 from training.dataset import Slices
 from training.early import DayFigures, ExpectedFigures, figures_by_day
 from training.fit import Fitted
@@ -46,7 +47,13 @@ def expect_days(
     before = first_expected(past_reports(layout, as_of_us))
     known = [
         dataclasses.replace(one, then=before.get(one.day_us))
-        for one in figures_by_day(gate.times, fitted.gate_scores, gate.labels, thresholds)
+        for one in figures_by_day(
+            gate.times,
+            fitted.gate_scores,
+            gate.labels,
+            thresholds,
+            apply_all(fitted.redrawn, fitted.gate_ranks),
+        )
     ]
     if cut.span.end_us >= as_of_us:  # training.delay 0s: no day is young
         return tuple(known)
@@ -57,7 +64,8 @@ def expect_days(
     models = fitted.judged
     raw = models.raw(training.model, transformed, models.text_scores(transformed))
     scores = np.asarray(fitted.calibration.apply(raw), np.float64)
-    return (*known, *figures_by_day(young.times, scores, None, thresholds))
+    others = apply_all(fitted.redrawn, raw)
+    return (*known, *figures_by_day(young.times, scores, None, thresholds, others))
 
 
 def first_expected(reports: Iterable[NightlyReport]) -> dict[int, ExpectedFigures]:

@@ -39,6 +39,7 @@ SHARE = 0.25
 _MOST_WAITING = 20_000  # events
 _MOST_ROWS, _MOST_S = 20_000, 10.0  # of a file, whichever comes first
 _JOIN_S = 20.0
+_FAILED_S = 1.0  # what a failure counts as at least: no flood of work, nor of lines in the log
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -143,6 +144,7 @@ class Shadow:
         except Exception as error:  # a challenger that fails must not end a scorer
             _LOGGER.error("the shadow could not score a step (%s)", describe_failure(error))
             self._done(count, scored=False)
+            self._rest(max(_FAILED_S, self._clock() - began))
             return
         took = self._clock() - began
         self._seconds.add(took)
@@ -150,7 +152,11 @@ class Shadow:
             self._rows.append(rows)
             self._since = self._since if self._since is not None else self._clock()
         self._done(count, scored=True)
-        with self._changed:  # rests; an end wakes it
+        self._rest(took)
+
+    def _rest(self, took: float) -> None:
+        """Until what it took is its share of the time; an end wakes it."""
+        with self._changed:
             self._changed.wait_for(lambda: self._ended, took * (1.0 / self._share - 1.0))
 
     def _done(self, count: int, scored: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from training.calibrate import apply_all, fit_calibration, redraw_calibrations
 from training.early import expect, expected_auc, figures_by_day
 from training.report import NightlyReport
 from training.report.early import early_lines
@@ -61,6 +62,64 @@ def test_a_moved_mix_is_seen_and_moved_meaning_is_not():
     other = np.where(hidden, 0.01, scores)
     made, flagged = expect(other, [("block", 0.5)]).at[0], other >= 0.5
     assert made.recall.low > (truth & flagged).sum() / truth.sum()
+
+
+def accounts_of(generator, count=60, each=40):
+    """Log odds and labels of accounts that are right or wrong together, and whose they are."""
+    own = np.repeat(generator.normal(-1.0, 2.0, count), each)
+    raw = own + generator.normal(0, 0.3, len(own))
+    bad = np.repeat(generator.random(count), each) < 1 / (1 + np.exp(-own))
+    return raw, bad.astype(np.int8), np.repeat(np.arange(count), each)
+
+
+def test_few_accounts_that_calibrate_make_wide_intervals_that_cover():
+    """The expected precision under the true curve lies within, which the known curve misses."""
+    alone = both = 0
+    ratios = []
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        raw, labels, accounts = accounts_of(generator)
+        made = fit_calibration(raw, labels)
+        drawn_anew = redraw_calibrations(raw, labels, accounts)
+        later, bad, _ = accounts_of(generator, 2000, 5)
+        scores = made.apply(later)
+        at = [("block", 0.7)]
+        flagged = scores >= 0.7
+        truth = bad[flagged].mean()
+        known = expect(scores, at).at[0].precision
+        unsure = expect(scores, at, redrawn=apply_all(drawn_anew, later)).at[0].precision
+        assert known.value == unsure.value
+        alone += known.low <= truth <= known.high
+        both += unsure.low <= truth <= unsure.high
+        if seed < 3:
+            of_events = redraw_calibrations(raw, labels, None)
+            as_events = expect(scores, at, redrawn=apply_all(of_events, later)).at[0].precision
+            ratios.append((unsure.high - unsure.low) / (as_events.high - as_events.low))
+    assert alone < 40 and both >= 52
+    assert min(ratios) > 1.5, "accounts are drawn, not events"
+
+
+def test_redrawn_calibrations_heed_weights_and_days_get_them():
+    generator = np.random.default_rng(3)
+    raw, labels, accounts = accounts_of(generator, 400, 10)
+    made = fit_calibration(raw, labels)
+    heavy = np.where(labels == 1, 9.0, 1.0)
+    plain = redraw_calibrations(raw, labels, accounts, np.ones(len(raw)), draws=5)
+    weighed = redraw_calibrations(raw, labels, accounts, heavy, draws=5)
+    scores, others = made.apply(raw), apply_all(plain, raw)
+    assert apply_all(weighed, raw).mean() > others.mean() + 0.1
+    for known in (labels, None):
+        (day,) = figures_by_day(np.zeros(len(raw), int), scores, known, [("block", 0.5)], others)
+        expected = expect(scores, [("block", 0.5)], redrawn=others).at[0].precision
+        known_curve = expect(scores, [("block", 0.5)]).at[0].precision
+        assert day.expected.at[0].precision.low == pytest.approx(expected.low, rel=1e-9)
+        assert expected.low < known_curve.low - 0.01
+
+
+def test_all_of_a_few_may_turn_out_to_be_abuse():
+    """Fifty with .98 each are all abuse more often than not, so 1 lies within the interval."""
+    found = expect(np.full(50, 0.98), [("block", 0.5)]).at[0].precision
+    assert found.high == 1.0 and 50 * found.low == pytest.approx(round(50 * found.low))
 
 
 def test_nothing_flagged_nothing_expected_nothing_there():

@@ -266,11 +266,45 @@ def test_a_challenger_that_fails_ends_no_scorer(tiny_spec, tmp_path, monkeypatch
         raise ValueError("a secret")
 
     monkeypatch.setattr("pipelines.streaming.shadow.score_beside", fails)
-    shadow = Shadow(slow, tmp_path, counts, Histogram(STAGE_BOUNDS_S), 1.0)
-    shadow._waiting = 4
+    shadow = Shadow(slow, tmp_path, counts, Histogram(STAGE_BOUNDS_S), 0.25, clock=lambda: 0.0)
+    shadow._waiting, rested = 4, []
+    monkeypatch.setattr(shadow._changed, "wait_for", lambda _, timeout: rested.append(timeout))
     shadow._score(tiny_spec, outcome(4), 4)
     assert (counts.shadow_events, counts.shadow_dropped) == (0, 4)
     assert "could not score" in caplog.text and "secret" not in caplog.text
+    assert rested == [3.0], "a failure takes no more than its share either"
+
+
+@pytest.mark.parametrize("ails", ["raises", "never ends"])
+def test_whatever_ails_a_challenger_what_decides_is_what_it_is_without(
+    ails, streamed, stream_house, challenger, lockstep_server, tmp_path, monkeypatch
+):
+    """All is decided, the same to the byte, while the challenger is still at its first step."""
+    from stream_world import set_up_topics
+
+    entered, gate = threading.Event(), threading.Event()
+
+    def beside(*_):
+        entered.set()
+        if ails == "raises":
+            raise ValueError("a secret")
+        gate.wait(60)  # until everything else has ended
+        return None
+
+    monkeypatch.setattr("pipelines.streaming.shadow.score_beside", beside)
+    monkeypatch.setattr("pipelines.streaming.shadow._JOIN_S", 0.1)
+    folder, events, _ = stream_house
+    set_up_topics(lockstep_server)
+    publish(lockstep_server, after_night(events), disorder=1)
+    report = stream(request(folder, lockstep_server, tmp_path / "s", shadow=str(challenger.folder)))
+    heard = hear(lockstep_server)
+    assert entered.is_set() and not gate.is_set()
+    gate.set()
+    _, (_, _, expected) = streamed
+    assert {one["decision_id"]: one for one in heard} == {
+        one["decision_id"]: one for one in expected
+    }
+    assert report.counts.shadow_events == 0 and report.counts.decisions == len(expected)
 
 
 def test_after_a_swap_that_it_does_not_fit_it_sees_nothing(
