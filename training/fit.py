@@ -61,7 +61,7 @@ class Span:
       event_times: int64 `[n]`, microseconds UTC, not falling.
       labels: int8 `[n]`: 1, 0, -1.
       groups: string `[n]` (`spec.evaluation.group`), or None.
-      campaigns: int64 `[n]` (-1: none), which no slice is to part; None: there are none.
+      campaigns: int64 `[n]` (-1: none), which no slice or fold is to part; None: there are none.
       clusters: int64 `[n]` (-1: none), what intervals count with; None: the groups.
       share: of the span's scored events that these are.
       weights: float64 `[n]`, of what is learnt from; None: all weigh 1. Metrics do not have them.
@@ -393,7 +393,8 @@ def _text_scores(
         return model.score(csr[rows[asked]])
 
     blocks = time_blocks(span.event_times[rows], training.text_folds)
-    scores = chain_forward(blocks, fit_and_score)
+    campaigns = None if span.campaigns is None else span.campaigns[rows]
+    scores = chain_forward(blocks, fit_and_score, campaigns)
     return scores, made[-1] if made else None
 
 

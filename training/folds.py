@@ -51,12 +51,16 @@ def time_blocks(event_times: npt.NDArray[np.int64], blocks: int) -> Rows:
     return first_of_time.astype(np.int64) * blocks // len(times)
 
 
-def chain_forward(blocks: Rows, fit_and_score: FitAndScore) -> npt.NDArray[np.float32]:
+def chain_forward(
+    blocks: Rows, fit_and_score: FitAndScore, campaigns: Rows | None = None
+) -> npt.NDArray[np.float32]:
     """A score per row from a model of the blocks before its own.
 
     Args:
       blocks: int64[n], not falling, as from :func:`time_blocks`.
       fit_and_score: called once per block that has earlier rows.
+      campaigns: int64[n] (-1: none). A model that scores a block learns from no row of a campaign
+        that goes on in it, since it would know the answer; None: there are none.
 
     Returns:
       float32[n]; NaN where there are no earlier rows, or no model can be made of them.
@@ -68,7 +72,11 @@ def chain_forward(blocks: Rows, fit_and_score: FitAndScore) -> npt.NDArray[np.fl
     scores = np.full(len(blocks), np.nan, np.float32)
     for block in np.unique(blocks)[1:]:
         start, end = np.searchsorted(blocks, [block, block + 1])
-        made = fit_and_score(np.arange(start), np.arange(start, end))
+        known = np.arange(start)
+        if campaigns is not None:
+            before, asked = campaigns[:start], campaigns[start:end]
+            known = np.flatnonzero((before < 0) | ~np.isin(before, asked))
+        made = fit_and_score(known, np.arange(start, end)) if len(known) else None
         if made is not None:
             scores[start:end] = made
     return scores

@@ -219,7 +219,9 @@ def test_what_goes_on_from_an_earlier_slice_judges_nothing_later(span, fitted):
     turned_round = np.where(left & (span.labels != UNLABELLED), 1 - span.labels, span.labels)
     plain = fit(spec_with(refit=False), dataclasses.replace(whole, labels=turned_round), CUT)
     without = np.where(left, UNLABELLED, span.labels).astype(np.int8)
-    same = fit(spec_with(refit=False), dataclasses.replace(span, labels=without), CUT)
+    first = np.where(parts[0], campaigns, -1)  # within the first slice folds part none either
+    alone = dataclasses.replace(span, labels=without, campaigns=first)
+    same = fit(spec_with(refit=False), alone, CUT)
     assert (plain.calibration, plain.policy) == (same.calibration, same.policy)
     assert plain.metrics == same.metrics
     assert (plain.metrics.events, plain.metrics.labelled) < (

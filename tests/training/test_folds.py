@@ -40,6 +40,25 @@ def test_no_row_is_scored_by_its_own_time_or_a_later_one(times, wanted):
     assert (scores[scored] < at[scored]).all()
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 3)), min_size=1, max_size=40))
+def test_no_campaign_is_on_both_sides_of_a_fold(rows):
+    rows.sort(key=lambda row: row[0])
+    blocks, campaigns = (np.array(one, np.int64) for one in zip(*rows, strict=True))
+    asked = []
+
+    def watched(fit, score):
+        asked.append(blocks[score[0]])
+        both = np.intersect1d(campaigns[fit], campaigns[score])
+        assert len(fit) and both.tolist() in ([], [-1])
+        before = np.flatnonzero(blocks < blocks[score[0]])
+        left = np.setdiff1d(before, fit)
+        assert np.isin(campaigns[left], campaigns[score]).all() and (campaigns[left] >= 0).all()
+        return np.zeros(len(score), np.float32)
+
+    scores = chain_forward(blocks, watched, campaigns)
+    assert np.array_equal(~np.isnan(scores), np.isin(blocks, asked))
+
+
 def test_a_block_without_a_model_has_no_score():
     scores = chain_forward(
         np.array([0, 1, 2]), lambda fit, _: None if len(fit) < 2 else np.ones(1, np.float32)
