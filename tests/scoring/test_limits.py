@@ -151,6 +151,12 @@ def test_what_is_over_the_limit_gets_the_next_weaker_action_that_is_reached():
     assert made.withheld == {row: Withheld("block", LIMITED) for row in (1, 2, 3)}
 
 
+def test_after_exactly_its_time_an_action_is_given_again():
+    rows = [("x", 1, 0, False, 0.95), ("x", 1, 99, False, 0.95), ("x", 1, 1, False, 0.95)]
+    made, _ = run(scorer((ActionLimit("who", 1, 100), None, None)), Given(), events_of(rows))
+    assert made.actions().to_pylist() == ["block", "hide", "block"]
+
+
 def test_who_does_not_act_has_no_limits_and_a_look_counts_nothing():
     limits = ActionLimit("who", 1, 100), None, None
     rows = events_of([("x", 1, 1, False, 0.95)] * 3)

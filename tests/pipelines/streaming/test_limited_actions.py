@@ -235,6 +235,7 @@ def test_at_arrival_the_first_look_reads_and_the_order_decides(tmp_path):
     assert {one["action"] for one in firsts} >= {"block", "hide"}
     assert ordered and {one["revision"] for one in ordered} == {1}
     assert {one["action"] for one in ordered} <= {"hide", "allow"}
+    assert {one["withheld"]["action"] for one in ordered} == {"block"}, "what is due, not left of"
     given = [one for step in Journal(world.state).steps() for one in step.batch[ACTION].to_pylist()]
     world.close()
     assert given == [one["action"] for one in World(tmp_path / "ordered", late=False).run()]
@@ -291,10 +292,13 @@ def test_what_chance_lets_through_does_not_count_and_its_chance_stays(tmp_path):
     assert check_served(world.state, world.store.root).clean
 
 
-def test_a_follower_answers_by_what_was_given(tmp_path):
+def test_a_follower_answers_by_what_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(Follower, "_late", lambda self: False)  # nothing else makes it fold
     world = World(tmp_path)
-    world.run(snapshots=(1,))
+    world.give(0, 30)
     follower = Follower(world.state, world.scorer)
+    for start in range(30, world.batch.num_rows, STEP):
+        world.give(start, min(start + STEP, world.batch.num_rows))
     follower.poll(0.0, 1e9)  # what was given is not waited for
     assert follower.engine.resident.given == world.service.engine.resident.given
     newest = max(POSTS, key=lambda one: one["at"])
