@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from configs.errors import InputError
@@ -18,7 +18,7 @@ from configs.schema import Spec
 from pipelines.files import read_published
 from pipelines.snapshots import is_marker, marker_of
 from scoring.files import Place, join, list_files, read_file
-from transforms.campaigns.lookup import campaigns_of_batch, campaigns_of_events
+from transforms.campaigns.lookup import campaigns_as_of, campaigns_of_events
 
 CAMPAIGNS = "campaigns"
 TABLES = ("campaigns", "members", "events", "values")
@@ -56,8 +56,8 @@ class CampaignSnapshot:
 
 def campaigns_of_event(
     spec: Spec, out: Place, event: str, time_us: int, row: pa.RecordBatch
-) -> tuple[str, str]:
-    """The names of an event's campaign: as known at its time, and by the newest snapshot; "": none.
+) -> tuple[str, str, str]:
+    """Of an event: its campaign as known at its time, by which snapshot; by the newest. "": none.
 
     Args:
       row: the event `[1]`, with the columns that are known of it.
@@ -67,13 +67,10 @@ def campaigns_of_event(
     """
     snapshots = campaign_snapshots(spec, out)
     if spec.campaigns is None or not snapshots:
-        return "", ""
-    known, then = known_at(snapshots, time_us), None
-    if known is not None:
-        members, values = known.read("members"), known.read("values")
-        then = campaigns_of_batch(spec.campaigns, row, members, values)[0].as_py()
+        return "", "", ""
+    then, known = campaigns_as_of(spec.campaigns, row, np.array([time_us]), snapshots)
     now = campaigns_of_events(pa.array([event]), snapshots[-1].read("events"))[0].as_py()
-    return then or "", now or ""
+    return then[0].as_py() or "", known[0].as_py() or "", now or ""
 
 
 def marker_path(out: Place, as_of: object, spec: Spec | None = None) -> str:
@@ -100,17 +97,6 @@ def campaign_snapshots(spec: Spec, out: Place) -> list[CampaignSnapshot]:
     wanted = campaigns_fingerprint(spec)
     paths = sorted(one for one in list_files(join(out, CAMPAIGNS)) if is_marker(one))
     return [one for one in (_read(path, out) for path in paths) if one.spec == wanted]
-
-
-def known_at(snapshots: Sequence[CampaignSnapshot], time_us: int) -> CampaignSnapshot | None:
-    """The newest that was known at a time; None: none was.
-
-    Args:
-      snapshots: by day.
-      time_us: microseconds UTC.
-    """
-    known = [one for one in snapshots if one.known_from <= time_us]
-    return known[-1] if known else None
 
 
 def _read(path: str, out: Place) -> CampaignSnapshot:

@@ -77,6 +77,7 @@ class Explanation:
       label: 1, 0, or None where nothing is known yet, at the end of the published days.
       campaign, campaign_now: names of the event's campaign, as known at its time and by the newest
         snapshot (`lockstep campaigns`); "": none.
+      campaign_snapshot: name of the snapshot that was known at its time; "": none was.
     """
 
     event: str
@@ -97,6 +98,7 @@ class Explanation:
     verdicts: tuple[Known, ...]
     label: int | None
     campaign: str = ""
+    campaign_snapshot: str = ""
     campaign_now: str = ""
 
     @property
@@ -155,7 +157,7 @@ def explain(request: ExplainRequest) -> Explanation:
             _shown(bundle.spec, found.row, float(scored.inputs[0, -1])),
         )
     verdicts, label = label_history(bundle.spec, layout, request.event, found.time_us)
-    campaign, campaign_now = campaigns_of_event(
+    campaign, campaign_snapshot, campaign_now = campaigns_of_event(
         bundle.spec, request.out, request.event, found.time_us, found.row
     )
     same = None
@@ -180,6 +182,7 @@ def explain(request: ExplainRequest) -> Explanation:
         verdicts=verdicts,
         label=label,
         campaign=campaign,
+        campaign_snapshot=campaign_snapshot,
         campaign_now=campaign_now,
     )
 

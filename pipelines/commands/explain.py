@@ -60,7 +60,8 @@ def describe(found: Explanation, top: int) -> list[str]:
         lines.append(f"  not done: {by} when it was decided ({found.withheld})")
     if found.campaign or found.campaign_now:
         then, now = found.campaign or "none", found.campaign_now or "none"
-        lines.append(f"  campaign: {then} as known then, {now} in the newest snapshot")
+        by = f" (snapshot {found.campaign_snapshot})" if found.campaign_snapshot else ""
+        lines.append(f"  campaign: {then} as known then{by}, {now} in the newest snapshot")
     if found.same is not None:
         lines.append(
             "  scored again: the same inputs, bit for bit"

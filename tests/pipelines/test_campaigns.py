@@ -201,16 +201,16 @@ def test_a_damaged_table_is_made_anew_as_the_message_says(world):
 
 
 def test_an_event_names_its_campaign_as_known_then_and_now(world):
-    events, _, request = world
+    events, made, request = world
     rows = read_campaigns(request.out, AS_OF, "events").to_pylist()
     campaign = {row["event_id"]: row["campaign"] for row in rows}
     post = next(one for one in events if one["event_id"] == rows[0]["event_id"])
     name, known = campaign[post["event_id"]], day_us(AS_OF) + 2 * HOUR
     row = pa.RecordBatch.from_pylist([{"event_id": post["event_id"], "who": post["who"]}])
     for event, time, wanted in (
-        (post["event_id"], post["event_time"], ("", name)),
-        ("later", known - 1, ("", "")),
-        ("later", known, (name, "")),
+        (post["event_id"], post["event_time"], ("", "", name)),
+        ("later", known - 1, ("", "", "")),
+        ("later", known, (name, made.name, "")),
     ):
         found = campaigns_of_event(request.spec, request.out, event, time, row)
         assert found == wanted

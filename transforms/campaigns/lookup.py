@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +15,21 @@ from transforms.campaigns.find import CAMPAIGN
 from transforms.campaigns.uses import COLUMN, VALUE, value_hashes
 from transforms.expression import evaluate_mask
 from transforms.hashing import valid_mask
+from transforms.social.as_of import Int64s, choose
 from transforms.social.events import ACCOUNT
+
+
+class CampaignTables(Protocol):
+    """A published snapshot: its name, the first event time that may see it (microseconds UTC)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def known_from(self) -> int: ...
+
+    def read(self, table: str) -> pa.Table:
+        """`members` or `values`, as `campaigns_of_batch` takes them."""
 
 
 def campaigns_of_events(ids: pa.Array | pa.ChunkedArray, events: pa.Table) -> pa.StringArray:
@@ -56,6 +73,36 @@ def campaigns_of_batch(
             used = used & evaluate_mask(link.where, batch)
         made = pc.coalesce(made, pc.if_else(pa.array(np.asarray(used)), found, None))
     return made
+
+
+def campaigns_as_of(
+    campaigns: CampaignRules,
+    batch: pa.RecordBatch,
+    times: Int64s,
+    snapshots: Sequence[CampaignTables],
+) -> tuple[pa.StringArray, pa.StringArray]:
+    """Of events, by the newest snapshot that was known at the time of each.
+
+    Args:
+      batch: see `campaigns_of_batch`.
+      times: int64 `[n]`, of the events, microseconds UTC.
+      snapshots: of this config's campaigns, in any order.
+
+    Returns:
+      The campaign, string `[n]`, null: of none; the snapshot's name, string `[n]`, null: none was
+      known.
+    """
+    ordered = sorted(snapshots, key=lambda one: one.known_from)
+    known_from = np.array([one.known_from for one in ordered], np.int64)
+    chosen = choose(known_from, times)
+    made = np.full(batch.num_rows, None, object)
+    for number in np.unique(chosen[chosen >= 0]).tolist():
+        rows, seen = np.flatnonzero(chosen == number), ordered[number]
+        members, values = seen.read("members"), seen.read("values")
+        part = campaigns_of_batch(campaigns, batch.take(pa.array(rows)), members, values)
+        made[rows] = part.to_pylist()
+    names = [ordered[number].name if number >= 0 else None for number in chosen.tolist()]
+    return pa.array(made, pa.string()), pa.array(names, pa.string())
 
 
 def _found(asked: pa.Array, known: pa.ChunkedArray, campaign: pa.ChunkedArray) -> pa.StringArray:

@@ -9,7 +9,7 @@ from campaign_world import AS_OF, DAY, HOUR, TABLES, batch_of, judged, make_even
 
 from pipelines.layout import day_us
 from transforms.campaigns import USES, account_pairs, find_campaigns, shared_uses, uses_of
-from transforms.campaigns.lookup import campaigns_of_batch
+from transforms.campaigns.lookup import campaigns_as_of, campaigns_of_batch
 
 
 def uses(rows):
@@ -129,3 +129,35 @@ def test_a_later_event_is_of_its_accounts_campaign_or_of_that_of_its_values():
     assert seen.to_pylist() == ["P", "Q", None, None]
     bare = batch_of(later).select(["event_id", "who"])
     assert campaigns_of_batch(rules, bare, members, values).to_pylist() == ["P", None, None, None]
+
+
+class OneCampaign:
+    """A snapshot in memory, of one account's campaign."""
+
+    def __init__(self, known_from, account, campaign):
+        self.name, self.known_from = f"from {known_from}", known_from
+        self._account, self._campaign = account, campaign
+
+    def read(self, table):
+        text = pa.string()
+        if table == "members":
+            return pa.table({"account": [self._account], "campaign": [self._campaign]})
+        none = {"column": pa.int32(), "value": pa.uint64(), "campaign": text}
+        return pa.table({name: pa.array([], type_) for name, type_ in none.items()})
+
+
+def test_each_event_of_a_batch_sees_the_newest_snapshot_that_was_known_at_its_time():
+    rules = spec().campaigns
+    snapshots = [OneCampaign(20, "a", "Q"), OneCampaign(10, "a", "P"), OneCampaign(30, "b", "R")]
+    asked = [("a", 30), ("a", 9), ("b", 30), ("a", 20), ("a", 19), ("a", 10), (None, 20)]
+    batch = pa.RecordBatch.from_pydict(
+        {rules.account: pa.array([who for who, _ in asked], pa.string())}
+    )
+    times = np.array([time for _, time in asked])
+    campaigns, names = campaigns_as_of(rules, batch, times, snapshots)
+    assert campaigns.to_pylist() == [None, None, "R", "Q", "P", "P", None]
+    assert names.to_pylist() == [
+        "from 30", None, "from 30", "from 20", "from 10", "from 10", "from 20"
+    ]  # fmt: skip
+    nothing, none = campaigns_as_of(rules, batch, times, [])
+    assert nothing.null_count == none.null_count == len(asked)
