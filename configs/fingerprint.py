@@ -156,9 +156,12 @@ def graph_fingerprint(spec: Spec) -> str:
     used |= set(_names_in(rule.where for rule in graph.edges.values()))
     judged = None
     if graph.judged is not None and labels is not None:
-        kinds.add(labels.kind)
+        kinds |= {*labels.kinds}
         used |= {graph.judged, labels.subject, *labels.positive.columns}
-        judged = [graph.judged, labels.kind, labels.subject, labels.positive.text]
+        used |= {one.column for one in labels.subjects}
+        judged = [graph.judged, *_judging(labels)]
+        # Only beside subjects do its accounts' names decide who is judged.
+        judged += [sorted(graph.account_columns)] if labels.subjects else []
     return _digest(
         {
             "edges": _plain(graph.edges),
@@ -182,9 +185,10 @@ def campaigns_fingerprint(spec: Spec) -> str:
     kinds, used = set(campaigns.kinds), {campaigns.account, *_linked(campaigns)}
     judged = None
     if campaigns.judged is not None and labels is not None:
-        kinds.add(labels.kind)
+        kinds |= {*labels.kinds}
         used |= {campaigns.judged, labels.subject, *labels.positive.columns}
-        judged = [labels.kind, labels.subject, labels.positive.text]
+        used |= {one.column for one in labels.subjects}
+        judged = _judging(labels)
     return _digest(
         {
             "campaigns": _plain(campaigns),
@@ -193,6 +197,12 @@ def campaigns_fingerprint(spec: Spec) -> str:
             **_read(spec, sorted(kinds), used),
         }
     )
+
+
+def _judging(labels: Labels) -> list[Any]:
+    """Which events judge, what they are about, and how."""
+    subjects = [[one.of, one.column, one.kind] for one in labels.subjects]
+    return [labels.kind, labels.subject, labels.positive.text, *subjects]
 
 
 def _linked(campaigns: CampaignRules) -> list[str]:

@@ -71,8 +71,8 @@ class SocialGraph(Frozen):
 
     Attributes:
       edges: rules by name.
-      judged: the string column of verdict events with the account that is judged; None: trust is
-        not computed.
+      judged: the string column of verdict events with the account that is judged (where it is
+        empty, what `labels.subjects` say); None: trust is not computed.
       features: of each account, in the order of `GRAPH_FEATURES`; their means over neighbours
         follow.
       delay_us: from a snapshot's moment until it is published.
@@ -89,6 +89,12 @@ class SocialGraph(Frozen):
     def longest_us(self) -> int:
         """How far back an event can be that still makes an edge."""
         return max(rule.expires_us for rule in self.edges.values())
+
+    @property
+    def account_columns(self) -> tuple[str, ...]:
+        """Columns of events that hold accounts: of edges, and those that are looked up."""
+        ends = [name for rule in self.edges.values() for name in (rule.source, rule.target)]
+        return tuple(dict.fromkeys(filter(None, [*ends, *self.accounts.values()])))
 
     @property
     def columns(self) -> tuple[str, ...]:

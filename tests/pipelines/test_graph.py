@@ -73,6 +73,31 @@ def test_the_snapshot_is_that_of_the_definition(world):
     assert made.published == "2026-03-12T01:30:00+00:00"
 
 
+def test_verdicts_about_accounts_judge_as_verdicts_that_name_them(world, tmp_path):
+    events, made, request = world
+    bans = ", subjects: {who: {column: banned, kind: ban}}}"
+    text = CONFIG.replace("SHARDS", "4").replace("maturity: 1d}", f"maturity: 1d{bans}")
+    text = text.replace("  bad: {", "  banned: {type: string}\n  bad: {", 1)
+    text = text.replace("  verdict:", "  ban: {required: [bad]}\n  verdict:", 1)
+    for at, event in enumerate(events := [one | {"banned": None} for one in events]):
+        if event["kind"] == "verdict" and at % 2:
+            event |= {"kind": "ban", "banned": event["whom"], "whom": None, "subject": None}
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.Table.from_pylist(events), tmp_path / "in" / "all.parquet")
+    banning = dataclasses.replace(
+        request,
+        spec=loads(text, "bans.yaml", CATALOG),
+        source=str(tmp_path / "in"),
+        out=tmp_path / "out",
+    )
+    found = make_snapshot(banning)
+    assert (found.honest, found.abusive) == (made.honest, made.abusive)
+    one, other = (read_snapshot(asked.out, AS_OF) for asked in (banning, request))
+    assert one["account"].equals(other["account"])
+    for name in made.features:
+        assert one[name].to_numpy().tobytes() == other[name].to_numpy().tobytes()
+
+
 def test_other_files_order_repeats_and_shards_give_the_same_accounts(world, tmp_path):
     events, made, request = world
     shuffled = events + events[::3]

@@ -13,7 +13,7 @@ from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from configs.social import EdgeRule, SocialGraph
 from transforms.expression import evaluate_mask
 from transforms.order import PLACE, PLACE_TYPE, places
-from transforms.selection import verdict_mask
+from transforms.selection import SUBJECT_COLUMN, SUBJECT_VALUE, verdict_mask, verdict_rows
 from transforms.social.edges import EDGES
 
 ACCOUNT, ABUSIVE = "account", "abusive"
@@ -53,21 +53,33 @@ def _made(rules: Sequence[EdgeRule], batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([one for one in made if one.num_rows], EDGES)
 
 
-def judgements_of(spec: Spec, batch: pa.RecordBatch, judged: str | None) -> pa.Table:
+def judgements_of(
+    spec: Spec, batch: pa.RecordBatch, judged: str | None, accounts: Sequence[str]
+) -> pa.Table:
     """What verdicts say of accounts: a row per verdict that names one, of `JUDGEMENTS`.
+
+    A verdict whose `judged` is empty names one if it is about one (`labels.subjects`).
 
     Args:
       batch: decoded events with their derived columns.
       judged: the column with the account; None: verdicts name none.
+      accounts: columns of accounts: a subject that one of them names is an account.
     """
     if judged is None or spec.labels is None:
         return JUDGEMENTS.empty_table()
-    mask = verdict_mask(spec, batch)
-    verdicts = batch.filter(pa.array(mask & _there(batch.column(judged))))
-    account, time, event = (verdicts.column(name) for name in (judged, EVENT_TIME, EVENT_ID))
+    verdicts = batch.filter(pa.array(verdict_mask(spec, batch)))
+    account = verdicts.column(judged)
+    if spec.labels.subjects:
+        about = verdict_rows(spec, verdicts)
+        is_account = pc.is_in(
+            about.column(SUBJECT_COLUMN), value_set=pa.array(accounts, pa.string())
+        )
+        subject = pc.if_else(is_account, about.column(SUBJECT_VALUE), pa.scalar(None, pa.string()))
+        account = pc.coalesce(account, subject)
+    time, event = verdicts.column(EVENT_TIME), verdicts.column(EVENT_ID)
     abusive = pa.array(evaluate_mask(spec.labels.positive, verdicts), pa.bool_())
     columns = [account, time, places(spec, verdicts), event, abusive]
-    return pa.Table.from_arrays(columns, schema=JUDGEMENTS)
+    return pa.Table.from_arrays(columns, schema=JUDGEMENTS).filter(pa.array(_there(account)))
 
 
 def latest_judgements(judgements: pa.Table) -> pa.Table:

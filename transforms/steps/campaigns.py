@@ -81,7 +81,7 @@ class _Narrow(beam.DoFn):
             return
         uses = uses_of(campaigns, batch)
         yield from by_shard(USES_GROUP, uses, shard_of(uses[VALUE].to_numpy(), shards))
-        judged = judgements_of(self._spec, batch, campaigns.judged)
+        judged = judgements_of(self._spec, batch, campaigns.judged, [campaigns.account])
         yield from by_shard(JUDGEMENTS_GROUP, judged, account_shard(judged[ACCOUNT], shards))
 
 

@@ -76,7 +76,8 @@ class _Narrow(beam.DoFn):
         yield from by_shard(EDGES_GROUP, edges, account_shard(edges[FROM], self._spec.shards))
         members = latest(live(memberships_of(self._spec.graph, batch), self._as_of))
         yield from by_shard(SHARED_GROUP, members, account_shard(members[TO], self._spec.shards))
-        judged = judgements_of(self._spec, batch, self._spec.graph.judged)
+        graph = self._spec.graph
+        judged = judgements_of(self._spec, batch, graph.judged, graph.account_columns)
         judged = judged.filter(pc.less(judged[EVENT_TIME], self._as_of))
         shard = account_shard(judged[ACCOUNT], self._spec.shards)
         yield from by_shard(JUDGEMENTS_GROUP, judged, shard)
