@@ -79,6 +79,8 @@ class Protocol(Frozen):
       rules: sources that label the rows that train, instead of verdicts; none: verdicts do.
       rules_of: the column that they read.
       prior: the share of abuse that the label model begins from; .5 as in Snorkel.
+      sure: how probable a row's label has to be, by the label model, for the row to teach the
+        classifier.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Protocol(Frozen):
     rules: tuple[Rule, ...] = ()
     rules_of: str = ""
     prior: float = 0.5
+    sure: float = 0.5
 
 
 def load_protocol(name: str) -> Protocol:
@@ -135,6 +138,7 @@ def loads_protocol(text: str, name: str, folder: Path) -> Protocol:
         rules=_rules(rules) if rules is not None else (),
         rules_of=(rules.text("column") or "") if rules is not None else "",
         prior=rules.number("prior", 0.5, 0.001, 0.999) if rules is not None else 0.5,
+        sure=rules.number("sure", 0.5, 0.5, 0.999) if rules is not None else 0.5,
     )
     if rules is not None:
         rules.done()

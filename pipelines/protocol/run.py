@@ -193,9 +193,13 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> Protoco
     model = fit_label_model(votes[fold.train], [one.name for one in protocol.rules], protocol.prior)
     odds, covered = model.odds(votes), (votes != UNLABELLED).any(1)
     made = np.where(fold.train, odds > 0, read.rows.labels).astype(np.int8)
-    taught = Fold(fold.train & covered, fold.test)
+    sure = 1 / (1 + np.exp(-np.abs(odds))) >= protocol.sure
+    taught = Fold(fold.train & covered & sure, fold.test)
     if len(np.unique(made[taught.train])) < 2:
-        raise EvidenceError("the rules label the rows that train alike; expected both classes")
+        raise EvidenceError(
+            "the rules label the rows that train alike; expected both classes"
+            + (f" among those that they are {protocol.sure} sure of" if protocol.sure > 0.5 else "")
+        )
     weak = dataclasses.replace(read, rows=dataclasses.replace(read.rows, labels=made))
     classifier = score_fold(spec, protocol.inputs, weak, taught, request.threads)
     test, labels = fold.test, read.rows.labels[fold.test]
@@ -215,7 +219,8 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> Protoco
         tuple(_row(name, protocol, raw, labels, _of(read, test)) for name, raw in answers.items()),
         (
             f"no label of the {int(fold.train.sum()):,} rows that train was used; the rules say "
-            f"something of {int(taught.train.sum()):,}",
+            f"something of {int((fold.train & covered).sum()):,}, and {int(taught.train.sum()):,} "
+            "taught the classifier",
         ),
         tuple(
             (one, float(right[at]) if spoke[at] else None) for at, one in enumerate(model.qualities)

@@ -96,6 +96,7 @@ def test_without_a_split_or_with_text_by_time():
     [
         ("rules: {column: t, abuse: {a: b}, fine: {a: c}}", "'a' says abuse and fine"),
         ("rules: {column: t, prior: 1, abuse: {a: b}}", "prior: expected"),
+        ("rules: {column: t, sure: 0.4, abuse: {a: b}}", "sure: expected"),
         ("rules: {column: t}", "expected abuse: and fine:"),
         ("rules: {abuse: {a: b}}", "'column' is missing"),
         ("rules: {column: t, abuse: {a: 3}}", "a: expected text"),

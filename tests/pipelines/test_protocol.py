@@ -11,7 +11,7 @@ from backfill_world import CONFIG, make_events
 from nightly_world import copy_of
 from typer.testing import CliRunner
 
-from configs.errors import ConfigError, InputError
+from configs.errors import ConfigError, EvidenceError, InputError
 from configs.protocol import loads_protocol
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
@@ -144,6 +144,23 @@ def test_rules_label_what_trains_and_labels_of_it_are_not_looked_at(tmp_path):
     assert qualities["seldom"] == (qualities["seldom"][0], None)
     assert qualities["seldom"][0].votes == 0
     assert found.train > 100 and "no label of the" in found.notes[0]
+
+
+def test_only_rows_of_which_the_rules_are_sure_enough_teach(tmp_path):
+    events = [one for one in make_events(400, days=2) if one["kind"] == "post"]
+    for name, part in (("a", events[:300]), ("b", make_events(100, days=1))):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in part))
+    made = protocol(tmp_path, "{by: file, train: a.jsonl, test: b.jsonl}", RULES)
+    taught = {}
+    for sure in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.999):
+        asked = ProtocolRequest(dataclasses.replace(made, sure=sure), str(tmp_path / "*.jsonl"))
+        try:
+            taught[sure] = run_protocol(asked).train
+        except EvidenceError as error:
+            assert f"{sure} sure of" in str(error)
+            taught[sure] = 0
+    assert list(taught.values()) == sorted(taught.values(), reverse=True)
+    assert taught[0.5] > 100 and taught[0.999] == 0
 
 
 def test_a_rule_that_is_no_expression_is_named():

@@ -171,7 +171,7 @@ def test_a_million_in_flat_memory(chat_house, server, tmp_path, capsys):
     assert decided + len(due) >= MILLION * 0.99  # less the empty ones, which cannot be sent
     check_served(tmp_path / "state", chat_house / "house" / "bundles").require()
     with capsys.disabled():
-        print(f"\nKiB at most: {peaks[:: max(1, len(peaks) // 20)]}", dict(report.counts))
+        print(f"\nKiB at most: {peaks[:: max(1, len(peaks) // 20)]}", report.counts.to_builtins())
         print(collections.Counter(due.values()).most_common(3))
     # KiB; this process keeps the reasons due as well, of 270,000 records in these two thirds
     assert peaks[-1] - peaks[len(peaks) // 3] < 96 * 1024
