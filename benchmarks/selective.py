@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -54,25 +55,25 @@ class TextModel:
     """Calibrated chances of abuse from words and the account's age, fitted to some days."""
 
     def __init__(self, days: Sequence[SimulatedDay]) -> None:
-        self._words = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), norm=None)
         self._model = LogisticRegression(C=0.3, max_iter=200)
         truth = np.concatenate([day.truth["is_abuse"].to_numpy() for day in days])
         messages = pa.concat_tables([messages_of(day.events) for day in days])
-        self._model.fit(self._inputs(messages), truth)
+        self._model.fit(inputs_of(messages), truth)
 
     def score(self, messages: pa.Table) -> Floats:
         """float64 `[n]`."""
-        made: Floats = self._model.predict_proba(self._inputs(messages))[:, 1]
+        made: Floats = self._model.predict_proba(inputs_of(messages))[:, 1]
         return made
 
-    def _inputs(self, messages: pa.Table) -> object:
-        import scipy.sparse
 
-        age = messages["account_age"].to_numpy() / 86_400
-        bins = np.searchsorted([0.1, 1, 7, 30], age)
-        columns = scipy.sparse.csr_matrix(np.eye(5)[bins])
-        words = self._words.transform(messages["text"].to_pylist())
-        return scipy.sparse.hstack([words, columns], format="csr")
+def inputs_of(messages: pa.Table) -> scipy.sparse.csr_matrix:
+    """Words, pairs of words and the account's age in bins: float64 `[n, 2**14 + 5]`."""
+    age = messages["account_age"].to_numpy() / 86_400
+    bins = np.searchsorted([0.1, 1, 7, 30], age)
+    columns = scipy.sparse.csr_matrix(np.eye(5)[bins])
+    hashed = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), norm=None)
+    words = hashed.transform(messages["text"].to_pylist())
+    return scipy.sparse.hstack([words, columns], format="csr")
 
 
 def messages_of(events: pa.Table) -> pa.Table:
@@ -88,12 +89,15 @@ class Lived:
       truth: of their messages (`pipelines.simulate.days.TRUTH`).
       scores: float64 `[n]`; wanted: bool `[n]`, whether a block was due.
       verdicts: all that became known until the labels have matured.
+      messages: the measured ones, in the order of `truth`; after: the day that follows them.
     """
 
     truth: pa.Table
     scores: Floats
     wanted: npt.NDArray[np.bool_]
     verdicts: pa.Table
+    messages: pa.Table
+    after: SimulatedDay
 
 
 def live(world: WorldSettings, seed: int, precision: float = 0.7) -> Lived:
@@ -129,6 +133,8 @@ def live(world: WorldSettings, seed: int, precision: float = 0.7) -> Lived:
         scores=np.concatenate(given[:MEASURED]),
         wanted=truth["wanted"].to_numpy(),
         verdicts=verdicts.filter(pc.equal(verdicts["kind"], "verdict")),
+        messages=pa.concat_tables([messages_of(day.events) for day in lived[:MEASURED]]),
+        after=lived[MEASURED],
     )
 
 
