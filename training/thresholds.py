@@ -124,6 +124,7 @@ def contract_words(action: Action) -> str:
 
     >>> contract_words(Action("hide", 0.9, per_day=50))
     'precision 0.9, at most 50 a day, at 0.95 confidence'
+    >>> from configs.schema import ActionLimit
     >>> contract_words(Action("hide", 0.9, limit=ActionLimit("author_id", 3, 3_600_000_000)))
     'precision 0.9, at 0.95 confidence (as due: given at most 3 times per author_id in 1h)'
     """
