@@ -6,7 +6,9 @@
 
 What Coop sends again (it does so after an answer of 500 or more) is taken once. Of a body no more
 than `most_bytes` are read; bodies that do not come within `body_s` seconds, and callbacks beyond
-`waiting` at a time, are refused. Nothing that is logged names an id or tells content.
+`waiting` at a time, are refused. A body's bytes are taken as they came, whatever Content-Encoding
+says, since the signature is of them. Nothing that is logged names an id or tells content: bytes
+that are no HTTP are counted, since the server's own log would quote them.
 """
 
 from __future__ import annotations
@@ -15,15 +17,19 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import logging
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from configs.errors import InputError
 from pipelines.coop.callbacks import SIGNATURE_HEADER, Refused, Rules, Signatures, read_callback
 from pipelines.coop.ledger import Ledger
 from pipelines.progress import Progress
+from pipelines.streaming.failures import describe_failure
 
 _BUSY, _FULL = "busy", "disk"
 
@@ -88,7 +94,11 @@ class _Receiver:
         app.router.add_post("/", self._post)
         app.router.add_get("/livez", self._live)
         app.router.add_get("/readyz", self._ready)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        log = logging.Logger("receiver")  # of its own: it hands nothing on
+        log.addHandler(_Reduced(self._count))
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, auto_decompress=False, logger=log
+        )
         await runner.setup()
         try:
             host, port = self._request.host, self._request.port
@@ -130,6 +140,8 @@ class _Receiver:
             return self._refuse(
                 "too large", 413, f"the body has more than {self._request.most_bytes} bytes"
             )
+        except (web.RequestPayloadError, ConnectionError):
+            return self._refuse("broken", 400, "the body broke off")
         try:
             self._signatures.verify(body, asked.headers.get(SIGNATURE_HEADER))
             verdict = read_callback(body, self._rules)
@@ -153,12 +165,15 @@ class _Receiver:
         return web.json_response({"status": status})
 
     def _refuse(self, what: str, status: int, text: str) -> web.Response:
-        """An answer; the first refusal of a kind, the tenth, the hundredth and so on are logged."""
+        self._count(what, status, text)
+        return web.json_response({"status": "refused", "why": text}, status=status)
+
+    def _count(self, what: str, status: int, text: str) -> None:
+        """The first refusal of a kind, the tenth, the hundredth and so on are logged."""
         self._counts[f"refused ({what})"] += 1
         count = self._counts[f"refused ({what})"]
         if str(count).strip("0") == "1":
             self._progress.say(f"refused with {status}, {count:,} until now: {text}")
-        return web.json_response({"status": "refused", "why": text}, status=status)
 
     async def _live(self, asked: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -167,3 +182,19 @@ class _Receiver:
         if self._writes:
             return web.Response(text="ready\n")
         return web.Response(text="the last verdict could not be written\n", status=503)
+
+
+class _Reduced(logging.Handler):
+    """Logs what kind of failure the HTTP server has met, without its traceback, which may quote."""
+
+    def __init__(self, count: Callable[[str, int, str], None]) -> None:
+        super().__init__()
+        self._count = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._count("no http", 400, "bytes that are no HTTP request")
+        else:
+            what = describe_failure(error) if error is not None else str(record.msg)
+            self._count("failed", 500, f"a bug in Lockstep: {what}")

@@ -3,8 +3,11 @@
 import base64
 import concurrent.futures
 import datetime as dt
+import gzip
 import json
 import signal
+import socket
+import time
 import urllib.request
 from pathlib import Path
 
@@ -335,6 +338,46 @@ def test_the_receiver_takes_keeps_and_refuses_over_http(coop, tmp_path, spec):
         (False, "appeal"),
     ]
     assert label == 0
+
+
+def send_bytes(port, *pieces):
+    """The first line of the answer; pieces are sent apart."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+        for piece in pieces:
+            line.sendall(piece)
+            time.sleep(0.05)
+        return line.makefile("rb").readline().decode().strip()
+
+
+def test_what_is_no_http_is_refused_and_nothing_of_it_is_logged(coop, tmp_path):
+    said = json.dumps(action("secret-message", creator={"id": "secret-account"})).encode()
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nCoop-Signature: {coop.sign(said)}\r\n".encode()
+    whole = head + b"Content-Length: %d\r\n" % len(said)
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    with receiving(tmp_path, coop.key) as (process, port):
+        for pieces, status in (
+            ((b"POST / HTTP/1.0\r\nHost: x\r\n\r\n" + said,), 400),
+            ((head + b"secret account\r\n\r\n",), 400),
+            ((whole + b"secret-account: \0\r\n\r\n" + said,), 400),
+            ((chunked + b"secret\r\n" + said,), 400),
+            ((whole + b"Content-Encoding: br\r\n\r\n" + said,), 200),
+            ((whole + b"Content-Encoding: gzip\r\n\r\n" + said,), 200),
+        ):
+            assert f" {status} " in send_bytes(port, *pieces), pieces
+        packed = gzip.compress(said)
+        headers = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+        assert " 401 " in send_bytes(port, head + headers + packed)  # signed are other bytes
+        for cut in (whole + b"\r\n" + said[:-1], chunked + b"%x\r\n" % len(said) + said):
+            with socket.create_connection(("127.0.0.1", port)) as line:
+                line.sendall(cut)
+        assert " 200 " in send_bytes(port, whole + b"\r\n" + said)
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+        assert process.wait(30) == 0
+    assert "secret" not in told and "Traceback" not in told
+    assert "known 2, refused (broken) 2, refused (no http) 4, refused (unsigned) 1" in told
+    assert "refused with 400, 1 until now: bytes that are no HTTP request" in told
+    assert [one["account_id"] for one in lines(tmp_path)] == ["secret-account"]
 
 
 @pytest.mark.slow
