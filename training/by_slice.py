@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import expit, stdtrit
 
-from training.clusters import own_clusters, share_interval
+from training.clusters import auc_interval, own_clusters, share_interval
 from training.curve import area_under_roc, average_precision, make_curve
 from training.labels import POSITIVE, UNLABELLED
 from training.probability import brier, expected_calibration_error
@@ -151,67 +150,3 @@ def bin_numbers(values: pa.Array | pa.ChunkedArray, bins: int = 4) -> pa.Array:
         low, high = numbers[inside].min(), numbers[inside].max()
         names[inside] = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
     return pa.array(names, pa.string())
-
-
-def auc_interval(
-    scores: npt.NDArray[np.float64],
-    hits: npt.NDArray[np.bool_],
-    clusters: npt.NDArray[np.int64] | None,
-    confidence: float = 0.95,
-) -> tuple[float | None, float | None]:
-    """An interval of the AUC where events of one account are not independent; None with one class.
-
-    The variance is Obuchowski's (Biometrics 53, 1997), DeLong's where each event is its own
-    cluster; the interval is on the scale of log odds, by Student's t with one degree of freedom
-    less than the class with fewer accounts has accounts. One account alone says nothing: 0 to 1.
-    Where all pairs are in order nothing varies, and the bound is that of so many effective events
-    of the smaller class, each of which is.
-
-    >>> scores, hits = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.6]), np.arange(6) % 2 == 0
-    >>> low, high = auc_interval(scores, hits, None)
-    >>> bool(0 < low < high < 1)
-    True
-    """
-    positives, negatives = int(hits.sum()), int((~hits).sum())
-    if not positives or not negatives:
-        return None, None
-    own = np.arange(len(hits)) if clusters is None else own_clusters(clusters)
-    good, bad = np.sort(scores[hits]), np.sort(scores[~hits])
-    # Of each event the share of the other class that it is on the right side of; ties count half.
-    below = np.searchsorted(bad, scores, "left") + np.searchsorted(bad, scores, "right")
-    above = 2 * positives - np.searchsorted(good, scores, "left")
-    above = above - np.searchsorted(good, scores, "right")
-    area = float(below[hits].sum() / (2.0 * positives * negatives))
-    if area in (0.0, 1.0):
-        bounds = [
-            share_interval(np.full(len(of), area > 0.5), of, confidence)
-            for of in (own[hits], own[~hits])
-        ]
-        return min(low for low, _ in bounds), max(high for _, high in bounds)
-    accounts = min(len(np.unique(own[hits])), len(np.unique(own[~hits])))
-    if accounts < 2:
-        return 0.0, 1.0
-    count = int(own.max()) + 1
-    with_good = np.bincount(
-        own, np.where(hits, below / (2.0 * negatives) - area, 0.0), count
-    ).astype(np.float64)
-    with_bad = np.bincount(
-        own, np.where(hits, 0.0, above / (2.0 * positives) - area), count
-    ).astype(np.float64)
-    variance = (
-        _spread(with_good, np.bincount(own[hits], minlength=count) > 0) / positives**2
-        + _spread(with_bad, np.bincount(own[~hits], minlength=count) > 0) / negatives**2
-        + 2.0 * count / max(count - 1, 1) * float(with_good @ with_bad) / (positives * negatives)
-    )
-    odds = np.log(area / (1.0 - area))
-    half = (
-        stdtrit(accounts - 1, (1.0 + confidence) / 2.0)
-        * np.sqrt(max(variance, 0.0))
-        / (area * (1.0 - area))
-    )
-    return float(expit(odds - half)), float(expit(odds + half))
-
-
-def _spread(sums: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]) -> float:
-    units = int(there.sum())
-    return units / max(units - 1, 1) * float(sums @ sums)

@@ -18,6 +18,7 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, stdtrit
 
 from training.intervals import interval
 
@@ -156,3 +157,92 @@ def share_interval(
     last = np.array([events - 1])
     effective = float(cluster_sums(hits, own_clusters(clusters)).at(last).effective()[0])
     return interval(found / events * effective, effective, confidence)
+
+
+def bounds_at_end(
+    hits: npt.NDArray[np.bool_],
+    clusters: Integers | None,
+    highest: bool,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """An interval of a ranking metric from 0 to 1 that is 1 (or 0), where no draw can vary.
+
+    What no event shows is not known to be impossible: the bound is Clopper and Pearson's
+    of the effective events of the class that has fewer, all of which are ranked right (or wrong).
+
+    Args:
+      hits: bool `[n]`, with both values.
+      clusters: int64 `[n]`, the account of each event (-1: none); None: all are independent.
+      highest: whether the metric is 1.
+      confidence: of the interval.
+
+    >>> low, high = bounds_at_end(np.arange(100) < 10, None, highest=True)
+    >>> round(low, 3), high
+    (0.692, 1.0)
+    """
+    bounds = [
+        share_interval(
+            np.full(int(of.sum()), highest), None if clusters is None else clusters[of], confidence
+        )
+        for of in (hits, ~hits)
+    ]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def auc_interval(
+    scores: npt.NDArray[np.float64],
+    hits: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.int64] | None,
+    confidence: float = 0.95,
+) -> tuple[float | None, float | None]:
+    """An interval of the AUC where events of one account are not independent; None with one class.
+
+    The variance is Obuchowski's (Biometrics 53, 1997), DeLong's where each event is its own
+    cluster; the interval is on the scale of log odds, by Student's t with one degree of freedom
+    less than the class with fewer accounts has accounts. One account alone says nothing: 0 to 1.
+    Where all pairs are in order, nothing varies: `bounds_at_end`.
+
+    >>> scores, hits = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.6]), np.arange(6) % 2 == 0
+    >>> low, high = auc_interval(scores, hits, None)
+    >>> bool(0 < low < high < 1)
+    True
+    """
+    positives, negatives = int(hits.sum()), int((~hits).sum())
+    if not positives or not negatives:
+        return None, None
+    own = np.arange(len(hits)) if clusters is None else own_clusters(clusters)
+    good, bad = np.sort(scores[hits]), np.sort(scores[~hits])
+    # Of each event the share of the other class that it is on the right side of; ties count half.
+    below = np.searchsorted(bad, scores, "left") + np.searchsorted(bad, scores, "right")
+    above = 2 * positives - np.searchsorted(good, scores, "left")
+    above = above - np.searchsorted(good, scores, "right")
+    area = float(below[hits].sum() / (2.0 * positives * negatives))
+    if area in (0.0, 1.0):
+        return bounds_at_end(hits, own, area == 1.0, confidence)
+    accounts = min(len(np.unique(own[hits])), len(np.unique(own[~hits])))
+    if accounts < 2:
+        return 0.0, 1.0
+    count = int(own.max()) + 1
+    with_good = np.bincount(
+        own, np.where(hits, below / (2.0 * negatives) - area, 0.0), count
+    ).astype(np.float64)
+    with_bad = np.bincount(
+        own, np.where(hits, 0.0, above / (2.0 * positives) - area), count
+    ).astype(np.float64)
+    variance = (
+        _spread(with_good, np.bincount(own[hits], minlength=count) > 0) / positives**2
+        + _spread(with_bad, np.bincount(own[~hits], minlength=count) > 0) / negatives**2
+        + 2.0 * count / max(count - 1, 1) * float(with_good @ with_bad) / (positives * negatives)
+    )
+    odds = np.log(area / (1.0 - area))
+    half = (
+        stdtrit(accounts - 1, (1.0 + confidence) / 2.0)
+        * np.sqrt(max(variance, 0.0))
+        / (area * (1.0 - area))
+    )
+    return float(expit(odds - half)), float(expit(odds + half))
+
+
+def _spread(sums: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]) -> float:
+    units = int(there.sum())
+    return units / max(units - 1, 1) * float(sums @ sums)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoring.decision import Threshold
-from training.clusters import share_interval
+from training.clusters import auc_interval, bounds_at_end, share_interval
 from training.curve import (
     Confusion,
     CurvePoint,
@@ -102,7 +102,8 @@ class Metrics:
       events, labelled, positives: counts; the metrics are of the labelled.
       prevalence: positives / labelled; the average precision of random scores.
       auc, average_precision: ranking; None with one class.
-      average_precision_low, _high, auc_low, _high: bootstrap percentiles, 2.5 and 97.5.
+      average_precision_low, _high: 95 %, by the bootstrap (`precision_interval`).
+      auc_low, auc_high: 95 %, by Obuchowski's variance of clustered data (`auc_interval`).
       log_loss, brier, calibration_error: of the calibrated scores; None without labels.
       group_precision: of the day's worklist, where groups were given.
       at: per action that has a threshold.
@@ -182,11 +183,11 @@ def evaluate(
     if clusters is None and groups is not None:
         clusters = encode_groups(groups)
     clusters = None if clusters is None else clusters[known]
-    between = (
-        bootstrap_ranking(order_by[known], hits, clusters, replicates, seed)
-        if curve.both_classes and replicates
-        else Intervals((None, None), (None, None))
-    )
+    nothing: tuple[float | None, float | None] = (None, None)
+    precision, roc = nothing, nothing
+    if curve.both_classes and replicates:
+        precision = precision_interval(order_by[known], hits, clusters, replicates, seed)
+        roc = auc_interval(order_by[known], hits, clusters)
     return Metrics(
         events=len(scores),
         labelled=len(said),
@@ -194,10 +195,10 @@ def evaluate(
         prevalence=curve.total / len(said) if any_known else None,
         auc=area_under_roc(curve),
         average_precision=average_precision(curve),
-        average_precision_low=between.average_precision[0],
-        average_precision_high=between.average_precision[1],
-        auc_low=between.auc[0],
-        auc_high=between.auc[1],
+        average_precision_low=precision[0],
+        average_precision_high=precision[1],
+        auc_low=roc[0],
+        auc_high=roc[1],
         log_loss=log_loss(said, hits) if any_known else None,
         brier=brier(said, hits) if any_known else None,
         calibration_error=expected_calibration_error(said, hits) if any_known else None,
@@ -268,24 +269,14 @@ def _part(
     return None if clusters is None else clusters[mask]
 
 
-@dataclasses.dataclass(frozen=True)
-class Intervals:
-    """Lower and upper bounds at 95 %; None where there are none."""
-
-    average_precision: tuple[float | None, float | None]
-    auc: tuple[float | None, float | None]
-
-
-def bootstrap_ranking(
+def precision_interval(
     ranks: npt.NDArray[np.float64],
     hits: npt.NDArray[np.bool_],
     clusters: npt.NDArray[np.int64] | None,
     replicates: int,
     seed: int,
-) -> Intervals:
-    """The 2.5 and 97.5 percentiles of both ranking metrics over redrawn slices.
-
-    Both metrics come from the same draws (`training.curve.redraw_curves`).
+) -> tuple[float, float]:
+    """The average precision's 95 % interval, of redrawn slices (`training.curve.redraw_curves`).
 
     Args:
       ranks: float64[n].
@@ -294,15 +285,37 @@ def bootstrap_ranking(
       replicates: draws, at least 1; a draw of one class is left out.
       seed: of the draws; equal seeds give equal intervals.
 
-    >>> ranks, hits = np.arange(100.0), np.arange(100) > 49
-    >>> bootstrap_ranking(ranks, hits, None, 20, seed=0).auc
-    (1.0, 1.0)
+    >>> ranks, hits = np.arange(100.0), np.arange(100) > 89
+    >>> low, high = precision_interval(ranks, hits, None, 20, seed=0)
+    >>> round(low, 3), high
+    (0.692, 1.0)
     """
-    precisions, areas = [], []
-    for curve in redraw_curves(ranks, hits, clusters, replicates, seed):
-        precisions.append(average_precision(curve) or 0.0)
-        areas.append(area_under_roc(curve) or 0.0)
-    return Intervals(percentiles(precisions), percentiles(areas))
+    curves = redraw_curves(ranks, hits, clusters, replicates, seed)
+    return interval_of_draws([average_precision(one) or 0.0 for one in curves], hits, clusters)
+
+
+def interval_of_draws(
+    found: Sequence[float],
+    hits: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.int64] | None,
+    lowest: float = 0.0,
+) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of a metric's draws; all at an end, as under perfect separation,
+    draws show no error because the sample has none, and the interval is `bounds_at_end`.
+
+    Args:
+      found: the metric, of each draw.
+      hits, clusters: of the slice, as `precision_interval` has them.
+      lowest: of the metric, whose highest value is 1.
+
+    >>> interval_of_draws([0.0, 0.5, 1.0], np.array([True, False]), None)
+    (0.025, 0.975)
+    """
+    low, high = percentiles(found)
+    if low != high or low not in (lowest, 1.0):
+        return low, high
+    low, high = bounds_at_end(hits, clusters, low == 1.0)
+    return lowest + low * (1.0 - lowest), lowest + high * (1.0 - lowest)
 
 
 def percentiles(found: Sequence[float]) -> tuple[float, float]:

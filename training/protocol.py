@@ -31,7 +31,7 @@ from training.curve import (
     redraw_curves,
     true_positive_rate,
 )
-from training.evaluate import percentiles
+from training.evaluate import interval_of_draws
 from training.labels import NEGATIVE, POSITIVE, UNLABELLED
 from transforms.hashing import hash_column
 
@@ -209,7 +209,11 @@ def measure(
                 drawn[name].append(of(one) or 0.0)
     found = {}
     for name, of in functions.items():
-        low, high = percentiles(drawn[name]) if drawn[name] else (None, None)
+        low, high = (
+            interval_of_draws(drawn[name], hits, own, lowest=-1.0 if name == "mcc" else 0.0)
+            if drawn[name]
+            else (None, None)
+        )
         found[name] = Figure(of(curve), low, high)
     return found
 

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.decision import Threshold
-from training.by_slice import auc_interval
-from training.clusters import share_interval
+from training.clusters import auc_interval, share_interval
 from training.curve import area_under_roc, average_precision, make_curve
 from training.labels import POSITIVE, UNLABELLED
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as oracle
 
-from training.by_slice import NONE, OTHER, auc_interval, bin_numbers, evaluate_by_slice
-from training.clusters import share_interval
+from training.by_slice import NONE, OTHER, bin_numbers, evaluate_by_slice
+from training.clusters import auc_interval, share_interval
 
 
 def test_every_labelled_event_is_in_one_row():

@@ -10,10 +10,13 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as oracle
 
+from configs.metrics import Metric
 from configs.schema import Action
 from scoring.decision import Threshold
-from training.evaluate import Metrics, at_threshold, bootstrap_ranking, evaluate
+from training.clusters import auc_interval, share_interval
+from training.evaluate import Metrics, at_threshold, evaluate, precision_interval
 from training.probability import calibration_bins, expected_calibration_error, histogram
+from training.protocol import measure
 from training.thresholds import choose_thresholds
 
 DAY = 86_400_000_000
@@ -113,11 +116,27 @@ def test_the_interval_repeats_and_covers():
 def test_events_of_one_account_widen_the_interval():
     scores, labels = sample(300)
     ranks, hits = np.tile(scores, 20), np.tile(labels == 1, 20)
-    as_events = bootstrap_ranking(ranks, hits, None, 100, 0)
-    as_accounts = bootstrap_ranking(ranks, hits, np.tile(np.arange(300), 20), 100, 0)
-    for metric in ("average_precision", "auc"):
-        wide, narrow = (np.diff(getattr(one, metric)) for one in (as_accounts, as_events))
-        assert wide > 3 * narrow, metric
+    as_events = precision_interval(ranks, hits, None, 100, 0)
+    as_accounts = precision_interval(ranks, hits, np.tile(np.arange(300), 20), 100, 0)
+    assert np.diff(as_accounts) > 3 * np.diff(as_events)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_perfect_separation_is_no_certainty(right):
+    # Three accounts with abuse: the chance that none of three shows an error is large.
+    labels = np.repeat([1, 0], [30, 270]).astype(np.int8)
+    accounts = np.repeat(np.arange(30), 10)
+    scores = np.where((labels == 1) == right, 0.9, 0.1)
+    made = evaluate(scores, labels, np.arange(300), clusters=accounts)
+    low, high = share_interval(np.full(30, right), accounts[:30])
+    assert made.auc == float(right) and (made.auc_low, made.auc_high) == (low, high)
+    assert high - low > 0.5
+    if right:
+        assert (made.average_precision_low, made.average_precision_high) == (low, high)
+        metrics = [Metric("accuracy"), Metric("mcc"), Metric("auc")]
+        figures = measure(metrics, np.log(scores / (1 - scores)), labels, accounts)
+        assert (figures["accuracy"].low, figures["auc"].low) == (low, low)
+        assert figures["mcc"].low == pytest.approx(2 * low - 1) and figures["mcc"].high == 1.0
 
 
 def test_the_confusion_at_a_threshold_is_that_of_an_oracle():
@@ -201,7 +220,7 @@ def test_events_of_one_account_count_as_often_as_they_prove_something():
     )
 
 
-def test_a_bootstrap_of_one_account_knows_nothing():
-    ranks, hits = np.arange(40.0), np.arange(40) > 19
-    made = bootstrap_ranking(ranks, hits, np.zeros(40, np.int64), 20, seed=0)
-    assert (made.auc, made.average_precision) == ((0.0, 1.0), (0.0, 1.0))
+def test_one_account_alone_knows_nothing():
+    ranks, hits = np.arange(40.0), np.arange(40) % 3 > 1
+    assert precision_interval(ranks, hits, np.zeros(40, np.int64), 20, seed=0) == (0.0, 1.0)
+    assert auc_interval(ranks, hits, np.zeros(40, np.int64)) == (0.0, 1.0)
