@@ -261,7 +261,7 @@ def _histories(
     events = events.take(pa.array(np.argsort(events.column(EVENT_TIME).to_numpy(), kind="stable")))
     ids, times = events.column(EVENT_ID), events.column(EVENT_TIME).to_numpy()
     named = {name: events.column(name) for name in _subject_columns(spec)}
-    labels, _, early, by_subject = label_events(rule, ids, times, named, verdicts, moment)
+    labels, judged, early, by_subject = label_events(rule, ids, times, named, verdicts, moment)
     suspected = judge_subjects(rule, times, named, verdicts, moment).suspected
     counting = is_judged(ids, unexpired(rule, verdicts, moment), moment)
     verdicts = verdicts.filter(pc.less(verdicts.column(EVENT_TIME), moment))
@@ -279,7 +279,7 @@ def _histories(
             reason = f"by a verdict about its {columns}"
         elif counting[at] and label != UNLABELLED:
             reason = "by verdict"
-        elif any(one.positive is not None for one in own):
+        elif judged[at]:
             reason = "its verdicts have expired"
         elif suspected[at] and label == UNLABELLED:
             reason = f"its {columns} stood as abusive when it happened, and nobody has judged it"

@@ -23,7 +23,12 @@ from pipelines.label_history import published_until
 from pipelines.layout import DAY_US, Layout, day_us, require_folder
 from scoring.files import Place
 from training.delays import DelayCurve, delay_curve
-from training.known_labels import about_subjects, judge_subjects, label_events
+from training.known_labels import (
+    about_subjects,
+    by_what_is_judged,
+    judge_subjects,
+    label_events,
+)
 from training.label_counts import (
     Conflict,
     SubjectCounts,
@@ -59,8 +64,8 @@ class LabelReport:
       expired: without a label, since all verdicts about it are older than `labels.expires`.
       unknown_subjects: judged ids that are no scored event of the published days.
       verdicts: counts by source, and of reversals, of verdicts that have not expired.
-      conflicts: sources that disagree, by the same.
-      qualities: how good each source is, by its agreement with the others.
+      conflicts: sources that disagree, by the same, about events and subjects.
+      qualities: how good each source is, by its agreement with the others, about both.
       curve: of the delays of first verdicts.
       maturity_us: of the config.
       alarms: sources that stopped or flood.
@@ -143,6 +148,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         spec.labels, ids, times, named, verdicts, moment
     )
     counting = unexpired(spec.labels, verdicts, moment)
+    every = by_what_is_judged(counting)
     suspected = (labels == UNLABELLED) & ~early & ~judged & about.suspected
     subjects = pc.unique(verdicts.column("subject").drop_null())
     known = pc.is_in(subjects, value_set=ids.combine_chunks())
@@ -157,15 +163,20 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         expired=int(((labels == UNLABELLED) & ~early & judged).sum()),
         unknown_subjects=len(subjects) - (pc.sum(known).as_py() or 0),
         verdicts=count_verdicts(ids, counting, moment, spec.labels.precedence),
-        conflicts=count_conflicts(counting, moment),
-        qualities=source_qualities(counting, moment, spec.labels.precedence),
+        conflicts=count_conflicts(every, moment),
+        qualities=source_qualities(every, moment, spec.labels.precedence),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
-        alarms=source_alarms(verdicts, moment),
+        alarms=source_alarms(by_what_is_judged(verdicts), moment),
         suspected=int(suspected.sum()),
         by_subject=int(by_subject.sum()),
         subjects=tuple(
-            count_subjects(one.of, about_subjects(one, counting, moment), spec.labels.precedence)
+            count_subjects(
+                one.of,
+                about_subjects(one, counting, moment),
+                spec.labels.precedence,
+                table.column(one.of),
+            )
             for one in spec.labels.subjects
         ),
     )

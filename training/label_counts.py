@@ -100,6 +100,8 @@ class SubjectCounts:
       verdicts: all of them; subjects: that they are about.
       positive, negative: subjects by the verdict that stands.
       reversed: subjects whose standing verdict says the opposite of their first.
+      unknown: subjects that no event has.
+      sources: by who or what judged, as in `VerdictCounts`.
     """
 
     of: str
@@ -108,30 +110,50 @@ class SubjectCounts:
     positive: int
     negative: int
     reversed: int
+    unknown: int = 0
+    sources: tuple[SourceVerdicts, ...] = ()
 
 
-def count_subjects(of: str, known: pa.Table, precedence: Sequence[str] = ()) -> SubjectCounts:
+def count_subjects(
+    of: str, known: pa.Table, precedence: Sequence[str], events: pa.Array | pa.ChunkedArray
+) -> SubjectCounts:
     """Counts of verdicts about subjects.
 
     Args:
       of: the scored events' column that names them.
       known: of `training.known_labels.about_subjects`.
       precedence: sources, the strongest first.
+      events: string `[n]`, what the events have in that column.
 
     >>> table = pa.table({"subject_value": ["a", "a", "b"], "positive": [True, False, True]})
-    >>> count_subjects("who", table)
-    SubjectCounts(of='who', verdicts=3, subjects=2, positive=1, negative=1, reversed=1)
+    >>> made = count_subjects("who", table, (), pa.array(["a", "c"]))
+    >>> made.verdicts, made.subjects, made.positive, made.negative, made.reversed, made.unknown
+    (3, 2, 1, 1, 1, 1)
     """
     if not known.num_rows:
         return SubjectCounts(of, 0, 0, 0, 0, 0)
-    names = strings(known["subject_value"]).dictionary_encode().dictionary
+    encoded = strings(known["subject_value"]).dictionary_encode()
+    names = encoded.dictionary
     first, last = np.zeros((2, len(names)), np.bool_)
     for stands, rows in ((first, known[::-1]), (last, strongest_last(known, precedence))):
         at = pc.index_in(strings(rows["subject_value"]), value_set=names).to_numpy()
         stands[at] = rows["positive"].combine_chunks().to_numpy(zero_copy_only=False)
     positive = int(last.sum())
     turned = int((first != last).sum())
-    return SubjectCounts(of, known.num_rows, len(names), positive, len(names) - positive, turned)
+    there = pc.sum(pc.is_in(names, value_set=strings(pc.unique(events)).cast(names.type))).as_py()
+    said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.bool_)
+    return SubjectCounts(
+        of,
+        known.num_rows,
+        len(names),
+        positive,
+        len(names) - positive,
+        turned,
+        len(names) - there,
+        _by_source(known["source"], encoded.indices.to_numpy(), said)
+        if "source" in known.column_names
+        else (),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipelines.label_history import Known, SubjectHistory
     from pipelines.labels import LabelReport
+    from training.label_counts import SourceVerdicts
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +65,7 @@ def show(
             raise typer.BadParameter("give --event or --subject, not both")
         kind, colon, value = (subject or f"{EVENT}:{event}").partition(":")
         if not colon or not value:
-            raise typer.BadParameter(f"--subject {subject}: expected COLUMN:VALUE or {EVENT}:ID")
+            raise typer.BadParameter(f"--subject: expected COLUMN:VALUE or {EVENT}:ID")
         require_folder(out)
         known = subject_history(spec, out, kind, value, moment)
         print(json.dumps(known.to_builtins())) if as_json else print("\n".join(tell(known)))
@@ -94,39 +95,45 @@ def describe(found: LabelReport) -> list[str]:
     lines = [f"Labels as known before {found.as_of}", ""]
     lines += [f"{name:<34}{count:>12,}" for name, count in rows.items()]
     lines.append("")
-    if said.sources:
-        lines.append(f"{'source':<20}{'verdicts':>12}{'abuse':>10}{'reversed an earlier one':>26}")
-    lines += [
-        f"{one.source:<20}{one.verdicts:>12,}{_share(one.positive, one.verdicts):>10}"
-        f"{_share(one.reversing, one.verdicts):>26}"
-        for one in said.sources
-    ]
+    lines += _by_source("source", said.sources)
     turned = said.to_positive + said.to_negative
     lines.append(
         f"{turned:,} of {said.events:,} judged events ({_share(turned, said.events)}) stand "
         f"otherwise than at first: {said.to_negative:,} cleared, {said.to_positive:,} found abuse"
     )
-    lines += [
-        f"{about.verdicts:,} verdicts are about {about.subjects:,} values of {about.of}: "
-        f"{about.positive:,} stand as abuse, {about.negative:,} not; {about.reversed:,} otherwise "
-        "than at first"
-        for about in found.subjects
-    ]
+    for about in found.subjects:
+        lines += ["", *_by_source(f"source, of {about.of}", about.sources)]
+        lines.append(
+            f"{about.verdicts:,} verdicts are about {about.subjects:,} values of {about.of} "
+            f"({about.unknown:,} of no scored event): {about.positive:,} stand as abuse, "
+            f"{about.negative:,} not; {about.reversed:,} otherwise than at first"
+        )
     if found.subjects:
         lines.append(f"{found.by_subject:,} events have their label by these verdicts")
+    both = "events" + "".join(f" or values of {one.of}" for one in found.subjects)
     for pair in found.conflicts:
         lines.append(
-            f"{pair.one} and {pair.other} judged {pair.both:,} events both, and differ on "
+            f"{pair.one} and {pair.other} judged {pair.both:,} {both} both, and differ on "
             f"{pair.differ:,} ({_share(pair.differ, pair.both)})"
         )
     for one in found.qualities:
         if one.accuracy is not None and one.agreement is not None:
             lines.append(
                 f"{one.name} agrees with the others on {one.agreement:.1%} of {one.overlap:,} "
-                f"events; the label model takes {one.accuracy:.1%} of its verdicts for right"
+                f"{both}; the label model takes {one.accuracy:.1%} of its verdicts for right"
             )
     lines += map(str, found.alarms)
     return [*lines, "", *_delays(found)]
+
+
+def _by_source(head: str, sources: Sequence[SourceVerdicts]) -> list[str]:
+    if not sources:
+        return []
+    return [f"{head:<20}{'verdicts':>12}{'abuse':>10}{'reversed an earlier one':>26}"] + [
+        f"{one.source:<20}{one.verdicts:>12,}{_share(one.positive, one.verdicts):>10}"
+        f"{_share(one.reversing, one.verdicts):>26}"
+        for one in sources
+    ]
 
 
 def _delays(found: LabelReport) -> list[str]:

@@ -24,6 +24,7 @@ from training.dataset import Slices
 from training.drift import SCORE, InputDrift, InputSummary, summarise_inputs
 from training.fit import Fitted
 from training.groups import encode_groups
+from training.known_labels import by_what_is_judged
 from training.label_counts import VerdictCounts, count_verdicts
 from training.label_flow import LabelFlow, label_flow
 from training.labels import NEGATIVE, unexpired
@@ -87,6 +88,7 @@ def gather_evidence(
     if spec.inputs.text is not None:
         other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
     said = read_verdicts(layout, day_of(as_of_us - 1))
+    every = by_what_is_judged(said)
     block = np.column_stack([gate.numeric, fitted.gate_scores.astype(np.float32)])
     group = gate.group(spec)
     inputs, drifts = summarise_inputs(
@@ -113,8 +115,8 @@ def gather_evidence(
         inputs=inputs,
         drifts=drifts,
         drift_since=before.as_of_us if before else None,
-        alarms=source_alarms(said, as_of_us),
-        flow=label_flow(said, as_of_us, span.events.column(EVENT_ID), span.times),
+        alarms=source_alarms(every, as_of_us),
+        flow=label_flow(every, as_of_us, span.events.column(EVENT_ID), span.times),
     )
 
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from configs.errors import InputError
 from configs.fingerprint import dataset_fingerprint
 from configs.loader import loads
-from pipelines.backfill import read_features, read_verdicts
-from pipelines.commands.labels import register, tell
+from pipelines.backfill import BackfillRequest, backfill, read_features, read_verdicts
+from pipelines.commands.labels import describe, register, tell
 from pipelines.dataset import load_dataset, load_labels
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.label_history import label_history, subject_history
@@ -139,6 +139,57 @@ def test_the_report_and_a_persons_history_show_them(house, spec, tmp_path):
     assert verdicts == told.about
     with pytest.raises(InputError, match="no scored event with that who"):
         subject_history(spec, out, "who", "nobody")
+
+
+JUDGED_BY = CONFIG_OF_PEOPLE.replace("  text: {", "  judge: {type: string}\n  text: {", 1).replace(
+    "maturity: 1d,", "maturity: 1d, source: judge, expires: 11d, precedence: [person],"
+)
+
+
+def test_who_judges_accounts_is_counted_and_named_where_it_stops_or_floods(tmp_path):
+    start = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    bans = [(1, "w1", "script", False), (9, "w2", "person", False), (9.5, "w2", "script", True)]
+    bans += [
+        (day + at / 99, f"x{day}{at}", "script", True) for day in range(2, 8) for at in range(9)
+    ]
+    bans += [(day + at / 99, f"y{day}{at}", "users", True) for day in range(12) for at in range(5)]
+    bans += [(12.9 + at / 999, "w3", "users", True) for at in range(60)]
+    events = [
+        {"id": f"b{number}", "at": (start + dt.timedelta(days=day)).isoformat(), "kind": "ban",
+         "named": named, "judge": judge, "bad": bad}
+        for number, (day, named, judge, bad) in enumerate(bans)
+    ]  # fmt: skip
+    events += [
+        {"id": f"p{day}{who}", "at": (start + dt.timedelta(days=day)).isoformat(), "kind": "post",
+         "who": who} for day in range(13) for who in ("w1", "w2", "w3")
+    ]  # fmt: skip
+    (tmp_path / "people.yaml").write_text(JUDGED_BY)
+    made = loads(JUDGED_BY, "people.yaml", CATALOG)
+    source, out = write_events(tmp_path / "input", events), tmp_path / "out"
+    backfill(BackfillRequest(made, source, out, Days(start.date(), dt.date(2026, 3, 13))))
+    found = report_labels(made, out)
+    [people] = found.subjects
+    counted = {one.source: (one.verdicts, one.positive, one.reversing) for one in people.sources}
+    # Those of the first two days have expired.
+    assert counted == {"users": (110, 110, 0), "script": (55, 55, 1), "person": (1, 0, 0)}
+    assert people.unknown == people.subjects - 2  # w2 and w3
+    assert [(one.source, one.last) for one in found.alarms] == [("script", 0), ("users", 60)]
+    assert [(one.one, one.other, one.differ, one.both) for one in found.conflicts] == [
+        ("person", "script", 1, 1)
+    ]
+    lines = "\n".join(describe(found))
+    assert "source, of who" in lines and f"({people.unknown:,} of no scored event)" in lines
+    assert "person and script judged 1 events or values of who both" in lines
+    told = subject_history(made, out, "event", "p0w1")
+    assert (told.judged[0].label, told.judged[0].reason) == (None, "its verdicts have expired")
+
+
+def test_a_nightly_report_has_the_flow_of_verdicts_about_accounts(house, spec):
+    _, out, _ = house
+    _, rows = known_events(out, spec)
+    [report] = out.glob("reports/*/report.json")
+    [flow] = json.loads(report.read_text())["flow"]["sources"]
+    assert flow["verdicts"] == sum(one["event_time"] < day_us(NIGHT) for one in rows)
 
 
 def test_accounts_are_evaluated_and_known_ones_left_out(house, spec):
