@@ -1,7 +1,10 @@
 """What a scorer pays for a snapshot of the social graph: `python -m benchmarks.snapshots`.
 
-Writes the files of a snapshot of made-up accounts, as `lockstep graph` does, and lets a process of
-its own map them and look accounts up, at random over all of them. Memory is that process's, beyond
+Computes the features of a made-up graph of a million accounts whose activity and popularity are
+log-normal, writes the files of a snapshot as `lockstep graph` does, each shard with as many other
+accounts of that graph, and lets a process of its own map them and look accounts up, at random over
+all of them. `--values random` gives each account values that no other one has: nothing is narrower
+than float32 then. Memory is that process's, beyond
 what it had before: *its own* is what nobody else can use; *mapped* are pages of the files that it
 has touched, which all processes of the machine share and the system takes back when it is short.
 """
@@ -23,12 +26,14 @@ import pyarrow as pa
 from configs.social import GRAPH_FEATURES, feature_names
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.snapshots import open_shard
-from transforms.social.as_of import account_hashes, lookup, shard_table
+from transforms.social import Graph, Standing, make_rows, merge, node_features, transpose
+from transforms.social.shard_table import Floats, account_hashes, lookup, shard_table
 from transforms.velocity.rows import shard_of
 
 _SHARDS = 16
 _LOOKUPS = 1_000_000
 _PART = 1_000_000
+_GRAPH_ACCOUNTS, _GRAPH_EDGES = 1_000_000, 7_000_000
 
 
 def main(given: Sequence[str] = ()) -> None:
@@ -36,6 +41,7 @@ def main(given: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, default=10_000_000)
     parser.add_argument("--features", type=int, nargs="+", default=[4, 9], help="base features")
+    parser.add_argument("--values", choices=["graph", "random"], default="graph")
     parser.add_argument("--look", help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
     if arguments.look:
@@ -46,9 +52,10 @@ def main(given: Sequence[str] = ()) -> None:
         end="",
     )
     print("its own memory | mapped memory |\n|---|---|---|---|---|---|---|---|")
+    whole = _graph_features() if arguments.values == "graph" else None
     for base in arguments.features:
         with tempfile.TemporaryDirectory() as folder:
-            size = _write(Path(folder), arguments.accounts, base)
+            size = _write(Path(folder), arguments.accounts, base, whole)
             command = [sys.executable, "-m", "benchmarks.snapshots", "--look", folder]
             command += ["--accounts", str(arguments.accounts)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -71,9 +78,39 @@ def _names(numbers: np.ndarray) -> pa.Array:
     return pa.array([f"user-{number:09d}" for number in numbers.tolist()], pa.string())
 
 
-def _write(folder: Path, accounts: int, base: int) -> int:
+def _graph_features() -> Floats:
+    """All features of the accounts of a graph: float32 `[n, F]`."""
+    rng = np.random.default_rng(3)
+    count = _GRAPH_ACCOUNTS
+    ends = []
+    for _ in range(2):  # how active accounts are, and how popular
+        weights = np.cumsum(np.exp(rng.normal(0, 1.3, count)))
+        drawn = np.searchsorted(weights, rng.random(_GRAPH_EDGES) * weights[-1])
+        ends.append(np.minimum(drawn, count - 1).astype(np.int32))
+    asked = ends[0] != ends[1]
+    source, target = ends[0][asked], ends[1][asked]
+    answered = rng.random(len(source)) < 0.4
+    requests = make_rows(source, target, count)
+    answers = transpose(make_rows(target[answered], source[answered], count))
+    out = merge(requests, transpose(answers))
+    into = transpose(out)
+    since = np.full(count, 30 * 86_400_000_000)
+    times = rng.integers(0, 30 * 86_400_000_000, len(source))
+    np.minimum.at(since, source, times)
+    np.minimum.at(since, target, times)
+    ids = pa.nulls(count, pa.string())
+    both = merge(out, into)
+    graph = Graph(ids, since, out, into, both, {"ask": requests}, {"ask": answers})
+    judged = np.sort(rng.choice(count, count // 200, replace=False))
+    standing = Standing(judged[::2], judged[1::2])
+    made = node_features(graph, standing, 31 * 86_400_000_000)[both.degrees > 0]
+    return made.astype(np.float32)
+
+
+def _write(folder: Path, accounts: int, base: int, whole: Floats | None) -> int:
     """The files of a snapshot, and how many bytes they have."""
     width = len(feature_names(tuple(GRAPH_FEATURES)[:base]))
+    kept = [place for place in range(3 * len(GRAPH_FEATURES)) if place % len(GRAPH_FEATURES) < base]
     parts: list[list[pa.Array]] = [[] for _ in range(_SHARDS)]
     for first in range(0, accounts, _PART):
         ids = _names(np.arange(first, min(first + _PART, accounts)))
@@ -85,7 +122,11 @@ def _write(folder: Path, accounts: int, base: int) -> int:
     for number in range(_SHARDS):
         ids = pa.concat_arrays(parts[number])
         parts[number] = []
-        table = shard_table(ids, rng.random((len(ids), width), np.float32))
+        if whole is None:
+            values = rng.random((len(ids), width), np.float32)
+        else:
+            values = whole[rng.permutation(len(whole))[: len(ids)]][:, kept]
+        table = shard_table(ids, values)
         name = f"accounts-{number:03d}.arrow"
         size += write_by_content(str(folder), "graph", name, arrow_bytes(table))["bytes"]
     return size
@@ -101,13 +142,13 @@ def _look(folder: Path, accounts: int) -> dict[str, float]:
     for path in files:
         open_shard(path)
     opened = time.perf_counter() - started
-    wanted = list(range(open_shard(files[0]).schema.field("features").type.list_size))
+    wanted = list(range(open_shard(files[0]).width))
     seconds = {}
     for name, size, count in (("one", 1, 2_000), ("many", 256, _LOOKUPS)):
         started = time.perf_counter()
         for first in range(0, count, size):
             made = lookup(files, open_shard, asked.slice(first, size), wanted)
-            if np.isnan(made).any():
+            if np.isnan(made).all(axis=1).any():
                 raise RuntimeError("an account that is there was not found")
         seconds[name] = (time.perf_counter() - started) / count
     after = _memory()

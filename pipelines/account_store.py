@@ -28,8 +28,8 @@ from google.api_core.exceptions import NotFound
 
 from configs.errors import InputError, StateError
 from transforms.hashing import valid_mask
-from transforms.social.as_of import HASH, VALUES, Floats, Opener, Published, account_hashes
-from transforms.social.events import ACCOUNT
+from transforms.social.as_of import Published
+from transforms.social.shard_table import Floats, Opener, Shard, account_hashes
 
 FAMILY, COLUMN = "f", b"v"
 _ADDRESS = re.compile(r"bigtable:([^/\s]+)/([^/\s]+)/([^/\s]+)")
@@ -73,9 +73,10 @@ class BigtableAccounts:
         # One version of a cell, however often it is written; its age is that of the snapshot.
         at = dt.datetime.fromtimestamp(snapshot.known_from // 1_000_000, dt.UTC)
         for path in snapshot.files:
-            for chunk in _chunks(open_(path)):
+            shard = open_(path)
+            for start in range(0, len(shard.accounts), _KEYS_AT_ONCE):
                 rows = []
-                for key, value in _cells(snapshot.name, chunk):
+                for key, value in _cells(snapshot.name, shard, start):
                     row = table.direct_row(key)
                     row.set_cell(FAMILY, COLUMN, value, timestamp=at)
                     rows.append(row)
@@ -138,18 +139,12 @@ class BigtableAccounts:
             )
 
 
-def _chunks(shard: pa.Table) -> Iterator[pa.Table]:
-    for start in range(0, shard.num_rows, _KEYS_AT_ONCE):
-        yield shard.slice(start, _KEYS_AT_ONCE)
-
-
-def _cells(snapshot: str, rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
-    names = rows.column(ACCOUNT).to_pylist()
-    column = rows.column(VALUES).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks)
-    values = column.flatten().to_numpy().astype("<f4", copy=False).reshape(len(names), -1)
-    for hash_, name, value in zip(rows.column(HASH).to_pylist(), names, values, strict=True):
+def _cells(snapshot: str, shard: Shard, start: int) -> Iterator[tuple[bytes, bytes]]:
+    rows = slice(start, start + _KEYS_AT_ONCE)
+    ids = shard.accounts[rows]
+    values = shard.values(rows, range(shard.width)).astype("<f4", copy=False)
+    hashes = account_hashes(ids).tolist()
+    for hash_, name, value in zip(hashes, ids.to_pylist(), values, strict=True):
         key = _key(snapshot, hash_, name)
         if len(key) > _LONGEST_KEY:
             raise InputError(

@@ -47,9 +47,9 @@ from pipelines.snapshots import (
 from pipelines.sources.listing import require_apart
 from scoring.files import Place, exists, join, name_of, read_file, replace_files
 from transforms.social import Graph, Standing, graph_of, node_features
-from transforms.social.as_of import VALUES, Floats, shard_table
 from transforms.social.edges import EDGES, latest
 from transforms.social.events import ABUSIVE, ACCOUNT, JUDGEMENTS
+from transforms.social.shard_table import HASH, Floats, Shard, shard_table
 from transforms.steps.social import (
     EDGES_GROUP,
     JUDGEMENTS_GROUP,
@@ -148,16 +148,17 @@ def read_snapshot(out: Place, as_of: dt.date, spec: Spec | None = None) -> pa.Ta
         raise InputError(f"{layout.root} has no graph as of {as_of}; run `lockstep graph` for it")
     named = json.loads(read_file(path))["files"]
     tables = [read_shard(join(layout.root, *one["path"].split("/")), InputError) for one in named]
-    table = pa.concat_tables(tables).combine_chunks().sort_by(ACCOUNT).combine_chunks()
     names = json.loads(read_file(path))["features"]
-    if VALUES not in table.column_names:
+    if any(HASH not in table.column_names for table in tables):
         raise InputError(
             f"{path} is of an earlier build, whose files are others; remove "
             f"{join(layout.root, GRAPH)} and run `lockstep graph` for its days again"
         )
-    rows = table.column(VALUES).chunk(0).flatten().to_numpy().reshape(-1, len(names))
+    shards = [Shard(table) for table in tables]
+    rows = np.concatenate([one.values(slice(None), range(len(names))) for one in shards])
     columns = {name: rows[:, at].copy() for at, name in enumerate(names)}
-    return pa.table({ACCOUNT: table.column(ACCOUNT), **columns})
+    ids = pa.concat_arrays([one.accounts for one in shards])
+    return pa.table({ACCOUNT: ids, **columns}).sort_by(ACCOUNT).combine_chunks()
 
 
 def _marker(layout: Layout, as_of: dt.date) -> str:

@@ -34,6 +34,7 @@ from transforms.social.as_of import (
     Snapshots,
     reads_snapshots,
 )
+from transforms.social.shard_table import Shard
 
 GRAPH = "graph"
 AS_OF = "as-of="
@@ -147,9 +148,9 @@ class HeldShards:
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._of: dict[str, dict[str, pa.Table]] = {}  # the one that was asked for last is last
+        self._of: dict[str, dict[str, Shard]] = {}  # the one that was asked for last is last
 
-    def open(self, path: str) -> pa.Table:
+    def open(self, path: str) -> Shard:
         """A shard of a snapshot, mapped into memory where it is on a local disk.
 
         Raises:
@@ -161,14 +162,14 @@ class HeldShards:
             for old in list(self._of)[: -self._most]:
                 del self._of[old]
         if path not in shards:  # outside of the lock: what others hold is theirs meanwhile
-            shards[path] = read_shard(path, StateError)
+            shards[path] = Shard(read_shard(path, StateError))
         return shards[path]
 
 
 _HELD = HeldShards(most=2)
 
 
-def open_shard(path: str) -> pa.Table:
+def open_shard(path: str) -> Shard:
     """As `HeldShards.open`, for all of a process."""
     return _HELD.open(path)
 

@@ -21,7 +21,8 @@ from pipelines.layout import Days
 from pipelines.snapshots import GRAPH, Followed, open_shard, read_snapshots
 from transforms.decode import decode_json
 from transforms.derive import derive
-from transforms.social.as_of import Published, shard_table
+from transforms.social.as_of import Published
+from transforms.social.shard_table import Shard, shard_table
 
 pytestmark = [pytest.mark.slow]
 
@@ -95,8 +96,8 @@ def test_ids_of_any_kind_and_values_of_any_bits_come_back(table, tmp_path):
     other = Published("2026-03-13-0123456789abcdef", 1_773_360_000_000_000, "g", ("v", "w"), ("x",))
     store = BigtableAccounts(table)
     for _ in range(2):  # again is the same
-        assert store.put(one, lambda path: shard) == 7
-    store.put(other, lambda path: shard_table(ids, values + 100))
+        assert store.put(one, lambda path: Shard(shard)) == 7
+    store.put(other, lambda path: Shard(shard_table(ids, values + 100)))
     asked = pa.array(["ünï", None, "", "gone", "\x00", "x" * 3000, "ünï", "y" * 5000, "a#b"])
     found = store.find(one, asked, [1, 0])
     place = {name: number for number, name in enumerate(ids.to_pylist())}
@@ -190,5 +191,5 @@ def test_an_id_that_is_too_long_for_a_key_is_told_without_the_id(table):
     shard = shard_table(pa.array([long]), np.zeros((1, 1), np.float32))
     one = Published("2026-03-12-0123456789abcdef", 0, "g", ("v",), ("x",))
     with pytest.raises(InputError, match="6,000 bytes") as told:
-        BigtableAccounts(table).put(one, lambda path: shard)
+        BigtableAccounts(table).put(one, lambda path: Shard(shard))
     assert "secret" not in str(told.value)

@@ -14,7 +14,7 @@ from configs.errors import InputError, StateError
 from configs.fingerprint import graph_fingerprint
 from pipelines.files import arrow_bytes, write_by_content
 from pipelines.snapshots import Followed, HeldShards, read_snapshots
-from transforms.social.as_of import shard_table
+from transforms.social.shard_table import shard_table
 
 SPEC = seeing_spec()
 
@@ -130,8 +130,13 @@ def test_what_is_no_marker_is_not_read(tmp_path):
 
 
 def test_shards_are_held_of_the_snapshots_that_were_asked_for_last(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr("pipelines.snapshots.read_shard", lambda path, error: opened.append(path))
+    opened, shard = [], shard_table(pa.array(["a"]), np.zeros((1, 1), np.float32))
+
+    def read(path, error):
+        opened.append(path)
+        return shard
+
+    monkeypatch.setattr("pipelines.snapshots.read_shard", read)
     held = HeldShards(most=2)
     paths = [f"graph/as-of=2026-03-{day}/accounts-00{n}.arrow" for day in (10, 11, 12)
              for n in (0, 1)]  # fmt: skip

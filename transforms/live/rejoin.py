@@ -22,7 +22,8 @@ from transforms.live.entity import feature_schema
 from transforms.live.shard_log import SLOTS, Cells, rows_of, take_due
 from transforms.order import PLACE, PLACE_TYPE, total_order
 from transforms.selection import input_columns, scored_mask, scored_schema
-from transforms.social.as_of import Floats, Sees
+from transforms.social.as_of import Sees
+from transforms.social.shard_table import Floats
 from transforms.steps.join import dataset_columns
 from transforms.steps.shards import FEATURES
 from transforms.steps.stamps import CODE, tag_batch

@@ -14,7 +14,7 @@ Pure functions over Arrow and numpy; whoever has files gives an `Opener`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,18 +26,9 @@ from configs.errors import StateError
 from configs.fingerprint import graph_fingerprint
 from configs.schema import EVENT_TIME, Spec
 from configs.social import graph_inputs
-from transforms.hashing import hash_column, valid_mask
-from transforms.social.events import ACCOUNT
-from transforms.velocity.rows import shard_of
+from transforms.social.shard_table import Floats, Opener, Shard, lookup
 
-HASH, VALUES = "hash", "features"
-_SEED = 0x736F6369
-
-Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
-UInt64s = npt.NDArray[np.uint64]
-Opener = Callable[[str], pa.Table]
-"""A file of a snapshot as `shard_table` made it, best mapped into memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +213,7 @@ class Snapshots:
         return AsOf(tuple(seen.values()), spec.graph.accounts, columns, self.open, self.store)
 
 
-def _open_nothing(path: str) -> pa.Table:
+def _open_nothing(path: str) -> Shard:
     raise FileNotFoundError(path)
 
 
@@ -262,75 +253,3 @@ def choose(known_from: Int64s, times: Int64s) -> Int64s:
     [-1, 0, 0, 1]
     """
     return np.asarray(np.searchsorted(known_from, times, side="right") - 1, np.int64)
-
-
-def account_hashes(accounts: pa.Array | pa.ChunkedArray) -> UInt64s:
-    """By which accounts are sharded and sorted: uint64 `[n]`."""
-    return hash_column(accounts, _SEED)
-
-
-def shard_table(accounts: pa.Array, values: Floats) -> pa.Table:
-    """Accounts of one shard as a file holds them, sorted by hash, so that a lookup is a bisection.
-
-    Args:
-      accounts: string `[n]`, each once, in the order of their ids.
-      values: float32 `[n, F]`.
-    """
-    hashes = account_hashes(accounts)
-    order = np.argsort(hashes, kind="stable")
-    rows = pa.FixedSizeListArray.from_arrays(
-        pa.array(np.ascontiguousarray(values[order]).ravel()), values.shape[1]
-    )
-    columns = {HASH: hashes[order], ACCOUNT: accounts.take(pa.array(order)), VALUES: rows}
-    return pa.table(columns).combine_chunks()
-
-
-def lookup(
-    files: Sequence[str], open_: Opener, accounts: pa.Array, wanted: Sequence[int]
-) -> Floats:
-    """Features of some accounts in a snapshot: float32 `[n, len(wanted)]`, NaN for null.
-
-    Args:
-      files: of the snapshot, by shard.
-      open_: reads one as `shard_table` made it.
-      accounts: string `[n]`, null or not.
-      wanted: which of its features.
-    """
-    made = np.full((len(accounts), len(wanted)), np.nan, np.float32)
-    hashes = account_hashes(accounts)
-    shards = np.where(valid_mask(accounts), shard_of(hashes, len(files)), -1)
-    for shard in np.unique(shards[shards >= 0]).tolist():
-        rows = np.flatnonzero(shards == shard)
-        table = open_(files[shard])
-        at = _places(table, hashes[rows], accounts.take(pa.array(rows)))
-        here = at >= 0
-        if here.any():
-            made[rows[here]] = _values(table)[at[here]][:, wanted]
-    return made
-
-
-def _places(table: pa.Table, hashes: UInt64s, accounts: pa.Array) -> Int64s:
-    """Rows of accounts, -1 where they are not: by hash, and by id where hashes are equal."""
-    found = np.full(len(hashes), -1, np.int64)
-    if not table.num_rows:
-        return found
-    sorted_hashes = table.column(HASH).chunk(0).to_numpy()
-    ids = table.column(ACCOUNT).chunk(0)
-    at = np.searchsorted(sorted_hashes, hashes)
-    open_ = np.arange(len(hashes))
-    while len(open_):
-        inside = at[open_] < len(sorted_hashes)
-        open_ = open_[inside]
-        open_ = open_[sorted_hashes[at[open_]] == hashes[open_]]
-        same = pc.equal(ids.take(pa.array(at[open_])), accounts.take(pa.array(open_)))
-        equal = same.to_numpy(zero_copy_only=False)
-        found[open_[equal]] = at[open_[equal]]
-        open_ = open_[~equal]
-        at[open_] += 1
-    return found
-
-
-def _values(table: pa.Table) -> Floats:
-    column = table.column(VALUES).chunk(0)
-    flat: Floats = column.values.to_numpy()
-    return flat.reshape(len(column), column.type.list_size)

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 
 from configs.schema import EVENT_TIME, Spec
 from transforms.batches import ShardKey, one_batch
-from transforms.social.as_of import account_hashes
 from transforms.social.edges import EDGES, FROM, RELATION, TO, latest, live, shared
 from transforms.social.events import (
     ACCOUNT,
@@ -30,6 +29,7 @@ from transforms.social.events import (
     latest_judgements,
     memberships_of,
 )
+from transforms.social.shard_table import account_hashes
 from transforms.steps.decode import Derive
 from transforms.steps.shards import Keyed
 from transforms.velocity.rows import shard_of

@@ -16,8 +16,9 @@ from configs.loader import loads
 from transforms.catalog import CATALOG
 from transforms.inputs import describe_inputs, numeric_names
 from transforms.signature import input_fingerprints
-from transforms.social import as_of
-from transforms.social.as_of import AsOf, Published, Snapshots, choose, lookup, shard_table
+from transforms.social import shard_table as stored
+from transforms.social.as_of import AsOf, Published, Snapshots, choose
+from transforms.social.shard_table import Shard, lookup, shard_table
 from transforms.velocity.rows import shard_of
 
 NAMES = ["", "a", "b", "é", "日本", "a\0", "A", *(f"user-{number}" for number in range(40))]
@@ -29,12 +30,12 @@ def spec_of(graph="  accounts: {author: who}\n", config=CONFIG):
 
 def files_of(accounts, values, shards):
     """A snapshot's tables by path, and its paths by shard."""
-    of = shard_of(as_of.account_hashes(pa.array(accounts, pa.string())), shards)
+    of = shard_of(stored.account_hashes(pa.array(accounts, pa.string())), shards)
     tables = {}
     for shard in range(shards):
         rows = np.flatnonzero(of == shard)
         names = pa.array([accounts[row] for row in rows], pa.string())
-        tables[f"{shard}"] = shard_table(names, values[rows])
+        tables[f"{shard}"] = Shard(shard_table(names, values[rows]))
     return tables, list(tables)
 
 
@@ -47,10 +48,10 @@ def files_of(accounts, values, shards):
 def test_a_lookup_is_that_of_a_dictionary(accounts, asked, shards, bits):
     """`bits`: how much of a hash is left, so that accounts collide, in part or all of them."""
     values = np.arange(2 * len(accounts), dtype=np.float32).reshape(-1, 2)
-    whole = as_of.account_hashes
+    whole = stored.account_hashes
     mask = np.uint64((2**64 - 1) ^ (2 ** (64 - bits) - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(as_of, "account_hashes", lambda names: whole(names) & mask)
+        patch.setattr(stored, "account_hashes", lambda names: whole(names) & mask)
         tables, files = files_of(accounts, values, shards)
         made = lookup(files, tables.__getitem__, pa.array(asked, pa.string()), [1, 0])
     there = dict(zip(accounts, values[:, ::-1].tolist(), strict=True))
