@@ -87,6 +87,23 @@ class Given:
         times = keys.pop(key, b"") + clock_us.to_bytes(_BYTES, "little", signed=True)
         keys[key] = times[-_BYTES * rule.most :]
 
+    def give(self, rule: Rule | None, key: int | None, clock_us: int, counts: bool = True) -> bool:
+        """Whether the action may be given at that clock; if so it is, where it `counts`.
+
+        Args:
+          rule: the action's; None: it has no limit.
+          key: of the event; None: it has no value, and so no limit.
+          clock_us: no earlier than any before.
+          counts: what is given is added.
+        """
+        if rule is None or key is None:
+            return True
+        if self.is_used_up(rule, key, clock_us):
+            return False
+        if counts:
+            self.add(rule, key, clock_us)
+        return True
+
     def forget(self, clock_us: int) -> None:
         """Lets go what no event from that clock on asks for."""
         for rule, keys in self._of.items():
@@ -144,6 +161,41 @@ def rules_text(rules: Iterable[Rule]) -> str | None:
     return json.dumps(listed) if listed else None
 
 
+def read_rules(text: str | None) -> dict[str, Rule]:
+    """The reverse of `rules_text`, by action.
+
+    >>> read_rules(rules_text([Rule("block", "author_id", 3, 3_600_000_000)]))["block"].most
+    3
+    """
+    return {one[0]: Rule(*one) for one in json.loads(text or "[]")}
+
+
+def weaker_actions(scorer: Scorer, scored: Scored) -> dict[int, list[int]]:
+    """What events that are due for a limited action may be given: row -> numbers of actions.
+
+    The one that is due comes first, then weaker ones that the score reaches and that are on, up to
+    one without a limit, which the default is at the latest.
+
+    Args:
+      scorer: that scored, with the controls in force.
+      scored: of n events, with the actions that are due after controls and the hold-out.
+    """
+    rules = rules_of(scorer)
+    thresholds = scorer.controls.in_force(scorer.bundle.policy).thresholds
+    made = {}
+    for row in np.flatnonzero(np.isin(scored.action, list(rules))).tolist():
+        due, score = int(scored.action[row]), float(scored.score[row])
+        weaker = [
+            number
+            for number, one in enumerate(thresholds[due:], due + 1)
+            if one.value is not None and score >= one.value
+        ]
+        numbers = [due, *weaker, 0]
+        free = next(place for place, number in enumerate(numbers) if number not in rules)
+        made[row] = numbers[: free + 1]
+    return made
+
+
 def limit_actions(
     scorer: Scorer,
     given: Given,
@@ -163,34 +215,21 @@ def limit_actions(
       counts: the events are folded in this order: what is given is added to `given`. Else each is
         decided by itself, and nothing is.
     """
-    rules = rules_of(scorer)
-    rows = np.flatnonzero(np.isin(scored.action, list(rules)))
-    if not len(rows):
+    rules, asking = rules_of(scorer), weaker_actions(scorer, scored)
+    if not asking:
         return scored
-    chosen = asked.take(pa.array(rows))
-    keys = {per: _keys(chosen.column(per)) for per in {rule.per for rule in rules.values()}}
-    thresholds = scorer.controls.in_force(scorer.bundle.policy).thresholds
+    chosen = asked.take(pa.array(list(asking)))
+    keys = {per: value_keys(chosen.column(per)) for per in {rule.per for rule in rules.values()}}
     action, withheld = scored.action.copy(), dict(scored.withheld)
-    for place, row in enumerate(rows.tolist()):
-        due, score, clock = int(action[row]), float(scored.score[row]), int(clocks[row])
-        number = due
-        while number <= len(thresholds):
-            value = thresholds[number - 1].value
+    for place, (row, numbers) in enumerate(asking.items()):
+        for number in numbers:
             rule = rules.get(number)
             key = keys[rule.per][place] if rule is not None else None
-            if number == due or (value is not None and score >= value):
-                if rule is None or key is None:
-                    break
-                if not given.is_used_up(rule, key, clock):
-                    if counts:
-                        given.add(rule, key, clock)
-                    break
-            number += 1
-        else:
-            number = 0
-        if number != due:
+            if given.give(rule, key, int(clocks[row]), counts):
+                break
+        if number != numbers[0]:
             action[row] = number
-            withheld[row] = Withheld(scored.names[due], LIMITED)
+            withheld[row] = Withheld(scored.names[numbers[0]], LIMITED)
     return dataclasses.replace(scored, action=action, withheld=withheld)
 
 
@@ -211,10 +250,10 @@ def follow(given: Given, batch: pa.RecordBatch, actions: pa.Array, clocks: Int64
     before: object = count  # as no text
     for row, text in enumerate(in_force):
         if text != before:
-            rules = {one[0]: Rule(*one) for one in json.loads(text or "[]")}
+            rules = read_rules(text)
             given.align(rules.values())
             keys |= {
-                rule.per: _keys(batch.column(rule.per))
+                rule.per: value_keys(batch.column(rule.per))
                 for rule in rules.values()
                 if rule.per not in keys
             }
@@ -231,8 +270,8 @@ def _first(times: bytes) -> int:
     return int.from_bytes(times[:_BYTES], "little", signed=True)
 
 
-def _keys(column: pa.Array) -> list[int | None]:
-    """A key of each value; None where there is none."""
+def value_keys(column: pa.Array) -> list[int | None]:
+    """A key of each value of a limit's column; None where there is none."""
     there = valid_mask(column).tolist()
     hashes = hash_column(column, 0).tolist()
     return [key if known else None for key, known in zip(hashes, there, strict=True)]

@@ -11,7 +11,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from apache_beam.io.filesystem import BeamIOError
@@ -37,10 +37,12 @@ class Serving:
         path, or a URL of a filesystem that Beam knows.
       poll_seconds: how long the pointer is trusted.
       clock: seconds, not falling.
-      acts: the decisions are acted on; so a bundle with limits, which need one order, is refused.
+      counted: columns of events by which the actions that are given are counted; a bundle whose
+        limits need another one is refused. None: nobody acts on the decisions, so any will do.
 
     Raises:
-      BundleError: there is no bundle, or it or the store's controls are damaged, or it has limits.
+      BundleError: there is no bundle, or it or the store's controls are damaged, or it has limits
+        that are not counted.
 
     Attributes:
       controls: of the store, as it was looked at last; whoever acts decides under them.
@@ -51,9 +53,9 @@ class Serving:
         place: str,
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
-        acts: bool = False,
+        counted: Sequence[str] | None = None,
     ) -> None:
-        self._acts = acts
+        self._counted = counted
         self._place, self._poll_seconds, self._clock = place, poll_seconds, clock
         self._lock = threading.Lock()
         self._refused, self._logged = "", dict[str, str]()
@@ -108,13 +110,15 @@ class Serving:
 
     def _load(self) -> Scorer:
         scorer = Scorer(load_bundle(_folder(self._place, self._followed)))
-        limited = [one.name for one in scorer.bundle.spec.policy.actions if one.limit is not None]
-        if self._acts and limited:
+        for action in scorer.bundle.spec.policy.actions:
+            if self._counted is None or action.limit is None or action.limit.per in self._counted:
+                continue
+            lacks = f"does not read {action.limit.per!r}" if self._counted else "counts no actions"
             raise BundleError(
-                f"{scorer.bundle.fingerprint} limits how often {limited[0]!r} is given "
-                f"(policy.actions.{limited[0]}.limit), and a job of an engine decides in no one "
-                "order, so it cannot count; run `lockstep stream` without --runner, or promote a "
-                "bundle whose config has no limit"
+                f"{scorer.bundle.fingerprint} limits how often {action.name!r} is given "
+                f"(policy.actions.{action.name}.limit), and this job {lacks}, as the bundle it was "
+                "started with did not ask for it; start the job anew with this bundle, in a fresh "
+                "--state, or promote one without this limit"
             )
         return scorer
 
@@ -127,9 +131,11 @@ class Serving:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_serving(place: str, poll_seconds: float, acts: bool = False) -> Serving:
+def shared_serving(
+    place: str, poll_seconds: float, counted: tuple[str, ...] | None = None
+) -> Serving:
     """One `Serving` for all steps and threads of this process."""
-    return Serving(place, poll_seconds, acts=acts)
+    return Serving(place, poll_seconds, counted=counted)
 
 
 def _folder(place: str, followed: bool) -> Path:

@@ -4,6 +4,9 @@
       state of a night ┘         (ticks)    └─ others ─ Decide ─┴─ WriteLog
                       └─ dead letters ───────────────────────────  WriteDeadMessages
 
+Where the bundle has limits of actions, `LimitActions` (`pipelines.streaming.limited`) stands before
+decisions and log.
+
 What acts on the world stands behind a shuffle, so that its input is stable
 (`transforms.steps.stable`). It never ends by itself: it is cancelled, or stopped with a savepoint.
 """
@@ -21,7 +24,8 @@ from pipelines.pubsub.read import ReadSubscription
 from pipelines.pubsub.session import ReaderSettings
 from pipelines.states import ReadStates
 from pipelines.streaming.decide import Decide
-from pipelines.streaming.sinks import WriteDeadMessages, WriteDecisions, WriteLog
+from pipelines.streaming.limited import LimitActions
+from pipelines.streaming.sinks import WriteDeadMessages, WriteDecisions, WriteLog, WriteSteps
 from scoring.serving import POLL_SECONDS
 from transforms.social.as_of import Sees
 from transforms.steps import Features
@@ -74,10 +78,22 @@ def build(root: beam.Pipeline, job: Job) -> None:
     if job.night is not None:
         initial = root | ReadStates(job.night, spec, tuple(spec.entities), job.state)
     made = read[EVENTS] | Features(spec, initial, ticks=job.ticks, snapshots=job.sees)
-    decide = functools.partial(Decide, spec, job.bundles, poll_seconds=job.poll_seconds)
+    limits = any(action.limit is not None for action in spec.policy.actions)
+    decide = functools.partial(
+        Decide, spec, job.bundles, poll_seconds=job.poll_seconds, limits=limits
+    )
     decided = made.rows | decide() | "Decided" >> beam.Reshuffle()
     others = made.others | "Pass" >> decide(scored=False) | "Passed" >> beam.Reshuffle()
-    _ = decided | WriteDecisions(job.decisions, endpoint, job.stable)
-    _ = (decided, others) | "Rows" >> beam.Flatten() | WriteLog(job.state, job.ticks, job.stable)
+    publish = WriteDecisions(job.decisions, endpoint, job.stable)
+    if limits:
+        begins_us = None if job.first_us is None else job.first_us + spec.events.dedup_us
+        rows = (decided, others) | "Rows" >> beam.Flatten()
+        limited = rows | LimitActions(job.ticks, begins_us)
+        _ = limited | publish
+        _ = limited | WriteSteps(job.state, job.stable)
+    else:
+        _ = decided | publish
+        rows = (decided, others) | "Rows" >> beam.Flatten()
+        _ = rows | WriteLog(job.state, job.ticks, job.stable)
     dead = WriteDeadMessages(job.state, job.dead_letters, endpoint, job.stable)
     _ = read[DEAD_LETTERS] | "WriteDeadLetters" >> dead

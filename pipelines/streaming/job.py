@@ -72,7 +72,7 @@ def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
     """Runs a job until it is cancelled, or leaves it running.
 
     Raises:
-      BundleError: no bundle serves, or it is damaged, or has limits of actions.
+      BundleError: no bundle serves, or it is damaged.
       ConfigError: the bundle's config cannot be streamed.
       StateError: there is no such night, or the state folder began with another one.
       InputError: the subscription or the state folder cannot be used, or a night is asked for where
@@ -91,9 +91,9 @@ def serving_bundle(bundles: str) -> Bundle:
     """The bundle that a store serves, on any filesystem of Beam's.
 
     Raises:
-      BundleError: there is none, or it is damaged, or has limits.
+      BundleError: there is none, or it is damaged.
     """
-    return Serving(bundles, acts=True).current().bundle
+    return Serving(bundles).current().bundle
 
 
 def make_job(request: JobRequest, spec: Spec) -> Job:

@@ -93,12 +93,31 @@ class WriteLog(beam.PTransform):
         """Applies it."""
         return (
             rows
-            | "OneLog"
-            >> beam.Map(lambda row: (ShardKey("log", 0), row[1])).with_output_types(Keyed)
+            | "OneLog" >> beam.Map(to_one_log).with_output_types(Keyed)
             | "Order" >> beam.ParDo(_Order(self._ticks)).with_output_types(pa.RecordBatch)
             | "Ordered" >> beam.Reshuffle()
             | "Write" >> par_do(_WriteStep(self._folder), self._stable).with_output_types(bytes)
-        )  # fmt: skip
+        )
+
+
+class WriteSteps(beam.PTransform):
+    """Writes steps of a scorer's log (from a shuffle), which `LimitActions` has put in order.
+
+    Args:
+      folder, stable: as `WriteLog`.
+    """
+
+    def __init__(self, folder: str, stable: bool = True) -> None:
+        super().__init__()
+        self._folder, self._stable = folder, stable
+
+    def expand(self, steps: beam.PCollection[Keyed]) -> Any:
+        """Applies it."""
+        return (
+            steps
+            | "Step" >> beam.Map(lambda step: step[1]).with_output_types(pa.RecordBatch)
+            | "Write" >> par_do(_WriteStep(self._folder), self._stable).with_output_types(bytes)
+        )
 
 
 class WriteDeadMessages(beam.PTransform):
@@ -175,6 +194,11 @@ def _by_bundle(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield rows.slice(first, last - first)
 
 
+def to_one_log(rows: Keyed) -> Keyed:
+    """To the one key that holds the log, which is one sequence."""
+    return ShardKey("log", 0), rows[1]
+
+
 def segment_bytes(rows: pa.RecordBatch) -> bytes:
     """A segment of the log with one step (`pipelines.streaming.journal`)."""
     schema = rows.schema.with_metadata(WRITERS)
@@ -207,14 +231,15 @@ class _Publish(beam.DoFn):
             self._publisher = None
 
 
-class _Order(beam.DoFn):
-    """Steps in their order. It writes nothing: on Flink, stable input and state lock each other."""
+class OrderSteps(beam.DoFn):
+    """Rows that wait for the rest of their tick, and then are steps in their order.
+
+    A subclass has a timer of its own, since a timer has one method. It writes nothing: on Flink,
+    stable input and state lock each other.
+    """
 
     ROWS = BagStateSpec("rows", RecordBatchCoder())
     AT = ReadModifyWriteStateSpec("at", BytesCoder())
-    DUE = TimerSpec("due", TimeDomain.WATERMARK)
-    _ROWS, _AT = beam.DoFn.StateParam(ROWS), beam.DoFn.StateParam(AT)
-    _DUE = beam.DoFn.TimerParam(DUE)
 
     def __init__(self, ticks: TickSettings) -> None:
         self._ticks = ticks
@@ -224,7 +249,7 @@ class _Order(beam.DoFn):
         """No timer is set yet."""
         self._timers.start_bundle()
 
-    def process(self, element: Keyed, rows: Any = _ROWS, due: Any = _DUE) -> None:
+    def keep(self, element: Keyed, rows: Any, due: Any) -> None:
         """Waits for the rest of the tick."""
         batch = element[1]
         rows.add(batch)
@@ -232,27 +257,37 @@ class _Order(beam.DoFn):
         at = Timestamp(micros=self._ticks.due_us(tick) + _AFTER_US)
         self._timers.set(due, at, str(tick))
 
-    @on_timer(DUE)
-    def order(
-        self,
-        tag: str = beam.DoFn.DynamicTimerTagParam,
-        rows: Any = _ROWS,
-        at: Any = _AT,
-    ) -> Iterator[pa.RecordBatch]:
-        """A tick is whole."""
+    def take(self, tag: str, rows: Any, at: Any) -> list[tuple[int, pa.RecordBatch]]:
+        """A tick is whole: (tick, step) of all that are to be written now."""
         if tag == HOLD:
-            return
+            return []
         batches = list(rows.read())
         step, last = _NUMBERS.unpack(at.read() or _NUMBERS.pack(0, _NO_TICK))
         before = None if last == _NO_TICK else last
         made, rest = steps_of(batches, int(tag), step, before, self._ticks.tick_us)
-        if not made:
-            return
-        rows.clear()
-        for batch in rest:
-            rows.add(batch)
-        at.write(_NUMBERS.pack(step + len(made), max(last, made[-1][0])))
-        for _, log in made:
+        if made:
+            rows.clear()
+            for batch in rest:
+                rows.add(batch)
+            at.write(_NUMBERS.pack(step + len(made), max(last, made[-1][0])))
+        return made
+
+
+class _Order(OrderSteps):
+    DUE = TimerSpec("due", TimeDomain.WATERMARK)
+    _ROWS, _AT = beam.DoFn.StateParam(OrderSteps.ROWS), beam.DoFn.StateParam(OrderSteps.AT)
+
+    def process(
+        self, element: Keyed, rows: Any = _ROWS, due: Any = beam.DoFn.TimerParam(DUE)
+    ) -> None:
+        self.keep(element, rows, due)
+
+    @on_timer(DUE)
+    def order(
+        self, tag: str = beam.DoFn.DynamicTimerTagParam, rows: Any = _ROWS, at: Any = _AT
+    ) -> Iterator[pa.RecordBatch]:
+        """A tick is whole."""
+        for _, log in self.take(tag, rows, at):
             yield log
 
 

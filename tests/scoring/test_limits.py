@@ -1,5 +1,6 @@
 """The fold of limits against its definition, over whole histories, however they are cut."""
 
+import copy
 import itertools
 from types import SimpleNamespace
 
@@ -7,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given as for_any
 from hypothesis import strategies as st
+from live_world import MemoryCells
 
 from configs.policy import Action, ActionLimit
 from scoring.columns import NEVER_US, clock_of
 from scoring.controls import NONE, Controls, Withheld
 from scoring.decision import DecisionPolicy, Threshold
+from scoring.limit_log import ASKS, CHOICES, CHOICES_TYPE, GivenActions, asks_of, give_chosen
 from scoring.limits import (
     LIMITED,
     LIMITS,
@@ -21,9 +24,11 @@ from scoring.limits import (
     limit_actions,
     rules_of,
     rules_text,
+    weaker_actions,
 )
 from scoring.scorer import Scored
-from transforms.ticks import LATE
+from transforms.live.shard_log import ShardLog
+from transforms.ticks import LATE, TickSettings
 
 NAMES = ("allow", "block", "hide", "review")
 VALUES = (0.9, 0.6, 0.3)
@@ -62,15 +67,20 @@ def events_of(rows):
 
 def run(scorer, given, events, before=NEVER_US):
     """One step: as the engine does."""
-    scores = events.column("score").to_numpy()
-    action, withheld = scorer.controls.decide(scorer.bundle.policy, scores, events)
-    blank = np.zeros((len(scores), 0), np.float32)
-    scored = Scored(blank, scores.astype(np.float32), scores, action, NAMES, withheld)
+    scored = due(scorer, events)
     clocks = clock_of(events, before)
     given.align(rules_of(scorer).values())
     made = limit_actions(scorer, given, scored, events, clocks, counts=True)
     given.forget(int(clocks[-1]))
     return made, int(clocks[-1])
+
+
+def due(scorer, events):
+    """What is due, before limits."""
+    scores = events.column("score").to_numpy()
+    action, withheld = scorer.controls.decide(scorer.bundle.policy, scores, events)
+    blank = np.zeros((len(scores), 0), np.float32)
+    return Scored(blank, scores.astype(np.float32), scores, action, NAMES, withheld)
 
 
 def by_definition(limits, events, off=()):
@@ -183,3 +193,70 @@ def test_counts_go_on_where_limits_are_equal_and_others_begin_with_nothing():
     assert len(given) == 1
     given.align(rules_of(scorer((other, None, None))).values())
     assert not len(given) and given == Given()
+
+
+def step_of(scorer, events):
+    """A step of a job's log before it is limited: what is due, and what else may be given."""
+    made, asking = due(scorer, events), weaker_actions(scorer, due(scorer, events))
+    names, held = made.actions().to_pylist(), made.withheld
+    choices = [
+        None if row not in asking else
+        [{"action": NAMES[one], "decision": f"{row} {NAMES[one]}"} for one in asking[row][1:]]
+        for row in range(len(names))
+    ]  # fmt: skip
+    columns = {
+        "action": pa.array(names, pa.string()),
+        "decision": pa.array([f"{row} {one}" for row, one in enumerate(names)], pa.binary()),
+        "withheld": pa.array(
+            [held[row].by if row in held else None for row in range(len(names))], pa.string()
+        ),
+        LIMITS: pa.array([rules_text(rules_of(scorer).values())] * len(names), pa.string()),
+        CHOICES: pa.array(choices, CHOICES_TYPE),
+    }
+    for name, column in columns.items():
+        events = events.append_column(name, column)
+    return events
+
+
+@for_any(st.data(), st.lists(row, min_size=1, max_size=60), st.tuples(limit, limit, limit))
+def test_a_jobs_shard_log_gives_what_the_embedded_fold_gives(data, rows, limits):
+    """Over swaps, whatever is folded at once, restarts, and ticks that fail and are repeated."""
+    events = events_of([(*rows[0][:3], False, rows[0][4]), *rows[1:]])
+    bundles = [scorer(limits), scorer((*limits[:2], None)), scorer(limits, Controls(off=("hide",)))]
+    cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=8))
+    steps = [events.slice(start, end - start)
+             for start, end in itertools.pairwise(sorted({0, len(rows), *cuts}))]  # fmt: skip
+    decides = [data.draw(st.sampled_from(bundles)) for _ in steps]
+    live, clock, expected = Given(), NEVER_US, []
+    for one, step in zip(decides, steps, strict=True):
+        scored, clock = run(one, live, step, clock)
+        expected.append(scored)
+    numbers = itertools.count(1)
+    log = ShardLog(
+        GivenActions(), TickSettings(snapshot_ticks=2), lambda: next(numbers).to_bytes(16, "big")
+    )
+    cells, resident, made = MemoryCells(), None, []
+    asked = [step_of(one, step) for one, step in zip(decides, steps, strict=True)]
+    for tick, at in enumerate(range(0, len(asked), 2)):
+        together = asked[at : at + 2]
+        block = GivenActions.blocks.write(ASKS, asks_of(together), tick)
+        if data.draw(st.booleans()):  # a bundle that fails at its end, with all of its work done
+            failed = copy.deepcopy(cells)
+            failed.put(tick % 4, block)
+            log.fire(failed, tick, resident)
+            resident = None  # the worker had let go of it
+        resident = None if data.draw(st.booleans()) else resident  # a restart
+        cells.put(tick % 4, block)
+        fired = log.fire(cells, tick, resident)
+        resident = fired.resident
+        made += give_chosen(together, fired.outputs[0])
+    assert (resident.state.given, resident.state.clock_us) == (live, clock)
+    for step, scored in zip(made, expected, strict=True):
+        names = scored.actions().to_pylist()
+        assert step.column("action").to_pylist() == names
+        said = [f"{row} {name}".encode() for row, name in enumerate(names)]
+        assert step.column("decision").to_pylist() == said
+        held = [scored.withheld[row].by if row in scored.withheld else None
+                for row in range(len(names))]  # fmt: skip
+        assert step.column("withheld").to_pylist() == held
+        assert CHOICES not in step.schema.names

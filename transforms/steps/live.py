@@ -167,7 +167,7 @@ class _Seeds(beam.DoFn):
             yield TaggedOutput(IDS, (key, block)) if key.group == RECENT_IDS else (key, block)
 
 
-class _StateCells:
+class StateCells:
     """`Cells` over Beam's state of one key."""
 
     def __init__(self, slots: tuple[Any, ...], version: Any, snapshot: Any, deltas: Any) -> None:
@@ -243,7 +243,7 @@ class _Sharded(beam.DoFn, abc.ABC):
         end: Any = beam.DoFn.TimerParam(END),
     ) -> None:
         key, block = element
-        cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
+        cells = StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
         for tick in self._arrive(key, block, cells):
             at = self._settings.due_us(tick) + self.DELAY_US
             self._timers.set(end, Timestamp(micros=at), str(tick))
@@ -264,21 +264,21 @@ class _Sharded(beam.DoFn, abc.ABC):
         end: Any = beam.DoFn.TimerParam(END),
     ) -> Iterator[Any]:
         """A tick is over; or a shard has been silent for as long as its state is kept."""
-        cells = _StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
+        cells = StateCells((slot_0, slot_1, slot_2, slot_3), version, snapshot, deltas)
         if tag == _EXPIRY:
             self._expire(key, stamp.micros - self._settings.behind_us, cells)
         elif tag != HOLD:
             yield from self._end(key, int(tag), cells, end)
 
     @abc.abstractmethod
-    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+    def _arrive(self, key: ShardKey, block: bytes, cells: StateCells) -> tuple[int, ...]:
         """Keeps what came: ticks that are to be ended once they are over."""
 
     @abc.abstractmethod
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: StateCells, timer: Any) -> Iterator[Any]:
         """What leaves when a tick is over."""
 
-    def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
+    def _expire(self, key: ShardKey, now_us: int, cells: StateCells) -> None:
         """Frees a shard; a stage that keeps no state sets no timer for it."""
 
 
@@ -305,13 +305,13 @@ class _Logged(_Sharded):
             for group, machine in machines.items()
         }
 
-    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+    def _arrive(self, key: ShardKey, block: bytes, cells: StateCells) -> tuple[int, ...]:
         if is_seed(block):
             self._logs[key.group].seed(cells, block)
             return ()
         return put_arrived(cells, block)
 
-    def _fold(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> list[Any]:
+    def _fold(self, key: ShardKey, tick: int, cells: StateCells, timer: Any) -> list[Any]:
         log, name = self._logs[key.group], (self._step, key)
         # Let go of while it is changed: a bundle of a job that has failed may still be at it.
         held = _RESIDENTS.pop(name, None)
@@ -325,7 +325,7 @@ class _Logged(_Sharded):
             self._timers.set(timer, at, _EXPIRY)
         return fired.outputs
 
-    def _expire(self, key: ShardKey, now_us: int, cells: _StateCells) -> None:
+    def _expire(self, key: ShardKey, now_us: int, cells: StateCells) -> None:
         if self._logs[key.group].expire(cells, now_us):
             _RESIDENTS.pop((self._step, key), None)
 
@@ -338,7 +338,7 @@ class _Ids(_Logged):
         self._duplicates = Metrics.counter("lockstep", "duplicate_events")
         self._other_kind = Metrics.counter("lockstep", OTHER_KIND)
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: StateCells, timer: Any) -> Iterator[Any]:
         for ruled in self._fold(key, tick, cells, timer):
             for to, block in self._routes.of_ruled(key.shard, ruled):
                 yield TaggedOutput(KEPT, (to, block)) if to.group == JOIN else (to, block)
@@ -358,7 +358,7 @@ class _Fold(_Logged):
         super().start_bundle()
         self._found: dict[tuple[str, int], list[Any]] = {}
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: StateCells, timer: Any) -> Iterator[Any]:
         for folded in self._fold(key, tick, cells, timer):
             count_saturated(folded.saturated)
             self._found.setdefault((key.group, folded.tick), []).append(folded)
@@ -390,10 +390,10 @@ class _Join(_Sharded):
         """Compiles the spec's plans."""
         self._rejoin = Rejoin(self._spec, self._settings, self._snapshots)
 
-    def _arrive(self, key: ShardKey, block: bytes, cells: _StateCells) -> tuple[int, ...]:
+    def _arrive(self, key: ShardKey, block: bytes, cells: StateCells) -> tuple[int, ...]:
         return put_arrived(cells, block)
 
-    def _end(self, key: ShardKey, tick: int, cells: _StateCells, timer: Any) -> Iterator[Any]:
+    def _end(self, key: ShardKey, tick: int, cells: StateCells, timer: Any) -> Iterator[Any]:
         for joined in self._rejoin.fire(cells, key.shard, tick, self._in_order):
             self._late.inc(joined.late)
             if joined.rows is not None:

@@ -7,27 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from backfill_world import CONFIG, make_events
-from bundle_world import make_parts
+from backfill_world import make_events
+from limited_world import bundle, limited
 
-from configs.errors import BundleError, StateError
-from configs.loader import loads
+from configs.errors import StateError
 from pipelines.parity import check_served
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import find_base
 from pipelines.pubsub.intake import MicroBatch
 from pipelines.serve.follower import Follower
 from pipelines.streaming.at_arrival import AtArrival, read_looks
-from pipelines.streaming.decide import _Decide
-from pipelines.streaming.job import serving_bundle
 from pipelines.streaming.journal import Journal, list_snapshots
 from pipelines.streaming.metrics import ScorerMetrics
 from pipelines.streaming.restore import GIVEN, read_snapshot
 from pipelines.streaming.service import Service, ServiceSettings
 from pipelines.streaming.start import begin
-from scoring.bundle import load_bundle, write_bundle
+from scoring.bundle import load_bundle
 from scoring.controls import NONE, OFF, Controls, Withheld
-from scoring.decision import DecisionPolicy, Threshold
 from scoring.engine import ACTION, DECISION, Engine, Resident
 from scoring.limits import LIMITED, LIMITS
 from scoring.scorer import Scorer
@@ -35,26 +31,8 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 
-BLOCK = "block: {min_precision: 0.9, limit: {per: who, count: 1, in: 1d}}"
-HIDE = "hide: {min_precision: 0.8, limit: {per: where, count: 1, in: 12h}}"
-OLD_POLICY = "policy: {actions: {block: {min_precision: 0.8}}}"
 POSTS = [one for one in make_events(120) if one["kind"] == "post"]
 STEP = 9
-
-
-def limited(block=BLOCK, hide=HIDE, hold_out=""):
-    return CONFIG.replace(OLD_POLICY, f"policy: {{{hold_out}actions: {{{block}, {hide}}}}}")
-
-
-def bundle(root, config, scores=(0.0, 0.0)):
-    """A bundle of a config that does something to all from its thresholds on."""
-    spec = loads(config, "limited.yaml", CATALOG)
-    thresholds = tuple(
-        Threshold(one.name, value, 0.8)
-        for one, value in zip(spec.policy.actions, scores, strict=True)
-    )
-    policy = DecisionPolicy(thresholds, spec.policy.default)
-    return write_bundle(make_parts(config=config, spec=spec, policy=policy), root).name
 
 
 class World:
@@ -322,19 +300,3 @@ def test_a_scorer_that_does_not_act_shows_what_is_due(world):
     outcome = alone.step(world.batch, np.zeros(world.batch.num_rows, bool))
     assert set(outcome.scored.actions().to_pylist()) == {"block"}
     assert outcome.limits is None and not len(alone.resident.given)
-
-
-def test_a_job_of_an_engine_refuses_limits_before_it_starts_and_at_a_swap(tmp_path):
-    store = Store(tmp_path / "bundles")
-    plain = bundle(store.root, limited("block: {min_precision: 0.9}", "hide: {min_precision: 0.8}"))
-    with_limits = bundle(store.root, limited())
-    store.promote(with_limits)
-    with pytest.raises(BundleError, match=r"limits how often 'block' is given .*--runner"):
-        serving_bundle(str(store.root))
-    store.promote(plain)
-    assert serving_bundle(str(store.root)).fingerprint == plain
-    decide = _Decide(loads(limited(), "a.yaml", CATALOG), str(store.root), True, 0.0)
-    decide.setup()
-    store.promote(with_limits)
-    assert decide._serving.current().bundle.fingerprint == plain
-    assert decide._serving.refusals == 1
