@@ -148,7 +148,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         spec.labels, ids, times, named, verdicts, moment
     )
     counting = unexpired(spec.labels, verdicts, moment)
-    every = by_what_is_judged(counting)
+    every = by_what_is_judged(spec.labels, counting)
     suspected = (labels == UNLABELLED) & ~early & ~judged & about.suspected
     subjects = pc.unique(verdicts.column("subject").drop_null())
     known = pc.is_in(subjects, value_set=ids.combine_chunks())
@@ -167,7 +167,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
         qualities=source_qualities(every, moment, spec.labels.precedence),
         curve=_curve(ids, times, verdicts, moment),
         maturity_us=spec.labels.maturity_us,
-        alarms=source_alarms(by_what_is_judged(verdicts), moment),
+        alarms=source_alarms(by_what_is_judged(spec.labels, verdicts), moment),
         suspected=int(suspected.sum()),
         by_subject=int(by_subject.sum()),
         subjects=tuple(

@@ -5,7 +5,8 @@ What leaves: a curve with intervals. A plain histogram of delays would show shor
 young event only a quick verdict can be seen. So the delays are taken for right-truncated, and the
 curve is Lynden-Bell's product-limit estimator in reversed time (Monthly Notices of the RAS 155,
 1971; for delays of reports: Lagakos, Barraj, De Gruttola, Biometrika 75, 1988), with Greenwood's
-variance on the scale of log(-log).
+variance on the scale of log(-log). That is none where the share is 0 or 1: there the bound is that
+of a binomial share of which nothing, or all, was seen (Clopper and Pearson, Biometrika 26, 1934).
 
 What takes longer than the oldest event is old cannot be seen: shares are of the verdicts that come
 within the longest age.
@@ -85,13 +86,16 @@ def delay_curve(delays: Ints, ages: Ints, confidence: float = 0.95) -> DelayCurv
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.log1p(-hazard)
         spread = times / (at_risk * (at_risk - times))
-    log_share = np.append(np.cumsum(steps[::-1])[::-1][1:], 0.0)
-    variance = np.append(np.cumsum(spread[::-1])[::-1][1:], 0.0)
+    log_share = np.append(np.cumsum(steps[::-1])[::-1][1:], 0.0)[: len(seen)]
+    variance = np.append(np.cumsum(spread[::-1])[::-1][1:], 0.0)[: len(seen)]
     share = np.exp(log_share)
     half = ndtri((1 + confidence) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         width = np.exp(half * np.sqrt(variance) / -log_share)
         low, high = np.exp(log_share * width), np.exp(log_share / width)
-    certain = ~np.isfinite(width)
-    low[certain], high[certain] = share[certain], share[certain]
+    # All that could be seen with a delay were seen with just that one: the share before it is 0.
+    fewest = np.minimum.accumulate(np.where(times == at_risk, at_risk, len(delays))[::-1])[::-1]
+    tail = (1 - confidence) / 2
+    low[share == 0], high[share == 0] = 0.0, (1 - tail ** (1 / np.roll(fewest, -1)))[share == 0]
+    low[share == 1], high[share == 1] = tail ** (1 / at_risk[share == 1]), 1.0
     return DelayCurve(seen, share, low, high, len(delays))

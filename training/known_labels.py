@@ -138,17 +138,18 @@ def about_subjects(rule: JudgedSubject, verdicts: pa.Table, as_of_us: int) -> pa
     return known.filter(pc.equal(known[SUBJECT_COLUMN], rule.of))
 
 
-def by_what_is_judged(verdicts: pa.Table) -> pa.Table:
+def by_what_is_judged(labels: Labels, verdicts: pa.Table) -> pa.Table:
     """Verdicts with `subject` being whatever each is about, so that all are counted alike.
 
     That is an event's id, or a column of `labels.subjects` and a value of it.
 
+    >>> rule = Labels("v", "of", None, None, subjects=(JudgedSubject("who", "who"),))
     >>> table = pa.table({"subject": ["a", None], "subject_column": [None, "who"],
     ...                   "subject_value": [None, "ann"]})
-    >>> by_what_is_judged(table)["subject"].to_pylist()
+    >>> by_what_is_judged(rule, table)["subject"].to_pylist()
     ['a', 'who\\x00ann']
     """
-    if SUBJECT_COLUMN not in verdicts.column_names:
+    if SUBJECT_COLUMN not in verdicts.column_names or not labels.subjects:
         return verdicts
     value = pc.binary_join_element_wise(verdicts[SUBJECT_COLUMN], verdicts[SUBJECT_VALUE], "\0")
     about = pc.coalesce(verdicts["subject"], value)

@@ -65,7 +65,7 @@ def show(
             raise typer.BadParameter("give --event or --subject, not both")
         kind, colon, value = (subject or f"{EVENT}:{event}").partition(":")
         if not colon or not value:
-            raise typer.BadParameter(f"--subject: expected COLUMN:VALUE or {EVENT}:ID")
+            raise typer.BadParameter("expected --event ID, or --subject COLUMN:VALUE")
         require_folder(out)
         known = subject_history(spec, out, kind, value, moment)
         print(json.dumps(known.to_builtins())) if as_json else print("\n".join(tell(known)))

@@ -88,7 +88,7 @@ def gather_evidence(
     if spec.inputs.text is not None:
         other[spec.inputs.text.column] = gate.events.column(spec.inputs.text.column)
     said = read_verdicts(layout, day_of(as_of_us - 1))
-    every = by_what_is_judged(said)
+    every = by_what_is_judged(spec.labels, said) if spec.labels else said
     block = np.column_stack([gate.numeric, fitted.gate_scores.astype(np.float32)])
     group = gate.group(spec)
     inputs, drifts = summarise_inputs(

@@ -76,14 +76,26 @@ def simulate(settings: SimulateSettings, progress: Progress | None = None) -> di
     return counts
 
 
+def require_stream(format_: str, seed: int, start: dt.date, days: int) -> None:
+    """Does nothing if such days can be written.
+
+    Raises:
+      InputError: one of these is beyond what it may be.
+    """
+    if format_ not in ("parquet", "jsonl"):
+        raise InputError(f"--format {format_}: expected parquet or jsonl")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed {seed}: expected 0 to 2**63 - 1")
+    if not 1 <= days <= 10_000:
+        raise InputError(f"{days} days: expected 1 to 10000")
+    if dt.date.max - start < dt.timedelta(days=days):
+        raise InputError(f"{days} days from {start} end after the year 9999; start earlier")
+
+
 def _check(settings: SimulateSettings) -> None:
-    if settings.format not in ("parquet", "jsonl"):
-        raise InputError(f"--format {settings.format}: expected parquet or jsonl")
-    if not 0 <= settings.seed < 2**63:
-        raise InputError(f"seed {settings.seed}: expected 0 to 2**63 - 1")
+    require_stream(settings.format, settings.seed, settings.start, settings.days)
     for name, value, most in (
         ("events", settings.events, 2**40),
-        ("days", settings.days, 10_000),
         ("accounts", settings.accounts, 10**8),
         ("files per day", settings.files_per_day, 1440),
     ):

@@ -17,6 +17,7 @@ from pipelines.simulate.aside import aside
 from pipelines.simulate.days import simulate_days
 from pipelines.simulate.enforcement import Policy
 from pipelines.simulate.rows import Kind
+from pipelines.simulate.run import require_stream
 from pipelines.simulate.table import Part
 
 _FILE_EVENTS = 250_000
@@ -85,12 +86,7 @@ def read_truth(folder: Path) -> pa.Table:
 
 
 def _check(request: WorldRequest, truth: Path) -> None:
-    if request.format not in ("parquet", "jsonl"):
-        raise InputError(f"--format {request.format}: expected parquet or jsonl")
-    if not 0 <= request.seed < 2**63:
-        raise InputError(f"seed {request.seed}: expected 0 to 2**63 - 1")
-    if not 1 <= request.days <= 10_000:
-        raise InputError(f"{request.days} days: expected 1 to 10000")
+    require_stream(request.format, request.seed, request.start, request.days)
     out, apart = request.out.resolve(), truth.resolve()
     if out == apart or out in apart.parents or apart in out.parents:
         raise InputError(

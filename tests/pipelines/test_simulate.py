@@ -251,6 +251,7 @@ def test_any_settings_make_valid_events(
         ({"accounts": 0}, "0 accounts"),
         ({"files_per_day": 0}, "0 files per day"),
         ({"format": "csv"}, "expected parquet or jsonl"),
+        ({"start": dt.date(9999, 12, 31), "days": 3}, "end after the year 9999"),
     ],
 )
 def test_settings_that_make_no_stream_are_refused(tmp_path, more, said):

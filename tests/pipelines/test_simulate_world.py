@@ -328,3 +328,14 @@ def test_the_command_refuses_what_does_not_go_together(tmp_path, words):
     done = run_command("--out", tmp_path / "a", *words)
     assert done.exit_code == 2
     assert "does not go with" in done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [({"days": 0}, "0 days"), ({"seed": -1}, "seed -1"), ({"format": "csv"}, "parquet or jsonl"),
+     ({"start": dt.date(9999, 12, 31), "days": 3}, "end after the year 9999")],
+)  # fmt: skip
+def test_what_makes_no_stream_makes_no_world(tmp_path, world, more, said):
+    with pytest.raises(InputError, match=said):
+        simulate_world(WorldRequest(world, tmp_path / "x", **more))
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Verdicts about accounts, from events to labels, history, report, training and the leak ladder."""
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -180,6 +181,8 @@ def test_who_judges_accounts_is_counted_and_named_where_it_stops_or_floods(tmp_p
     lines = "\n".join(describe(found))
     assert "source, of who" in lines and f"({people.unknown:,} of no scored event)" in lines
     assert "person and script judged 1 events or values of who both" in lines
+    plain = dataclasses.replace(made, labels=dataclasses.replace(made.labels, subjects=()))
+    assert report_labels(plain, out).alarms == ()  # a config that has no such verdicts, any more
     told = subject_history(made, out, "event", "p0w1")
     assert (told.judged[0].label, told.judged[0].reason) == (None, "its verdicts have expired")
 

@@ -39,6 +39,29 @@ def test_without_truncation_it_is_the_histogram():
         assert curve.at(delay)[0] == pytest.approx((delays <= delay).mean(), abs=1e-9)
 
 
+@pytest.mark.parametrize("events", [10, 20, 40])
+def test_bounds_hold_the_truth_of_a_few_events_all_of_which_came(events):
+    days = 8  # of ten: all of a few events have come by then, and of others not all do
+    true = (1 - np.exp(-days / 3)) / (1 - np.exp(-10 / 3))
+    found = []
+    for seed in range(200):
+        delays = np.random.default_rng(seed).exponential(3, 3 * events)
+        delays = (delays[delays < 10][:events] * 86_400e6).astype(np.int64)
+        _, low, high = delay_curve(delays, np.full(len(delays), 10 * 86_400_000_000)).at(
+            days * 86_400_000_000
+        )
+        found.append(low <= true <= high)
+    assert np.mean(found) >= 0.9
+
+
+def test_a_share_of_nothing_seen_has_an_upper_bound():
+    # Both that could be seen with a delay of 5 were; the young one could not.
+    curve = delay_curve(np.array([1, 5, 5]), np.array([2, 9, 9]))
+    assert curve.share.tolist() == [0.0, 1.0]
+    assert curve.low.tolist() == pytest.approx([0.0, 0.025**0.5])
+    assert curve.high.tolist() == pytest.approx([1 - 0.025**0.5, 1.0])
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=30))
 def test_it_rises_to_one_within_its_bounds(pairs):
     delays = np.array([delay for delay, _ in pairs], np.int64)
@@ -51,6 +74,7 @@ def test_it_rises_to_one_within_its_bounds(pairs):
     assert curve.share[-1] == 1.0
     assert np.all(np.diff(curve.share) >= 0)
     assert np.all((curve.low <= curve.share + 1e-12) & (curve.share <= curve.high + 1e-12))
+    assert curve.low[-1] < 1.0
     assert curve.quantile(1.0) == delays.max()
 
 
