@@ -68,6 +68,7 @@ def read_campaigns(
         joined_share=section.number("joined_share", default.joined_share, 0.0, 1.0),
         continued_share=section.number("continued_share", default.continued_share, 0.0, 1.0),
         rarity=_rarity(section),
+        name_decisions=section.boolean("name_decisions", default.name_decisions),
     )
     _check_account(section, made)
     section.done()

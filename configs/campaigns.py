@@ -71,6 +71,7 @@ class CampaignRules(Frozen):
       continued_share: of the smaller one's accounts that a campaign and one of the snapshot before
         must share, to be one.
       rarity: what more it takes to link two accounts; None: nothing.
+      name_decisions: whether decisions name the campaign of their event.
     """
 
     account: str
@@ -87,6 +88,7 @@ class CampaignRules(Frozen):
     joined_share: float = 0.2
     continued_share: float = 0.3
     rarity: Rarity | None = None
+    name_decisions: bool = False
 
     @property
     def columns(self) -> tuple[tuple[str, CampaignLink], ...]:

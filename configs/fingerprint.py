@@ -35,7 +35,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     Action: ("per_day", "costs", "delay", "limit"),
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
-    CampaignRules: ("rarity",),
+    CampaignRules: ("rarity", "name_decisions"),
     Evaluation: ("campaigns", "recipients"),
     EdgeRule: ("group", "most_accounts"),
     Spec: ("graph", "campaigns"),
@@ -174,7 +174,9 @@ def graph_fingerprint(spec: Spec) -> str:
 
 
 def campaigns_fingerprint(spec: Spec) -> str:
-    """Of what shapes a snapshot of campaigns: the whole section, and how its events are read.
+    """Of what shapes a snapshot of campaigns: the section, and how its events are read.
+
+    Whether decisions name campaigns does not count: it changes no snapshot.
 
     Raises:
       ValueError: the spec has no campaigns.
@@ -191,7 +193,7 @@ def campaigns_fingerprint(spec: Spec) -> str:
         judged = _judging(labels)
     return _digest(
         {
-            "campaigns": _plain(campaigns),
+            "campaigns": _plain(dataclasses.replace(campaigns, name_decisions=False)),
             "judged": judged,
             "format": _CAMPAIGNS,
             **_read(spec, sorted(kinds), used),

@@ -262,6 +262,7 @@ _CAMPAIGNS = {
     "large": _GROUP,
     "joined_share": _SHARE,
     "continued_share": _SHARE,
+    "name_decisions": _BOOLEAN,
 }
 _RARITY = {
     "chance": {"type": "number", "minimum": LEAST_CHANCE, "maximum": 1},

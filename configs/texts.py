@@ -273,6 +273,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
                                 "at most", "chance: 0.05"),
     "campaigns.rarity.similarity": ("least cosine of the values of two accounts, weighted by how "
                                     "rare they are", "similarity: 0.3"),
+    "campaigns.name_decisions": ("decisions name the campaign of their event, as of the newest "
+                                 "snapshot that was known then", "name_decisions: true"),
 }  # fmt: skip
 
 SHARED: Mapping[str, tuple[str, str]] = {

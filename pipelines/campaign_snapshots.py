@@ -7,21 +7,34 @@ A snapshot exists when its marker does. What an event could have known is the ne
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
 
-from configs.errors import InputError
+from configs.errors import InputError, StateError
 from configs.fingerprint import campaigns_fingerprint
 from configs.schema import Spec
 from pipelines.files import read_published
-from pipelines.snapshots import is_marker, marker_of
-from scoring.files import Place, join, list_files, read_file
-from transforms.campaigns.lookup import campaigns_as_of, campaigns_of_events
+from pipelines.snapshots import list_markers, marker_of
+from scoring.columns import CAMPAIGN_SNAPSHOT, NEVER_US
+from scoring.files import Place, join, read_file
+from transforms.campaigns.lookup import (
+    CampaignIndex,
+    CampaignsAsLogged,
+    CampaignsAsOf,
+    campaigns_as_of,
+    campaigns_of_events,
+    naming_fingerprint,
+)
+from transforms.social.as_of import choose
 
 CAMPAIGNS = "campaigns"
 TABLES = ("campaigns", "members", "events", "values")
+_LATE_US = 86_400_000_000  # events that are later than this name no campaign
+_HELD = 3  # of a day's events, of late ones, and the next one, before it is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +81,94 @@ def campaigns_of_event(
     snapshots = campaign_snapshots(spec, out)
     if spec.campaigns is None or not snapshots:
         return "", "", ""
-    then, known = campaigns_as_of(spec.campaigns, row, np.array([time_us]), snapshots)
+    then = campaigns_as_of(spec.campaigns, row, np.array([time_us]), snapshots)
     now = campaigns_of_events(pa.array([event]), snapshots[-1].read("events"))[0].as_py()
-    return then[0].as_py() or "", known[0].as_py() or "", now or ""
+    return then.campaigns[0].as_py() or "", then.snapshots[0].as_py() or "", now or ""
+
+
+def campaigns_known(
+    spec: Spec, bundles: Place, clock_us: int, now: CampaignsAsOf | None = None
+) -> CampaignsAsOf | None:
+    """The snapshots beside a store of bundles, those prepared that the next events may see.
+
+    Args:
+      clock_us: the latest event time that was folded; `NEVER_US`: the newest are prepared.
+      now: as they are; returned where nothing is new.
+
+    Returns:
+      None where decisions of the config name no campaigns.
+
+    Raises:
+      InputError: a snapshot is damaged.
+    """
+    fingerprint = naming_fingerprint(spec)
+    if spec.campaigns is None or fingerprint is None:
+        return None
+    there = sorted(campaign_snapshots(spec, _beside(bundles)), key=lambda one: one.known_from)
+    known_from = np.array([one.known_from for one in there], np.int64)
+    first = max(0, len(there) - _HELD)
+    if clock_us != NEVER_US:
+        first = max(0, int(choose(known_from, np.array([clock_us - _LATE_US]))[0]))
+    names, wanted = tuple(one.name for one in there), range(len(there))[first : first + _HELD]
+    prepared: dict[str, CampaignIndex] = {}
+    if now is not None and now.spec == fingerprint:
+        if now.names == names and now.held.keys() == set(wanted):
+            return now
+        prepared = {one.name: one for one in now.held.values()}
+    held = {
+        number: prepared.get(names[number]) or CampaignIndex.of(spec.campaigns, there[number])
+        for number in wanted
+    }
+    return CampaignsAsOf(spec.campaigns, fingerprint, names, known_from, held)
+
+
+class LoggedCampaigns:
+    """The snapshots beside a store of bundles, by the names that a log has.
+
+    Args:
+      bundles: the store.
+    """
+
+    def __init__(self, bundles: Place) -> None:
+        self._out = _beside(bundles)
+        self._held: dict[tuple[str, str], tuple[CampaignIndex, int]] = {}
+
+    def of(self, spec: Spec, batch: pa.RecordBatch) -> CampaignsAsLogged | None:
+        """What the events of a logged batch named theirs by; None: the config has it name none.
+
+        Args:
+          batch: its scored rows.
+        """
+        fingerprint = naming_fingerprint(spec)
+        if spec.campaigns is None or fingerprint is None:
+            return None
+        names = pa.nulls(batch.num_rows, pa.string())
+        if CAMPAIGN_SNAPSHOT in batch.schema.names:
+            names = batch.column(CAMPAIGN_SNAPSHOT)
+        open_ = functools.partial(self._open, spec, fingerprint)
+        return CampaignsAsLogged(spec.campaigns, fingerprint, names, open_)
+
+    def _open(self, spec: Spec, fingerprint: str, name: str) -> tuple[CampaignIndex, int]:
+        key = fingerprint, name
+        if key not in self._held:
+            while len(self._held) >= _HELD:
+                del self._held[next(iter(self._held))]
+            self._held[key] = self._read(spec, name)
+        return self._held[key]
+
+    def _read(self, spec: Spec, name: str) -> tuple[CampaignIndex, int]:
+        found = [one for one in campaign_snapshots(spec, self._out) if one.name == name]
+        if not found or spec.campaigns is None:
+            raise StateError(
+                f"the log names the snapshot {name} of campaigns, which is not in {self._out}; "
+                "snapshots are kept: bring it back from a copy"
+            )
+        return CampaignIndex.of(spec.campaigns, found[0]), found[0].known_from
+
+
+def _beside(bundles: Place) -> str:
+    """The output directory that a store of bundles is in."""
+    return os.path.dirname(str(bundles).rstrip("/")) or "."
 
 
 def marker_path(out: Place, as_of: object, spec: Spec | None = None) -> str:
@@ -95,11 +193,13 @@ def campaign_snapshots(spec: Spec, out: Place) -> list[CampaignSnapshot]:
     if spec.campaigns is None:
         return []
     wanted = campaigns_fingerprint(spec)
-    paths = sorted(one for one in list_files(join(out, CAMPAIGNS)) if is_marker(one))
-    return [one for one in (_read(path, out) for path in paths) if one.spec == wanted]
+    markers = sorted(list_markers(join(out, CAMPAIGNS)))
+    return [one for one in (_read(*stamp, str(out)) for stamp in markers) if one.spec == wanted]
 
 
-def _read(path: str, out: Place) -> CampaignSnapshot:
+@functools.lru_cache(maxsize=4096)
+def _read(path: str, size: int, changed: float, out: str) -> CampaignSnapshot:
+    """Of a marker as it is now; it is never changed, but may be removed and made anew."""
     try:
         marker = json.loads(read_file(path))
         files = {

@@ -62,7 +62,7 @@ def read_snapshots(folder: Place, store: str | None = None) -> Snapshots:
     Raises:
       InputError: a marker is damaged.
     """
-    made = tuple(_published(*stamp) for stamp in _markers(str(folder)))
+    made = tuple(_published(*stamp) for stamp in list_markers(str(folder)))
     return Snapshots(str(folder), made, open_shard, store_of(store))
 
 
@@ -126,7 +126,7 @@ def marker_of(
     return first if fitting else join(folder, f"{as_of}-{digest}.json")
 
 
-def _markers(folder: str) -> list[tuple[str, int, float]]:
+def list_markers(folder: str) -> list[tuple[str, int, float]]:
     """Markers as `stamps` tells files: one that is made anew is another; no other JSON file."""
     if not is_local(folder):
         return sorted(one for one in stamps(join(folder, "*.json")) if is_marker(one[0]))
@@ -322,6 +322,7 @@ __all__ = [
     "Followed",
     "beside",
     "is_marker",
+    "list_markers",
     "marker_of",
     "open_all",
     "open_shard",

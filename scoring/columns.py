@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_TIME
+from transforms.campaigns.lookup import EventCampaigns
 from transforms.ticks import LATE
 
 NEVER_US = int(np.iinfo(np.int64).min)
 """Before every time."""
+CAMPAIGN, CAMPAIGN_SNAPSHOT = "lockstep_campaign", "lockstep_campaign_snapshot"
+"""Of a log whose decisions name campaigns: an event's, and the snapshot that says so."""
 
 
 def spread(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> pa.ListArray:
@@ -43,6 +46,18 @@ def spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
         if len(values)
         else pa.nulls(len(mask), values.type)
     )
+
+
+def campaign_columns(
+    named: EventCampaigns | None, mask: npt.NDArray[np.bool_]
+) -> dict[str, pa.Array]:
+    """Columns of a log `[n]`, null where `mask` is not true; none where no campaigns are named."""
+    if named is None:
+        return {}
+    return {
+        CAMPAIGN: spread_values(named.campaigns, mask),
+        CAMPAIGN_SNAPSHOT: spread_values(named.snapshots, mask),
+    }
 
 
 def clock_of(batch: pa.RecordBatch, before: int = NEVER_US) -> npt.NDArray[np.int64]:

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
-from scoring.columns import NEVER_US, clock_of, spread, spread_values
+from scoring.columns import NEVER_US, campaign_columns, clock_of, spread, spread_values
 from scoring.fits import check_fits
 from scoring.limits import LIMITS, Given, follow, limit_actions, rules_of, rules_text
 from scoring.scorer import Scored, Scorer
+from transforms.campaigns.lookup import EventCampaigns, NamesCampaigns, fitting_campaigns
 from transforms.decode import event_schema
 from transforms.derive import derive
 from transforms.duplicates import RecentIds, hash_ids, kind_numbers
@@ -85,6 +86,7 @@ class Looked:
     Attributes:
       asked: the scored events `[s]`, derived; features: of each entity, float32 `[s, F]`, and of
         accounts in the social graph: what a challenger's inputs are made of (`scoring.shadow`).
+      campaigns: of the scored events; None: they are not looked up.
     """
 
     numeric: npt.NDArray[np.float32]
@@ -94,6 +96,7 @@ class Looked:
     snapshots: pa.StringArray | None = None
     asked: pa.RecordBatch | None = None
     features: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    campaigns: EventCampaigns | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +146,9 @@ class Engine:
       scorer: the loaded bundle's; None folds without scoring (replay of a log).
       snapshots: of the social graph, those that are published.
 
+    Attributes:
+      campaigns: names them from the next micro-batch on; None: nothing does.
+
     Raises:
       StateError: the scorer's bundle needs other state than there is, or a snapshot.
     """
@@ -157,6 +163,7 @@ class Engine:
         self.spec, self.snapshots = spec, snapshots
         # Who only folds has no use for what events see.
         self.sees: Sees | None = snapshots.of(spec) if snapshots.published else None
+        self.campaigns: NamesCampaigns | None = None
         self.plans: dict[str, Plan] = {entity: make_plan(spec, entity) for entity in spec.entities}
         self.resident = resident
         self._scorer = scorer
@@ -179,6 +186,7 @@ class Engine:
         check_fits(self.spec, scorer.bundle.spec)
         self.sees = self.snapshots.of(scorer.bundle.spec)
         self.spec = scorer.bundle.spec
+        self.campaigns = fitting_campaigns(self.campaigns, self.spec)
         self.plans = {entity: make_plan(self.spec, entity) for entity in self.spec.entities}
         # What is folded no longer would go stale, and be taken for good after a swap back.
         states = {entity: self.resident.states[entity] for entity in self.spec.entities}
@@ -295,7 +303,9 @@ class Engine:
         scored = None
         if self._scorer is not None and len(queried):
             scored = (score or self._scorer.score)(numeric, asked)
-        looked = Looked(numeric, sequences, scored, saturated, seen.names, asked, features)
+        named = self.campaigns.look(asked) if self.campaigns is not None else None
+        names = seen.names
+        looked = Looked(numeric, sequences, scored, saturated, names, asked, features, named)
         return looked, deltas
 
     def outcome(
@@ -387,6 +397,7 @@ def log_batch(
         columns[name] = spread_values(array, mask & (scored is not None))
     if outcome.limits is not None:
         columns[LIMITS] = pa.array([outcome.limits] * count, pa.string())
+    columns |= campaign_columns(outcome.looked.campaigns if outcome.looked else None, mask)
     return pa.RecordBatch.from_pydict(columns)
 
 

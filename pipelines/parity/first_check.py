@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
+from pipelines.campaign_snapshots import LoggedCampaigns
 from pipelines.parity.log import Base, TimeSpan
-from pipelines.parity.replay import see_as_logged
+from pipelines.parity.replay import other_campaigns, see_as_logged
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
 from pipelines.streaming.journal import LoggedStep, read_steps
 from scoring.arrival import Arrived, Waiting, look
@@ -35,7 +36,13 @@ from scoring.engine import (
     logged_events,
 )
 from scoring.hold_out import HELD_OUT
-from scoring.parity.compare import UNEXPLAINED, VERSION, Difference, differing_columns
+from scoring.parity.compare import (
+    CAMPAIGN,
+    UNEXPLAINED,
+    VERSION,
+    Difference,
+    differing_columns,
+)
 from scoring.scorer import Scorer
 from transforms.inputs import numeric_names
 from transforms.order import places
@@ -67,6 +74,7 @@ def check_firsts(
     scorer_of: Callable[[str], Scorer],
     span: TimeSpan | None = None,
     snapshots: Snapshots = NO_SNAPSHOTS,
+    campaigns: LoggedCampaigns | None = None,
 ) -> Firsts:
     """Replays first decisions from a base on; none where nothing was decided at arrival.
 
@@ -77,9 +85,10 @@ def check_firsts(
       scorer_of: the scorer of a bundle.
       span: which looks are compared, by the scorer's clock when they were made.
       snapshots: of the social graph; events see those again that the log names.
+      campaigns: likewise; None: events name none.
     """
     found, span = Firsts(), span or TimeSpan()
-    replay = _Replay(spec, base, state, found, snapshots)
+    replay = _Replay(spec, base, state, found, snapshots, campaigns)
     for step in read_looks(state):
         folded = int(step.batch.column(FOLDED)[0].as_py())
         replay.fold_before(folded)
@@ -93,9 +102,15 @@ def check_firsts(
 
 class _Replay:
     def __init__(
-        self, spec: Spec, base: Base, state: Path, found: Firsts, snapshots: Snapshots
+        self,
+        spec: Spec,
+        base: Base,
+        state: Path,
+        found: Firsts,
+        snapshots: Snapshots,
+        campaigns: LoggedCampaigns | None,
     ) -> None:
-        self._found, self._snapshots = found, snapshots
+        self._found, self._snapshots, self._campaigns = found, snapshots, campaigns
         self._folds = Engine(spec, base.state(spec), None)
         self._position = self._folds.resident.position
         self._steps = read_steps(state, base.step)
@@ -128,7 +143,7 @@ class _Replay:
             return
         was = logged_outcome(engine.spec, step.batch)
         waiting = self._now(engine)
-        see_as_logged(engine, step.batch)
+        see_as_logged(engine, step.batch, self._campaigns)
         now, arrived = look(engine, waiting, fresh)
         waiting.add(arrived)
         chosen = step.batch.filter(step.batch.column(SCORED))
@@ -198,13 +213,16 @@ def _differences(
     if WITHHELD in chosen.schema.names:
         held, again = was.scored.withheld, now.scored.withheld
         differ |= np.array([held.get(row) != again.get(row) for row in range(len(differ))])
+    otherwise = other_campaigns(chosen, now)
+    own = otherwise & ~differ  # of events that differ in nothing else
+    differ |= otherwise
     names = numeric_names(spec)
     ids, times = chosen.column(EVENT_ID).to_pylist(), chosen.column(EVENT_TIME).to_pylist()
     return [
         Difference(
             ids[row],
             times[row],
-            UNEXPLAINED if columns[row].any() else VERSION,
+            UNEXPLAINED if columns[row].any() else CAMPAIGN if own[row] else VERSION,
             tuple(names[i] for i in np.flatnonzero(columns[row])),
             float(was.scored.score[row]),
             float(now.scored.score[row]),

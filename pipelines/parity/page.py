@@ -13,6 +13,7 @@ import markupsafe
 
 from pipelines.parity.plots import differences_svg
 from scoring.parity.compare import (
+    CAMPAIGN,
     CAUSES,
     COPY,
     DUPLICATE,
@@ -34,6 +35,7 @@ _MEANINGS = {
     SNAPSHOT: "a newer snapshot of the social graph was published after the event was decided",
     VERSION: "decided by another bundle, or by another graph or model than the bundle's",
     HAND_OFF: "the key's history at the scorer's start was not what it should have been",
+    CAMPAIGN: "names another campaign than the snapshot that the log names has for the event",
     UNEXPLAINED: "none of these: a fault of the software",
 }
 _ABOUT = {

@@ -8,6 +8,7 @@ from matplotlib import rc_context
 
 from scoring.parity.compare import (
     BINS,
+    CAMPAIGN,
     COPY,
     DUPLICATE,
     HAND_OFF,
@@ -29,6 +30,7 @@ _COLOURS = {
     SNAPSHOT: (NEW, 0.7),
     VERSION: (NEW, 0.45),
     HAND_OFF: (BASELINE, 0.45),
+    CAMPAIGN: (BAD, 0.45),
     UNEXPLAINED: (BAD, 1.0),
 }
 _TICKS = (1 / 6, 1 / 2, 5 / 6)

@@ -7,6 +7,7 @@ key had before, so a doubled or a lost event shows in them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import Spec
+from pipelines.campaign_snapshots import LoggedCampaigns
 from pipelines.parity.log import Base, LogBatch
-from scoring.columns import matrix
+from scoring.columns import CAMPAIGN, CAMPAIGN_SNAPSHOT, campaign_columns, matrix
 from scoring.engine import (
+    DECISION,
     NUMERIC,
     SCORE,
     SCORED,
@@ -77,6 +80,7 @@ def replay(
     batches: Iterator[LogBatch],
     scorer_of: Callable[[str], Scorer] | None = None,
     snapshots: Snapshots = NO_SNAPSHOTS,
+    campaigns: LoggedCampaigns | None = None,
 ) -> Iterator[Replayed]:
     """Folds logged batches from a base on, in order.
 
@@ -86,9 +90,10 @@ def replay(
       batches: from there on.
       scorer_of: the scorer of a bundle; None: nothing is scored.
       snapshots: of the social graph; events see those again that the log names.
+      campaigns: likewise; None: events name none.
 
     Raises:
-      StateError: the base is of another spec.
+      StateError: the base is of another spec, or a snapshot is gone.
     """
     resident = base.state(spec)
     histories = _Histories(
@@ -104,7 +109,7 @@ def replay(
         if expired is not None:
             engine.expire(expired)
         late = log.batch.column(LATE).to_numpy(zero_copy_only=False)
-        see_as_logged(engine, log.batch)
+        see_as_logged(engine, log.batch, campaigns)
         outcome = engine.step(logged_events(engine.spec, log.batch), late, accepted=True)
         mask = log.batch.column(SCORE).is_valid().to_numpy(zero_copy_only=False)
         scored = log.batch.filter(pa.array(mask))
@@ -125,12 +130,16 @@ def replay(
         )
 
 
-def see_as_logged(engine: Engine, batch: pa.RecordBatch) -> None:
+def see_as_logged(
+    engine: Engine, batch: pa.RecordBatch, campaigns: LoggedCampaigns | None = None
+) -> None:
     """Has the events of a logged batch see the snapshots that it names, whatever there is now.
 
     Raises:
       StateError: one of them is not there any more.
     """
+    if campaigns is not None:
+        engine.campaigns = campaigns.of(engine.spec, batch.filter(batch.column(SCORED)))
     as_of = engine.snapshots.of(engine.spec)
     if as_of is None:
         return
@@ -143,6 +152,31 @@ def see_as_logged(engine: Engine, batch: pa.RecordBatch) -> None:
     other = pc.is_in(names, value_set=pa.array(others, pa.string()))
     names = pc.if_else(other, pa.scalar(None, pa.string()), names)
     engine.sees = AsLogged(as_of, names.filter(batch.column(SCORED)))
+
+
+def other_campaigns(scored: pa.RecordBatch, outcome: Outcome) -> npt.NDArray[np.bool_]:
+    """Where another campaign was named, or by another snapshot, than comes out now: bool `[s]`.
+
+    Args:
+      scored: rows of the log; their decisions must name what the row does.
+    """
+    count, named = scored.num_rows, outcome.looked.campaigns if outcome.looked else None
+    differ = np.zeros(count, np.bool_)
+    if named is None and CAMPAIGN not in scored.schema.names:
+        return differ
+    now = campaign_columns(named, np.ones(count, np.bool_))
+    for name in (CAMPAIGN, CAMPAIGN_SNAPSHOT):
+        sides = [
+            one[name].to_pylist() if name in names else [None] * count
+            for one, names in ((scored, scored.schema.names), (now, now))
+        ]
+        differ |= np.array(sides[0], object) != np.array(sides[1], object)
+    for row, message in enumerate(scored.column(DECISION).to_pylist()):
+        if message is not None:  # else it was decided at its arrival
+            said = json.loads(message).get("campaign") or {}
+            known = scored[CAMPAIGN][row].as_py() if CAMPAIGN in scored.schema.names else None
+            differ[row] |= said.get("name") != known
+    return differ
 
 
 def logged_side(log: LogBatch) -> Sided:

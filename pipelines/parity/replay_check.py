@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME
+from pipelines.campaign_snapshots import LoggedCampaigns
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import (
     TimeSpan,
@@ -25,7 +26,7 @@ from pipelines.parity.log import (
     lost_before,
     nothing_in_range,
 )
-from pipelines.parity.replay import Replayed, logged_side, replay
+from pipelines.parity.replay import Replayed, logged_side, other_campaigns, replay
 from pipelines.snapshots import beside, read_snapshots
 from scoring.action_delay import NOW, act_after
 from scoring.bundle import load_bundle
@@ -35,6 +36,7 @@ from scoring.engine import ACTION, DECISION, INPUTS, SCORE, WITHHELD, withheld_c
 from scoring.files import Place
 from scoring.models import input_names
 from scoring.parity.compare import (
+    CAMPAIGN,
     UNEXPLAINED,
     VERSION,
     Difference,
@@ -61,9 +63,10 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     Raises:
       InputError: there is no log, or nothing was decided in the span.
       BundleError: a bundle is gone or damaged.
-      StateError: the log lacks a step, or names a snapshot of the social graph that is gone.
+      StateError: the log lacks a step, or names a snapshot (graph, campaigns) that is gone.
     """
     store, snapshots = Store(bundles), read_snapshots(beside(bundles))
+    campaigns = LoggedCampaigns(bundles)
     base = find_base(state, span)
     batches = logged_batches(state, base, span)
     first = next(batches, None)
@@ -88,13 +91,14 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
     times: list[npt.NDArray[np.int64]] = []
     unlike: Counter[str] = Counter()
     suspects = Suspects()
-    for one in replay(spec, base, itertools.chain([first], batches), scorer_of, snapshots):
+    whole = itertools.chain([first], batches)
+    for one in replay(spec, base, whole, scorer_of, snapshots, campaigns):
         times.append(one.scored.column(EVENT_TIME).to_numpy()[one.inside])
         versions[one.log.bundle] += int(one.inside.sum())
         differences += _differences(one, unlike, suspects)
     if not sum(versions.values()):
         raise nothing_in_range(state, base, span)
-    firsts = check_firsts(state, spec, base, scorer_of, span, snapshots)
+    firsts = check_firsts(state, spec, base, scorer_of, span, snapshots, campaigns)
     times, versions = times + firsts.times, versions + firsts.versions
     differences += firsts.differences
     faults = []
@@ -147,13 +151,16 @@ def _differences(one: Replayed, unlike: Counter[str], suspects: Suspects) -> lis
         by = one.scored.column(WITHHELD).to_pylist()
         differ |= np.array(by, object) != np.array(withheld_column(scored).to_pylist(), object)
     differ |= _delayed_otherwise(one)
+    otherwise = other_campaigns(one.scored, one.outcome)
+    own = otherwise & ~differ  # of events that differ in nothing else
+    differ |= otherwise
     names, inputs = numeric_names(one.spec), input_names(one.spec)
     rows = np.flatnonzero(differ & one.inside)
     events = one.scored.take(pa.array(rows))
     features = [tuple(names[i] for i in np.flatnonzero(one.columns[row])) for row in rows]
-    causes = [one.causes[row] or VERSION for row in rows]
+    causes = [one.causes[row] or (CAMPAIGN if own[row] else VERSION) for row in rows]
     for row in rows:
-        if one.causes[row] is None:
+        if one.causes[row] is None and not own[row]:
             unlike.update([inputs[i] for i in np.flatnonzero(other[row])] or [""])
     strayed = [i for i, cause in enumerate(causes) if cause == UNEXPLAINED]
     if strayed:

@@ -43,6 +43,7 @@ from scoring.controls import read_controls
 from scoring.files import Place
 from scoring.scorer import Scorer
 from scoring.store import Store
+from transforms.campaigns.lookup import fitting_campaigns
 from transforms.catalog import CATALOG
 
 SERVICE, METHOD = "lockstep.v1.Decisions", "Decide"
@@ -292,8 +293,10 @@ class _Server:
                 snapshots=opened(scorer.bundle.spec, request.bundles),
             )
         )
-        self._watch = BundleWatch(store, lambda: follower.engine, request.swap_poll_s, Counts())
-        self._watch.start()
+        watch = BundleWatch(store, lambda: follower.engine, request.swap_poll_s, Counts())
+        await self._in_thread(lambda: watch.look_for_campaigns(follower.engine.spec))
+        self._watch = watch
+        watch.start()
         if self._metrics is not None and not self._figures.shown:
             self._metrics.show(self._figures)
         self._figures.show(self._follower, lambda: self._waiting_events, lambda: self._age_s())
@@ -330,6 +333,10 @@ class _Server:
                 self._progress.say(f"{fresh.name} decides")
             except StateError as error:
                 watch.refuse(fresh, error)
+        follower.engine.campaigns = (
+            fitting_campaigns(watch.take_campaigns(), follower.engine.spec)
+            or follower.engine.campaigns
+        )
         if news:
             self._news_s, self._away_s = now_s, None
         elif now_s - self._news_s >= _AGAIN_S:

@@ -40,7 +40,8 @@ def encode_decisions(
     has the `propensity`, the chance with which the event is let through: the share where an action
     is due, else 1; of what is let through, `withheld` has the action and "hold-out". Where an
     action's limit is used up (`scoring.limits`), it has that action and "limit". Where the action
-    has a delay, `act_after` is the moment from which it is carried out (microseconds UTC).
+    has a delay, `act_after` is the moment from which it is carried out (microseconds UTC). Of an
+    event of a campaign, where decisions name them, `campaign` is its name and the snapshot's.
 
     Args:
       spec: its name is part of the decision's id.
@@ -68,6 +69,8 @@ def encode_decisions(
         rows.column(EVENT_ID),
         rows.column(EVENT_TIME).to_numpy(),
     )
+    named = outcome.looked.campaigns if outcome.looked is not None else None
+    campaigns = named.campaigns.to_pylist() if named is not None else [None] * len(ids)
     messages: list[bytes | None] = []
     for row, event in enumerate(ids):
         if not sent[row]:
@@ -95,6 +98,9 @@ def encode_decisions(
         }
         if moments[row] != NOW:
             decision["act_after"] = int(moments[row])
+        if named is not None and campaigns[row] is not None:
+            snapshot = named.snapshots[row].as_py()
+            decision["campaign"] = {"name": campaigns[row], "snapshot": snapshot}
         if controls:
             decision["controls"] = controls
         held = scored.withheld.get(row)

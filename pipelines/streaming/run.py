@@ -283,6 +283,7 @@ def _run(
     if metrics is not None:
         metrics.show(ScorerMetrics(service, intake))
     if service.watch is not None:
+        service.watch.look_for_campaigns(spec)  # before the first event
         service.watch.start()
 
     def from_disk() -> Restored:

@@ -37,7 +37,9 @@ from pipelines.streaming.stopping import Stopping
 from pipelines.streaming.timings import Timings
 from pipelines.streaming.watch import BundleWatch
 from scoring.engine import SCORED, Engine, Outcome, Resident, log_batch
+from scoring.scorer import Scorer
 from scoring.store import Store
+from transforms.campaigns.lookup import fitting_campaigns
 from transforms.social.as_of import Snapshots
 from transforms.ticks import LATE
 
@@ -374,13 +376,18 @@ class Service:
             return
         fresh = self.watch.take()
         self._see(self.watch.take_snapshots())
-        if fresh is None:
-            return
+        if fresh is not None:
+            self._swap(self.watch, fresh)
+        found = fitting_campaigns(self.watch.take_campaigns(), self.engine.spec)
+        if found is not None:
+            self.engine.campaigns = found
+
+    def _swap(self, watch: BundleWatch, fresh: Scorer) -> None:
         before = self.engine.scorer
         try:
             self.engine.swap(fresh)
         except StateError as error:  # another swap came between
-            self.watch.refuse(fresh, error)
+            watch.refuse(fresh, error)
             return
         name, controls = fresh.bundle.fingerprint, fresh.controls
         if before is None or before.bundle.fingerprint != name:

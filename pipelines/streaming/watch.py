@@ -4,7 +4,8 @@ What enters: a store, whose pointer others move. What leaves: a loaded, verified
 service takes between two micro-batches. A bundle that is damaged or does not fit is told of once
 and refused, and the old one serves on. It is looked at again when its files change, or when the
 pointer has been elsewhere; a failure that may pass (a disk, memory) is tried again now and then.
-So with snapshots of the social graph: the next one is mapped beside those that are seen.
+So with snapshots of the social graph: the next one is mapped beside those that are seen. And with
+those of campaigns, whose faults are logged and hold up nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 
 from configs.errors import BundleError, LockstepError
+from configs.schema import Spec
+from pipelines.campaign_snapshots import campaigns_known
 from pipelines.snapshots import beside, open_all, read_snapshots, seen_by
 from pipelines.streaming.counts import Counts
 from pipelines.streaming.failures import describe_failure
@@ -26,6 +29,7 @@ from scoring.files import join, stamps
 from scoring.fits import check_events, check_fits
 from scoring.scorer import Scorer
 from scoring.store import POINTER, Store
+from transforms.campaigns.lookup import CampaignsAsOf, naming_fingerprint
 from transforms.catalog import CATALOG
 from transforms.social.as_of import Snapshots
 
@@ -57,7 +61,8 @@ class BundleWatch:
         self._damaged: Mark | None = None  # controls that could not be read
         self._again_s: float | None = None
         self._snapshots: Snapshots | None = None
-        self._snapshots_fault = ""
+        self._snapshots_fault = self._campaigns_fault = ""
+        self._campaigns: CampaignsAsOf | None = None
         self._failing = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -99,9 +104,15 @@ class BundleWatch:
         found, self._snapshots = self._snapshots, None
         return found
 
+    def take_campaigns(self) -> CampaignsAsOf | None:
+        """What names campaigns of events, where it is another than before; None: nothing is new."""
+        found, self._campaigns = self._campaigns, None
+        return found
+
     def look(self) -> None:
         """Asks once, and loads what is new; damaged controls hold up no bundle."""
         self._look_for_snapshots()
+        self.look_for_campaigns(self._engine().spec)
         self._look_at_controls()
         try:
             wanted = self._store.serving()
@@ -151,6 +162,24 @@ class BundleWatch:
             return
         self._snapshots, self._snapshots_fault = found, ""
 
+    def look_for_campaigns(self, spec: Spec) -> None:
+        """Prepares those that a spec's events name theirs by; a fault leaves things as they are."""
+        if naming_fingerprint(spec) is None:
+            return
+        engine = self._engine()
+        now = engine.campaigns if isinstance(engine.campaigns, CampaignsAsOf) else None
+        try:
+            found = campaigns_known(spec, self._store.root, engine.resident.clock_us, now)
+        except Exception as error:  # a decision that names none is better than none
+            said = str(error) if isinstance(error, LockstepError) else describe_failure(error)
+            if said != self._campaigns_fault:
+                _LOGGER.error("snapshots of campaigns stay as they are: %s", said)
+            self._campaigns_fault = said
+            return
+        self._campaigns_fault = ""
+        if found is not now:
+            self._campaigns = found
+
     def refuse(self, scorer: Scorer, error: LockstepError) -> None:
         """The engine would not take it."""
         self._refuse(self._mark(scorer.bundle.fingerprint), error)
@@ -178,6 +207,7 @@ class BundleWatch:
         open_all(found.of(fresh.bundle.spec))
         if found.published != self._engine().snapshots.published:
             self._snapshots = found  # before the bundle is given out, which needs them
+        self.look_for_campaigns(fresh.bundle.spec)
         return fresh
 
     def _refuse(self, mark: Mark, error: Exception) -> None:

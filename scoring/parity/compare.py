@@ -15,8 +15,8 @@ from configs.errors import ParityError
 LATE, DUPLICATE, MISSING = "late", "duplicate", "missing event"
 COPY = "other copy"
 VERSION, HAND_OFF, UNEXPLAINED = "bundle or graph version", "state hand-off", "unexplained"
-SNAPSHOT = "snapshot"
-CAUSES = (LATE, DUPLICATE, COPY, MISSING, SNAPSHOT, VERSION, HAND_OFF, UNEXPLAINED)
+SNAPSHOT, CAMPAIGN = "snapshot", "campaign"
+CAUSES = (LATE, DUPLICATE, COPY, MISSING, SNAPSHOT, VERSION, HAND_OFF, CAMPAIGN, UNEXPLAINED)
 
 BINS = 48
 """Pieces of time into which a report counts decisions and differences."""

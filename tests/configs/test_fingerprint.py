@@ -87,6 +87,20 @@ def test_a_default_that_is_written_out_is_no_other_config(operation, field):
         assert all(one != kept for one, kept in zip(other[1], silent[1], strict=True))
 
 
+def test_whether_decisions_name_campaigns_is_of_the_bundle_and_of_no_snapshot():
+    plain, named, off = (
+        loads(
+            CONFIG.replace("of: m, links", f"of: m,{said} links") % ("lowercase", "t", ""),
+            "c.yaml",
+            CATALOG,
+        )
+        for said in ("", " name_decisions: true,", " name_decisions: false,")
+    )
+    assert campaigns_fingerprint(plain) == campaigns_fingerprint(named)
+    assert dataset_fingerprint(plain) == dataset_fingerprint(named)
+    assert fingerprint(plain) == fingerprint(off) != fingerprint(named)
+
+
 @pytest.mark.parametrize("name", ["chat", "chat_full", "card_fraud_handbook", "mail"])
 def test_fingerprints_of_shipped_configs_stay_whether_they_write_defaults_out_or_not(name):
     text = shipped(name).read_text()

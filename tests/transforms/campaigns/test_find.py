@@ -9,7 +9,7 @@ from campaign_world import AS_OF, DAY, HOUR, TABLES, batch_of, judged, make_even
 
 from pipelines.layout import day_us
 from transforms.campaigns import USES, account_pairs, find_campaigns, shared_uses, uses_of
-from transforms.campaigns.lookup import campaigns_as_of, campaigns_of_batch
+from transforms.campaigns.lookup import CampaignIndex, CampaignsAsOf, campaigns_as_of
 
 
 def uses(rows):
@@ -106,12 +106,31 @@ def test_what_else_an_account_writes_is_its_own():
     assert made.members["account"].to_pylist() == ["a", "b", "c"]
 
 
+class Tables:
+    """A snapshot in memory."""
+
+    def __init__(self, known_from, **tables):
+        self.name, self.known_from, self._tables = f"from {known_from}", known_from, tables
+
+    def read(self, table):
+        return self._tables[table]
+
+
+def one_campaign(known_from, account, campaign):
+    """A snapshot of one account's campaign."""
+    none = {"column": pa.int32(), "value": pa.uint64(), "campaign": pa.string()}
+    values = pa.table({name: pa.array([], type_) for name, type_ in none.items()})
+    members = pa.table({"account": [account], "campaign": [campaign]})
+    return Tables(known_from, members=members, values=values)
+
+
 def test_a_later_event_is_of_its_accounts_campaign_or_of_that_of_its_values():
     rules = spec().campaigns
     base = {"kind": "post", "one": None, "two": None, "site": None, "weight": 1.0}
     base |= {"event_time": day_us(AS_OF) - DAY}
     first = [
-        base | {"event_id": f"{ring}{who}", "who": f"{ring}{who}", "one": f"text {ring}"}
+        base
+        | {"event_id": f"{ring}{who}", "who": f"{ring}{who}", "one": f"text {ring}", "site": ring}
         for ring in "pq"
         for who in range(3)
     ]
@@ -119,45 +138,50 @@ def test_a_later_event_is_of_its_accounts_campaign_or_of_that_of_its_values():
     made, names = find_campaigns(rules, found, judged()), pa.array(["P", "Q"])
     members = made.members.set_column(1, "campaign", names.take(made.members["campaign"]))
     values = made.values.set_column(2, "campaign", names.take(made.values["campaign"]))
-    later = [
-        base | {"event_id": "1", "who": "p1", "one": "text q"},
-        base | {"event_id": "2", "who": "new", "one": "text q"},
-        base | {"event_id": "3", "who": "new", "one": "other"},
-        base | {"event_id": "4", "who": "new"},
-    ]
-    seen = campaigns_of_batch(rules, batch_of(later), members, values)
-    assert seen.to_pylist() == ["P", "Q", None, None]
-    bare = batch_of(later).select(["event_id", "who"])
-    assert campaigns_of_batch(rules, bare, members, values).to_pylist() == ["P", None, None, None]
+    index = CampaignIndex.of(rules, Tables(0, members=members, values=values))
+    asked = {
+        "P": {"who": "p1", "one": "text q"},
+        "Q": {"who": "new", "one": "text q", "site": "p"},
+        "of its text": {"who": "new", "two": "text q"},  # a value of another column
+        "of its site": {"who": "new", "site": "p"},
+        "of no weight": {"who": "new", "site": "p", "weight": 0.0},  # the link's `where`
+        "other": {"who": "new", "one": "other"},
+        "none": {"who": "new"},
+    }
+    later = [base | {"event_id": str(n)} | one for n, one in enumerate(asked.values())]
+    batch = batch_of(later)
+    assert index.find(rules, batch).to_pylist() == ["P", "Q", None, "P", None, None, None]
+    assert index.find(rules, batch.slice(1, 2)).to_pylist() == ["Q", None]
+    assert index.find(rules, batch.slice(0, 0)).to_pylist() == []
+    bare = batch.select(["event_id", "who"])
+    assert index.find(rules, bare).to_pylist() == ["P"] + [None] * 6
 
 
-class OneCampaign:
-    """A snapshot in memory, of one account's campaign."""
-
-    def __init__(self, known_from, account, campaign):
-        self.name, self.known_from = f"from {known_from}", known_from
-        self._account, self._campaign = account, campaign
-
-    def read(self, table):
-        text = pa.string()
-        if table == "members":
-            return pa.table({"account": [self._account], "campaign": [self._campaign]})
-        none = {"column": pa.int32(), "value": pa.uint64(), "campaign": text}
-        return pa.table({name: pa.array([], type_) for name, type_ in none.items()})
+def test_an_event_without_an_account_is_of_no_accounts_campaign():
+    rules = spec().campaigns
+    index = CampaignIndex.of(rules, one_campaign(0, "", "P"))
+    batch = pa.RecordBatch.from_pydict({"who": pa.array([None, "", "a"], pa.string())})
+    assert index.find(rules, batch).to_pylist() == [None, "P", None]
 
 
 def test_each_event_of_a_batch_sees_the_newest_snapshot_that_was_known_at_its_time():
     rules = spec().campaigns
-    snapshots = [OneCampaign(20, "a", "Q"), OneCampaign(10, "a", "P"), OneCampaign(30, "b", "R")]
+    snapshots = [one_campaign(20, "a", "Q"), one_campaign(10, "a", "P"), one_campaign(30, "b", "R")]
     asked = [("a", 30), ("a", 9), ("b", 30), ("a", 20), ("a", 19), ("a", 10), (None, 20)]
     batch = pa.RecordBatch.from_pydict(
         {rules.account: pa.array([who for who, _ in asked], pa.string())}
     )
     times = np.array([time for _, time in asked])
-    campaigns, names = campaigns_as_of(rules, batch, times, snapshots)
-    assert campaigns.to_pylist() == [None, None, "R", "Q", "P", "P", None]
-    assert names.to_pylist() == [
-        "from 30", None, "from 30", "from 20", "from 10", "from 10", "from 20"
-    ]  # fmt: skip
-    nothing, none = campaigns_as_of(rules, batch, times, [])
-    assert nothing.null_count == none.null_count == len(asked)
+    found = campaigns_as_of(rules, batch, times, snapshots)
+    assert found.campaigns.to_pylist() == [None, None, "R", "Q", "P", "P", None]
+    names = ["from 30", None, "from 30", "from 20", "from 10", "from 10", "from 20"]
+    assert found.snapshots.to_pylist() == names
+    nothing = campaigns_as_of(rules, batch, times, [])
+    assert nothing.campaigns.null_count == nothing.snapshots.null_count == len(asked)
+    # Of what is prepared alone: who sees another one is of no campaign, never of an older one.
+    held = {number: CampaignIndex.of(rules, snapshots[number]) for number in (1, 0)}
+    held = {0: held[1], 1: held[0]}
+    events = batch.append_column("event_time", pa.array(times))
+    some = CampaignsAsOf(rules, "", (), np.array([10, 20, 30]), held).look(events)
+    assert some.campaigns.to_pylist() == [None, None, None, "Q", "P", "P", None]
+    assert some.snapshots.to_pylist() == [None if one == "from 30" else one for one in names]
