@@ -23,8 +23,9 @@ from transforms.campaigns.find import CAMPAIGN
 from transforms.campaigns.uses import COLUMN, VALUE, value_hashes
 from transforms.expression import evaluate_mask
 from transforms.hashing import UInt64s, valid_mask
-from transforms.social.as_of import Int64s, account_hashes, choose
+from transforms.social.as_of import Int64s, choose
 from transforms.social.events import ACCOUNT
+from transforms.social.shard_table import account_hashes
 
 
 class CampaignTables(Protocol):
