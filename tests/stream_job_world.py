@@ -31,8 +31,11 @@ WAIT_S = 400
 SPEC = loads(CONFIG, "tiny.yaml", CATALOG)
 
 
-def make_house(folder, count=1000):
+def make_house(folder, count=1000, bundle=copy_bundle):
     """Ten days of events; the states of the first eight, and a store whose bundle serves.
+
+    Args:
+      bundle: puts one into a store, and gives its folder.
 
     Returns:
       the folder, as `running_job` takes it, and the events in order.
@@ -42,7 +45,7 @@ def make_house(folder, count=1000):
     source, out = folder / "events.jsonl", folder / "house"
     source.write_text("".join(json.dumps(event) + "\n" for event in events))
     backfill(BackfillRequest(SPEC, str(source), out, Days(dt.date(2026, 3, 1), NIGHT)))
-    Store(out / "bundles").promote(copy_bundle(out / "bundles").name)
+    Store(out / "bundles").promote(bundle(out / "bundles").name)
     return folder, events
 
 

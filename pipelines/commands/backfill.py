@@ -24,7 +24,8 @@ def backfill(
         bool, typer.Option(help="Compute just the features that the published days lack.")
     ] = False,
     bundle: Annotated[
-        str | None, typer.Option(help="Add inputs and scores of this model bundle.")
+        str | None,
+        typer.Option(help="Add inputs, scores and due actions (no limits) of this model bundle."),
     ] = None,
     keep_states: Annotated[int, typer.Option(help="State snapshots of so many last days.")] = 14,
     allow_empty_days: Annotated[

@@ -127,7 +127,7 @@ def _with_actions(outcome: Outcome, numbers: Mapping[int, int]) -> Outcome:
         withheld={row: Withheld(scored.names[one], LIMITED) for row, one in enumerate(due)},
     )
     events, numeric = outcome.events.take(pa.array(rows)), outcome.numeric[rows]
-    return dataclasses.replace(outcome, events=events, numeric=numeric, scored=few)
+    return Outcome(events, numeric, outcome.sequences[rows], few, outcome.bundle, 0)
 
 
 class _Decide(beam.DoFn):

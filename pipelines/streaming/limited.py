@@ -88,6 +88,7 @@ class _Limit(OrderSteps):
         super().__init__(ticks)
         self._begins_us, self._step = begins_us, step
         self._limited = Metrics.counter("lockstep", "actions_over_limit")
+        self._rebuilt = Metrics.counter("lockstep", "limits_rebuilt")
 
     def setup(self) -> None:
         """Nothing is resident yet."""
@@ -120,6 +121,7 @@ class _Limit(OrderSteps):
         fired = self._log.fire(_Asks(block, version, snapshot, deltas), tick, held)
         if fired.resident is not None:
             _RESIDENTS[self._step] = fired.resident
+        self._rebuilt.inc(int(fired.rebuilt))
         [chosen] = fired.outputs
         self._limited.inc(sum(map(bool, chosen)))
         for step in give_chosen(steps, chosen):

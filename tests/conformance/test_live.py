@@ -14,15 +14,28 @@ import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, make_events
 from bundle_world import copy_bundle
+from engines import at_parallelism
+from limited_world import bundle as limited_bundle
+from limited_world import limited
 from live_world import assert_as_expected, expected_rows, in_fold_order
 from serving_world import make_store
 from steps_world import run_steps, states_of
 
 from benchmarks.scripted import FOUND, SCRIPTS, read_script, run_until
 from configs.loader import loads
+from pipelines.parity import check_served
+from pipelines.streaming.decide import Decide
+from pipelines.streaming.decisions import encode_decisions
+from pipelines.streaming.limited import LimitActions
+from pipelines.streaming.sinks import segment_bytes, write_file
 from scoring.bundle import load_bundle
+from scoring.controls import NONE
+from scoring.engine import BUNDLE as DECIDED_BY
+from scoring.engine import DECISION, STEP, WITHHELD
+from scoring.limits import LIMITED
 from scoring.scorer import Scorer
 from scoring.steps import ACTION, BUNDLE, MODEL_INPUTS, SCORE, Score, score_batch
+from scoring.store import Store
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 from transforms.inputs import numeric_names
@@ -239,6 +252,98 @@ def test_a_swap_takes_effect_between_two_batches(runner, request, tmp_path):
             [n for n in batch.schema.names if n not in (SCORE, ACTION, MODEL_INPUTS)]
         )
         assert score_batch(scorers[name], given).column(SCORE).equals(batch.column(SCORE))
+
+
+LIMITS = loads(limited(), "limited.yaml", CATALOG)
+
+
+def limited_text(read, bundles, poll_seconds=10.0):
+    """The job where the bundle has limits of actions, up to its log."""
+
+    def build(pipeline):
+        events = read(pipeline) | Decode(LIMITS)
+        made = events["events"] | Features(LIMITS, ticks=TICKS)
+        decided = [
+            made.rows | Decide(LIMITS, str(bundles), True, poll_seconds, limits=True),
+            made.others | "Pass" >> Decide(LIMITS, str(bundles), False, poll_seconds, limits=True),
+        ]
+        steps = decided | beam.Flatten() | LimitActions(TICKS)
+        log = steps | "Log" >> beam.Map(lambda step: step[1]).with_output_types(pa.RecordBatch)
+        return {"rows": log}
+
+    return build
+
+
+def run_limited(flags, script, build, wanted):
+    """The steps of a job's log, in order."""
+    SCRIPTS["events"] = as_batches(script)
+    found = run_until(build, flags, ["rows"], lambda found: count(found, "rows") >= wanted)
+    steps = sorted(found["rows"], key=lambda step: step.column(STEP)[0].as_py())
+    assert [step.column(STEP)[0].as_py() for step in steps] == list(range(len(steps)))
+    return steps
+
+
+def assert_replayed(steps, folder, bundles):
+    for step in steps:
+        name = f"segment-{step.column(STEP)[0].as_py():012d}.arrows"
+        write_file(str(folder / "log" / "date=2026-03-01" / name), segment_bytes(step))
+    report = check_served(folder, bundles)
+    assert report.clean and report.events > 100
+
+
+def values(steps, name):
+    return [one for step in steps for one in step.column(name).to_pylist()]
+
+
+@pytest.mark.parametrize("runner", ["prism", "flink-1", "flink-2"])
+@pytest.mark.slow
+def test_limited_actions_are_given_as_by_the_embedded_scorer(runner, request, tmp_path):
+    store = Store(tmp_path / "bundles")
+    store.promote(limited_bundle(store.root, limited()))
+    events = sorted(make_events(300, days=1), key=time_of)
+    late = events[30 : 30 + 2 * PLANTED_LATE : 2]
+    arrivals = shuffled([event for event in events if event not in late], seed=3)
+    script = script_of(arrivals, late, POISON, sizes=(3, 20, 150, 1))
+    scorer = Scorer(load_bundle(store.path(store.serving()))).under(NONE)
+    outcome = expected_rows(LIMITS, decoded(script), TICKS.tick_us, scorer=scorer)
+    flags = request.getfixturevalue(runner.partition("-")[0])
+    if runner != "prism":
+        flags = at_parallelism(flags, runner[-1])
+    build = limited_text(lambda pipeline: read_script(pipeline, "events"), store.root)
+    steps = run_limited(flags, script, build, outcome.events.num_rows)
+    assert values(steps, "event_id") == outcome.events.column("event_id").to_pylist()
+    assert sum(values(steps, "lockstep_late")) == PLANTED_LATE
+    decisions = [one for one in values(steps, DECISION) if one is not None]
+    assert decisions == encode_decisions(LIMITS, outcome, scorer)
+    assert values(steps, WITHHELD).count(LIMITED) == len(outcome.scored.withheld) > 10
+    assert_replayed(steps, tmp_path / "state", store.root)
+
+
+@pytest.mark.parametrize("runner", ["prism", "flink"])
+@pytest.mark.slow
+def test_counts_of_equal_limits_go_on_over_a_swap(runner, request, tmp_path):
+    store = Store(tmp_path / "bundles")
+    names = [limited_bundle(store.root, limited(), scores) for scores in ((0.0, 0.0), (-1.0, 0.0))]
+    store.promote(names[0])
+    events = sorted(make_events(200, days=1), key=time_of)
+    script = script_of(events)
+    half = len(script) // 2
+    swapped = []
+
+    def swap():
+        if len(FOUND.get("rows", [])) > 3 and not swapped:
+            swapped.append(store.promote(names[1]))
+        return bool(swapped)
+
+    script.insert(half, (script[half - 1][0], swap))
+    build = limited_text(lambda pipeline: read_script(pipeline, "events"), store.root, 0.0)
+    steps = run_limited(request.getfixturevalue(runner), script, build, len(events))
+    assert set(values(steps, DECIDED_BY)) == set(names)
+    blocked = [json.loads(one)["event_id"] for one in values(steps, DECISION)
+               if one is not None and json.loads(one)["action"] == "block"]  # fmt: skip
+    who = [event["who"] for event in events if event["id"] in blocked]
+    assert len(who) == len(set(who)) > 10, "once a day each, whichever bundle decided"
+    assert_replayed(steps, tmp_path / "state", store.root)
 
 
 def bits(array):

@@ -227,13 +227,16 @@ def test_a_jobs_shard_log_gives_what_the_embedded_fold_gives(data, rows, limits)
     steps = [events.slice(start, end - start)
              for start, end in itertools.pairwise(sorted({0, len(rows), *cuts}))]  # fmt: skip
     decides = [data.draw(st.sampled_from(bundles)) for _ in steps]
-    live, clock, expected = Given(), NEVER_US, []
+    begins = data.draw(st.none() | st.integers(0, 90))  # where a night ends
+    live, clock, expected = Given(), NEVER_US if begins is None else begins, []
     for one, step in zip(decides, steps, strict=True):
         scored, clock = run(one, live, step, clock)
         expected.append(scored)
     numbers = itertools.count(1)
     log = ShardLog(
-        GivenActions(), TickSettings(snapshot_ticks=2), lambda: next(numbers).to_bytes(16, "big")
+        GivenActions(begins),
+        TickSettings(snapshot_ticks=2),
+        lambda: next(numbers).to_bytes(16, "big"),
     )
     cells, resident, made = MemoryCells(), None, []
     asked = [step_of(one, step) for one, step in zip(decides, steps, strict=True)]

@@ -15,6 +15,8 @@ import pytest
 from backfill_world import make_events
 from engines import ROOT
 from flink_cluster import running_cluster
+from limited_world import bundle as limited_bundle
+from limited_world import limited
 from stream_job_world import (
     SPEC,
     Listener,
@@ -27,6 +29,7 @@ from stream_world import publish, set_up_topics
 
 from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub_server.server import running_server
+from scoring.limits import LIMITED, LIMITS
 
 PIECE, PAUSE_S = 10, 0.5
 OPTIONS = ("--tick-ms", "500")
@@ -67,9 +70,13 @@ def server():
         yield running.endpoint
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    return make_house(tmp_path_factory.mktemp("faults"), 300)[0]
+@pytest.fixture(scope="module", params=["plain", "limited"])
+def house(request, tmp_path_factory):
+    """With a bundle without limits of actions, or with."""
+    folder = tmp_path_factory.mktemp("faults")
+    if request.param == "plain":
+        return make_house(folder, 300)[0]
+    return make_house(folder, 300, lambda store: store / limited_bundle(store, limited()))[0]
 
 
 def check(house, state, listener, process, events):
@@ -84,8 +91,10 @@ def check(house, state, listener, process, events):
     for report in (served, ideal):
         assert (report.by_cause, report.faults) == ({}, ()), (report, late)
     assert served.events == len(scored) and not late
+    withheld = rows.column("withheld").to_pylist().count(LIMITED)
+    assert (withheld > 0) == (LIMITS in rows.schema.names), "where there are limits only"
     print(f"{len(events)} events, {len(rows)} logged, {len(scored)} decided, {late} late, "
-          f"{listener.copies - len(scored)} published again")  # fmt: skip
+          f"{withheld} over a limit, {listener.copies - len(scored)} published again")  # fmt: skip
 
 
 def kill_and_check(cluster, house, server, state, kills):
@@ -122,6 +131,7 @@ def test_killed_twice_it_recovers_by_itself(server, house, tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("house", ["plain"], indirect=True)
 def test_killed_twenty_times_it_recovers_by_itself(server, house, tmp_path):
     with running_cluster(tmp_path / "flink") as cluster:
         kill_and_check(cluster, house, server, tmp_path / "state", kills=20)

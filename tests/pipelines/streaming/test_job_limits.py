@@ -187,11 +187,19 @@ def test_a_limit_by_a_column_that_the_job_does_not_read_is_not_taken(tmp_path):
 
 
 @pytest.mark.parametrize("config", [CONFIG, HELD], ids=["without", "with"])
-def test_there_is_a_stage_where_there_are_limits_only(config):
+def test_there_is_a_stage_where_there_are_limits_only(config, monkeypatch):
+    began = []
+
+    def limit_actions(ticks, begins_us):
+        began.append(begins_us)
+        return "LimitActions" >> LimitActions(ticks, begins_us)
+
+    monkeypatch.setattr("pipelines.streaming.build.LimitActions", limit_actions)
     job = Job(
         spec=loads(config, "a.yaml", CATALOG),
         reader=ReaderSettings("projects/p/subscriptions/s"),
         bundles="bundles", decisions="projects/p/topics/t", state="state",
+        first_us=5 * HOUR,
     )  # fmt: skip
     pipeline = beam.Pipeline()
     build(pipeline, job)
@@ -205,3 +213,4 @@ def test_there_is_a_stage_where_there_are_limits_only(config):
         "ReadSubscription", "Features", "Decide", "Decided", "Pass", "Passed", *last,
         "WriteDeadLetters",
     ]  # fmt: skip
+    assert began == ([5 * HOUR + SPEC.events.dedup_us] if config == HELD else []), "a night's end"
