@@ -168,6 +168,12 @@ def _retimed(spec: Spec, source: str, share: float, folder: Path) -> str:
             raise InputError(
                 f"{path} has no column {sorted(missing)[0]!r}; expected it by this name"
             )
+        kind = table.column(events.time).type
+        if not (pa.types.is_timestamp(kind) or pa.types.is_integer(kind)):
+            raise InputError(
+                f"{path}: {events.time!r} is of type {kind}; verdicts can be moved where times are "
+                "timestamps or whole numbers, so write it as one of these"
+            )
     times = np.concatenate([_microseconds(table.column(events.time)) for table in tables])
     judged = _judged_times(spec, tables, times)
     moves = judged >= 0
@@ -240,10 +246,6 @@ def _is(kinds: pa.StringArray, kind: str) -> npt.NDArray[np.bool_]:
 def _microseconds(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-    elif not pa.types.is_integer(column.type):
-        raise InputError(
-            f"times are of type {column.type}; expected timestamps, or whole microseconds"
-        )
     return np.asarray(column.to_numpy(), np.int64)
 
 

@@ -93,4 +93,6 @@ def _moment(received: dt.datetime | None, now_us: int) -> int | None:
     time_us = round((received - _EPOCH) / dt.timedelta(microseconds=1))
     if time_us > now_us:
         raise ValueError("received is later than now")
+    if time_us < 0:  # a time that was never set, as some languages write it: the year 1
+        raise ValueError("received is before 1970")
     return time_us

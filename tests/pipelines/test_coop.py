@@ -240,6 +240,7 @@ def test_a_file_of_callbacks_is_taken_whole_or_not_at_all(coop, tmp_path):
         good[0].replace("m1", "m2"),  # not what was signed
         coop.kept(action("m1"), "2026-05-01T10:00:00Z"),  # of the future
         coop.kept(action("m1"), "2026-03-01T10:00:00"),  # of no zone
+        coop.kept(action("m1"), "0001-01-01T00:00:00Z"),  # of a time that was never set
         "{}",
     ]
     with Ledger(to, lambda: now) as ledger:

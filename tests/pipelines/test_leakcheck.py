@@ -114,3 +114,10 @@ def test_days_without_both_classes_and_other_files_are_refused(source, spec, tmp
     (tmp_path / "a.jsonl").write_text('{"id": "1", "at": 1, "kind": "post", "who": "w"}\n')
     with pytest.raises(InputError, match="write the input as Parquet"):
         _moved(spec, str(tmp_path / "a.jsonl"), 0.5, tmp_path)
+
+
+def test_times_that_cannot_be_moved_are_named_with_their_file(spec, tmp_path):
+    row = {"id": ["1"], "at": ["2026-03-01T00:00:00Z"], "kind": ["post"], "subject": [None]}
+    pq.write_table(pa.table(row), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: 'at' is of type string; .* timestamps"):
+        _moved(spec, str(tmp_path), 0.5, tmp_path)
