@@ -20,6 +20,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -64,6 +65,7 @@ from transforms.steps.campaigns import ALONE_GROUP, HUBS_GROUP, USES_GROUP, Shar
 from transforms.steps.social import JUDGEMENTS_GROUP
 
 NAME, SPLIT_FROM, MERGED = "name", "split_from", "merged"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +124,7 @@ def make_campaign_snapshot(
 
     Raises:
       ConfigError: the config has no campaigns.
-      InputError: the source cannot be read, or has none of their events; too many dead letters.
+      InputError: the source cannot be read; too many dead letters.
       BusyError: another run holds the output folder.
     """
     if request.spec.campaigns is None:
@@ -182,18 +184,25 @@ def _make(
     shards = job.run(splits, SharedUses(spec))
     first = day_of(end - campaigns.span_us)
     if not any(str(first) <= day < str(request.as_of) for day in shards.days):
-        raise InputError(
-            f"{request.source} has no event before {request.as_of} and from {first} on, of which "
-            "campaigns could be; look at --as-of and at campaigns.span"
+        _LOGGER.warning(
+            "%s has no event before %s and from %s on (--as-of, campaigns.span): no campaign is "
+            "found, and the next snapshot goes on with the names of the one before",
+            request.source,
+            request.as_of,
+            first,
         )
     uses = shards.of(USES_GROUP, USES)
     judged = shards.of(JUDGEMENTS_GROUP, JUDGEMENTS).select([ACCOUNT, ABUSIVE])
     progress.say(f"{uses.num_rows:,} uses of shared values")
     found = find_campaigns(campaigns, uses, judged, shards.of(ALONE_GROUP, ALONE))
-    earlier = [one for one in campaign_snapshots(spec, request.out) if _is_before(one, request)]
-    previous = earlier[-1] if earlier else None
-    known = None if previous is None else _known(previous)
-    named = name_campaigns(found, known, str(request.as_of), campaigns.continued_share)
+    there = campaign_snapshots(spec, request.out)
+    earlier = [one for one in there if one.as_of < str(request.as_of)]
+    after = [one for one in there if one.as_of > str(request.as_of)]
+    # Nights on which nothing was found end no name.
+    previous = next((one for one in reversed(earlier) if one.read("campaigns").num_rows), None)
+    following = next((one for one in after if one.read("campaigns").num_rows), None)
+    known, later = (None if one is None else _known(one) for one in (previous, following))
+    named = name_campaigns(found, known, str(request.as_of), campaigns.continued_share, later)
     tables = tables_of(found, named)
     path = marker_path(request.out, request.as_of, spec)
     folder = f"{CAMPAIGNS}/{AS_OF}{name_of(path).removesuffix('.json')}"
@@ -249,10 +258,6 @@ def tables_of(found: FoundCampaigns, named: list[NamedCampaign]) -> dict[str, pa
         place = table.schema.get_field_index(CAMPAIGN)
         made[name] = table.set_column(place, CAMPAIGN, names.take(table[CAMPAIGN]))
     return {name: table.combine_chunks() for name, table in made.items()}
-
-
-def _is_before(one: CampaignSnapshot, request: SnapshotRequest) -> bool:
-    return one.as_of < str(request.as_of)
 
 
 def _known(previous: CampaignSnapshot) -> KnownCampaigns:

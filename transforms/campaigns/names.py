@@ -15,7 +15,7 @@ from transforms.social.events import ACCOUNT
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KnownCampaigns:
-    """The snapshot of the night before.
+    """The snapshot of the night before, or of the night after.
 
     Attributes:
       members: string columns `account` and `campaign` (its name).
@@ -44,7 +44,11 @@ class NamedCampaign:
 
 
 def name_campaigns(
-    found: FoundCampaigns, known: KnownCampaigns | None, as_of: str, continued_share: float
+    found: FoundCampaigns,
+    known: KnownCampaigns | None,
+    as_of: str,
+    continued_share: float,
+    later: KnownCampaigns | None = None,
 ) -> list[NamedCampaign]:
     """Names in the order of `found.campaigns`.
 
@@ -61,6 +65,8 @@ def name_campaigns(
       known: of the night before; None: there is none.
       as_of: the day of the snapshot.
       continued_share: 0 to 1.
+      later: of the next night, where it was made before this one: what has no name of the night
+        before has the one that it has then.
     """
     first_seen = found.campaigns[FIRST_SEEN].to_pylist()
     overlaps = _overlaps(found, known, continued_share) if known is not None else []
@@ -78,11 +84,21 @@ def name_campaigns(
         if old not in continued and old not in gone:
             gone.add(old)
             merged.setdefault(new, []).append(old)
+    ahead: dict[int, str] = {}
+    taken = set(name.values())
+    for _, old, new in _overlaps(found, later, continued_share) if later is not None else []:
+        if new not in name and new not in ahead and old not in taken:
+            ahead[new] = old
+            taken.add(old)
     made, number = [], 0
     for new, first in enumerate(first_seen):
         if new not in name:
-            number += 1
-        own = name.get(new, f"{as_of}-{number:04d}")
+            number += 1  # also of one that has a name already: its own, when made anew
+        own = name.get(new) or ahead.get(new)
+        while own is None:
+            own = f"{as_of}-{number:04d}"
+            if own in taken:
+                own, number = None, number + 1
         since = first if known is None else min(first, known.first_seen.get(own, first))
         made.append(
             NamedCampaign(own, since, split.get(new, ""), tuple(sorted(merged.get(new, ()))))

@@ -84,3 +84,17 @@ def test_the_order_of_accounts_decides_nothing():
     one = name_campaigns(found("abc", "def"), known(p="abf", q="cde"), "day", 0.3)
     other = name_campaigns(found("cba", "fed"), known(q="edc", p="fba"), "day", 0.3)
     assert one == other
+
+
+def test_a_day_in_between_has_the_names_that_it_has_on_the_day_after():
+    groups = found("abc", "def", "ghi", "jkl")
+    yesterday = known(old="abc")
+    tomorrow = known(**{"old": "abc", "new": "def", "day-0003": "ghi"})
+    names = name_campaigns(groups, yesterday, "day", 0.3, tomorrow)
+    assert [one.name for one in names] == ["old", "new", "day-0003", "day-0004"]
+    assert [one.first_seen for one in names] == [5, 1001, 1002, 1003]
+    # A name is given once, whoever has it on the day after.
+    names = name_campaigns(found("abc", "def"), None, "day", 0.3, known(**{"day-0001": "def"}))
+    assert [one.name for one in names] == ["day-0002", "day-0001"]
+    names = name_campaigns(found("ab", "cd"), known(old="ab"), "day", 0.3, known(old="abcd"))
+    assert [one.name for one in names] == ["old", "day-0001"]
