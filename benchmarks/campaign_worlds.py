@@ -46,11 +46,12 @@ campaigns:
   links:
     text: {columns: [band_1, band_2, band_3, band_4], where: characters >= 40, weight: 2}
     site: {columns: link_domain}
-    short: {columns: fingerprint, within: 10m}
+    short: {columns: fingerprint, within: 10mBURSTS}
 """
-RULES: Mapping[str, str] = {
-    "each value counts the same": "",
-    "by rarity": "  rarity: {}\n",
+RULES: Mapping[str, tuple[str, str]] = {
+    "each value counts the same": ("", ""),
+    "by rarity": ("", "  rarity: {}\n"),
+    "by rarity, short texts in bursts": (", bursts: true", "  rarity: {}\n"),
 }
 
 
@@ -129,8 +130,9 @@ def world_rows(seeds: int) -> Iterator[str]:
                 simulate_world(request)
                 hidden = hidden_campaigns(read_truth(Path(root) / "events.truth"))
                 day = request.start + dt.timedelta(days=DAYS)
-                for rule, more in RULES.items():
-                    spec = loads(config + SECTION + more, "world.yaml", CATALOG)
+                for rule, (bursts, more) in RULES.items():
+                    section = SECTION.replace("BURSTS", bursts) + more
+                    spec = loads(config + section, "world.yaml", CATALOG)
                     now = dt.datetime.now(dt.UTC)
                     out = Path(root) / "out"
                     made = make_campaign_snapshot(SnapshotRequest(spec, str(source), out, day, now))

@@ -71,6 +71,10 @@ def read_campaigns(
         name_decisions=section.boolean("name_decisions", default.name_decisions),
     )
     _check_account(section, made)
+    for name, part in section.sections("links"):
+        if links[name].bursts and made.rarity is None:
+            message = "bursts: expected the section rarity, whose chance and similarity it needs"
+            part.note("bursts", message, "rarity: {}")
     section.done()
     return made
 
@@ -105,7 +109,10 @@ def _link(
         within_us=within,
         weight=section.integer("weight", default.weight, 1, MOST_WEIGHT),
         most_accounts=section.integer("most_accounts", default.most_accounts, 2, MOST_ACCOUNTS),
+        bursts=section.boolean("bursts", default.bursts),
     )
+    if link.bursts and within is None:
+        section.note("bursts", "bursts: expected 'within', how long a burst lasts", "within: 10m")
     section.done()
     return link
 

@@ -26,6 +26,7 @@ class CampaignLink:
         None: whenever.
       weight: of one shared value, as evidence.
       most_accounts: a value that more accounts used is too popular to say anything, and is dropped.
+      bursts: two accounts that used a value in one burst have evidence enough by that.
     """
 
     name: str
@@ -34,6 +35,7 @@ class CampaignLink:
     within_us: int | None = None
     weight: int = 1
     most_accounts: int = 100
+    bursts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

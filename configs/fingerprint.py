@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from configs.campaigns import CampaignRules
+from configs.campaigns import CampaignLink, CampaignRules
 from configs.labels import later_columns
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
@@ -36,6 +36,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     Policy: ("hold_out",),
     SocialGraph: ("accounts",),
     CampaignRules: ("rarity", "name_decisions"),
+    CampaignLink: ("bursts",),
     Evaluation: ("campaigns", "recipients"),
     EdgeRule: ("group", "most_accounts"),
     Spec: ("graph", "campaigns"),

@@ -248,6 +248,7 @@ _LINK = {
     "within": _DURATION,
     "weight": _COUNT | {"maximum": MOST_LINK_WEIGHT},
     "most_accounts": {"type": "integer", "minimum": 2, "maximum": MOST_ACCOUNTS},
+    "bursts": _BOOLEAN,
 }
 _GROUP = {"type": "integer", "minimum": 2, "maximum": 1_000_000}
 _CAMPAIGNS = {

@@ -250,6 +250,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "campaigns.links.NAME.weight": ("of one shared value, as evidence", "weight: 2"),
     "campaigns.links.NAME.most_accounts": ("a value that more accounts used is dropped",
                                            "most_accounts: 50"),
+    "campaigns.links.NAME.bursts": ("accounts that used a value in one burst, of many accounts, "
+                                    "are linked by that alone. Needs `within` and `rarity`",
+                                    "bursts: true"),
     "campaigns.recipients": ("column with how many an event reached, or with whom",
                              "recipients: channel_id"),
     "campaigns.judged": ("column of verdict events with the judged account: values that mostly "

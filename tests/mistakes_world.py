@@ -340,5 +340,8 @@ kinds: {a: {scored: true}}
     "graph_empty": BASE + "graph: {edges: {}}\n",
     "campaigns_empty": BASE + "campaigns: {account: k, of: a, links: {}}\n",
     "campaigns_without": BASE + "campaigns: {account: k}\n",
+    "campaigns_bursts": BASE
+    + "campaigns: {account: k, of: a, links: {l: {columns: kind, bursts: true, within: 1m}, "
+    "m: {columns: event_id, bursts: true}}}\n",
     "campaigns_account": BASE + "campaigns: {account: k, of: a, links: {l: {columns: k}}}\n",
 }

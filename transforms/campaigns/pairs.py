@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from configs.campaigns import CampaignLink, CampaignRules
 from configs.schema import EVENT_TIME
+from transforms.campaigns.bursts import in_bursts
 from transforms.campaigns.rarity import SharedColumn, unlikely_pairs
 from transforms.campaigns.uses import COLUMN, starts_of
 
@@ -53,7 +54,8 @@ def account_pairs(
     "CooRTweet: A Generalized R Software for Coordinated Network Detection", Computational
     Communication Research 7, 2025) and, with other evidence, SynchroTrap (Cao, Yang, Yu, Palow,
     CCS 2014). With `campaigns.rarity` chance must not explain it, and weights are bits
-    (`transforms.campaigns.rarity`).
+    (`transforms.campaigns.rarity`). Accounts that used a value of a link with `bursts` in one burst
+    have evidence enough, and chance does not explain it (`transforms.campaigns.bursts`).
 
     Args:
       uses: of `USES`, sorted by column, value and time.
@@ -64,11 +66,12 @@ def account_pairs(
     """
     value = starts_of(uses) if len(uses) else np.zeros(0, np.int64)
     column, time = uses[COLUMN].to_numpy(), uses[EVENT_TIME].to_numpy()
+    chance = campaigns.rarity.chance if campaigns.rarity is not None else 0.0
     found = []
     for number, (_, link) in enumerate(campaigns.columns):
         rows = np.flatnonzero(column == number)
         own = np.zeros(accounts, np.int64) if alone is None else alone[:, number]
-        found.append(_shared_column(link, value[rows], account[rows], time[rows], own))
+        found.append(_shared_column(link, value[rows], account[rows], time[rows], own, chance))
     none = np.zeros((2, 0), np.int64)
     total = [none]
     for link in campaigns.links.values():
@@ -79,27 +82,39 @@ def account_pairs(
         keys, counts = _reduced(np.concatenate(best, axis=1), np.maximum)
         total.append(np.stack([keys, counts * link.weight]))
     keys, weight = _reduced(np.concatenate(total, axis=1), np.add)
-    enough = weight >= campaigns.evidence
-    keys, weight = keys[enough], weight[enough]
+    burst = np.zeros(len(keys), np.bool_)
+    for one in found:
+        burst |= np.isin(keys, one.burst)
+    enough = (weight >= campaigns.evidence) | burst
+    keys, weight, burst = keys[enough], weight[enough], burst[enough]
     if campaigns.rarity is not None:
-        bits = unlikely_pairs(campaigns.rarity, found, keys, accounts)
+        bits = unlikely_pairs(campaigns.rarity, found, keys, accounts, burst)
         keys, weight = keys[bits > 0], bits[bits > 0]
     return AccountPairs(keys // max(accounts, 1), keys % max(accounts, 1), weight)
 
 
 def _shared_column(
-    link: CampaignLink, value: Int64s, account: Int64s, time: Int64s, alone: Int64s
+    link: CampaignLink, value: Int64s, account: Int64s, time: Int64s, alone: Int64s, chance: float
 ) -> SharedColumn:
-    """What accounts share in a column, of its uses sorted by value and time."""
+    """What accounts share in a column, of its uses sorted by value and time.
+
+    Args:
+      chance: of bursts, as of `in_bursts`.
+    """
     accounts = len(alone)
     begins = np.flatnonzero(np.diff(value, prepend=-1))
     number = np.cumsum(np.diff(value, prepend=-1) > 0) - 1
     within = _NO_LIMIT if link.within_us is None else link.within_us
     starts = np.append(begins, len(value)).astype(np.int64)
     keys, of = _shared(starts, account, time, within, accounts)
+    burst = np.zeros(0, np.int64)
+    if link.bursts:
+        inside = in_bursts(number, account, time, within, chance)
+        starts = np.append(0, np.cumsum(np.bincount(number[inside], minlength=len(begins))))
+        burst = _shared(starts, account[inside], time[inside], within, accounts)[0]
     once = np.unique(number * max(accounts, 1) + account)
     return SharedColumn(
-        link, len(begins), keys, of, once % max(accounts, 1), once // max(accounts, 1), alone
+        link, len(begins), keys, of, burst, once % max(accounts, 1), once // max(accounts, 1), alone
     )
 
 

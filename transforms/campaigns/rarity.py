@@ -39,6 +39,7 @@ from configs.campaigns import CampaignLink, Rarity
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 BIT = 8
 """One bit of surprise: weights are whole numbers, whose sums do not depend on an order."""
@@ -60,6 +61,7 @@ class SharedColumn:
       values: how many values there are.
       keys, of: int64 `[n]`, a pair of accounts (`one * accounts + other`) and the value that it
         shares; each once.
+      burst: int64 `[k]`, pairs that share one of its bursts; none where the link has no `bursts`.
       account, used: int64 `[m]`, an account and a value that it used; each once.
       alone: int64 `[accounts]`, how many values it alone used.
     """
@@ -68,6 +70,7 @@ class SharedColumn:
     values: int
     keys: Int64s
     of: Int64s
+    burst: Int64s
     account: Int64s
     used: Int64s
     alone: Int64s
@@ -96,7 +99,7 @@ class _Link:
 
 
 def unlikely_pairs(
-    rarity: Rarity, columns: Sequence[SharedColumn], keys: Int64s, accounts: int
+    rarity: Rarity, columns: Sequence[SharedColumn], keys: Int64s, accounts: int, sure: Mask
 ) -> Int64s:
     """The bits that each pair shares, and 0 where chance explains them or the two are not alike.
 
@@ -104,6 +107,7 @@ def unlikely_pairs(
       columns: in the order of the config, those of a link together.
       keys: int64 `[n]`, the pairs in question, ascending.
       accounts: how many there are.
+      sure: bool `[n]`, pairs that chance is known not to explain: of a burst.
 
     Returns:
       int64 `[n]`, in `1 / BIT` of a bit.
@@ -119,7 +123,8 @@ def unlikely_pairs(
     bits = np.sum([one.bits for one in links], axis=0)
     bound = _unlikely(bits, links) - sum(np.log2(one.columns) for one in links)
     likeness = _likeness(links, keys, accounts)
-    kept = (bound >= _needed(bound, total, rarity.chance)) & (likeness >= rarity.similarity)
+    unlikely = sure | (bound >= _needed(bound, total, rarity.chance))
+    kept = unlikely & (likeness >= rarity.similarity)
     return np.where(kept, bits, 0).astype(np.int64)
 
 
