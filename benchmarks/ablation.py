@@ -35,7 +35,8 @@ from pipelines.simulate import WorldRequest, read_truth, simulate_world
 from training.curve import area_under_roc, average_precision, make_curve, redraw_curves
 from training.dataset import slices
 from training.evaluate import percentiles
-from training.fit import Span, fit
+from training.fit import fit
+from training.models import Span
 from transforms.catalog import CATALOG
 from transforms.executor import Executor
 from transforms.inputs import numeric_names

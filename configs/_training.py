@@ -14,6 +14,7 @@ from typing import cast
 from configs._yaml import Section, did_you_mean
 from configs.booster import ALIASES, BOOSTER, DART, FIXED, TINY
 from configs.schema import Spec, Training
+from configs.training import DELAYED_FEEDBACK
 from configs.units import format_duration
 
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e9
@@ -74,6 +75,7 @@ def read_training(root: Section) -> Training | None:
         analyse_rows=section.integer("analyse_rows", 1_000_000, least=1),
         train_rows=section.integer("train_rows", 2_000_000, least=1),
         seed=section.integer("seed", 0, least=0, most=MOST_SEED),
+        delayed_feedback=section.choice("delayed_feedback", DELAYED_FEEDBACK, "none"),
     )
     if made.gate_us >= made.span_us > 0:
         key = "gate" if "gate" in section else "span"
@@ -115,6 +117,8 @@ def check_training(root: Section, spec: Spec, features: Mapping[str, str]) -> No
     if spec.inputs.text is None:
         why = "it is for a text model, and inputs has no text"
         nothing |= dict.fromkeys(("text_folds", "text_regularisation"), why)
+    if training.delayed_feedback != "none":
+        nothing |= _no_young_events(spec, training)
     for key, why in nothing.items():
         if key in section:
             section.mistakes.add(
@@ -127,6 +131,22 @@ def check_training(root: Section, spec: Spec, features: Mapping[str, str]) -> No
         names = {*inputs.numeric, *features, *inputs.computed} - set(inputs.exclude)
         count = len(names) + len(inputs.categorical) + (inputs.text is not None)
         _check_constraints(inner, training.booster, count)
+
+
+def _no_young_events(spec: Spec, training: Training) -> dict[str, str]:
+    """Why there are no young events to learn from, by the setting; empty if there are."""
+    if training.delay_us == 0:
+        why = "it is for events of the last training.delay, which is 0"
+    elif not training.refit:
+        why = "only the models that serve learn from young events, and training.refit is false"
+    elif spec.labels is None or spec.labels.maturity_us is None:
+        why = (
+            "without labels.maturity only judged events have a label, so no event without a "
+            "verdict would teach anything"
+        )
+    else:
+        return {}
+    return {"delayed_feedback": why}
 
 
 def _check_booster(inner: Section, training: Training) -> None:

@@ -23,7 +23,7 @@ from configs.labels import later_columns
 from configs.policy import Action, Policy
 from configs.schema import Column, Events, Expression, Ingest, Labels, Spec, TextInput
 from configs.social import EdgeRule, SocialGraph, graph_inputs
-from configs.training import Evaluation
+from configs.training import Evaluation, Training
 
 _WORDS = ("about", "unit")
 _MADE = ("numbered", "prefixed")  # by the loader, of what counts already
@@ -40,6 +40,7 @@ _LATER: dict[type, tuple[str, ...]] = {
     Evaluation: ("campaigns", "recipients"),
     EdgeRule: ("group", "most_accounts"),
     Spec: ("graph", "campaigns"),
+    Training: ("delayed_feedback",),
 }
 """Settings that there were not always, by what has them."""
 _SNAPSHOTS = 2

@@ -24,6 +24,7 @@ from configs.catalog import Catalog, default_of
 from configs.reference import EXPRESSION, described
 from configs.schema import LIFETIME, ColumnType, Expression
 from configs.social import GRAPH_FEATURES
+from configs.training import DELAYED_FEEDBACK
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -296,6 +297,7 @@ _TRAINING = {
     "analyse_rows": _COUNT,
     "train_rows": _COUNT,
     "seed": _SEED,
+    "delayed_feedback": {"enum": list(DELAYED_FEEDBACK)},
 }
 _GATE = {
     "min_average_precision": _SHARE,

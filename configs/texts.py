@@ -158,6 +158,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
                               "analyse_rows: 1000000"),
     "training.train_rows": ("most scored events of the span, sampled by id, that are used",
                             "train_rows: 2000000"),
+    "training.delayed_feedback": ("how the model that serves learns also from the events of the "
+                                  "last training.delay: none, known, drop, weight or corrected",
+                                  "delayed_feedback: corrected"),
     "training.seed": ("seed of everything in training that draws", "seed: 0"),
     "policy": ("how scores become decisions", "policy: {actions: {block: {min_precision: 0.9}}}"),
     "policy.actions": ("actions by name, the strongest first",

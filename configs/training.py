@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from configs.frozen import Frozen
 
+DELAYED_FEEDBACK = ("none", "known", "drop", "weight", "corrected")
+"""What is made of events whose verdicts are still to come (`training.delayed`)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Training(Frozen):
@@ -24,6 +27,8 @@ class Training(Frozen):
       positive_weight: "balanced" or a number: the weight of a positive against a negative.
       analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
       train_rows: at most so many scored events of the span (hash-sampled likewise) are used.
+      delayed_feedback: whether and how the models that serve learn also from the events of the last
+        `delay`: "none", or one of the ways of `training.delayed`.
     """
 
     span_us: int
@@ -41,6 +46,7 @@ class Training(Frozen):
     analyse_rows: int = 1_000_000
     train_rows: int = 2_000_000
     seed: int = 0
+    delayed_feedback: str = "none"
 
 
 @dataclasses.dataclass(frozen=True)

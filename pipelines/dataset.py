@@ -87,7 +87,13 @@ class Dataset:
 
 
 def load_dataset(
-    spec: Spec, layout: Layout, start_us: int, end_us: int, as_of_us: int, most: int | None = None
+    spec: Spec,
+    layout: Layout,
+    start_us: int,
+    end_us: int,
+    as_of_us: int,
+    most: int | None = None,
+    limit: int | None = None,
 ) -> Dataset:
     """Scored events of `[start_us, end_us)`, with labels as known before `as_of_us`.
 
@@ -97,13 +103,13 @@ def load_dataset(
       start_us, end_us: half-open range of event times, microseconds UTC.
       as_of_us: the moment of knowing.
       most: at most about so many events, chosen by the hash of their id.
+      limit: instead, the largest hash (`pipelines.read_days.sample_limit`).
 
     Raises:
       ConfigError: the spec has no labels.
       InputError: a day of the range is not there.
     """
     parts, count = _parts(layout, start_us, end_us)
-    limit = None
     if most is not None and count > most:
         limit = sample_limit(_hashes(parts, start_us, end_us), most)
     table = pa.concat_tables([read_part(spec, part, start_us, end_us, limit) for part in parts])

@@ -52,6 +52,16 @@ class DelayCurve:
             return 0.0, 0.0, float(self.low[0]) if self.events else 1.0
         return float(self.share[place]), float(self.low[place]), float(self.high[place])
 
+    def shares(self, delays: Ints) -> Floats:
+        """The share by each of some delays: float64 `[n]`. The curve has events.
+
+        >>> curve = delay_curve(np.array([1, 2, 2, 3]), np.array([9, 9, 9, 9]))
+        >>> curve.shares(np.array([0, 2, 9])).tolist()
+        [0.0, 0.75, 1.0]
+        """
+        place = np.searchsorted(self.delays, delays, side="right") - 1
+        return np.where(place >= 0, self.share[np.maximum(place, 0)], 0.0)
+
     def quantile(self, share: float) -> int | None:
         """The shortest delay by which such a share has come; None without any verdict.
 

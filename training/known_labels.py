@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from configs.schema import JudgedSubject, Labels
 from training.labels import (
     SubjectLabels,
+    first_positive_known,
     in_order,
     is_judged,
     is_judged_early,
@@ -199,6 +200,56 @@ def _judge(
         made.labels[event], made.weakness[event] = said[verdict], one
         best[event] = place[verdict]
     made.suspected[rows] |= abusive
+
+
+def first_positive(
+    labels: Labels,
+    event_ids: pa.Array | pa.ChunkedArray,
+    event_times: Integers,
+    named: Columns,
+    verdicts: pa.Table,
+    as_of_us: int,
+) -> Integers:
+    """When each event was first known to be abuse, by verdicts about it or about its subjects.
+
+    Arguments as in :func:`label_events`. Later reversals do not count.
+
+    Returns:
+      int64 `[n]`, microseconds UTC, before `as_of_us`; the largest int64 if it was not.
+
+    >>> rule = Labels("v", "of", None, None, subjects=(JudgedSubject("who", "w", reach_us=4),))
+    >>> table = pa.table({"event_id": ["v"], "event_time": [9], "subject": pa.nulls(1, pa.string()),
+    ...     "positive": [True], "subject_column": ["who"], "subject_value": ["ann"]})
+    >>> ids, who = pa.array(["a", "b", "c", "d"]), pa.array(["ann", "ann", "ann", "bob"])
+    >>> made = first_positive(rule, ids, np.array([4, 5, 9, 5]), {"who": who}, table, as_of_us=20)
+    >>> (made == 9).tolist()
+    [False, True, False, False]
+    """
+    first = first_positive_known(
+        event_ids, verdicts.filter(pc.less(verdicts["event_time"], as_of_us))
+    )
+    for rule in labels.subjects:
+        known = about_subjects(rule, verdicts, as_of_us)
+        if not known.num_rows or not pc.any(known["positive"]).as_py():
+            continue
+        known = known.filter(known["positive"])
+        of = strings(known[SUBJECT_VALUE]).dictionary_encode()
+        order = np.argsort(of.indices.to_numpy(), kind="stable")
+        code = of.indices.to_numpy()[order].astype(np.int64)
+        time = known["event_time"].to_numpy()[order]
+        values = strings(named[rule.of])
+        asked = pc.index_in(values, value_set=of.dictionary.cast(values.type))
+        rows = np.flatnonzero(asked.is_valid().to_numpy(zero_copy_only=False))
+        whose = asked.drop_null().to_numpy().astype(np.int64)
+        when = np.asarray(event_times)[rows]
+        before = last_until(code, time, whose, when)
+        later = np.where(before >= 0, before + 1, np.searchsorted(code, whose))
+        place = np.minimum(later, len(code) - 1)
+        speaks = (later < len(code)) & (code[place] == whose)
+        if rule.reach_us is not None:
+            speaks &= time[place] - rule.reach_us <= when
+        first[rows[speaks]] = np.minimum(first[rows[speaks]], time[place[speaks]])
+    return first
 
 
 def subject_weights(

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from configs.errors import ConfigError, EvidenceError
 from configs.schema import Spec, Training
 from scoring.text_model import TextModel
-from training.fit import Span, class_weight, fit_models
 from training.logistic import fit_sparse
+from training.models import Span, class_weight, fit_models
 from training.protocol import Fold
 
 Raw = npt.NDArray[np.float64]

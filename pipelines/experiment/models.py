@@ -27,8 +27,9 @@ from pipelines.files import open_parquet, parquet_bytes
 from pipelines.layout import FEATURES, VERDICTS, Layout, day_of, day_us, json_bytes
 from pipelines.nightly.plan import NightlyRequest, sections
 from pipelines.nightly.run import bundle_parts
-from pipelines.nightly.sample import analyse_sample, fit_sample, load_sample
-from pipelines.nightly.weighting import INVERSE_PROPENSITY, Weighed, weigh
+from pipelines.nightly.sample import analyse_sample, fit_sample
+from pipelines.nightly.weighting import INVERSE_PROPENSITY, Weighed
+from pipelines.nightly.young import load_weighed, transform_young
 from pipelines.progress import Progress
 from pipelines.score_days import ScoreRequest, score_days
 from pipelines.versions import library_versions
@@ -141,8 +142,9 @@ class ModelMaker:
         graph = self.graphs[key]
         transformed = Executor(graph, spec).transform(data.numeric, data.batch())
         units = read_units(spec, self.out, as_of)
+        young = transform_young(spec, weighed.young, graph, units)
         fitted = fit_sample(
-            spec, cut, data, transformed, self.threads, self.progress, units, weighed.weights
+            spec, cut, data, transformed, self.threads, self.progress, units, weighed.weights, young
         )
         gate = check_gate(spec.gate, fitted.metrics)
         parts = bundle_parts(request, fitted, graph, gate, cut, weighed.notes())
@@ -154,7 +156,7 @@ class ModelMaker:
         """What it is trained on, as its config wants it weighted."""
         spec, request = contender.spec, self._request(contender, layout, as_of)
         cut = slices(sections(spec)[0], request.as_of_us)
-        return cut, weigh(request, load_sample(spec, layout, cut, request.as_of_us), cut)
+        return cut, load_weighed(request, layout, cut)
 
     def _request(self, contender: Contender, layout: Layout, as_of: dt.date) -> NightlyRequest:
         return NightlyRequest(
@@ -187,7 +189,8 @@ class ModelMaker:
         labels = spec.labels
         if labels is not None and (labels.weighting == INVERSE_PROPENSITY or labels.subjects):
             _, weighed = self._sample(contender, layout, as_of)
-            block = weighed.data.labels, weighed.weights  # of the scorer's log, which may grow
+            block = [weighed.data.labels, weighed.weights]  # of the scorer's log, which may grow
+            block += [weighed.young.data.labels, weighed.young.weights] if weighed.young else []
             parts.append(
                 [hashlib.sha256(one.tobytes()).hexdigest() for one in block if one is not None]
             )

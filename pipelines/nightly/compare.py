@@ -1,7 +1,9 @@
 """The candidate compared with the model that serves, on events that neither has seen.
 
 The serving bundle may have been trained on part of the gate slice (a long slice, or a nightly run
-that is repeated): both are then measured on the rest.
+that is repeated): both are then measured on the rest. One that has learnt from young events
+(`training.delayed_feedback`) has seen all of it; in its place the model is compared that was judged
+for it, which is kept as a bundle too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from pipelines.nightly.plan import NightlyRequest, sections
 from pipelines.read_days import sample_hashes, sample_limit
 from pipelines.score_days import ScoreRequest, measure, score_days, trained_on
 from scoring.bundle import load_bundle
+from scoring.files import exists, join
+from scoring.manifest import MANIFEST
 from scoring.store import Store
 from training.dataset import TimeRange
 from training.evaluate import evaluate
@@ -26,6 +30,9 @@ from training.fit import Fitted
 from training.gate import ServingComparison
 from transforms.catalog import CATALOG
 from transforms.signature import find_unlike, input_fingerprints
+
+JUDGED = "judged_bundle"
+"""In a bundle's provenance: the bundle of the models that its figures are of, if it is another."""
 
 
 def compare_with_serving(
@@ -51,7 +58,11 @@ def compare_with_serving(
     Raises:
       BundleError: the serving bundle is damaged, or does not say what it was trained on.
     """
-    spec, serving = request.spec, load_bundle(Store(layout.bundles).path(name), CATALOG)
+    spec, store = request.spec, Store(layout.bundles)
+    serving = load_bundle(store.path(name), CATALOG)
+    judged_alone = str(serving.provenance.get(JUDGED, ""))
+    if judged_alone and exists(join(store.place(judged_alone), MANIFEST)):
+        name, serving = judged_alone, load_bundle(store.path(judged_alone), CATALOG)
     seed = sections(spec)[0].seed
     fresh = TimeRange(max(where.start_us, trained_on(serving).end_us), where.end_us)
     unlike = find_unlike(serving.spec, input_fingerprints(spec))
@@ -65,7 +76,7 @@ def compare_with_serving(
     scored = score_days(
         ScoreRequest(
             dataclasses.replace(serving.spec, evaluation=spec.evaluation),
-            Store(layout.bundles).place(name),
+            store.place(name),
             published_parts(layout, fresh.start_us, fresh.end_us),
             fresh.start_us,
             fresh.end_us,

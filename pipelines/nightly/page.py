@@ -35,6 +35,7 @@ from scoring.files import delete_files, join, replace_file
 from scoring.store import ServingChange, Store
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
+from training.delayed import YOUNG, describe_young
 from training.early import DayFigures
 from training.fit import Fitted
 from training.gate import GateResult, ServingComparison
@@ -256,6 +257,8 @@ def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     if facts.campaigns is not None and facts.campaigns.note:
         notes.append(facts.campaigns.note)
     notes += silent_actions(facts)
+    if facts.fitted is not None and YOUNG in facts.fitted.notes:
+        notes.append(f"{describe_young(facts.fitted.notes[YOUNG])}.")
     serving = facts.comparison.serving if facts.comparison else None
     for at in serving.at if serving else ():
         if at.broken:
@@ -392,5 +395,7 @@ def _provenance(made: BackfillReport | None, fitted: Fitted | None) -> dict[str,
         facts["duplicates"] = f"{made.duplicates:,}"
         facts["live keys"] = ", ".join(f"{k} {n:,}" for k, n in made.keys.items()) or "0"
     notes = fitted.notes if fitted else {}
-    facts |= {k.replace("_", " "): v for k, v in notes.items() if not k.endswith("_us")}
+    facts |= {
+        k.replace("_", " "): v for k, v in notes.items() if not k.endswith("_us") and k != YOUNG
+    }
     return facts | library_versions()

@@ -20,7 +20,7 @@ from pipelines.runners import Running
 from pipelines.sources import open_source
 from scoring.files import Place
 from scoring.store import Store
-from training.dataset import Slices, slices
+from training.dataset import Slices, TimeRange, slices
 from training.labels import require_mature
 
 # Measured by `python -m benchmarks.batch` on 2 cores, for --dry-run's estimate only: text, booster
@@ -106,8 +106,19 @@ class NightlyPlan:
         return [
             *(line for plan in self.backfill for line in plan.lines()),
             f"trains on {cut.fit}, calibrates on {cut.validation}, judges on {cut.gate}",
+            *self._young(),
             f"with verdicts known before {request.as_of}; the bundle {compared}, and {then}",
             f"estimated: {self.seconds:,.0f} s in all; it trains on about {self.rows:,} events",
+        ]
+
+    def _young(self) -> list[str]:
+        training, _ = sections(self.request.spec)
+        if training.delayed_feedback == "none":
+            return []
+        young = TimeRange(self.cut.span.end_us, self.request.as_of_us)
+        return [
+            f"what serves learns also from {young}, whose verdicts are still to come "
+            f"(training.delayed_feedback: {training.delayed_feedback})"
         ]
 
     def to_builtins(self) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from pipelines.campaign_units import read_units
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, local_scratch, locked
 from pipelines.nightly.campaigns import find_campaign_facts
-from pipelines.nightly.compare import compare_with_serving
+from pipelines.nightly.compare import JUDGED, compare_with_serving
 from pipelines.nightly.early import expect_days
 from pipelines.nightly.effects import gather_effects
 from pipelines.nightly.evidence import cold_start, gather_evidence
 from pipelines.nightly.page import RunReport, make_parts
 from pipelines.nightly.plan import NightlyRequest, backfill_plans, sections
-from pipelines.nightly.sample import analyse_sample, fit_sample, load_sample
-from pipelines.nightly.weighting import weigh
+from pipelines.nightly.sample import analyse_sample, fit_sample
+from pipelines.nightly.young import load_weighed, transform_young
 from pipelines.parity.gate import check_parity
 from pipelines.progress import Progress, Quiet
 from pipelines.signals import held, raise_if_stopped
@@ -40,6 +40,7 @@ from scoring.files import Place, name_of
 from scoring.locks import Require
 from scoring.store import ChangeNote, Store
 from training.dataset import Slices, slices
+from training.delayed import YOUNG
 from training.fit import Fitted
 from training.gate import GateResult, ServingComparison, check_gate
 from training.report import NightlyReport
@@ -112,9 +113,7 @@ def _make_bundle(
             facts.backfill = backfill_locked(plan, report.progress, require)
             facts.rows["backfill"] = facts.rows.get("backfill", 0) + facts.backfill.read
     with stage("read"):
-        weighed = facts.weighed = weigh(
-            request, load_sample(spec, layout, cut, request.as_of_us), cut
-        )
+        weighed = facts.weighed = load_weighed(request, layout, cut)
         data = weighed.data
     facts.rows |= dict.fromkeys(("read", "transform", "train"), len(data))
     graph = scratch / "transform_graph"
@@ -134,6 +133,7 @@ def _make_bundle(
             report.progress,
             units,
             weighed.weights,
+            transform_young(spec, weighed.young, graph, units),
         )
         data = data.without_labels(fitted.left_out)
         gate_rows = np.flatnonzero(cut.gate.mask(data.times))
@@ -162,6 +162,8 @@ def _make_bundle(
     with stage("gate"):
         gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
     with stage("bundle"):
+        if weighed.young is not None:
+            notes |= _keep_judged(request, layout, fitted, graph, gate, cut, notes)
         made = bundle_parts(request, fitted, graph, gate, cut, notes)
         folder = write_bundle(made, layout.bundles)
         load_bundle(folder, CATALOG)
@@ -232,6 +234,32 @@ def _require_parity(
             "See docs/parity.md; once parity is clean, run `lockstep nightly` again, or promote "
             f'the bundle by hand with `lockstep bundle promote {bundle} --because "…"`'
         )
+
+
+def _keep_judged(
+    request: NightlyRequest,
+    layout: Layout,
+    fitted: Fitted,
+    graph: Path,
+    gate: GateResult,
+    cut: Slices,
+    notes: Mapping[str, Any],
+) -> dict[str, str]:
+    """Keeps the models that the figures are of as a bundle too, for later runs to compare with.
+
+    What has learnt from young events has seen all that will have mature labels in the next runs.
+    """
+    own = {name: one for name, one in fitted.notes.items() if name != YOUNG}
+    own["trained_until_us"] = cut.validation.end_us
+    alone = dataclasses.replace(fitted, models=fitted.judged, notes=own)
+    parts = bundle_parts(request, alone, graph, gate, cut, notes)
+    name = name_of(write_bundle(parts, layout.bundles))
+    Store(layout.bundles).set_refused(
+        name,
+        f"it was judged as of {request.as_of} and is kept for comparison; what it was judged for "
+        "has learnt from more events",
+    )
+    return {JUDGED: name}
 
 
 def bundle_parts(

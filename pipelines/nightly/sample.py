@@ -21,7 +21,9 @@ from pipelines.read_days import sample_hashes, sample_limit
 from pipelines.runners import Running
 from scoring.files import is_local
 from training.dataset import Slices, TimeRange
-from training.fit import Fitted, Span, fit, fit_parts
+from training.delayed import YoungSpan
+from training.fit import Fitted, fit, fit_parts
+from training.models import Span
 from transforms.constants import Transformed
 
 
@@ -87,6 +89,7 @@ def fit_sample(
     progress: Progress,
     units: CampaignUnits | None = None,
     weights: npt.NDArray[np.float64] | None = None,
+    young: YoungSpan | None = None,
 ) -> Fitted:
     """Trains on a sample; `units` are campaigns that no slice is to part.
 
@@ -96,6 +99,7 @@ def fit_sample(
       threads, progress: as of the run.
       units: campaigns.
       weights: float64 `[n]`, of what is learnt from; None: those of `labels.subjects` alone.
+      young: events after the span, which only the models that serve learn from.
 
     Raises:
       EvidenceError: a slice holds one class only.
@@ -107,4 +111,4 @@ def fit_sample(
         if units is not None and groups is not None:
             campaigns, clusters = units.of_accounts(groups), units.clusters(groups)
             span = dataclasses.replace(span, campaigns=campaigns, clusters=clusters)
-        return fit(spec, span, cut, threads, step.advance)
+        return fit(spec, span, cut, threads, step.advance, young)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +21,8 @@ from pipelines.dataset import Dataset
 from pipelines.layout import Days, day_of
 from pipelines.nightly.plan import NightlyRequest
 from pipelines.selective import logged_decisions, parse_decisions
-from training.dataset import Slices
+from training.dataset import Slices, TimeRange
+from training.delays import DelayCurve
 from training.propensity import (
     LEAST,
     Seen,
@@ -36,6 +36,26 @@ INVERSE_PROPENSITY = "inverse_propensity"
 
 
 @dataclasses.dataclass(frozen=True)
+class Young:
+    """Events after the training span, as known so far (`training.delayed_feedback`).
+
+    Attributes:
+      data: an event without a verdict has the label 0; -1: it teaches nothing.
+      weights: float64 `[n]`, but for their age; None: all weigh 1.
+      come: float64 `[n]`, the share of verdicts that comes by their ages, of `curve`.
+      until_us: where they end, microseconds UTC.
+      undecided: events that the log has no decision on.
+    """
+
+    data: Dataset
+    weights: npt.NDArray[np.float64] | None
+    come: npt.NDArray[np.float64]
+    curve: DelayCurve
+    until_us: int
+    undecided: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Weighed:
     """A sample as it is trained on, and what was made of it.
 
@@ -44,12 +64,14 @@ class Weighed:
       weights: float64 `[n]`; None: all weigh 1.
       slices: by the names of the slices; empty where nothing is weighted.
       undecided: events of the sample that the log has no decision on.
+      young: what comes after the sample; None: nothing is learnt from it.
     """
 
     data: Dataset
     weights: npt.NDArray[np.float64] | None
     slices: Mapping[str, SliceWeights] = dataclasses.field(default_factory=dict)
     undecided: int = 0
+    young: Young | None = None
 
     def notes(self) -> dict[str, Any]:
         """For the bundle's provenance; nothing where nothing is weighted by chance."""
@@ -67,10 +89,13 @@ class Weighed:
                 f"of equal weight. {one.acted:,} labels of what was acted on are left out"
                 + (f", and clipping took {one.clipped:.1%} of the weight" if one.clipped else "")
             )
-        if self.slices and self.undecided:
+        undecided, events = self.undecided, len(self.data)
+        if self.young is not None:
+            undecided, events = undecided + self.young.undecided, events + len(self.young.data)
+        if self.slices and undecided:
             yield (
-                f"labels.weighting: the scorer's log has no decision on {self.undecided:,} of "
-                f"{len(self.data):,} events, which count as not acted on; keep the log for as long "
+                f"labels.weighting: the scorer's log has no decision on {undecided:,} of "
+                f"{events:,} events, which count as not acted on; keep the log for as long "
                 "as training.span and training.delay (`lockstep stream --keep-log-days`), or "
                 "what was acted on counts as harmless"
             )
@@ -84,15 +109,11 @@ def weigh(request: NightlyRequest, data: Dataset, cut: Slices) -> Weighed:
       InputError: some of its decisions were made without a hold-out.
       EvidenceError: too little was let through to conclude anything.
     """
-    spec, weights = request.spec, data.subject_weights(request.spec)
-    if spec.labels is None or spec.labels.weighting != INVERSE_PROPENSITY:
+    weights = data.subject_weights(request.spec)
+    read = read_seen(request, data, cut.span)
+    if read is None:
         return Weighed(data, weights)
-    if request.scorer is None:
-        raise ConfigError(
-            "labels.weighting is inverse_propensity, and what was acted on is in the scorer's log: "
-            "give --scorer its --state folder, or set labels.weighting: none"
-        )
-    seen, undecided = read_seen(request.scorer, data, cut, spec.policy.default)
+    seen, undecided = read
     labels, inverse = inverse_propensities(data.labels, seen)
     ids = data.events.column(EVENT_ID)
     gate = np.flatnonzero(cut.gate.mask(data.times))
@@ -114,13 +135,28 @@ def weigh(request: NightlyRequest, data: Dataset, cut: Slices) -> Weighed:
     return Weighed(dataclasses.replace(data, labels=labels), both, slices, undecided)
 
 
-def read_seen(state: Path, data: Dataset, cut: Slices, default: str) -> tuple[Seen, int]:
-    """What the log says of the sample's events, and on how many of them it says nothing."""
+def read_seen(request: NightlyRequest, data: Dataset, where: TimeRange) -> tuple[Seen, int] | None:
+    """What the log says of events of a range, and on how many of them it says nothing.
+
+    None: the config does not weigh by it.
+
+    Raises:
+      ConfigError: the scorer's log is not known.
+      InputError: some of its decisions were made without a hold-out.
+    """
+    labels, state = request.spec.labels, request.scorer
+    if labels is None or labels.weighting != INVERSE_PROPENSITY:
+        return None
+    if state is None:
+        raise ConfigError(
+            "labels.weighting is inverse_propensity, and what was acted on is in the scorer's log: "
+            "give --scorer its --state folder, or set labels.weighting: none"
+        )
     ids = data.events.column(EVENT_ID)
-    days = Days(day_of(cut.span.start_us), day_of(cut.span.end_us - 1))
+    days = Days(day_of(where.start_us), day_of(where.end_us - 1))
     wanted = set(ids.to_pylist())
     named = (one for one in logged_decisions(state, days) if _event_of(one) in wanted)
-    made = parse_decisions(named, default)
+    made = parse_decisions(named, request.spec.policy.default)
     at = pc.index_in(ids, value_set=made.ids)
     there = at.is_valid().to_numpy()
     place = at.drop_null().to_numpy()

@@ -10,7 +10,7 @@ import pyarrow as pa
 from configs.schema import Spec
 from pipelines.analyze import analyze
 from pipelines.protocol.read import ScoredRows
-from training.fit import Span
+from training.models import Span
 from training.protocol import Fold
 from training.protocol_fit import Raw, score_rows
 from transforms.executor import Executor

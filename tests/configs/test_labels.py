@@ -323,3 +323,23 @@ def test_verdicts_that_expire_before_they_are_trained_on_are_refused_and_change_
     assert fingerprint(longer) != before and dataset_fingerprint(longer) == data
     with pytest.raises(ConfigError, match=r"verdicts count for 1d, and training\.delay is 1d"):
         loads(CONFIG.replace("maturity: 1d", "maturity: 1d, expires: 1d"), "t.yaml", CATALOG)
+
+
+def test_learning_from_young_events_makes_another_bundle_of_the_same_data():
+    def with_it(strategy):
+        return CONFIG.replace("delay: 1d,", f"delay: 1d, delayed_feedback: {strategy},")
+
+    plain, off, on = (
+        loads(one, "t.yaml", CATALOG) for one in (CONFIG, with_it("none"), with_it("drop"))
+    )
+    assert fingerprint(plain) == fingerprint(off) != fingerprint(on)
+    assert dataset_fingerprint(plain) == dataset_fingerprint(on)
+    for before, now, why in (
+        (", maturity: 1d", "", "without labels.maturity only judged events"),
+        ("rounds: 20", "rounds: 20, refit: false", "training.refit is false"),
+        ("delay: 1d", "delay: 0s", "events of the last training.delay, which is 0"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            loads(with_it("weight").replace(before, now), "t.yaml", CATALOG)
+        assert "delayed_feedback means nothing here" in str(caught.value)
+        assert why in str(caught.value)

@@ -9,10 +9,14 @@ import scipy.sparse
 from configs.loader import load, shipped
 from configs.schema import Action, Categorical, Inputs, Policy, TextInput, Training
 from scoring.models import Models
-from training import fit as module
+from training import models as module
+from training.calibrate import fit_calibration
 from training.dataset import TimeRange, slices
-from training.fit import Span, class_weight, fit, fit_parts
+from training.delayed import STRATEGIES, YoungSpan
+from training.delays import delay_curve
+from training.fit import fit, fit_parts
 from training.labels import UNLABELLED
+from training.models import Span, class_weight
 from training.thresholds import choose_thresholds
 from transforms.catalog import CATALOG
 from transforms.constants import Transformed
@@ -145,7 +149,7 @@ def test_calibration_is_fitted_on_the_validation_slice_alone(span, fitted):
     rows = np.flatnonzero(CUT.validation.mask(span.event_times) & (span.labels != UNLABELLED))
     part = span.transformed.take(rows)
     raw = fitted.judged.raw("booster", part, fitted.judged.text_scores(part))
-    made = module.fit_calibration(raw, span.labels[rows])
+    made = fit_calibration(raw, span.labels[rows])
     assert made == fitted.calibration
 
 
@@ -280,3 +284,33 @@ def test_weights_are_learnt_from_and_equal_ones_change_nothing():
     fitted = np.flatnonzero(CUT.fit.mask(span.event_times) & (span.labels != UNLABELLED) & part)
     assert weightless.notes["effective_rows"]["fit"] == len(fitted)
     assert "effective_rows" not in plain.notes
+
+
+def test_young_events_teach_what_serves_and_nothing_that_is_measured():
+    span, after = make_span(), make_span(seed=8, rows=300)
+    later = np.sort(np.random.default_rng(1).integers(100 * HOUR, 110 * HOUR, 300))
+    ages = 110 * HOUR - later
+    curve = delay_curve(np.arange(1, 101) * HOUR // 10, np.full(100, 10 * HOUR))
+    own = np.linspace(0.5, 1.0, 300)
+    young = YoungSpan(
+        dataclasses.replace(after, event_times=later, weights=own), curve.shares(ages), curve,
+        110 * HOUR,
+    )  # fmt: skip
+    plain = fit(spec_with(), span, CUT)
+    for strategy in STRATEGIES:
+        made = fit(spec_with(delayed_feedback=strategy), span, CUT, young=young)
+        assert weights(made.judged) == weights(plain.judged)
+        assert weights(made.models) != weights(plain.models)
+        assert (made.metrics, made.policy) == (plain.metrics, plain.policy)
+        assert (made.calibration, made.counts) == (plain.calibration, plain.counts)
+        about, known = made.notes["delayed_feedback"], after.labels == 1
+        by_age = {
+            "known": np.ones(300),
+            "drop": np.where(young.come >= 0.95, 1.0, 0.0),
+        }.get(strategy, 1 / np.maximum(young.come, 0.1))
+        expected = round(float((own * by_age)[known].sum()), 1)
+        assert about["positives_weight"] == expected
+        taught = (after.labels != UNLABELLED) & (by_age > 0)
+        assert about["events"] == taught.sum() and about["positives"] == (known & taught).sum()
+        assert made.notes["trained_until_us"] == 110 * HOUR
+    assert "delayed_feedback" not in plain.notes

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.schema import JudgedSubject, Labels
-from training.known_labels import label_events, subject_weights
+from training.known_labels import first_positive, label_events, subject_weights
 from training.labels import resolve
 
 RANKED = ("appeal", "person")
@@ -224,3 +224,36 @@ def test_days_from_before_there_were_such_verdicts_have_none():
     named = {"who": pa.array(["ann"]), "link": pa.array(["x"])}
     made = label_events(RULE, pa.array(["a"]), np.array([1]), named, before, 99)
     assert made.labels.tolist() == [0]
+
+
+def test_the_first_word_of_abuse_about_an_event_or_its_account_is_found():
+    """Against the rule said event by event, on random verdicts with and without reach."""
+    rng = np.random.default_rng(4)
+    for reach in (None, 5):
+        rule = Labels(
+            "v", "of", None, None, subjects=(JudgedSubject("who", "who", reach_us=reach),)
+        )
+        times = rng.integers(0, 40, 60)
+        ids, who = [f"e{at}" for at in range(60)], [f"u{at}" for at in rng.integers(0, 6, 60)]
+        said = [
+            {"event_id": f"v{at}", "event_time": int(rng.integers(0, 50)), "positive": bool(at % 2),
+             "subject": None if at % 3 else f"e{rng.integers(0, 60)}",
+             "subject_column": "who" if at % 3 else None,
+             "subject_value": f"u{rng.integers(0, 6)}" if at % 3 else None}
+            for at in range(40)
+        ]  # fmt: skip
+        verdicts = pa.Table.from_pylist(sorted(said, key=lambda one: one["event_time"]))
+        made = first_positive(rule, pa.array(ids), times, {"who": pa.array(who)}, verdicts, 45)
+        expected = []
+        for event, account, time in zip(ids, who, times, strict=True):
+            known = [
+                one["event_time"] for one in said
+                if one["positive"] and one["event_time"] < 45 and (
+                    one["subject"] == event
+                    or (one["subject_value"] == account and one["event_time"] > time
+                        and (reach is None or one["event_time"] - reach <= time))
+                )
+            ]  # fmt: skip
+            expected.append(min(known, default=np.iinfo(np.int64).max))
+        assert made.tolist() == expected
+        assert 5 < sum(one < 45 for one in expected) < 60
