@@ -1,12 +1,14 @@
-"""Which way of training on late verdicts closes how much of the gap that the delay makes?
+"""Which way of learning from young events closes how much of the gap that late verdicts make?
 
 `python -m benchmarks.delayed` lets the shipped world live, once per seed (`--seeds`), with
 campaigns that change their words every two days, and verdicts that take half a day, or one and a
-half. As of the thirteenth day a text model is fitted to the twelve before, in each way of
-`training.delayed`, and on what verdicts say in the end; it is tested on the thirteenth, by what
-verdicts say in the end. Printed: mean log loss (less is better) and average precision, and the
-share of the gap between `known` and `in the end` that is closed; "no gap" where it is within two
-standard errors of nothing.
+half. As of the fourteenth day a text model is trained as a nightly run trains it (`training.fit`,
+`training.delayed`): ten days with mature labels, and of the three after them what each
+`training.delayed_feedback` makes of what is known by then, or what verdicts say in the end. It is
+tested on the fourteenth day, by what verdicts say in the end. Printed: mean log loss of calibrated
+scores (less is better) and average precision, the share of the gap between `known` and `in the end`
+that is closed ("no gap" where it is within two standard errors of nothing), and the difference from
+`none` on the same seed, with its 95 % interval (Student's t).
 """
 
 from __future__ import annotations
@@ -21,18 +23,36 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss
+from threadpoolctl import threadpool_limits
 
 from benchmarks.selective import START, messages_of, small_world
+from benchmarks.weighting import difference
+from configs.loader import loads
+from configs.training import DELAYED_FEEDBACK
 from configs.world import Enforcement, WorldSettings
 from pipelines.layout import DAY_US, day_us
 from pipelines.simulate.days import simulate_days
-from training.delayed import STRATEGIES, delay_weights
+from training.dataset import slices
+from training.delayed import YoungSpan, join_young
 from training.delays import delay_curve
+from training.fit import fit
+from training.models import Span, fit_models
+from transforms.catalog import CATALOG
+from transforms.constants import Transformed
 
-LEARNED, WAITS = 12, 10  # days before; until all verdicts have come
-END = "in the end"
+AS_OF, WAITS = 13, 10  # days before the night; until all verdicts have come
+END, BASE = "in the end", "none"
+BUCKETS = 2**14
+CONFIG = f"""
+lockstep: 1
+name: delayed
+columns: {{text: {{type: string}}, of: {{type: string}}, bad: {{type: boolean}}}}
+kinds: {{message: {{scored: true}}, verdict: {{}}}}
+inputs: {{numeric: [], text: {{column: text, buckets: {BUCKETS}}}}}
+labels: {{kind: verdict, subject: of, positive: "bad == 1", maturity: 3d}}
+training: {{span: 10d, delay: 3d, model: text, text_folds: 2}}
+"""
 _HOUR_US = DAY_US // 24
 _NEVER = np.iinfo(np.int64).max
 
@@ -59,40 +79,55 @@ def late_world(delay_hours: int) -> WorldSettings:
 
 def measure(world: WorldSettings, seed: int) -> dict[str, tuple[float, float]]:
     """Log loss and average precision by way of training, of one seed."""
-    days = list(itertools.islice(simulate_days(world, START, seed), LEARNED + WAITS))
-    messages = [messages_of(day.events) for day in days[: LEARNED + 1]]
+    days = list(itertools.islice(simulate_days(world, START, seed), AS_OF + 1 + WAITS))
+    messages = [messages_of(day.events) for day in days[: AS_OF + 1]]
     learned, tested = pa.concat_tables(messages[:-1]), messages[-1]
     events = pa.concat_tables([day.events for day in days])
+    spec, as_of = loads(CONFIG, "delayed.yaml", CATALOG), day_us(START) + AS_OF * DAY_US
+    training = spec.training
+    if training is None:
+        raise ValueError("the config has no training")
+    cut = slices(training, as_of)
     times = learned["sent_at"].cast(pa.int64()).to_numpy()
-    as_of = day_us(START) + LEARNED * DAY_US
-    first = _first_abuse(learned, events)
+    first, inputs = _first_abuse(learned, events), _inputs(learned)
     known = first < as_of
     curve = delay_curve(first[known] - times[known], as_of - times[known])
-    place = np.searchsorted(curve.delays, as_of - times, side="right") - 1
-    come = np.where(place >= 0, curve.share[np.maximum(place, 0)], 0.0)
+    old = np.flatnonzero(times < cut.span.end_us)
+    late = np.flatnonzero(times >= cut.span.end_us)
 
-    words = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), norm=None)
-    inputs = words.transform(learned["text"].to_pylist())
-    test = words.transform(tested["text"].to_pylist())
-    truth = _first_abuse(tested, events) < _NEVER
+    def span_of(rows: npt.NDArray[np.int64], labels: npt.NDArray[np.bool_]) -> Span:
+        return Span(inputs.take(rows), times[rows], labels[rows].astype(np.int8))
 
-    def fit(labels: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]) -> LogisticRegression:
-        return LogisticRegression(C=0.3, max_iter=200).fit(inputs, labels, sample_weight=weights)
-
-    models = {END: fit(first < _NEVER, np.ones(len(known)))}
-    for strategy in STRATEGIES:
-        expected = None
-        if strategy == "corrected":
-            expected = models["weight"].predict_proba(inputs)[:, 1]
-        models[strategy] = fit(known, delay_weights(strategy, known, come, expected))
+    span = span_of(old, known)
+    fitted = fit(spec, span, cut)
+    models = {BASE: fitted.models}
+    every, come = np.arange(len(old)), curve.shares(as_of - times[late])
+    for way in (*DELAYED_FEEDBACK[1:], END):
+        before, labels = (
+            (span_of(old, first < _NEVER), first < _NEVER) if way == END else (span, known)
+        )
+        young = YoungSpan(span_of(late, labels), come, curve, as_of)
+        scores = fitted.calibration.apply(fitted.judged.text_scores(young.span.transformed))
+        joined, rows, _ = join_young("known" if way == END else way, before, every, young, scores)
+        with threadpool_limits(1, user_api="blas"):
+            models[way], _ = fit_models(spec, joined, rows, 1.0, None)
+    test, truth = _inputs(tested), _first_abuse(tested, events) < _NEVER
     found = {}
     for name, model in models.items():
-        scores = model.predict_proba(test)[:, 1]
+        scores = fitted.calibration.apply(model.text_scores(test))
         found[name] = (
             float(log_loss(truth, scores)),
             float(average_precision_score(truth, scores)),
         )
     return found
+
+
+def _inputs(messages: pa.Table) -> Transformed:
+    """Words and pairs of words, as rows of length 1."""
+    hashed = HashingVectorizer(n_features=BUCKETS, ngram_range=(1, 2), dtype=np.float32)
+    text = hashed.transform(messages["text"].to_pylist())
+    count = messages.num_rows
+    return Transformed(np.zeros((count, 0), np.float32), np.zeros((count, 0), np.int64), text)
 
 
 def _first_abuse(messages: pa.Table, events: pa.Table) -> npt.NDArray[np.int64]:
@@ -109,19 +144,25 @@ def _first_abuse(messages: pa.Table, events: pa.Table) -> npt.NDArray[np.int64]:
 def main(given: Sequence[str] | None = None) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=6, help="at least 2")
     parser.add_argument("--hours", type=int, nargs="+", default=[12, 36], help="median delay")
     arguments = parser.parse_args(given)
-    print("| verdicts take | way | log loss | gap closed | average precision | gap closed |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| verdicts take | way | log loss | gap closed | difference | average precision | "
+        "gap closed | difference |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for hours in arguments.hours:
         world = late_world(hours)
         made = [measure(world, seed) for seed in range(1, arguments.seeds + 1)]
         by_way = {name: np.array([one[name] for one in made]) for name in made[0]}
-        for name in (*STRATEGIES, END):
-            cells = [
-                f"{by_way[name][:, at].mean():.4f} | {closed(by_way, name, at)}" for at in (0, 1)
-            ]
+        for name, found in by_way.items():
+            cells = []
+            for at in (0, 1):
+                apart = "" if name == BASE else "{:+.4f} ({:+.4f} to {:+.4f})".format(
+                    *difference(found[:, at], by_way[BASE][:, at])
+                )  # fmt: skip
+                cells.append(f"{found[:, at].mean():.4f} | {closed(by_way, name, at)} | {apart}")
             print(f"| {hours} h | {name} | {' | '.join(cells)} |", flush=True)
 
 
