@@ -152,7 +152,7 @@ def _check_group(name: str, section: Section) -> None:
         ("to", "an edge leads to an account (to) or to all that share a group; leave one out"),
         ("answers", "who shares a group has asked nobody; leave answers out"),
     ):
-        if key in section:
+        if section.raw(key) is not None:
             section.note(key, f"{name}: {key} beside group", why)
 
 

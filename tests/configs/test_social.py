@@ -63,3 +63,4 @@ def test_what_means_nothing_is_refused_where_it_stands(edge, words):
         spec(edge)
     assert words in str(raised.value)
     assert "rooms.yaml:14:" in str(raised.value)
+    assert "there is no setting" not in str(raised.value)
