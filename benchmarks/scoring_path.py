@@ -17,18 +17,23 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import xgboost
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from configs.campaigns import CampaignLink, CampaignRules
+from configs.loader import load, shipped
 from pipelines.streaming.decisions import encode_decisions
 from scoring.bundle import load_bundle
 from scoring.engine import Engine, Outcome, Resident, log_batch
 from scoring.manifest import BOOSTER
 from scoring.scorer import Scorer
 from scoring.store import Store
+from transforms.campaigns.lookup import CampaignIndex, CampaignsAsOf
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
+from transforms.derive import derive
 
 SIZES = (50, 200, 1000)
 _WARM_STEPS = 5
@@ -91,6 +96,41 @@ def report_flood(bundles: Path, payloads: list[bytes]) -> None:
             f"{state / len(records):.0f} B | {state / 1e6:.1f} MB |",
             flush=True,
         )
+
+
+def report_campaigns(payloads: list[bytes], accounts: int = 1_000_000) -> None:
+    """Prints what it costs to name campaigns, with a snapshot of a million accounts in them."""
+    rules = CampaignRules("author_id", ("message",), {
+        "text": CampaignLink("text", ("band_1", "band_2", "band_3", "band_4")),
+        "site": CampaignLink("site", ("link_domain",)),
+    })  # fmt: skip
+    spec = load(shipped("chat_full"), CATALOG)
+    names = pa.array([f"2026-03-01-{number:06d}" for number in range(accounts // 10)])
+    of = names.take(pa.array(np.arange(accounts) % len(names)))
+    hashes = np.random.default_rng(1).integers(0, 2**64, accounts, np.uint64)
+    columns = pa.array(np.arange(accounts) % len(rules.columns), pa.int32())
+    ids = pa.array([f"member-{number}" for number in range(accounts)])
+    tables = {
+        "members": pa.table({"account": ids, "campaign": of}),
+        "values": pa.table({"column": columns, "value": hashes, "campaign": of}),
+    }
+    snapshot = types.SimpleNamespace(name="bench", known_from=0, read=tables.__getitem__)
+    began = time.process_time()
+    index = CampaignIndex.of(rules, snapshot)
+    print(f"Prepared in {time.process_time() - began:.1f} s: {accounts:,} accounts and values.\n")
+    seen = CampaignsAsOf(rules, "", ("bench",), np.zeros(1, np.int64), {0: index})
+    print("| micro-batch | a campaign's name costs |\n|---|---|")
+    for size in SIZES:
+        batches = [
+            derive(spec, decode_json(spec, payloads[start : start + size], "bench").batch)
+            for start in range(0, len(payloads), size)
+        ]
+        seen.look(batches[0])
+        began = time.process_time()
+        for batch in batches:
+            seen.look(batch)
+        spent = (time.process_time() - began) / sum(one.num_rows for one in batches)
+        print(f"| {size:,} events | {spent * 1e6:.2f} µs an event |", flush=True)
 
 
 def _parts(

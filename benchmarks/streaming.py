@@ -65,6 +65,8 @@ def _run(root: Path, arguments: argparse.Namespace) -> None:
     print("\n## The streaming scorer\n")
     print("### Scoring path alone, one core\n")
     scoring_path.report(bundles, payloads)
+    print("\n### Names of campaigns in decisions\n")
+    scoring_path.report_campaigns(payloads)
     print("\n### End to end over Pub/Sub, the server in its own process\n")
     _end_to_end(bundles, root, payloads)
     print(f"\n### Latency at {arguments.rate:,} events/s\n")
