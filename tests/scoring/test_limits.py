@@ -252,6 +252,7 @@ def test_a_jobs_shard_log_gives_what_the_embedded_fold_gives(data, rows, limits)
         cells.put(tick % 4, block)
         fired = log.fire(cells, tick, resident)
         resident = fired.resident
+        assert log._rebuild(cells) == resident.state, "what a restart finds"
         made += give_chosen(together, fired.outputs[0])
     assert (resident.state.given, resident.state.clock_us) == (live, clock)
     for step, scored in zip(made, expected, strict=True):

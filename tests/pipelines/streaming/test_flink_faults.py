@@ -124,6 +124,7 @@ def kill_and_check(cluster, house, server, state, kills):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("house", ["plain"], indirect=True)
 def test_killed_twice_it_recovers_by_itself(server, house, tmp_path):
     with running_cluster(tmp_path / "flink") as cluster:
         kill_and_check(cluster, house, server, tmp_path / "state", kills=2)
