@@ -28,7 +28,15 @@ from pipelines.harm import ScoredEvents, find_harm
 from pipelines.layout import Days, Layout, day_of, day_us, require_folder
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import Running
-from pipelines.score_days import GROUP, MADE, ScoreRequest, measure, score_days, trained_on
+from pipelines.score_days import (
+    GROUP,
+    MADE,
+    ScoreRequest,
+    count_daily,
+    measure,
+    score_days,
+    trained_on,
+)
 from scoring.bundle import Bundle, load_bundle
 from scoring.files import Place, exists, join, replace_file
 from scoring.manifest import MANIFEST
@@ -178,6 +186,12 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
     campaigns = None
     if units is not None:
         campaigns = _campaigns(bundle, layout, span, scored, known.labels, units)
+    daily = count_daily(
+        bundle,
+        scored,
+        len(list(span)),
+        units.clusters(scored.column(GROUP)) if units is not None else None,
+    )
     scored = scored.filter(pa.array(kept))
     known = known.take(kept)
     counts = count_labels(known.labels)
@@ -194,7 +208,7 @@ def evaluate_bundle(request: EvaluateRequest, progress: Progress | None = None) 
         left_out=total - scored.num_rows,
         early=int(np.count_nonzero(known.early)),
         trained_on_days=_seen(bundle, span),
-        metrics=measure(bundle, scored, known.labels, clusters=clusters),
+        metrics=measure(bundle, scored, known.labels, clusters=clusters, daily=daily),
         silent={one.action: one.reason for one in bundle.policy.thresholds if one.value is None},
         contracts={
             one.action: (one.contract, one.evidence)

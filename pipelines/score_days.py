@@ -11,7 +11,7 @@ import dataclasses
 import json
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -29,8 +29,10 @@ from pipelines.writers import MANIFEST, SCORES, WriteDays, WriteManifest
 from scoring.files import Place, join, read_file
 from scoring.scorer import Bundle
 from scoring.steps import ACTION, RAW, SCORE, Score
+from training.daily import DailyNumber, daily_numbers
 from training.dataset import TimeRange
 from training.evaluate import Metrics, evaluate
+from training.groups import encode_groups
 
 GROUP = "group"
 MADE = (RAW, SCORE, ACTION)
@@ -121,6 +123,7 @@ def measure(
     top: int | None = None,
     seed: int = 0,
     clusters: npt.NDArray[np.int64] | None = None,
+    daily: Mapping[str, DailyNumber] | None = None,
 ) -> Metrics:
     """Metrics of scored events, with the bundle's thresholds.
 
@@ -131,6 +134,7 @@ def measure(
       top: size of a day's worklist; None: as the bundle's spec says.
       seed: of the bootstrap.
       clusters: int64 `[n]`, what intervals count with; None: the groups.
+      daily: action -> events a day that it takes, where it promises a number (`count_daily`).
     """
     return evaluate(
         scored.column(SCORE).to_numpy(),
@@ -138,11 +142,27 @@ def measure(
         scored.column(EVENT_TIME).to_numpy(),
         ranks=scored.column(RAW).to_numpy(),
         thresholds=bundle.policy.thresholds,
+        daily=daily,
         groups=scored.column(GROUP) if GROUP in scored.column_names else None,
         clusters=clusters,
         top=bundle.spec.evaluation.top if top is None else top,
         seed=seed,
     )
+
+
+def count_daily(
+    bundle: Bundle,
+    scored: pa.Table,
+    days: float,
+    clusters: npt.NDArray[np.int64] | None = None,
+) -> dict[str, DailyNumber]:
+    """What became of the numbers a day that the bundle's actions promise, of all scored events."""
+    if clusters is None and GROUP in scored.column_names:
+        clusters = encode_groups(scored.column(GROUP))
+    scores = scored.column(SCORE).to_numpy()
+    policy = bundle.spec.policy
+    actions = policy.actions if policy is not None else ()
+    return daily_numbers(scores, bundle.policy.thresholds, actions, days, clusters)
 
 
 def trained_on(bundle: Bundle) -> TimeRange:

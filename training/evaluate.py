@@ -7,7 +7,7 @@ Only labelled events count; how many were not is reported. A metric that means n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from training.curve import (
     precision_recall_points,
     redraw_curves,
 )
+from training.daily import DailyNumber
 from training.groups import GroupPrecision, encode_groups, group_precision
 from training.labels import POSITIVE, UNLABELLED
 from training.probability import (
@@ -55,6 +56,7 @@ class AtThreshold:
       mean_score: of the flagged events; where it is far from the precision, scores say something
         else where the action fires. None if it never did.
       min_precision: the precision that the policy promises; None: not known.
+      daily: events a day, where the policy promises a number; None: not measured.
     """
 
     action: str
@@ -73,19 +75,26 @@ class AtThreshold:
     mcc: float | None = None
     mean_score: float | None = None
     min_precision: float | None = None
+    daily: DailyNumber | None = None
 
     @property
     def promise(self) -> str:
         """What was asked and what was kept, in words; "" if nothing was flagged or asked."""
-        if self.min_precision is None or self.precision is None:
-            return ""
-        kept = (
-            f"{self.precision:.3f} ({self.precision_low:.3f}\N{EN DASH}{self.precision_high:.3f})"
-        )
-        return f"asked {self.min_precision:.3g}, kept {kept}"
+        parts = []
+        if self.min_precision is not None and self.precision is not None:
+            span = f"{self.precision_low:.3f}\N{EN DASH}{self.precision_high:.3f}"
+            parts.append(f"asked {self.min_precision:.3g}, kept {self.precision:.3f} ({span})")
+        if self.daily is not None:
+            parts.append(str(self.daily))
+        return "; ".join(parts)
 
     @property
     def broken(self) -> bool:
+        """Whether a whole interval lies beyond what the policy promises."""
+        return self.imprecise or (self.daily is not None and self.daily.broken)
+
+    @property
+    def imprecise(self) -> bool:
         """Whether the whole interval of the precision lies below what the policy promises."""
         return (
             bool(self.flagged)
@@ -142,6 +151,7 @@ def evaluate(
     *,
     ranks: npt.ArrayLike | None = None,
     thresholds: Sequence[Threshold] = (),
+    daily: Mapping[str, DailyNumber] | None = None,
     groups: pa.Array | pa.ChunkedArray | None = None,
     clusters: npt.NDArray[np.int64] | None = None,
     top: int = 100,
@@ -156,6 +166,7 @@ def evaluate(
       event_times: int64[n], microseconds UTC.
       ranks: float[n], what ranks events, if not `scores` (the raw score, where calibration ties).
       thresholds: as the bundle's policy has them; applied to `scores`.
+      daily: action -> events a day that it takes, where it promises a number.
       groups: string[n], for the worklist's precision; all intervals then count with groups (the
         bootstrap draws them), since events of one account are not independent.
       clusters: int64[n] (-1: none), what intervals count with instead: accounts, those of one
@@ -206,7 +217,10 @@ def evaluate(
             None if groups is None else group_precision(order_by, labels, event_times, groups, top)
         ),
         at=tuple(
-            at_threshold(one.action, one.value, said, hits, one.min_precision, clusters)
+            dataclasses.replace(
+                at_threshold(one.action, one.value, said, hits, one.min_precision, clusters),
+                daily=(daily or {}).get(one.action),
+            )
             for one in thresholds
             if one.value is not None
         ),

@@ -65,3 +65,15 @@ def upper_count(count: npt.ArrayLike, confidence: float) -> Floats:
     [3.0, 16.96]
     """
     return np.asarray(stats.chi2.ppf(confidence, 2.0 * (np.asarray(count) + 1.0)) / 2.0)
+
+
+def count_interval(count: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Garwood's two-sided interval of what a Poisson count was expected to be.
+
+    >>> low, high = count_interval(10)
+    >>> round(low, 2), round(high, 2)
+    (4.8, 18.39)
+    """
+    tail = (1.0 + confidence) / 2.0
+    low = float(stats.chi2.ppf(1.0 - tail, 2.0 * count)) / 2.0 if count > 0 else 0.0
+    return low, float(upper_count(count, tail))

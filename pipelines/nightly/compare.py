@@ -19,7 +19,7 @@ from pipelines.dataset import Dataset, published_parts
 from pipelines.layout import Layout
 from pipelines.nightly.plan import NightlyRequest, sections
 from pipelines.read_days import sample_hashes, sample_limit
-from pipelines.score_days import ScoreRequest, measure, score_days, trained_on
+from pipelines.score_days import ScoreRequest, count_daily, measure, score_days, trained_on
 from scoring.bundle import load_bundle
 from scoring.files import exists, join
 from scoring.manifest import MANIFEST
@@ -30,6 +30,7 @@ from training.fit import Fitted
 from training.gate import ServingComparison
 from transforms.catalog import CATALOG
 from transforms.signature import find_unlike, input_fingerprints
+from transforms.ticks import DAY_US
 
 JUDGED = "judged_bundle"
 """In a bundle's provenance: the bundle of the models that its figures are of, if it is another."""
@@ -90,6 +91,7 @@ def compare_with_serving(
             f"the published days changed while they were measured: {scored.num_rows:,} events of "
             f"{fresh} now, {len(part):,} before; run `lockstep nightly` again"
         )
+    days = (fresh.end_us - fresh.start_us) / DAY_US * data.share
     top, groups = spec.evaluation.top, part.group(spec)
     clusters = units.clusters(groups) if units is not None and groups is not None else None
     return ServingComparison(
@@ -105,5 +107,13 @@ def compare_with_serving(
             top=top,
             seed=seed,
         ),
-        serving=measure(serving, scored, part.labels, top, seed, clusters),
+        serving=measure(
+            serving,
+            scored,
+            part.labels,
+            top,
+            seed,
+            clusters,
+            count_daily(serving, scored, days, clusters),
+        ),
     )

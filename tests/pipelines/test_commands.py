@@ -14,7 +14,7 @@ from configs.errors import BundleError, ConfigError, EvidenceError, GateError, I
 from pipelines.commands import add_verb, run_app
 from pipelines.commands.validate import validate
 
-FIRES = CONFIG.replace("block: {min_precision: 0.8}", "block: {min_precision: 0.3}")
+FIRES = CONFIG.replace("block: {min_precision: 0.8}", "block: {min_precision: 0.3, per_day: 5000}")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,15 @@ def test_evaluate_marks_what_the_bundle_was_trained_on(house):
     fresh = run(*words, "2026-03-08", columns=80)  # as many as a terminal has at least
     assert "trained on" not in fresh.stdout + fresh.stderr
     assert "average precision (AP)" in fresh.stdout
-    for word in ("AUC, 95 % interval", "missed", "passed", "accuracy", "MCC", "asked 0.3, kept"):
+    for word in (
+        "AUC, 95 % interval",
+        "missed",
+        "passed",
+        "accuracy",
+        "MCC",
+        "asked 0.3, kept",
+        "asked at most 5,000 a",
+    ):
         assert word in fresh.stdout, word
     assert "\N{HORIZONTAL ELLIPSIS}" not in fresh.stdout, "no figure is cut"
 
@@ -204,6 +212,7 @@ def test_evaluate_writes_what_it_measured(house, tmp_path):
     at = metrics["at"][0]
     known = frame.filter(pl.col("label").is_not_null())
     assert known.filter(action="block").height == at["flagged"]
+    assert frame.filter(action="block").height == round(3 * at["daily"]["found"])
     assert known.filter(action="block", label=1).height == at["positives"]
     assert known.filter(pl.col("label") == 1, pl.col("score") < at["value"]).height == at["missed"]
     day = frame["event_time"] // 86_400_000_000 - 20_513

@@ -55,19 +55,24 @@ def contract_lines(
 
 
 def _served(at: AtThreshold) -> ContractLine:
-    if at.min_precision is None:
-        shown = f"{at.flagged:,} of these labelled events flagged"
-        return ContractLine(at.action, "serving", "a number, no precision", OPEN, shown)
-    promise = f"precision of at least {at.min_precision:.3g}"
-    if at.precision is None:
-        return ContractLine(at.action, "serving", promise, OPEN, "it flagged none of these events")
-    state = OPEN
-    if at.broken:
-        state = BROKEN
-    elif at.precision_low >= at.min_precision:
-        state = KEPT
-    shown = (
-        f"{at.positives:,} of {at.flagged:,} flagged events were abuse: {at.precision:.3f} "
-        f"({at.precision_low:.3f} to {at.precision_high:.3f})"
-    )
-    return ContractLine(at.action, "serving", promise, state, shown)
+    promise, shown, kept = [], [], []
+    if at.min_precision is not None:
+        promise.append(f"precision of at least {at.min_precision:.3g}")
+        kept.append(at.precision is not None and at.precision_low >= at.min_precision)
+        shown.append("it flagged none of these events")
+        if at.precision is not None:
+            shown[0] = (
+                f"{at.positives:,} of {at.flagged:,} flagged events were abuse: {at.precision:.3f} "
+                f"({at.precision_low:.3f} to {at.precision_high:.3f})"
+            )
+    if at.daily is not None:
+        promise.append(f"at most {at.daily.most:,} a day")
+        kept.append(at.daily.kept)
+        shown.append(
+            f"it took {at.daily.found:,.0f} a day ({at.daily.low:,.0f} to {at.daily.high:,.0f})"
+        )
+    if not promise:  # a report of an earlier release
+        promise, kept = ["a number, no precision"], [False]
+        shown = [f"{at.flagged:,} of these labelled events flagged"]
+    state = BROKEN if at.broken else KEPT if all(kept) else OPEN
+    return ContractLine(at.action, "serving", ", ".join(promise), state, "; ".join(shown))

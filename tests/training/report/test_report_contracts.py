@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from scoring.decision import Threshold
+from training.daily import DailyNumber
 from training.evaluate import AtThreshold
 from training.report.contracts import contract_lines
 
@@ -42,3 +43,17 @@ def test_what_flags_nothing_and_what_promises_no_precision_is_not_shown(sample_r
         ("look", "serving", "not shown"),
     ]
     assert contract_lines((off,), None)[0].shown == "too few events"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "state"), [(90, 110, "not shown"), (60, 100, "kept"), (101, 140, "broken")]
+)
+def test_a_number_a_day_is_a_promise_too(sample_report, low, high, state):
+    daily = DailyNumber(100, (low + high) / 2, low, high)
+    look = dataclasses.replace(AT, action="look", min_precision=None, daily=daily)
+    both = dataclasses.replace(AT, precision_low=0.9, daily=daily)
+    serving = dataclasses.replace(sample_report.serving, at=(look, both))
+    one, two = contract_lines((), serving)
+    assert (one.state, one.promise) == (state, "at most 100 a day")
+    assert (two.state, two.promise) == (state, "precision of at least 0.9, at most 100 a day")
+    assert two.shown.endswith(f"; it took {daily.found:,.0f} a day ({low} to {high})")
