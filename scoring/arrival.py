@@ -33,7 +33,7 @@ from transforms.derive import derive
 from transforms.duplicates import hash_ids
 from transforms.order import PLACE_TYPE, content_hash, order_events, places, total_order_by
 from transforms.selection import scored_mask
-from transforms.velocity import Plan, Rows, concat_rows, entity_rows
+from transforms.velocity import Plan, Rows, concat_rows, rows_by_entity
 
 _LEAST_ROOM = 256
 
@@ -48,16 +48,18 @@ class Arrived:
       events: decoded, `[n]`, as they came; no id twice.
       places: `[n]`, of the total order.
       rows: of each entity; `row` counts in `events`.
+      contents: uint64 `[n]`, their `content_hash`.
     """
 
     events: pa.RecordBatch
     places: pa.Array
     rows: Mapping[str, Rows]
+    contents: npt.NDArray[np.uint64]
 
     @classmethod
     def of(cls, spec: Spec, plans: Mapping[str, Plan], events: pa.RecordBatch) -> Arrived:
         """These came."""
-        return cls(events, places(spec, events), _rows_of(plans, derive(spec, events)))
+        return _arrived(spec, plans, events, derive(spec, events))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,8 +287,7 @@ class _KeyedRows:
 
 
 def _times_of(events: pa.RecordBatch) -> Int64s:
-    times: Int64s = events.column(EVENT_TIME).to_numpy()
-    return times
+    return np.asarray(events.column(EVENT_TIME).to_numpy(), np.int64)
 
 
 def look(engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> tuple[Outcome, Arrived]:
@@ -302,10 +303,9 @@ def look(engine: Engine, waiting: Waiting, fresh: pa.RecordBatch) -> tuple[Outco
     """
     spec = engine.spec
     derived, mask = derive(spec, fresh), scored_mask(spec, fresh)
-    arrived = Arrived(fresh, places(spec, fresh), _rows_of(engine.plans, derived))
+    arrived = _arrived(spec, engine.plans, fresh, derived)
     made, _ = engine.look(derived, mask, waiting.beside(arrived))
-    late = np.zeros(fresh.num_rows, np.bool_)
-    return engine.outcome(fresh, late, mask, made), arrived
+    return engine.outcome(fresh, np.zeros(fresh.num_rows, np.bool_), mask, made), arrived
 
 
 def unseen(engine: Engine, waiting: Waiting, came: pa.RecordBatch) -> pa.RecordBatch:
@@ -345,27 +345,24 @@ class Decided:
     def __len__(self) -> int:
         return len(self._of)
 
-    def __contains__(self, event: str) -> bool:
-        return event in self._of
-
-    def add(self, spec: Spec, outcome: Outcome) -> None:
-        """Those that `look` made."""
+    def add(self, spec: Spec, outcome: Outcome, arrived: Arrived | None = None) -> None:
+        """Those that `look` made; it made `arrived` too."""
         scored = outcome.scored
         if scored is None:
             return
         mask = outcome.events.column(SCORED)
-        events = outcome.events.filter(mask)
+        contents = content_hash(spec, outcome.events) if arrived is None else arrived.contents
         rows = zip(
-            events.column(EVENT_ID).to_pylist(),
-            content_hash(spec, events).tolist(),
+            outcome.events.column(EVENT_ID).filter(mask).to_pylist(),
+            contents[mask.to_numpy(zero_copy_only=False)].tolist(),
             scored.raw.tolist(),
             scored.score.tolist(),
             scored.actions().to_pylist(),
             strict=True,
         )
-        for row, (event, contents, raw, score, action) in enumerate(rows):
+        for row, (event, said, raw, score, action) in enumerate(rows):
             self._of[event] = First(
-                contents,
+                said,
                 outcome.numeric[row].copy(),
                 scored.inputs[row].copy(),
                 raw,
@@ -441,8 +438,11 @@ class Decided:
         return 1 if revised else None
 
 
-def _rows_of(plans: Mapping[str, Plan], derived: pa.RecordBatch) -> dict[str, Rows]:
-    return {entity: entity_rows(plan, derived) for entity, plan in plans.items()}
+def _arrived(
+    spec: Spec, plans: Mapping[str, Plan], events: pa.RecordBatch, derived: pa.RecordBatch
+) -> Arrived:
+    said = content_hash(spec, events)
+    return Arrived(events, places(spec, events, said), rows_by_entity(plans, derived), said)
 
 
 def _quiet(rows: Rows, first: int) -> Rows:

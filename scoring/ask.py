@@ -25,7 +25,7 @@ from scoring.engine import Engine, Outcome, Resident
 from transforms.derive import derive
 from transforms.order import places
 from transforms.selection import scored_mask
-from transforms.velocity import Rows, ShardState, concat_rows, entity_rows
+from transforms.velocity import Rows, ShardState, concat_rows, rows_by_entity
 
 Int64s = npt.NDArray[np.int64]
 
@@ -43,7 +43,7 @@ def ask(engine: Engine, waiting: Waiting, asked: pa.RecordBatch) -> Outcome:
     """
     spec = engine.spec
     derived, mask = derive(spec, asked), scored_mask(spec, asked)
-    owns = {entity: entity_rows(plan, derived) for entity, plan in engine.plans.items()}
+    owns = rows_by_entity(engine.plans, derived)
     owns = {entity: own.take(np.flatnonzero(own.query)) for entity, own in owns.items()}
     known = waiting.known(owns)
     count = len(known.times)

@@ -36,7 +36,7 @@ from transforms.social.as_of import (
     see_nothing,
 )
 from transforms.ticks import LATE, SNAPSHOT
-from transforms.velocity import Plan, Rows, ShardState, entity_rows, finish, fold, make_plan
+from transforms.velocity import Plan, Rows, ShardState, finish, fold, make_plan, rows_by_entity
 
 SCORED = "lockstep_scored"
 NUMERIC, INPUTS, SCORE, ACTION = "numeric", "inputs", "score", "action"
@@ -238,8 +238,7 @@ class Engine:
             batch, late = batch.filter(pa.array(keep)), late[keep]
         derived = derive(self.spec, batch)
         mask = scored_mask(self.spec, batch)
-        rows = {entity: entity_rows(plan, derived) for entity, plan in self.plans.items()}
-        made, deltas = self.look(derived, mask, rows, score)
+        made, deltas = self.look(derived, mask, rows_by_entity(self.plans, derived), score)
         for entity, delta in deltas.items():
             self.resident.states[entity].update(delta)
         outcome = self.outcome(batch, late, mask, made, duplicates, folded=True)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from configs.schema import Column, ColumnType
 from transforms.dead_letter import EXPECTED_UTF8, Reason
+from transforms.hashing import string_buffers
 from transforms.numbers import Whole, order, to_floats
 from transforms.times import PLAIN, Reading, scale_numbers, scale_times, text_times
 
@@ -125,7 +126,7 @@ def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
         array = array.storage
     bad = np.zeros(len(array), np.bool_)
     if any(is_it(array.type) for is_it in _IS_TEXT):
-        array, bad = _utf8(array.cast(pa.string()))
+        array, bad = _utf8(array if pa.types.is_string(array.type) else array.cast(pa.string()))
     elif any(is_it(array.type) for is_it in _IS_BYTES):
         array, bad = _utf8(array.cast(pa.binary()))
     return array, Fault(bad, Reason.NOT_UTF8, EXPECTED_UTF8)
@@ -134,7 +135,7 @@ def _plain(array: pa.Array) -> tuple[pa.Array, Fault]:
 def _utf8(array: pa.Array) -> tuple[pa.StringArray, Mask]:
     """Text or bytes as text, and which rows are no UTF-8 (Parquet files may call such text)."""
     try:
-        text = array.cast(pa.string())
+        text = array if pa.types.is_string(array.type) else array.cast(pa.string())
         text.validate(full=True)
     except pa.ArrowInvalid:
         values = [_decoded(one) for one in array.cast(pa.binary()).to_pylist()]
@@ -312,6 +313,8 @@ def _read_time(array: pa.Array, column: Column, reading: Reading) -> Typed:
         times = scale_times(array, reading)
     elif pa.types.is_string(kind):
         times = text_times(array, reading)
+        if times.null_count == array.null_count and reading.unit == "us":
+            return Typed(times)
         if reading.unit != "us":
             return _with_numbers(array, column, times, reading)
         text = pc.ascii_trim_whitespace(_without(array, true_mask(times.is_valid())))
@@ -378,7 +381,7 @@ _TIME = "expected RFC 3339, such as 2026-03-01T10:00:00Z, or a number of events.
 
 def _limits(array: pa.Array, column: Column) -> list[Fault]:
     faults = []
-    if column.type is ColumnType.STRING:
+    if column.type is ColumnType.STRING and _longest(array) > column.max_bytes:
         large = true_mask(pc.greater(pc.binary_length(array), column.max_bytes))
         detail = f"expected at most {column.max_bytes} bytes"
         faults.append(Fault(large, Reason.TOO_LARGE, detail))
@@ -394,6 +397,11 @@ def _limits(array: pa.Array, column: Column) -> list[Fault]:
                 Fault(outside(sign, 0) & known, Reason.OUT_OF_RANGE, f"expected {words} {bound}")
             )
     return faults
+
+
+def _longest(texts: pa.StringArray) -> int:
+    """Bytes of the longest text, or more where a null has some."""
+    return int(np.diff(string_buffers(texts)[0]).max(initial=0))
 
 
 def _wrong(array: pa.Array, column: Column) -> Typed:

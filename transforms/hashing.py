@@ -52,6 +52,8 @@ def hash_column(array: pa.Array | pa.ChunkedArray, seed: int) -> UInt64s:
     """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
+    if array.null_count == len(array):  # as many columns of a few events are
+        return np.zeros(len(array), np.uint64)
     if pa.types.is_dictionary(array.type):
         entries = hash_column(array.dictionary, seed)
         codes = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
@@ -192,14 +194,14 @@ def _hash_values(array: pa.Array, seed: np.uint64) -> UInt64s:
     ):
         hashes = _hash_slices(*string_buffers(array), seed)
     elif pa.types.is_boolean(kind):
-        flags = array.fill_null(False).to_numpy(zero_copy_only=False)
+        flags = _filled(array, False)
         hashes = _hash_flags(flags.view(np.uint8), seed)
     elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
         whole = array.cast(pa.timestamp("us")) if pa.types.is_timestamp(kind) else array
-        values = whole.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        values = _filled(_cast(whole, pa.int64()), 0)
         hashes = _hash_words(values.view(np.uint64), seed)
     elif pa.types.is_floating(kind):
-        numbers = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False) + 0.0
+        numbers = _filled(_cast(array, pa.float64()), 0.0) + 0.0
         numbers[np.isnan(numbers)] = np.nan
         hashes = _hash_words(numbers.view(np.uint64), seed)
     elif pa.types.is_null(kind):
@@ -207,6 +209,15 @@ def _hash_values(array: pa.Array, seed: np.uint64) -> UInt64s:
     else:
         raise TypeError(f"a column of type {kind} cannot be hashed; cast it to a column type first")
     return hashes
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    return array if array.type == kind else array.cast(kind)
+
+
+def _filled(array: pa.Array, value: Any) -> npt.NDArray[Any]:
+    filled = array.fill_null(value) if array.null_count else array
+    return filled.to_numpy(zero_copy_only=False)
 
 
 @numba.njit(cache=True, inline="always")

@@ -33,7 +33,8 @@ class Whole:
         known = np.ones(len(array), np.bool_)
         if array.null_count:
             known = array.is_valid().to_numpy(zero_copy_only=False)
-        plain = array.cast(pa.int64()).fill_null(0)
+        plain = array if pa.types.is_int64(array.type) else array.cast(pa.int64())
+        plain = plain.fill_null(0) if plain.null_count else plain
         return cls(plain.to_numpy(zero_copy_only=False), known)
 
 
@@ -47,8 +48,13 @@ def to_floats(array: pa.Array) -> Floats:
     >>> to_floats(pa.array([True, None])).tolist()
     [1.0, nan]
     """
-    if pa.types.is_boolean(array.type):
+    kind = array.type
+    if array.null_count == 0 and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
+    if pa.types.is_boolean(kind):
         array = array.cast(pa.int8())
+    if pa.types.is_float64(kind):
+        return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
     values: Floats = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(values, np.float64)
 

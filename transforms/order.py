@@ -76,12 +76,15 @@ class Position:
     __hash__ = None  # type: ignore[assignment]
 
 
-def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
+def places(
+    spec: Spec, batch: pa.RecordBatch | pa.Table, contents: UInt64s | None = None
+) -> pa.BinaryArray:
     """Where events stand among those of their microsecond: binary `[n]`, compared as bytes.
 
     Args:
       spec: the use.
       batch: decoded (or derived) events `[n]`, with all columns of the spec.
+      contents: their `content_hash`, where it was made already.
 
     Returns:
       About 10 bytes and the id for each event; no nulls. Sort with `total_order`.
@@ -90,7 +93,7 @@ def places(spec: Spec, batch: pa.RecordBatch | pa.Table) -> pa.BinaryArray:
     codes = pc.index_in(_whole(batch.column(KIND)), value_set=pa.array(kinds, pa.string()))
     code = codes.fill_null(len(kinds)).to_numpy()
     ids = _whole(batch.column(EVENT_ID))
-    hashes = _be(content_hash(spec, batch))
+    hashes = _be(content_hash(spec, batch) if contents is None else contents)
     text = np.array([kind not in spec.events.numbered for kind in kinds] + [True])[code]
     text &= ~_are_numbers(*string_buffers(ids), spec.events.prefixed)
     heads = _heads(spec, batch, code, text)

@@ -6,14 +6,20 @@ and dates. What leaves: int64, null for what is no moment. Of up to 12 digits of
 beyond microseconds are cut.
 """
 
+# numba compiles some of these; annotations would be lost on it.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 
+import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from transforms.hashing import string_buffers
 
 _INTEGER = r"^[+-]?[0-9]{1,18}$"
 # Year 0000 and offsets such as +01:60 are left out: readers of ISO 8601 disagree on them.
@@ -47,6 +53,12 @@ def text_times(text: pa.StringArray, reading: Reading = PLAIN) -> pa.Array:
     >>> text_times(pa.array(["1970-01-02", "1970-01-01 01:00:00.5+01:00", "soon"])).to_pylist()
     [86400000000, 500000, None]
     """
+    valid = np.ones(len(text), np.bool_)
+    if text.null_count:
+        valid = text.is_valid().to_numpy(zero_copy_only=False)
+    times, read = _written_whole(*string_buffers(text))
+    if np.all(read | ~valid):
+        return pa.array(times, mask=~valid)
     text = pc.ascii_trim_whitespace(text)
     text = pc.replace_substring_regex(text, r"(\d)(z| ?UTC)$", r"\1Z")
     text = pc.replace_substring_regex(text, r"(\.\d{6})\d{1,6}", r"\1")
@@ -129,3 +141,86 @@ def _one(text: str | None) -> int | None:
         return None
     since = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit
+def _written_whole(offsets, data):
+    """Texts as most programs write them, `2026-03-01T10:00:00.5+01:00`: times, and which are so.
+
+    With a `T` or a space, seconds, up to six digits of their fraction, and a zone: `Z` or an offset
+    in hours and minutes. It reads what ten regular expressions and Arrow's parser do.
+    """
+    times = np.zeros(len(offsets) - 1, np.int64)
+    read = np.zeros(len(offsets) - 1, np.bool_)
+    for row in range(len(read)):
+        at, end = offsets[row], offsets[row + 1]
+        if end - at < 20 or data[at + 4] != 45 or data[at + 7] != 45:
+            continue
+        if (data[at + 10] != 84 and data[at + 10] != 32) or data[at + 13] != 58:
+            continue
+        if data[at + 16] != 58:
+            continue
+        high, low = _two_digits(data, at), _two_digits(data, at + 2)
+        month, day = _two_digits(data, at + 5), _two_digits(data, at + 8)
+        hour, minute = _two_digits(data, at + 11), _two_digits(data, at + 14)
+        second = _two_digits(data, at + 17)
+        if min(high, low, month, day, hour, minute, second) < 0:
+            continue
+        year = 100 * high + low
+        if year < 1 or month < 1 or month > 12 or day < 1 or day > _days_in(year, month):
+            continue
+        if hour > 23 or minute > 59 or second > 59:
+            continue
+        at += 19
+        micros, unit = np.int64(0), 1_000_000
+        if data[at] == 46:
+            at += 1
+            while at < end and 48 <= data[at] <= 57 and unit > 1:
+                unit //= 10
+                micros += unit * (np.int64(data[at]) - 48)
+                at += 1
+            if unit == 1_000_000:
+                continue
+        left, shift = end - at, np.int64(0)
+        if left == 6 and (data[at] == 43 or data[at] == 45) and data[at + 3] == 58:
+            hours, minutes = _two_digits(data, at + 1), _two_digits(data, at + 4)
+            if min(hours, minutes) < 0 or hours > 23 or minutes > 59:
+                continue
+            shift = 60 * hours + minutes
+            if data[at] == 45:
+                shift = -shift
+        elif left != 1 or data[at] != 90:
+            continue
+        seconds = (_days_since(year, month, day) * 24 + hour) * 3600
+        times[row] = (seconds + (minute - shift) * 60 + second) * 1_000_000 + micros
+        read[row] = True
+    return times, read
+
+
+@_jit
+def _two_digits(data, at):
+    """Their number; -1: they are none."""
+    tens, ones = np.int64(data[at]) - 48, np.int64(data[at + 1]) - 48
+    if tens < 0 or tens > 9 or ones < 0 or ones > 9:
+        return -1
+    return 10 * tens + ones
+
+
+@_jit
+def _days_in(year, month):
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
+@_jit
+def _days_since(year, month, day):
+    """Days since 1970-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms")."""
+    year -= month <= 2
+    era, month = year // 400, (month + 9) % 12
+    within = year - era * 400
+    days = (153 * month + 2) // 5 + day - 1
+    return era * 146_097 + within * 365 + within // 4 - within // 100 + days - 719_468

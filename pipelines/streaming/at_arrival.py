@@ -126,7 +126,7 @@ class AtArrival:
             lambda: published(outcome),
         )
         waiting.add(arrived)
-        self.decided.add(engine.spec, outcome)
+        self.decided.add(engine.spec, outcome, arrived)
         self._step_of |= dict.fromkeys(fresh.column(EVENT_ID).to_pylist(), number)
         self._step += 1
 

@@ -69,7 +69,7 @@ def test_a_look_is_the_fold_in_order_and_state_is_as_without_it(data, rows):
         outcome, arrived = look(ahead, waiting, fresh)
         waiting.add(arrived)
         assert str(bits(ahead.resident)) == before
-        decided.add(SPEC, outcome)
+        decided.add(SPEC, outcome, arrived)
         held += some
         if outcome.scored is not None:
             scored = outcome.events.filter(outcome.events.column("lockstep_scored"))

@@ -6,14 +6,15 @@ Wide columns (text) stay out of every shuffle.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.schema import EVENT_TIME, KIND
+from configs.schema import EVENT_TIME, KIND, Expression
 from transforms.expression import evaluate_mask
 from transforms.hashing import hash_column, key_hash, valid_mask
 from transforms.numbers import to_floats
@@ -91,6 +92,12 @@ class Rows:
         )
 
 
+def rows_by_entity(plans: Mapping[str, Plan], batch: pa.RecordBatch) -> dict[str, Rows]:
+    """`entity_rows` of each entity; what several ask of a column is made once."""
+    asked = _Asked(batch)
+    return {entity: _rows(plan, asked) for entity, plan in plans.items()}
+
+
 def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
     """The rows of the events that have a key of the entity.
 
@@ -102,8 +109,39 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
       Rows `[m]`, in the order of the batch; an event with a null in its key, or of a kind without
       a key, has none.
     """
-    kinds = batch.column(KIND)
-    of_kind = {kind: _equals(kinds, kind) for kind in plan.config.keys}
+    return _rows(plan, _Asked(batch))
+
+
+class _Asked:
+    """A batch, and what was made of its columns so far."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.batch = batch
+        self._made: dict[Hashable, Any] = {}
+
+    def of_kind(self, kind: str) -> Bools:
+        kinds = self.batch.column(KIND)
+        made: Bools = self._once(("kind", kind), lambda: _equals(kinds, kind))
+        return made
+
+    def holds(self, where: Expression) -> Bools:
+        made: Bools = self._once(("where", where), lambda: evaluate_mask(where, self.batch))
+        return made
+
+    def hashes(self, column: str) -> UInt64s:
+        array = self.batch.column(column)
+        made: UInt64s = self._once(("hash", column), lambda: hash_column(array, _DISTINCT_SEED))
+        return made
+
+    def _once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        if what not in self._made:
+            self._made[what] = make()
+        return self._made[what]
+
+
+def _rows(plan: Plan, asked: _Asked) -> Rows:
+    batch = asked.batch
+    of_kind = {kind: asked.of_kind(kind) for kind in plan.config.keys}
     key = np.zeros(batch.num_rows, np.uint64)
     valid = np.zeros(batch.num_rows, np.bool_)
     for columns in dict.fromkeys(plan.config.keys.values()):
@@ -120,7 +158,7 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
     values = np.zeros((len(plan.values), batch.num_rows), np.int64)
     hashes_of = np.zeros((len(plan.hashes), batch.num_rows), np.uint64)
     for bit, slot in enumerate(plan.slots):
-        counts = _counts(slot, batch, of_kind)
+        counts = _counts(slot, asked, of_kind)
         if slot.measure is Measure.VALUE and slot.column is not None:
             column = batch.column(slot.column)
             if slot.texts:
@@ -129,9 +167,7 @@ def entity_rows(plan: Plan, batch: pa.RecordBatch) -> Rows:
             values[plan.values.index(slot)] = fixed
             counts &= known
         elif slot.measure is Measure.HASH and slot.column is not None:
-            hashes_of[plan.hashes.index(slot)] = hash_column(
-                batch.column(slot.column), _DISTINCT_SEED
-            )
+            hashes_of[plan.hashes.index(slot)] = asked.hashes(slot.column)
         mask |= counts.astype(np.uint64) << np.uint64(bit)
     scored = np.zeros(batch.num_rows, np.bool_)
     for kind in plan.scored_kinds:
@@ -160,7 +196,8 @@ def fixed_point(array: pa.Array, decimals: int) -> tuple[Int64s, Bools]:
     """
     known = valid_mask(array)
     if pa.types.is_integer(array.type):
-        whole = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        whole = array if array.null_count == 0 else array.fill_null(0)
+        whole = whole.to_numpy(zero_copy_only=False).astype(np.int64)
         most = np.iinfo(np.int64).max // 10**decimals
         made = np.clip(whole, -most, most) * np.int64(10**decimals)
         return np.where(whole > most, -(NONE + 1), np.where(whole < -most, NONE + 1, made)), known
@@ -234,18 +271,21 @@ def shard_of(key: UInt64s, shards: int) -> npt.NDArray[np.int32]:
     return ((high * np.uint64(shards)) >> np.uint64(32)).astype(np.int32)
 
 
-def _counts(slot: Slot, batch: pa.RecordBatch, of_kind: dict[str, Bools]) -> Bools:
-    counts = np.zeros(batch.num_rows, np.bool_)
+def _counts(slot: Slot, asked: _Asked, of_kind: dict[str, Bools]) -> Bools:
+    counts = np.zeros(asked.batch.num_rows, np.bool_)
     for kind, here in of_kind.items():
         if not slot.kinds or kind in slot.kinds:
             counts |= here
     if slot.where is not None:
-        counts &= evaluate_mask(slot.where, batch)
+        counts &= asked.holds(slot.where)
     if slot.column is not None:
-        counts &= valid_mask(batch.column(slot.column))
+        counts &= valid_mask(asked.batch.column(slot.column))
     return counts
 
 
 def _equals(kinds: pa.Array, kind: str) -> Bools:
-    equal: Bools = pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False)
-    return equal
+    equal = pc.equal(kinds, kind)
+    if equal.null_count:
+        equal = equal.fill_null(False)
+    mask: Bools = equal.to_numpy(zero_copy_only=False)
+    return mask

@@ -27,9 +27,11 @@ from velocity_oracle import RULES
 
 from configs.catalog import AggregateName, Catalog, ColumnName, operand_fields
 from configs.errors import StateError
-from configs.loader import loads
+from configs.loader import load, loads, shipped
 from configs.schema import ColumnType
 from transforms.catalog import CATALOG
+from transforms.decode import decode_json
+from transforms.derive import derive
 from transforms.order import order_events
 from transforms.velocity import (
     ShardState,
@@ -38,6 +40,7 @@ from transforms.velocity import (
     finish,
     fold,
     make_plan,
+    rows_by_entity,
     rows_from_batch,
     rows_to_batch,
     shard_of,
@@ -293,3 +296,32 @@ def test_units_and_own_words_are_told_beside_what_is_computed():
     assert infos["k_sum_big_1h"].about == ("what it spent: sum of amount where amount > 5, over 1h")
     assert infos["k_count_1h"].unit == "events"
     assert {info.name: info for info in describe_features(SPEC)}["k_sum_1h"].unit == "amount"
+
+
+def test_rows_of_several_entities_are_those_of_each_alone():
+    """What they ask of the same column is made once: of each kind, condition and column its own."""
+    spec = load(shipped("chat"), CATALOG)
+    plans = {entity: make_plan(spec, entity) for entity in spec.entities}
+    at = 1_772_359_200_000_000  # 2026-03-01T10:00:00Z
+    text = '"channel_id": "c1", "text": "see http://a.example/x"'
+    records = [
+        f'{{"event_id": "{n}", "sent_at": {at}, "kind": "{kind}", "author_id": "a{n % 3}", {more}}}'
+        for n, (kind, more) in enumerate(
+            [
+                ("message", text),
+                ("message", '"channel_id": "c2", "text": "hello"'),
+                ("report", '"target_id": "a1", "subject_id": "0"'),
+                ("verdict", '"target_id": "a2", "subject_id": "0", "is_abuse": true'),
+                ("message", text),
+            ]
+        )
+    ]
+    decoded = decode_json(spec, [one.encode() for one in records], "test")
+    derived = derive(spec, decoded.batch)
+    together = rows_by_entity(plans, derived)
+    for entity, plan in plans.items():
+        alone = entity_rows(plan, derived)
+        for field in dataclasses.fields(alone):
+            one, two = getattr(together[entity], field.name), getattr(alone, field.name)
+            assert np.array_equal(one, two), (entity, field.name)
+    assert len(together["author"]) == 5 and len(together["domain"]) == 2
