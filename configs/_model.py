@@ -303,11 +303,14 @@ def read_policy(root: Section, columns: Mapping[str, Column]) -> Policy:
     section = root.section("policy")
     if section is None:
         return Policy()
-    actions = []
+    actions, strict = [], []
     for name, inner in section.sections("actions"):
-        actions.append(_action(name, inner, columns))
+        faults = len(inner.mistakes)
+        action = _action(name, inner, columns)
+        actions.append(action)
+        if action.asked is not None and len(inner.mistakes) == faults:  # what was read is meant
+            strict.append(action.asked)
         inner.done()
-    strict = [action.asked for action in actions if action.asked is not None]
     if strict != sorted(strict, reverse=True):
         section.note(
             "actions",

@@ -148,7 +148,7 @@ def read_yaml(text: str, mistakes: Mistakes) -> Section:
         mistakes.raise_if_any()
     if not isinstance(root, Fields):
         found = "the file is empty" if root is None else f"found {what_is(root)}"
-        mistakes.add((0, 0), f"expected sections (name:, events:, columns:, …), but {found}")
+        mistakes.add((0, 0), f"expected settings by name, such as 'name: …', but {found}")
         mistakes.raise_if_any()
     return Section(root, (0, 0), "the file", mistakes)
 

@@ -139,8 +139,13 @@ def promote(
     One that the gate refused needs a reason (--because), and the history keeps what was overridden.
     """
     fingerprint = _load(name, out).fingerprint
-    note = _note("promoted by hand", because, by)
-    _say_serving(_store(out).promote(fingerprint, note), as_json)
+    store = _store(out)
+    before = store.serving()
+    serving = store.promote(fingerprint, _note("promoted by hand", because, by))
+    if before == serving and not as_json:
+        print(f"{serving} serves already: nothing is changed, and no reason kept")
+    else:
+        _say_serving(serving, as_json)
 
 
 def rollback(out: Out, because: Because = "", by: By = None, as_json: Json = False) -> None:

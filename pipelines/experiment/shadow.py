@@ -176,10 +176,10 @@ def read_shadow(state: Path, challenger: str = "") -> pa.Table:
     names = list(dict.fromkeys(path.stem.partition("-")[2] for path in paths))
     found = [one for one in names if one.startswith(challenger)]
     if not found:
-        held = f"it has rows of {', '.join(names)}" if names else "it has no shadow log"
+        held = f"no shadow {challenger!r}; it has rows of {', '.join(names)}"
+        what = held if names else "it has no shadow log"
         raise InputError(
-            f"{state}: no shadow {challenger!r}; {held}. Start the scorer with `lockstep stream "
-            "--shadow BUNDLE`"
+            f"{state}: {what}. Start the scorer with `lockstep stream --shadow BUNDLE`"
         )
     own = [path for path in paths if path.stem.endswith(found[-1])]
     table = pa.concat_tables([pq.read_table(path, partitioning=None) for path in own])

@@ -32,6 +32,18 @@ def test_mistakes_are_told_as_the_golden_file_says(name):
     assert path.read_text() == told
 
 
+def test_an_action_that_is_mistaken_takes_no_part_in_the_order():
+    actions = """policy:
+  actions:
+    block: {costs: {false_alarm: 3}}
+    hide: {min_precision: 0.9}
+    review: {min_precision: 0.6}
+"""
+    with pytest.raises(ConfigError) as caught:
+        loads(BASE + actions, "costs.yaml", CATALOG)
+    assert "missed" in str(caught.value) and "strongest first" not in str(caught.value)
+
+
 def test_sixty_three_filters_fit():
     assert loads(
         aggregates(*(f'z{i}: {{op: count, where: "n > {i}"}}' for i in range(62))), "s", CATALOG

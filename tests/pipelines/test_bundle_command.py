@@ -91,6 +91,9 @@ def test_promote_and_rollback(house):
     assert run("promote", two, "--out", out) == f"{two} serves\n"
     assert json.loads(run("rollback", "--out", out, "--json")) == {"serving": one}
     assert json.loads(run("promote", two, "--out", out, "--json")) == {"serving": two}
+    again = run("promote", two, "--out", out, "--because", "to be sure")
+    assert again == f"{two} serves already: nothing is changed, and no reason kept\n"
+    assert "to be sure" not in run("history", "--out", out)
     (out / "bundles" / one / "spec.yaml").unlink()
     for words in (("promote", one), ("rollback",)):
         with pytest.raises(BundleError, match=r"spec.yaml is missing"):
