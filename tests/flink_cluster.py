@@ -3,6 +3,10 @@
 A job manager, a task manager, a pool of Python workers and Beam's job server, as they run on
 several machines, but all on loopback. Nothing starts a task manager again but
 `kill_task_manager`, as a supervisor would: Flink and Beam do the rest.
+
+The job manager fetches counters when it is asked about a job, and answers before it has them.
+Where the task manager that it asks is killed meanwhile, it waits for `web.timeout` (10 minutes
+unless set), and fetches none from anyone until then. So that is shorter than `WAIT_S`.
 """
 
 import contextlib
@@ -53,6 +57,7 @@ taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
 heartbeat.interval: 2000
 heartbeat.timeout: 20000
+web.timeout: 60000
 classloader.resolve-order: parent-first
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 1000

@@ -43,7 +43,7 @@ _RESIDENTS: dict[str, ResidentShard[Counts]] = {}
 
 
 class LimitActions(beam.PTransform):
-    """Rows of the log with what is due to its steps with what is given, in order, from a shuffle.
+    """Rows of the log with what is due to its steps with what is given, from a shuffle.
 
     Args:
       ticks: by which the rows were folded.

@@ -1,5 +1,6 @@
 """Limits of actions under a job of an engine: the decisions of the embedded scorer, bit for bit."""
 
+import copy
 import itertools
 import json
 import random
@@ -102,9 +103,11 @@ def run_job(store, folded, state, between=lambda number: None):
         _ = steps | WriteSteps(str(state), stable=False)
         return {"steps": steps}
 
-    found, _ = run_steps(decided, text)
+    found, pipeline = run_steps(decided, text)
     published = [one for _, step in found["steps"] for one in step.column(DECISION).to_pylist()]
-    return published, [step.batch for step in read_steps(state)]
+    counters = pipeline.result.metrics().query()["counters"]
+    counted = {one.key.metric.name: one.committed for one in counters}
+    return published, [step.batch for step in read_steps(state)], counted
 
 
 def values(steps, name):
@@ -112,7 +115,7 @@ def values(steps, name):
 
 
 def test_a_job_gives_what_the_embedded_scorer_gives(store, folded, tmp_path):
-    published, steps = run_job(store, folded, tmp_path / "state")
+    published, steps, counted = run_job(store, folded, tmp_path / "state")
     scorer = Scorer(load_bundle(store.path(store.serving()), CATALOG)).under(NONE)
     outcome = expected_rows(SPEC, arrivals(), TICKS.tick_us, scorer=scorer)
     decisions = encode_decisions(SPEC, outcome, scorer)
@@ -130,8 +133,41 @@ def test_a_job_gives_what_the_embedded_scorer_gives(store, folded, tmp_path):
     assert set(Counter(zip(names, held, strict=True))) == {
         ("block", None), ("hide", LIMITED), ("allow", LIMITED), ("allow", HELD_OUT),
     }  # fmt: skip
+    assert counted["actions_over_limit"] == held.count(LIMITED)
+    assert not counted["limits_rebuilt"], "what the worker holds is used"
     report = check_served(tmp_path / "state", store.root)
     assert report.clean and report.events == len(names)
+
+
+class Killed(dict):
+    """What a worker holds that is another one at each tick."""
+
+    def __setitem__(self, step, resident):
+        self.folds = getattr(self, "folds", 0) + 1
+
+
+class Outdated(Killed):
+    """What a worker holds that has folded the first tick only: the others were another's."""
+
+    def __setitem__(self, step, resident):
+        super().__setitem__(step, resident)
+        self.first = getattr(self, "first", copy.deepcopy(resident))
+
+    def pop(self, step, default=None):
+        return copy.deepcopy(getattr(self, "first", default))
+
+
+@pytest.mark.parametrize("held", [Killed, Outdated])
+def test_counts_are_made_anew_of_the_runners_state(held, store, folded, tmp_path, monkeypatch):
+    _, expected, _ = run_job(store, folded, tmp_path / "whole")
+    residents = held()
+    monkeypatch.setattr("pipelines.streaming.limited._RESIDENTS", residents)
+    _, steps, counted = run_job(store, folded, tmp_path / "state")
+    for name in ("event_id", DECISION, ACTION, WITHHELD):
+        assert values(steps, name) == values(expected, name)
+    assert values(steps, WITHHELD).count(LIMITED) > 10
+    current = held is Outdated  # the second fold finds what the first has left
+    assert counted["limits_rebuilt"] == residents.folds - 1 - current > 1
 
 
 def test_a_swap_keeps_counts_of_equal_limits_and_is_replayed(store, folded, tmp_path):
@@ -148,7 +184,7 @@ def test_a_swap_keeps_counts_of_equal_limits_and_is_replayed(store, folded, tmp_
         if number % part == 0 and number // part < 4:
             store.promote(names[number // part])
 
-    _, steps = run_job(store, folded, tmp_path / "state", promote)
+    _, steps, _ = run_job(store, folded, tmp_path / "state", promote)
     by = {name: [one for one in steps if one.column(BUNDLE)[0].as_py() == name] for name in names}
     assert all(by.values()), "all of them decided"
     for name, some in by.items():
