@@ -167,4 +167,5 @@ def delay_weights(
     if expected is None:
         raise ValueError("corrected needs what a first model expects of each event: `expected`")
     harmless = (1.0 - expected) / np.maximum(1.0 - expected * come, 1e-12)
-    return np.where(positive, stands_for, harmless)
+    # All verdicts have come: harmless for sure, also where expected is 1 and this is 0 / 0.
+    return np.where(positive, stands_for, np.where(come >= 1.0, 1.0, harmless))

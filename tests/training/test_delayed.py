@@ -50,6 +50,13 @@ def test_old_events_weigh_as_ever():
         assert delay_weights(strategy, known, come, np.array([0.5, 0.5])).tolist() == [1.0, 1.0]
 
 
+def test_silence_when_all_verdicts_have_come_is_harmless_however_sure_the_first_model_was():
+    """A calibration by steps may say 1; what it is sure of counts in full all the same."""
+    come, sure = np.array([1.0, 1.0, 0.5, 0.0]), np.array([1.0, 0.999, 1.0, 1.0])
+    made = delay_weights("corrected", np.zeros(4, np.bool_), come, sure)
+    assert made.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
 def test_the_youngest_do_not_stand_for_everybody():
     made = delay_weights("weight", np.array([True]), np.array([0.0]))
     assert made.tolist() == [10.0]
