@@ -72,6 +72,32 @@ class DelayCurve:
         return int(self.delays[min(place, len(self.delays) - 1)]) if self.events else None
 
 
+def well_seen(delays: Ints, ages: Ints, least: int) -> tuple[Ints, Ints]:
+    """Delays, and ages, up to the longest that at least so many could have been seen with.
+
+    The curve is a product over delays: a delay that one event alone could have had makes all before
+    it nothing. Such are the longest, of the oldest events. Shares are then of what comes by there.
+
+    Args:
+      delays, ages: int64 `[n]`, as in :func:`delay_curve`.
+      least: events that were judged by a delay, and are as old.
+
+    >>> [one.tolist() for one in well_seen(np.array([1, 2, 9]), np.array([8, 8, 9]), 2)]
+    [[1, 2], [8, 8]]
+    """
+    seen, at_risk = np.unique(delays), _at_risk(delays, ages)
+    enough = seen[at_risk >= least]
+    kept = delays <= enough[-1] if len(enough) else np.zeros(len(delays), np.bool_)
+    return delays[kept], ages[kept]
+
+
+def _at_risk(delays: Ints, ages: Ints) -> Ints:
+    """Who could have been seen with just each delay, and was with that or a shorter one."""
+    seen, times = np.unique(delays, return_counts=True)
+    made: Ints = np.cumsum(times) - np.searchsorted(np.sort(ages), seen, side="left")
+    return made
+
+
 def delay_curve(delays: Ints, ages: Ints, confidence: float = 0.95) -> DelayCurve:
     """The curve of delays that are seen only where they are not longer than the event is old.
 
@@ -90,8 +116,7 @@ def delay_curve(delays: Ints, ages: Ints, confidence: float = 0.95) -> DelayCurv
     if np.any(delays > ages):
         raise ValueError("a delay is longer than its event is old")
     seen, times = np.unique(delays, return_counts=True)
-    # Who could have been seen with a delay of just `seen`, and was with that or a shorter one.
-    at_risk = np.cumsum(times) - np.searchsorted(np.sort(ages), seen, side="left")
+    at_risk = _at_risk(delays, ages)
     hazard = times / np.maximum(at_risk, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.log1p(-hazard)

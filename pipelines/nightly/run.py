@@ -250,7 +250,7 @@ def _keep_judged(
     What has learnt from young events has seen all that will have mature labels in the next runs.
     """
     own = {name: one for name, one in fitted.notes.items() if name != YOUNG}
-    own["trained_until_us"] = cut.validation.end_us
+    own |= {"trained_until_us": cut.validation.end_us, "refit": False}
     alone = dataclasses.replace(fitted, models=fitted.judged, notes=own)
     parts = bundle_parts(request, alone, graph, gate, cut, notes)
     name = name_of(write_bundle(parts, layout.bundles))

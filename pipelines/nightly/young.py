@@ -19,7 +19,7 @@ from pipelines.nightly.weighting import Weighed, Young, read_seen, weigh
 from pipelines.read_days import sample_hashes, sample_limit
 from training.dataset import Slices, TimeRange
 from training.delayed import YoungSpan
-from training.delays import DelayCurve, delay_curve
+from training.delays import DelayCurve, delay_curve, well_seen
 from training.known_labels import first_positive
 from training.models import Span
 from training.propensity import inverse_propensities
@@ -27,6 +27,8 @@ from transforms.executor import Executor
 
 LEAST = 20
 """Verdicts of abuse below which nothing is concluded of their delay."""
+FEWEST_SEEN = 10
+"""Of these, how many must have been able to take as long as one does, for that one to count."""
 
 
 def load_weighed(request: NightlyRequest, layout: Layout, cut: Slices) -> Weighed:
@@ -97,7 +99,7 @@ def abuse_delays(
         seen = (first < as_of_us) & (first >= data.times)
         found.append(np.stack([first[seen] - data.times[seen], as_of_us - data.times[seen]]))
     delays, ages = np.concatenate(found, axis=1)
-    return delay_curve(delays, ages)
+    return delay_curve(*well_seen(delays, ages, FEWEST_SEEN))
 
 
 def transform_young(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.delays import delay_curve
+from training.delays import delay_curve, well_seen
 
 
 def made(seed, events=800):
@@ -81,3 +81,15 @@ def test_it_rises_to_one_within_its_bounds(pairs):
 def test_a_delay_longer_than_the_event_is_old_is_refused():
     with pytest.raises(ValueError, match="longer than its event is old"):
         delay_curve(np.array([5]), np.array([4]))
+
+
+def test_one_late_verdict_on_the_oldest_event_does_not_make_all_others_late():
+    """Nobody else could have been seen with such a delay, so it alone would say that all are so."""
+    delays, ages = np.arange(1, 101), np.full(100, 1000)
+    late, oldest = np.append(delays, 1001), np.append(ages, 1001)
+    assert delay_curve(late, oldest).at(1000)[0] == 0.0
+    curve = delay_curve(*well_seen(late, oldest, 10))
+    assert curve.events == 100 and curve.at(50)[0] == pytest.approx(0.5)
+    # Delays that enough others could have had stay, the longest too.
+    assert [one.tolist() for one in well_seen(delays, ages, 10)] == [delays.tolist(), ages.tolist()]
+    assert len(well_seen(delays[:5], ages[:5], 10)[0]) == 0

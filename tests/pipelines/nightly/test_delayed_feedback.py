@@ -4,14 +4,17 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from backfill_world import CONFIG, make_events
 from nightly_world import LATER, NIGHT, request, write_events
 
 from configs.errors import EvidenceError
+from configs.loader import loads
+from pipelines.dataset import Dataset
 from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.nightly import nightly, plan_nightly
-from pipelines.nightly.young import load_weighed
+from pipelines.nightly.young import abuse_delays, load_weighed
 from scoring.bundle import load_bundle
 from scoring.store import Store
 from training.dataset import slices
@@ -119,7 +122,9 @@ def test_the_next_night_is_compared_with_the_model_that_was_judged(world, tmp_pa
     store = Store(Layout(wanted.out).bundles)
     alone = load_bundle(first.folder, CATALOG).provenance["judged_bundle"]
     assert "kept for comparison" in store.refused()[alone]
-    assert "delayed_feedback" not in load_bundle(store.path(alone), CATALOG).provenance
+    own = load_bundle(store.path(alone), CATALOG).provenance
+    assert "delayed_feedback" not in own and own["refit"] is False
+    assert own["trained_until_us"] == day_us(NIGHT) - 2 * DAY_US
 
 
 def test_too_few_verdicts_to_know_their_delay_train_nothing(tmp_path):
@@ -130,6 +135,23 @@ def test_too_few_verdicts_to_know_their_delay_train_nothing(tmp_path):
     source = write_events(tmp_path / "input", events)
     with pytest.raises(EvidenceError, match=r"verdicts of abuse are known .* and 20 are needed"):
         nightly(request(source, tmp_path / "out", config("weight")))
+
+
+def test_one_late_verdict_on_the_oldest_event_makes_no_others_late(monkeypatch, tmp_path):
+    spec = loads(CONFIG, "tiny.yaml", CATALOG)
+    times = np.arange(101)
+    known = np.append(1000, times[1:] + 20)  # all within 20, but that of the oldest
+    ids = pa.array([f"p{at}" for at in times])
+    verdicts = pa.table({"event_id": [f"v{at}" for at in times], "event_time": known,
+                         "subject": ids, "positive": [True] * 101})  # fmt: skip
+    monkeypatch.setattr("pipelines.nightly.young.read_verdicts", lambda *_: verdicts)
+    zeros = np.zeros(101, np.int8)
+    data = Dataset(
+        np.zeros((101, 0), np.float32), pa.table({"event_id": ids}), times, zeros,
+        *(zeros.astype(bool) for _ in range(3)),
+    )  # fmt: skip
+    curve = abuse_delays(spec, Layout(tmp_path), (data,), 1001)
+    assert curve.events == 100 and curve.at(20)[0] == 1.0
 
 
 def test_the_plan_says_so(world):
