@@ -18,8 +18,10 @@ from configs.fingerprint import dataset_fingerprint
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.commands import add_verb
 from pipelines.experiment import ExperimentRequest, run_experiment
-from pipelines.layout import FEATURES, Days, Layout
+from pipelines.layout import DAY_US, FEATURES, Days, Layout
 from pipelines.nightly import nightly
+from scoring.bundle import load_bundle
+from scoring.store import Store
 from training.experiment import ExperimentResult
 from transforms.catalog import CATALOG
 
@@ -138,6 +140,27 @@ def test_another_challenger_is_the_only_one_that_is_trained(house, monkeypatch):
     assert trained == [7, 7] and not result.failed
     folders = {path.name for path in (folder / "out" / "experiments").iterdir()}
     assert {"mine", "other"} <= folders
+
+
+def test_a_challenger_may_differ_by_what_it_makes_of_young_events(house):
+    """It alone is trained, on other events than the champion; both are tested on the same."""
+    folder, source, result = house
+    text = FILE[: FILE.index("  blind")].replace("mine", "young")
+    text += "  late: {change: {training: {delayed_feedback: corrected}}}\n"
+    made = run_experiment(asked(folder, source, text)).result
+    (late,) = made.challengers
+    assert not made.failed and late.features == "those of champion"
+    assert made.champion.figures == result.champion.figures and made.tests == result.tests
+    assert late.differences[0].low < late.differences[0].high
+    store = Store(folder / "out" / "experiments" / "bundles")
+    for night, own in zip(made.champion.nights, late.nights, strict=True):
+        before, after = (load_bundle(store.path(one.bundle)).provenance for one in (night, own))
+        assert "delayed_feedback" not in before
+        assert after["delayed_feedback"]["strategy"] == "corrected"
+        assert after["delayed_feedback"]["events"] > after["delayed_feedback"]["positives"] > 0
+        assert after["trained_until_us"] == before["trained_until_us"] + DAY_US
+    again = run_experiment(asked(folder, source, text)).result.challengers[0]
+    assert all(one.reused for one in again.nights) and again.differences == late.differences
 
 
 def test_the_command_prints_a_table_and_its_exit_code_says_that_one_failed(house):
