@@ -80,7 +80,7 @@ def make_parts(model="booster", path=None, **changes):
         "calibration": Calibration(slope=1.5, offset=-0.25, reason="made up"),
         "policy": DecisionPolicy(tuple(thresholds), spec.policy.default),
         "metrics": {"candidate": {"auc": 0.9, "average_precision": 0.5}, "gate_slice": "a day"},
-        "provenance": {"as_of": "2026-03-04"},
+        "provenance": {"as_of": "2026-03-04", "versions": {"python": "3.11"}},
     }
     return BundleParts(**(parts | changes))
 

@@ -110,6 +110,8 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
     versions = manifest.get("versions", {})
     print(f"  made with  {', '.join(f'{library} {v}' for library, v in versions.items())}")
     for key, value in facts["provenance"].items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {one}" for name, one in value.items())
         print(f"  {key}: {value}")
     for rule in facts["metrics"].get("gate", ()):
         print(f"  gate       {'passed' if rule['passed'] else 'failed'}: {rule['words']}")

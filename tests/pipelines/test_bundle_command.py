@@ -69,6 +69,7 @@ def test_show(house):
     out, one, _ = house
     text = run("show", "serving", "--out", out)
     assert one in text and "block" in text and "tensorflow 2." in text
+    assert "  versions: python 3.11\n" in text
     facts = json.loads(run("show", one[:8], "--out", out, "--json"))
     assert facts["manifest"]["fingerprint"] == one
     (out / "bundles" / one / "policy.json").write_text("{")
