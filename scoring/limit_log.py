@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from configs.errors import StateError
 from scoring.columns import NEVER_US, clock_of
 from scoring.engine import ACTION, DECISION, WITHHELD
 from scoring.limits import LIMITED, LIMITS, Given, Rule, read_rules, value_keys
@@ -143,8 +144,12 @@ class GivenActions:
         return RecordBatchCoder().encode(batch.replace_schema_metadata(clock))
 
     def merge(self, state: Counts, other: Counts) -> None:
-        """There is one shard, and no initial state of it."""
-        raise NotImplementedError("counts of given actions have no initial state")
+        """A job's counts begin empty.
+
+        Raises:
+          StateError: always; initial state was given to the step.
+        """
+        raise StateError(f"{self.name} take no initial state: a job's counts begin empty")
 
     def fold(self, state: Counts, tick: Tick) -> tuple[bytes, list[int]]:
         """Answers in order; the delta is what was given, by limits in force (JSON).

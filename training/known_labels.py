@@ -168,14 +168,9 @@ def _judge(
     best: Integers,
 ) -> None:
     """Adds what the verdicts about one column say; `best` is the place of what counts until now."""
-    of = strings(known[SUBJECT_VALUE]).dictionary_encode()
-    known = known.take(pa.array(np.argsort(of.indices.to_numpy(), kind="stable")))
-    code = np.sort(of.indices.to_numpy()).astype(np.int64)
-    asked = pc.index_in(strings(values), value_set=of.dictionary.cast(strings(values).type))
-    rows = np.flatnonzero(asked.is_valid().to_numpy(zero_copy_only=False))
+    known, code, rows, whose = _by_subject(known, values)
     if not len(rows):
         return
-    whose = asked.drop_null().to_numpy().astype(np.int64)
     when = np.asarray(event_times)[rows]
     time, place = known["event_time"].to_numpy(), known["place"].to_numpy()
     said = known["positive"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.bool_)
@@ -200,6 +195,24 @@ def _judge(
         made.labels[event], made.weakness[event] = said[verdict], one
         best[event] = place[verdict]
     made.suspected[rows] |= abusive
+
+
+def _by_subject(
+    known: pa.Table, values: pa.Array | pa.ChunkedArray
+) -> tuple[pa.Table, Integers, Integers, Integers]:
+    """Verdicts about subjects, by subject and in their order there, beside the events of these.
+
+    Returns:
+      The verdicts; the number of each one's subject, int64 `[k]`, ascending; which events are of a
+      subject that is among them, int64 `[r]`; and of which, int64 `[r]`.
+    """
+    values, of = strings(values), strings(known[SUBJECT_VALUE]).dictionary_encode()
+    code = of.indices.to_numpy().astype(np.int64)
+    order = np.argsort(code, kind="stable")
+    asked = pc.index_in(values, value_set=of.dictionary.cast(values.type))
+    rows = np.flatnonzero(asked.is_valid().to_numpy(zero_copy_only=False))
+    whose = asked.drop_null().to_numpy().astype(np.int64)
+    return known.take(pa.array(order)), code[order], rows, whose
 
 
 def first_positive(
@@ -232,16 +245,8 @@ def first_positive(
         known = about_subjects(rule, verdicts, as_of_us)
         if not known.num_rows or not pc.any(known["positive"]).as_py():
             continue
-        known = known.filter(known["positive"])
-        of = strings(known[SUBJECT_VALUE]).dictionary_encode()
-        order = np.argsort(of.indices.to_numpy(), kind="stable")
-        code = of.indices.to_numpy()[order].astype(np.int64)
-        time = known["event_time"].to_numpy()[order]
-        values = strings(named[rule.of])
-        asked = pc.index_in(values, value_set=of.dictionary.cast(values.type))
-        rows = np.flatnonzero(asked.is_valid().to_numpy(zero_copy_only=False))
-        whose = asked.drop_null().to_numpy().astype(np.int64)
-        when = np.asarray(event_times)[rows]
+        known, code, rows, whose = _by_subject(known.filter(known["positive"]), named[rule.of])
+        time, when = known["event_time"].to_numpy(), np.asarray(event_times)[rows]
         before = last_until(code, time, whose, when)
         later = np.where(before >= 0, before + 1, np.searchsorted(code, whose))
         place = np.minimum(later, len(code) - 1)

@@ -60,7 +60,7 @@ def load_young(request: NightlyRequest, layout: Layout, cut: Slices, data: Datas
     limit = None
     if data.share < 1.0:
         limit = sample_limit(sample_hashes(data.events.column(EVENT_ID)), len(data))
-    # Whoever has no verdict counts as harmless for now, however young.
+    # What has no verdict yet counts as harmless, however young: its weight says how sure that is.
     so_far = dataclasses.replace(labels, maturity_us=0)
     spec = dataclasses.replace(request.spec, labels=so_far)
     young = load_dataset(spec, layout, where.start_us, where.end_us, request.as_of_us, limit=limit)

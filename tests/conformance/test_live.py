@@ -226,22 +226,26 @@ def test_a_stream_that_starts_from_a_night_is_the_backfill(runner, request, bund
     assert table.num_rows == posts, "what the night holds already is dropped"
 
 
+def swapping(script, store, name):
+    """In the middle of the script a bundle is promoted, once rows have come out."""
+    half = len(script) // 2
+    swapped = []
+
+    def swap():
+        if len(FOUND.get("rows", [])) > 3 and not swapped:
+            swapped.append(store.promote(name))
+        return bool(swapped)
+
+    return [*script[:half], (script[half - 1][0], swap), *script[half:]]
+
+
 @pytest.mark.parametrize("runner", ["prism", "flink"])
 @pytest.mark.slow
 def test_a_swap_takes_effect_between_two_batches(runner, request, tmp_path):
     store, names = make_store(tmp_path)
     store.promote(names[0])
     events = sorted(make_events(200, days=1), key=time_of)
-    script = script_of(events)
-    half = len(script) // 2
-    swapped = []
-
-    def swap():
-        if len(FOUND.get("rows", [])) > 3 and not swapped:
-            swapped.append(store.promote(names[1]))
-        return bool(swapped)
-
-    script.insert(half, (script[half - 1][0], swap))
+    script = swapping(script_of(events), store, names[1])
     build = text(lambda pipeline: read_script(pipeline, "events"), tmp_path, poll_seconds=0.0)
     found = run_live(request.getfixturevalue(runner), script, build, len(events))
     scorers = {name: Scorer(load_bundle(tmp_path / name)) for name in names}
@@ -326,16 +330,7 @@ def test_counts_of_equal_limits_go_on_over_a_swap(runner, request, tmp_path):
     names = [limited_bundle(store.root, limited(), scores) for scores in ((0.0, 0.0), (-1.0, 0.0))]
     store.promote(names[0])
     events = sorted(make_events(200, days=1), key=time_of)
-    script = script_of(events)
-    half = len(script) // 2
-    swapped = []
-
-    def swap():
-        if len(FOUND.get("rows", [])) > 3 and not swapped:
-            swapped.append(store.promote(names[1]))
-        return bool(swapped)
-
-    script.insert(half, (script[half - 1][0], swap))
+    script = swapping(script_of(events), store, names[1])
     build = limited_text(lambda pipeline: read_script(pipeline, "events"), store.root, 0.0)
     steps = run_limited(request.getfixturevalue(runner), script, build, len(events))
     assert set(values(steps, DECIDED_BY)) == set(names)
