@@ -28,7 +28,7 @@ from pipelines.streaming.journal import read_steps
 from scoring.bundle import load_bundle
 from scoring.controls import split_name
 from scoring.decision import Threshold
-from scoring.engine import BUNDLE, INPUTS, NUMERIC, STEP, WITHHELD, logged_events
+from scoring.engine import ACTION, BUNDLE, INPUTS, NUMERIC, STEP, WITHHELD, logged_events
 from scoring.explanation import InputPart, explain_inputs
 from scoring.files import Place
 from scoring.models import TEXT_SCORE
@@ -66,8 +66,11 @@ class Explanation:
       found: where the event was found, in words.
       same: whether scoring it again gives the inputs that the log has, bit for bit; None where
         there is no log.
-      raw, score, action: log odds, share of abuse among such events, what follows.
-      withheld: what held its action back when it was decided (`scoring.controls`); "" if nothing.
+      raw, score, action: log odds, share of abuse among such events, what the bundle says is due.
+      given: the action that was given, by the log; "" where there is none.
+      decided_by: the bundle that gave it; "" where there is no log.
+      withheld: what held back the action that was due (`scoring.controls`); "" if nothing.
+      overruled: who let the bundle serve against its gate, and why; "" if nobody had to.
       thresholds: of each action, strongest first; None: it never fires.
       contracts: of each action, what shows that it may fire, or why it never does.
       parts: what each input added to the log odds, largest first; empty for the text model alone.
@@ -89,7 +92,10 @@ class Explanation:
     raw: float
     score: float
     action: str
+    given: str
+    decided_by: str
     withheld: str
+    overruled: str
     thresholds: dict[str, float | None]
     contracts: dict[str, str]
     parts: tuple[InputPart, ...]
@@ -122,6 +128,8 @@ class _Found:
     numeric: npt.NDArray[np.float32]
     row: pa.RecordBatch
     inputs: npt.NDArray[np.float32] | None = None
+    given: str = ""
+    decided_by: str = ""
     withheld: str = ""
 
 
@@ -173,7 +181,10 @@ def explain(request: ExplainRequest) -> Explanation:
         raw=float(scored.raw[0]),
         score=float(scored.score[0]),
         action=scored.actions()[0].as_py(),
+        given=found.given,
+        decided_by=found.decided_by,
         withheld=found.withheld,
+        overruled=_overruled(layout, bundle.fingerprint),
         thresholds={one.action: one.value for one in bundle.policy.thresholds},
         contracts={one.action: _contract(one) for one in bundle.policy.thresholds},
         parts=parts,
@@ -185,6 +196,14 @@ def explain(request: ExplainRequest) -> Explanation:
         campaign_snapshot=campaign_snapshot,
         campaign_now=campaign_now,
     )
+
+
+def _overruled(layout: Layout, fingerprint: str) -> str:
+    """Of the newest time that the bundle was promoted against its gate."""
+    for change in reversed(Store(layout.bundles).changes()):
+        if change.serving == fingerprint and change.overrides:
+            return f"{change.by}: {change.because}"
+    return ""
 
 
 def _contract(one: Threshold) -> str:
@@ -233,6 +252,8 @@ def _of_log(request: ExplainRequest, layout: Layout) -> _Found | None:
             numeric,
             derive(bundle.spec, logged_events(bundle.spec, row)),
             inputs,
+            row.column(ACTION)[0].as_py() or "",
+            served,
             (row.column(WITHHELD)[0].as_py() or "") if WITHHELD in row.schema.names else "",
         )
     return None

@@ -211,6 +211,8 @@ def change_controls(
 ) -> Controls:
     """Changes what is switched, in one atomic step; returns what is in force then.
 
+    A change that changes nothing is not written down.
+
     Args:
       store: of bundles.
       change: of the controls that are in force.
@@ -220,7 +222,10 @@ def change_controls(
       BundleError: the controls are damaged.
     """
     with exclusive(store):
-        controls = change(read_controls(store))
+        before = read_controls(store)
+        controls = change(before)
+        if controls == before:
+            return controls
         digest, history = controls.digest, read_history(store)[1]
         if digest:
             text = json.dumps(controls.plain(), indent=1) + "\n"

@@ -139,8 +139,7 @@ def replace_file(
     path = Path(path)
     if not shared:
         path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _write_aside(path, data, flush, uuid.uuid4().hex if shared else "")
-    os.replace(aside, path)
+    _put(_write_aside(path, data, flush, uuid.uuid4().hex if shared else ""), path)
     if flush:
         sync(path.parent)
 
@@ -160,7 +159,7 @@ def replace_files(files: Mapping[str, bytes]) -> None:
     aside = {path: _write_aside(Path(path), data, flush=False) for path, data in files.items()}
     flush_all(next(iter(aside.values())).parent)
     for path, written in aside.items():
-        os.replace(written, path)
+        _put(written, path)
     flush_all(Path(next(iter(files))).parent)
 
 
@@ -229,6 +228,15 @@ def _write_aside(path: Path, data: bytes | memoryview, flush: bool, mark: str = 
         aside.unlink(missing_ok=True)
         raise
     return aside
+
+
+def _put(aside: Path, path: str | Path) -> None:
+    try:
+        os.replace(aside, path)
+    except OSError as error:  # such as a folder of that name
+        aside.unlink(missing_ok=True)
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _walk(folder: str) -> Iterator[str]:

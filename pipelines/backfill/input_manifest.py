@@ -169,6 +169,8 @@ class InputManifest:
             return ChangedFiles()
         late = [path for path in now if path not in before and count(now[path])]
         late, gone = _unmoved(late, gone, now, record)
+        elsewhere = [path for path in record if path not in before]  # the input is another folder
+        late, _ = _unmoved(late, elsewhere, now, record)
         old = [file["kinds"] for path, file in before.items() if path in now and "kinds" in file]
         copies = [path for path in late if any(same(one, now[path]) for one in old)]
         late = [path for path in late if path not in copies]

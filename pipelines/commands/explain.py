@@ -48,16 +48,22 @@ def describe(found: Explanation, top: int) -> list[str]:
     from scoring.hold_out import HELD_OUT
     from scoring.limits import LIMITED
 
+    other = found.decided_by not in ("", found.bundle)
+    action = found.action if other else found.given or found.action
+    against = f", promoted against its gate by {found.overruled}" if found.overruled else ""
     lines = [
-        f"{found.event}: {found.action}, score {found.score:.4f}",
+        f"{found.event}: {action}, score {found.score:.4f}",
         f"  at {when(found.time_us)}, found in {found.found}",
-        f"  {found.model} of bundle {found.bundle}",
+        f"  {found.model} of bundle {found.bundle}{against}",
     ]
+    if other:
+        lines.append(f"  decided by bundle {found.decided_by}: {found.given}")
     if found.withheld:
         by = {HELD_OUT: "let through by chance", LIMITED: "its limit was used up"}.get(
             found.withheld, "held back by people"
         )
-        lines.append(f"  not done: {by} when it was decided ({found.withheld})")
+        due = "what it found due" if other else found.action
+        lines.append(f"  {due} was not done: {by} ({found.withheld})")
     if found.campaign or found.campaign_now:
         then, now = found.campaign or "none", found.campaign_now or "none"
         by = f" (snapshot {found.campaign_snapshot})" if found.campaign_snapshot else ""

@@ -202,7 +202,8 @@ def lost_before(state: Path, base: Base, span: TimeSpan | None = None) -> str:
 
 def nothing_in_range(state: Path, base: Base, span: TimeSpan | None) -> InputError:
     """The error of a range in which the log has nothing, with what it does have."""
-    first_us, last_us = _first_time(state, base.step), newest_decision(state)
+    oldest = base if span is None or span.start_us is None else find_base(state)
+    first_us, last_us = _first_time(state, oldest.step), newest_decision(state)
     lost = lost_before(state, base, span)
     if last_us is None:
         held = "it holds no decision yet"

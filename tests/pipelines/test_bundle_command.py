@@ -125,6 +125,11 @@ def test_control_switches_actions_and_keeps_a_list_without_printing_it(house):
         run("off", "blok", *more, verb="control")
     with pytest.raises(InputError, match="no text column 'nobody'"):
         run("allow", "nobody", "u-1", *more, verb="control")
+    assert "nothing is changed" in run("disallow", column, "u-2", *more, verb="control")
+    with pytest.raises(AssertionError, match="--why is blank"):
+        run("off", "block", "--out", out, "--why", " ", verb="control")
+    facts = json.loads(run("show", "--out", out, "--json", verb="control"))
+    assert facts["off"] == [] and len(facts["history"]) == 5
 
 
 def test_an_override_is_recorded_with_who_and_why_and_shown(house):

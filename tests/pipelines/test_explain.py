@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from scoring.bundle import load_bundle
 from scoring.engine import Engine, Resident, log_batch
 from scoring.limits import LIMITED
 from scoring.scorer import Scorer
-from scoring.store import Store
+from scoring.store import ChangeNote, Store
 from transforms.catalog import CATALOG
 from transforms.decode import event_schema
 from transforms.inputs import numeric_names
@@ -138,7 +139,9 @@ def test_a_scorers_decision_is_explained_from_its_log(out, logged):
         assert found.score == message["score"]
         assert found.action == message["action"]
         assert found.bundle == message["bundle"]
-        assert found.withheld == ""
+        assert found.given == message["action"]
+        assert found.decided_by == message["bundle"]
+        assert (found.withheld, found.overruled) == ("", "")
         assert found.verdicts == ()
         assert found.label is None, "too young for a label"
         told = {part.name: part.value for part in found.parts}
@@ -164,8 +167,31 @@ def test_a_log_that_the_installation_does_not_give_again_is_told(out, logged, tm
     found = explain(ExplainRequest("live-1", out, state=tmp_path))
     assert found.same is False
     assert any("OTHER INPUTS" in line for line in describe(found, 5))
-    held = dataclasses.replace(found, withheld=LIMITED)
-    assert any("not done: its limit was used up" in line for line in describe(held, 5))
+
+
+def test_what_was_given_comes_first_and_what_was_due_and_held_back_after(out, logged):
+    state, _, messages = logged
+    found = explain(ExplainRequest(json.loads(messages[0])["event_id"], out, state=state))
+    held = dataclasses.replace(found, action="block", given="review", withheld=LIMITED)
+    lines = describe(held, 5)
+    assert lines[0].startswith(f"{found.event}: review, score ")
+    assert "  block was not done: its limit was used up (limit)" in lines
+    lines = describe(dataclasses.replace(held, decided_by="another"), 5)
+    assert lines[0].startswith(f"{found.event}: block, score "), "what this bundle would do"
+    assert "  decided by bundle another: review" in lines
+
+
+def test_a_bundle_that_serves_against_its_gate_is_told_with_who_and_why(out, logged, tmp_path):
+    state, _, messages = logged
+    there = shutil.copytree(out, tmp_path / "out")
+    store = Store(there / "bundles")
+    name = store.serving()
+    store.set_refused(name, "AUC 0.4 < 0.5")
+    (there / "bundles" / "serving.json").unlink()
+    store.promote(name, ChangeNote("", "promoted by hand", "ann", "a raid"))
+    found = explain(ExplainRequest(json.loads(messages[0])["event_id"], there, state=state))
+    assert found.overruled == "ann: a raid"
+    assert f"of bundle {name}, promoted against its gate by ann: a raid" in describe(found, 5)[2]
 
 
 def test_the_command_prints_it(out, found):

@@ -1,6 +1,7 @@
 """`lockstep report`: the last night of a range, beside the others; the folder stays as it is."""
 
 import datetime as dt
+import re
 
 import pytest
 from backfill_world import tree_bytes
@@ -49,6 +50,9 @@ def test_the_page_is_written_outside_of_the_folder_which_stays_as_it_is(two_nigh
     assert text == render(made) and "http" not in text
     with pytest.raises(InputError, match="only runs that hold its lock write"):
         write_page(made, out / "page.html", out)
+    with pytest.raises(InputError, match=rf"\({re.escape(str(tmp_path))}\): Is a directory"):
+        write_page(made, tmp_path, out)
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}*")), "nothing half-written is left"
     assert tree_bytes(out) == before
 
 

@@ -65,6 +65,8 @@ def test_the_same_controls_have_one_digest():
 def test_every_version_stays_and_the_history_says_who_and_why(tmp_path):
     assert read_controls(tmp_path) == NONE
     first = change_controls(tmp_path, lambda now: Controls.of({"off": ["block"]}), ENTRY)
+    again = change_controls(tmp_path, lambda now: Controls(now.off), {**ENTRY, "what": "again"})
+    assert again == first, "nothing is changed, and nothing written"
     change_controls(tmp_path, lambda now: NONE, {**ENTRY, "what": "on block"})
     assert read_controls(tmp_path) == NONE
     assert read_version(tmp_path, first.digest) == first

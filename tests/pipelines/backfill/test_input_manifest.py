@@ -238,6 +238,20 @@ def test_a_late_file_is_named_beside_files_that_were_moved(write, run, tmp_path,
     assert warning.count(f".{kind}") == 1
 
 
+def test_a_folder_of_input_may_be_moved(write, run, tmp_path):
+    """Also where the pattern asks for the new folder only; what is new in there is late."""
+    for name, events in (("a", FIRST[:1]), ("b", FIRST[1:])):
+        source = write(events, f"{name}.jsonl")
+    run(source, "2026-03-01..2026-03-02")
+    moved = shutil.move(tmp_path / "input", tmp_path / "archive")
+    assert run(str(moved), "2026-03-01..2026-03-02").warnings == ()
+    late = json.dumps(event("late", "2026-03-01T11:00:00Z"))
+    (tmp_path / "archive" / "late.jsonl").write_text(late + "\n")
+    (warning,) = run(str(moved), "2026-03-01..2026-03-02").warnings
+    assert "/late.jsonl came; those events are in no feature" in warning
+    assert warning.count(".jsonl") == 1
+
+
 def test_a_moved_file_does_not_hide_one_that_is_gone_or_changed(write, run, tmp_path):
     for name in ("a", "b", "c"):
         source = write([event(name, "2026-03-01T10:00:00Z")], f"{name}.jsonl")

@@ -57,3 +57,14 @@ def test_a_log_whose_only_state_is_at_its_end_is_not_called_empty(monkeypatch):
     told = str(nothing_in_range(Path("state"), Base(11, Path("snapshot")), None))
     assert "it holds none that can be compared, and others up to 1970-01-01T12:00:00" in told
     assert f"{DELETED}; {logged(8, 11, 12)}" in told
+
+
+def test_a_range_beyond_the_log_is_told_all_that_the_log_holds(monkeypatch):
+    """Not only what came after the newest state, from which such a range is replayed."""
+    monkeypatch.setattr(log, "list_segments", lambda state: [(0, Path("segment"))])
+    monkeypatch.setattr(log, "list_snapshots", lambda state: [(11, Path("snapshot"))])
+    monkeypatch.setattr(log, "_first_time", lambda state, step: (step + 2) * HOUR)
+    monkeypatch.setattr(log, "newest_decision", lambda state: 20 * HOUR)
+    late = TimeSpan(100 * HOUR, None)
+    told = str(nothing_in_range(Path("state"), Base(11, Path("snapshot")), late))
+    assert "it holds decisions from 1970-01-01T01:00:00 to 1970-01-01T20:00:00" in told
