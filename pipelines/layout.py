@@ -30,7 +30,6 @@ import datetime as dt
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -39,13 +38,13 @@ from typing import Any
 from configs.errors import BusyError, InputError
 from scoring.files import (
     Place,
-    delete_files,
     exists,
     is_local,
     join,
     list_files,
     name_of,
     read_file,
+    remove_folder,
     replace_file,
     require_known,
 )
@@ -347,14 +346,6 @@ def make_folders(paths: Iterable[str]) -> None:
     for path in paths:
         if is_local(path):
             os.makedirs(path, exist_ok=True)
-
-
-def remove_folder(path: str) -> None:
-    """Removes all below a folder, if it is there."""
-    if is_local(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        delete_files(list_files(path))
 
 
 def json_bytes(value: object) -> bytes:

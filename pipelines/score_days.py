@@ -22,11 +22,11 @@ from configs.errors import BundleError
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.failures import FAILURES
 from pipelines.files import open_parquet
-from pipelines.layout import make_folders, remove_folder
+from pipelines.layout import make_folders
 from pipelines.read_days import ReadDays
 from pipelines.runners import Running, run_pipeline
 from pipelines.writers import MANIFEST, SCORES, WriteDays, WriteManifest
-from scoring.files import Place, join, read_file
+from scoring.files import Place, join, read_file, remove_folder
 from scoring.scorer import Bundle
 from scoring.steps import ACTION, RAW, SCORE, Score
 from training.daily import DailyNumber, daily_numbers

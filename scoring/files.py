@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -173,6 +174,14 @@ def delete_files(paths: Iterable[str]) -> None:
             there.append(path)
     if there:
         FileSystems.delete(there)
+
+
+def remove_folder(path: str) -> None:
+    """Removes all below a folder, if it is there."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        delete_files(list_files(path))
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,15 @@ from configs.errors import BundleError
 from scoring.arrays import load_json
 from scoring.files import (
     Place,
+    delete_files,
     exists,
     files_below,
+    flush_all,
     is_local,
     join,
     name_of,
     read_file,
+    remove_folder,
     replace_file,
 )
 from scoring.locks import exclusive
@@ -39,7 +44,10 @@ from scoring.manifest import MANIFEST, METRICS, PROVENANCE, verify_files
 
 POINTER = "serving.json"
 REFUSED = "refused.json"
+JUDGED = "judged_bundle"
+"""In a bundle's provenance: the bundle of the models that its figures are of, if it is another."""
 _MOST_HISTORY = 100
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +100,7 @@ class BundleInfo:
       made: the day that it was trained as of, "2026-03-04".
       damaged: why its facts cannot be read; "" if they can. `verify` looks at every file.
       refused: why the gate refused it; "": it did not.
+      judged: the bundle of the models that its figures are of; "": they are of itself.
     """
 
     fingerprint: str
@@ -102,6 +111,7 @@ class BundleInfo:
     metrics: dict[str, Any]
     damaged: str = ""
     refused: str = ""
+    judged: str = ""
 
 
 _NOTED = tuple(one.name for one in dataclasses.fields(ServingChange))
@@ -235,23 +245,30 @@ class Store:
             note = dataclasses.replace(note, overrides=overrides)
         with exclusive(self.root):
             before, history = self._pointer()
+            if not exists(join(self.place(name), MANIFEST)):
+                raise BundleError(f"{name} was removed from {self.root} meanwhile")
             if before != name:
                 self._write(name, (*history, before) if before else history, before, note)
         return name
 
+    def previous(self) -> str | None:
+        """The bundle that served before the one that serves now; None: none did."""
+        _, history = self._pointer()
+        return history[-1] if history else None
+
     def before(self) -> str:
-        """The bundle that served before the one that serves now.
+        """As `previous`.
 
         Raises:
           BundleError: there is none.
         """
-        _, history = self._pointer()
-        if not history:
+        previous = self.previous()
+        if previous is None:
             raise BundleError(
                 f"{self.root}: no bundle served before the one that serves now; `lockstep bundle "
                 "list` shows which there are"
             )
-        return history[-1]
+        return previous
 
     def rollback(self, note: ChangeNote | None = None) -> str:
         """Makes the bundle serve that did before; returns its fingerprint.
@@ -268,6 +285,29 @@ class Store:
             self.verify(history[-1])
             self._write(history[-1], history[:-1], before, note)
         return history[-1]
+
+    def remove(self, names: Collection[str]) -> tuple[str, ...]:
+        """Removes bundles, but never what serves or did before it; returns what was removed.
+
+        `rollback` forgets them first. Then their manifests go, and with these the bundles; what is
+        left of one by a process that was killed here goes with the next call. Nobody may write a
+        bundle meanwhile.
+        """
+        with exclusive(self.root):
+            serving, history = self._pointer()
+            there = self._names()
+            gone = [one for one in names if one in there and one not in (serving, *history[-1:])]
+            kept = tuple(one for one in history if one not in gone)
+            if serving is not None and kept != history:
+                self._replace(serving, kept, self.changes())
+            delete_files(join(self.place(name), MANIFEST) for name in gone)
+            if gone and is_local(self.root):
+                flush_all(Path(self.root))
+            folders = {path.partition("/")[0] for path in files_below(self.root)}
+            for name in folders.difference(self._names()):
+                if _FINGERPRINT.fullmatch(name):
+                    remove_folder(self.place(name))
+        return tuple(gone)
 
     def _names(self) -> tuple[str, ...]:
         found = [path.split("/") for path in files_below(self.root)]
@@ -296,11 +336,15 @@ class Store:
     ) -> None:
         said = dataclasses.asdict(note or ChangeNote())
         change = ServingChange(serving=serving, before=before or "", **said)
-        changes = [dataclasses.asdict(one) for one in (*self.changes(), change)]
+        self._replace(serving, history, (*self.changes(), change))
+
+    def _replace(
+        self, serving: str, history: tuple[str, ...], changes: tuple[ServingChange, ...]
+    ) -> None:
         pointer = {
             "serving": serving,
             "history": history[-_MOST_HISTORY:],
-            "changes": changes[-_MOST_HISTORY:],
+            "changes": [dataclasses.asdict(one) for one in changes[-_MOST_HISTORY:]],
         }
         replace_file(join(self.root, POINTER), (json.dumps(pointer, indent=1) + "\n").encode())
 
@@ -356,8 +400,9 @@ def _info(place: str, serving: bool) -> BundleInfo:
     try:
         manifest = load_json(join(place, MANIFEST))
         metrics = load_json(join(place, METRICS))
-        made = str(load_json(join(place, PROVENANCE)).get("as_of", ""))
+        provenance = load_json(join(place, PROVENANCE))
     except BundleError as error:
         return BundleInfo(name_of(place), "", "", serving, "", {}, str(error))
     name, model = str(manifest.get("name", "")), str(manifest.get("model", ""))
-    return BundleInfo(name_of(place), name, model, serving, made, metrics)
+    made, judged = (str(provenance.get(key, "")) for key in ("as_of", JUDGED))
+    return BundleInfo(name_of(place), name, model, serving, made, metrics, judged=judged)

@@ -41,13 +41,13 @@ from pipelines.backfill.publish import (
 from pipelines.beam_metrics import RunMetrics
 from pipelines.failures import explain_os_error
 from pipelines.files import read_arrow_batch
-from pipelines.layout import FILES, Layout, local_scratch, locked, remove_folder, write_json
+from pipelines.layout import FILES, Layout, local_scratch, locked, write_json
 from pipelines.meter import Meter, Usage
 from pipelines.progress import Progress, Quiet
 from pipelines.runners import run_pipeline, workers_of
 from pipelines.sources.contents import count, kind_counts
 from pipelines.sources.listing import require_apart
-from scoring.files import Place, exists, join
+from scoring.files import Place, exists, join, remove_folder
 from scoring.locks import Require
 from transforms.dead_letter import Reason
 from transforms.input_warnings import warn_of_counts, warn_of_missing_columns

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,13 +24,16 @@ Name = Annotated[str, typer.Argument(help="Fingerprint, a beginning of it, or 's
 
 def register(app: typer.Typer) -> None:
     """Adds the verb and its own verbs."""
-    group = typer.Typer(help="List, show, verify, promote and roll back bundles, and why.")
+    group = typer.Typer(
+        help="List, show, verify, promote, roll back and clean up bundles, and why."
+    )
     group.command("list")(list_bundles)
     group.command()(show)
     group.command()(verify)
     group.command()(promote)
     group.command()(rollback)
     group.command()(history)
+    group.command()(clean)
     app.add_typer(group, name="bundle")
 
 
@@ -167,6 +172,52 @@ def history(out: Out, as_json: Json = False) -> None:
         print(one)
     if not changes:
         print("nothing has been made to serve, or by an earlier release, which kept no reasons")
+
+
+def clean(
+    out: Out,
+    scorer: Annotated[
+        list[Path] | None,
+        typer.Option(help="A scorer's --state, whose log keeps bundles; may repeat."),
+    ] = None,
+    keep_days: Annotated[int, typer.Option(min=0, max=36_500, help="Younger bundles stay.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; else they are listed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the bundles that nothing refers to; with --yes remove them.
+
+    What serves, what `rollback` goes back to, what served or was trained in the last --keep-days,
+    what a --scorer's log or shadow names, and what one of these is compared by stays.
+    """
+    from pipelines.layout import Layout, locked
+    from pipelines.parity.log import logged_bundles
+    from scoring.files import stamps
+    from scoring.retention import bundles_in_use
+
+    store = _store(out)
+    named = {name: f"the log of {state} names it" for state in scorer or ()
+             for name in logged_bundles(state)}  # fmt: skip
+    with locked(Layout(out)) if yes else contextlib.nullcontext():
+        infos = store.list()
+        kept = bundles_in_use(
+            infos, store.changes(), store.previous(), dt.datetime.now(dt.UTC), keep_days, named
+        )
+        sizes = {one.fingerprint: sum(size for _, size, _ in stamps(store.place(one.fingerprint)))
+                 for one in infos if one.fingerprint not in kept}  # fmt: skip
+        gone = store.remove(sizes) if yes else ()
+    if as_json:
+        facts = {"unused": list(sizes), "removed": list(gone), "bytes": sum(sizes.values())}
+        print(json.dumps(facts | {"kept": kept}))
+        return
+    for name, why in kept.items():
+        print(f"{name} stays: {why}")
+    for name, size in sizes.items():
+        what = "removed" if name in gone else "nothing refers to it"
+        print(f"{name} {what}, {size / 1e6:,.1f} MB")
+    if not sizes:
+        print("something refers to every bundle" if infos else "there is no bundle")
+    elif not yes:
+        print("nothing is removed yet; --yes removes what nothing refers to")
 
 
 def _note(how: str, because: str, by: str | None) -> ChangeNote:

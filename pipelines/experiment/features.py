@@ -18,10 +18,18 @@ from configs.fingerprint import dataset_fingerprint
 from configs.schema import Spec
 from pipelines.backfill import BackfillRequest, backfill
 from pipelines.backfill.publish import dataset_columns
-from pipelines.layout import FILES, Days, Layout, json_bytes, remove_folder
+from pipelines.layout import FILES, Days, Layout, json_bytes
 from pipelines.progress import Progress
 from pipelines.snapshots import GRAPH, read_snapshots
-from scoring.files import exists, is_local, join, read_file, replace_file, replace_files
+from scoring.files import (
+    exists,
+    is_local,
+    join,
+    read_file,
+    remove_folder,
+    replace_file,
+    replace_files,
+)
 from transforms.signature import marker_unlike
 from transforms.social.as_of import reads_snapshots
 

@@ -23,7 +23,7 @@ from pipelines.score_days import ScoreRequest, count_daily, measure, score_days,
 from scoring.bundle import load_bundle
 from scoring.files import exists, join
 from scoring.manifest import MANIFEST
-from scoring.store import Store
+from scoring.store import JUDGED, Store
 from training.dataset import TimeRange
 from training.evaluate import evaluate
 from training.fit import Fitted
@@ -31,9 +31,6 @@ from training.gate import ServingComparison
 from transforms.catalog import CATALOG
 from transforms.signature import find_unlike, input_fingerprints
 from transforms.ticks import DAY_US
-
-JUDGED = "judged_bundle"
-"""In a bundle's provenance: the bundle of the models that its figures are of, if it is another."""
 
 
 def compare_with_serving(

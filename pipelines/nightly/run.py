@@ -22,7 +22,7 @@ from pipelines.campaign_units import read_units
 from pipelines.failures import explain_os_error
 from pipelines.layout import Layout, local_scratch, locked
 from pipelines.nightly.campaigns import find_campaign_facts
-from pipelines.nightly.compare import JUDGED, compare_with_serving
+from pipelines.nightly.compare import compare_with_serving
 from pipelines.nightly.early import expect_days
 from pipelines.nightly.effects import gather_effects
 from pipelines.nightly.evidence import cold_start, gather_evidence
@@ -38,7 +38,7 @@ from pipelines.versions import library_versions
 from scoring.bundle import BundleParts, fingerprint_parts, load_bundle, write_bundle
 from scoring.files import Place, name_of
 from scoring.locks import Require
-from scoring.store import ChangeNote, Store
+from scoring.store import JUDGED, ChangeNote, Store
 from training.dataset import Slices, slices
 from training.delayed import YOUNG
 from training.fit import Fitted

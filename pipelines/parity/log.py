@@ -25,6 +25,7 @@ from configs.schema import Spec
 from pipelines.layout import Days
 from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
 from pipelines.streaming.restore import ORIGIN, read_snapshot
+from pipelines.streaming.shadow import FOLDER
 from scoring.columns import NEVER_US, clock_of
 from scoring.controls import split_name
 from scoring.engine import BUNDLE, SCORE, Resident, expired_before
@@ -236,6 +237,18 @@ def newest_decision(state: Path) -> int | None:
         if newest is not None:
             return newest
     return None
+
+
+def logged_bundles(state: Path) -> set[str]:
+    """Fingerprints of the bundles that a scorer's log names, and the log of its shadow.
+
+    Raises:
+      InputError: there is no log.
+    """
+    if not list_segments(state):
+        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
+    decided = {split_name(step.batch.column(BUNDLE)[0].as_py())[0] for step in read_steps(state)}
+    return decided | {path.stem.rpartition("-")[2] for path in state.glob(f"{FOLDER}/*/*.parquet")}
 
 
 def _start(folder: Path) -> Base:

@@ -1,14 +1,19 @@
 """`lockstep bundle`: what it prints for people and for machines, and what it refuses."""
 
+import datetime as dt
 import json
 
+import pyarrow as pa
 import pytest
 import typer
 from bundle_world import copy_bundle
 from typer.testing import CliRunner
 
-from configs.errors import BundleError, InputError
+from configs.errors import BundleError, BusyError, InputError
 from pipelines.commands import bundle, control
+from pipelines.streaming.journal import Journal
+from scoring.engine import BUNDLE, STEP
+from scoring.locks import exclusive
 from scoring.store import Store
 
 
@@ -156,3 +161,70 @@ def test_an_override_is_recorded_with_who_and_why_and_shown(house):
 def test_without_a_history_it_says_so(tmp_path):
     (tmp_path / "bundles").mkdir()
     assert "nothing has been made to serve" in run("history", "--out", tmp_path)
+
+
+def add_bundle(out, name, made="2026-01-01", judged=""):
+    """A bundle of another name and day, which `list` takes for a whole one."""
+    folder = copy_bundle(out / "aside").rename(out / "bundles" / name)
+    facts = {"as_of": made, "judged_bundle": judged}
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    return name
+
+
+def make_log(state, *bundles):
+    """A scorer's log with a step of each bundle."""
+    journal = Journal(state)
+    for step, name in enumerate(bundles):
+        rows = pa.RecordBatch.from_pydict({BUNDLE: [f"{name}+c0ffee"], STEP: [step]})
+        journal.append(step, rows, dt.date(2026, 3, 1))
+    journal.close()
+    return state
+
+
+def test_clean_removes_what_nothing_refers_to_and_only_when_told(house):
+    out, one, two = house
+    Store(out / "bundles").promote(two)
+    judged, logged, shadowed = (add_bundle(out, f"{number:016x}") for number in range(3))
+    fresh = add_bundle(out, f"{3:016x}", "2026-03-01", judged)
+    unused = [add_bundle(out, f"{number:016x}") for number in (4, 5)]
+    broken = add_bundle(out, f"{6:016x}")
+    (out / "bundles" / broken / "provenance.json").write_text("{")
+    state = make_log(out / "live", two, logged)
+    (state / "shadow" / "date=2026-03-01").mkdir(parents=True)
+    (state / "shadow" / "date=2026-03-01" / f"17-{shadowed}.parquet").touch()
+    before = sorted(path.name for path in (out / "bundles").iterdir())
+    words = ("clean", "--out", out, "--scorer", state)
+
+    facts = json.loads(run(*words, "--json"))
+    assert (sorted(facts["unused"]), facts["removed"]) == (unused, [])
+    assert set(facts["kept"]) == {one, two, judged, logged, shadowed, fresh, broken}
+    assert f"{judged} stays: {fresh} is compared by it" in run(*words)
+    assert "nothing is removed yet" in run(*words)
+    assert sorted(path.name for path in (out / "bundles").iterdir()) == before
+
+    facts = json.loads(run(*words, "--yes", "--json"))
+    assert sorted(facts["removed"]) == unused and facts["bytes"] > 1000
+    left = {path.name for path in (out / "bundles").iterdir()}
+    assert set(before) - left == set(unused)
+    assert f"{logged} removed" in run("clean", "--out", out, "--yes")
+    with pytest.raises(InputError, match="holds no log of a scorer"):
+        run("clean", "--out", out, "--scorer", out, "--yes")
+
+
+def test_clean_keeps_what_served_of_late_and_nothing_is_removed_during_another_run(house):
+    out, one, two = house
+    names = [add_bundle(out, f"{number:016x}") for number in range(3)]
+    now = dt.datetime.now(dt.UTC)
+    changes = [
+        {"serving": name, "at": (now - dt.timedelta(days=days)).isoformat()}
+        for name, days in zip((*names, one), (90, 60, 40, 1), strict=True)
+    ]
+    pointer = {"serving": one, "history": [*names, two], "changes": changes}
+    (out / "bundles" / "serving.json").write_text(json.dumps(pointer))
+    with exclusive(out), pytest.raises(BusyError, match="in use by another run"):
+        run("clean", "--out", out, "--yes")
+    facts = json.loads(run("clean", "--out", out, "--yes", "--json"))
+    assert facts["removed"] == names[:2], "the third served until yesterday"
+    assert Store(out / "bundles").previous() == two
+    Store(out / "bundles").rollback()
+    assert Store(out / "bundles").previous() == names[2], "what is gone is no way back"

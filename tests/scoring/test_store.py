@@ -93,6 +93,54 @@ def test_what_does_not_match_does_not_serve(store, names, damage):
     assert (store.root / POINTER).read_bytes() == before
 
 
+def test_what_serves_and_what_did_before_are_never_removed(store, names):
+    one, two = names
+    store.promote(one)
+    store.promote(two)
+    assert store.remove(names) == ()
+    assert store.rollback() == one
+    assert store.remove([two, "0123456789abcdef"]) == (two,)
+    with pytest.raises(BundleError, match="no bundle served before"):
+        store.before()
+    assert [info.fingerprint for info in store.list()] == [one]
+
+
+def test_removal_that_was_killed_is_finished_by_the_next(store, names, monkeypatch):
+    """The bundle is gone with its manifest: nobody sees half of one."""
+    one, two = names
+    store.promote(one)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scoring.store.remove_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.remove([two])
+    assert (store.root / two).exists()
+    assert [info.fingerprint for info in store.list()] == [one]
+    (store.root / "mine").mkdir()
+    (store.root / "mine" / "notes").touch()
+    assert store.remove([]) == ()
+    assert not (store.root / two).exists() and (store.root / "mine" / "notes").exists()
+
+
+def test_a_bundle_that_is_removed_while_it_is_checked_does_not_serve(store, names, monkeypatch):
+    one, two = names
+    store.promote(one)
+    verify = Store.verify
+
+    def removed_after(self, fingerprint):
+        manifest = verify(self, fingerprint)
+        Store(self.root).remove([fingerprint])
+        return manifest
+
+    monkeypatch.setattr(Store, "verify", removed_after)
+    with pytest.raises(BundleError, match="removed from"):
+        store.promote(two)
+    assert store.serving() == one
+
+
 def test_rollback_to_a_damaged_bundle_changes_nothing(store, names):
     one, two = names
     store.promote(one)
