@@ -1,18 +1,27 @@
-"""A job on an engine: submitted, watched, and cancelled there when the run here ends before it."""
+"""A job on an engine: submitted, watched, and cancelled there when the run here ends before it.
+
+Beam's job server for Flink (2.70) says that a batch job is cancelled once it waits no more for it:
+in a session the job goes on, and is started again whenever it fails for want of who submitted it.
+So Flink is asked itself, by REST, where `--flink_master` says where it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import subprocess
 import time
 import types
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import grpc
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.portability import job_server, portable_runner
 from apache_beam.utils import subprocess_server
 
@@ -21,9 +30,16 @@ from pipelines.logs import log
 from pipelines.signals import held
 
 ENDED = ("DONE", "CANCELLED", "DRAINED", "UPDATED")
+_OVER = (*ENDED, "FAILED")
+_OVER_IN_FLINK = ("CANCELED", "FAILED", "FINISHED")
 _SUBMITTING = "the job is being submitted, then cancelled; a second signal ends this at once"
 _CANCEL_S = 60.0
 """How long a job may take to be cancelled; Dataflow takes minutes, and is not waited for."""
+_BY_HAND = {
+    "dataflow": "`gcloud dataflow jobs cancel`, or the console",
+    "prism": "end its process",
+}
+_BY_FLINK = "`flink list` and `flink cancel`, or Flink's page"
 
 
 # What Beam starts for an engine (a job server, Prism) would be ended by the Ctrl-C that is to
@@ -80,7 +96,7 @@ def submitted(pipeline: beam.Pipeline, runner: str, detach: bool = False) -> Ite
         yield result
     except BaseException:
         if result is not None and not detach:
-            _cancel(result)
+            _cancel(result, runner, pipeline.options.view_as(FlinkRunnerOptions).flink_master)
         raise
     finally:
         ends.close()
@@ -97,20 +113,76 @@ def _submit(pipeline: beam.Pipeline, runner: str) -> Any:
         ) from error
 
 
-def _cancel(result: Any) -> None:
-    """Cancels an engine's job that has not ended, and waits until it has."""
+def _cancel(result: Any, runner: str, flink_master: str) -> None:
+    """Cancels an engine's job that has not ended, and waits until it has; else says which it is."""
     # Workers in this process would report that the engine hangs up.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    portable = isinstance(result, portable_runner.PipelineResult)
+    job = result._job_id if portable else result.job_id()
+    words = "was not cancelled, and may go on"
     try:
-        if str(result.state) in (*ENDED, "FAILED"):
+        if str(result.state) in _OVER:
             return
+        in_session = portable and _flink_session(result, flink_master)
         result.cancel()
+        words = "is being cancelled, and has not ended yet"
         deadline = time.monotonic() + _CANCEL_S
-        while str(result.state) not in (*ENDED, "FAILED"):
-            if time.monotonic() > deadline:
-                log("WARNING", "lockstep: the engine is still cancelling the job; look at it there")
-                return
-            time.sleep(0.2)
+        ended = False
+        while not ended and time.monotonic() < deadline:
+            ended = str(result.state) in _OVER
+            if in_session:
+                ended = cancel_in_flink(in_session, job.rpartition("_")[0]) and ended
+            time.sleep(0 if ended else 0.2)
+        if ended and in_session is not None:
+            return
+        if in_session is None:
+            words = "was cancelled at Beam's job server, and may go on in Flink's session"
+        _report_left(job, runner, words)
     except Exception as error:  # each engine has its own; what ended the run says more
-        words = f"could not be cancelled ({type(error).__name__}); look at it there"
-        log("WARNING", f"lockstep: the engine's job {words}")
+        _report_left(job, runner, f"{words} ({type(error).__name__})")
+    except BaseException:  # a second signal
+        _report_left(job, runner, words)
+        raise
+
+
+def _flink_session(result: Any, flink_master: str) -> str | None:
+    """Where a Flink that outlives its job server answers; "": it is none; None: nobody knows."""
+    if not flink_master.startswith("["):
+        return flink_master if "://" in flink_master else f"http://{flink_master}"
+    asked = beam_job_api_pb2.DescribePipelineOptionsRequest()
+    try:
+        known = result._job_service.DescribePipelineOptions(asked).options
+    except grpc.RpcError:  # Prism
+        return ""
+    flink = any(option.name == "flink_master" for option in known)
+    return None if flink and flink_master != "[local]" else ""
+
+
+def cancel_in_flink(address: str, name: str) -> bool:
+    """Cancels the jobs of a name in a Flink, by its REST interface; whether none is left.
+
+    Raises:
+      OSError: it does not answer.
+    """
+    left = False
+    with urllib.request.urlopen(f"{address}/jobs/overview", timeout=10) as answer:
+        jobs = json.load(answer)["jobs"]
+    for job in jobs:
+        if job["name"] != name or job["state"] in _OVER_IN_FLINK:
+            continue
+        left = True
+        if job["state"] != "CANCELLING":
+            asked = urllib.request.Request(
+                f"{address}/jobs/{job['jid']}?mode=cancel", method="PATCH"
+            )
+            urllib.request.urlopen(asked, timeout=10).close()
+    return not left
+
+
+def _report_left(job: str, runner: str, words: str) -> None:
+    named = (how for name, how in _BY_HAND.items() if name in runner.lower())
+    log(
+        "WARNING",
+        f"lockstep: job {job} {words}; nothing of it is published here. To stop it: "
+        f"{next(named, _BY_FLINK)}",
+    )

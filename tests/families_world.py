@@ -102,21 +102,21 @@ def make_events(count):
     return sorted(events, key=lambda one: (one["event_time"], one["event_id"]))
 
 
-def make_world(folder, count=2000):
-    """The events, all snapshots, and two bundles, the first of which serves.
+def make_world(folder, count=2000, text=CONFIG, models=("booster", "linear")):
+    """The events, all snapshots, and a bundle of each model, the first of which serves.
 
     Returns:
       `folder` with `events.jsonl`, `families.yaml` and `house` (bundles, snapshots); the spec, the
-      events of `DAYS` in order, the names of both bundles.
+      events of `DAYS` in order, the names of the bundles.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config, source, house = folder / "families.yaml", folder / "events.jsonl", folder / "house"
-    config.write_text(CONFIG)
+    config.write_text(text)
     spec, events = load(config, CATALOG), make_events(count)
     source.write_text("".join(json.dumps(one) + "\n" for one in events))
     asked = SnapshotRequest(spec, str(source), house, DAYS[0], PUBLISHED)
     make_snapshots(asked, DAYS)
-    parts = [make_parts(model, path=config) for model in ("booster", "linear")]
+    parts = [make_parts(model, path=config) for model in models]
     bundles = [write_bundle(one, house / "bundles").name for one in parts]
     Store(house / "bundles").promote(bundles[0])
     start, end = day_us(DAYS[0]), day_us(DAYS[-1]) + DAY

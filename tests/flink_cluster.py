@@ -95,7 +95,7 @@ class Cluster:
         server = stack.enter_context(
             self._java(
                 "job-server", "org.apache.beam.runners.flink.FlinkJobServerDriver",
-                "--flink-master", f"127.0.0.1:{ports['rest']}", "--job-host", "127.0.0.1",
+                "--flink-master", self.rest, "--job-host", "127.0.0.1",
                 "--job-port", ports["job"], "--artifact-port", ports["artifact"],
                 "--expansion-port", "-1", "--artifacts-dir", folder / "artifacts",
                 "--flink-conf-dir", folder / "conf", configured=False,
@@ -103,6 +103,11 @@ class Cluster:
         )  # fmt: skip
         await_port(server, ports["job"], folder / "job-server.log")
         self._await(lambda: self.ask("/taskmanagers")["taskmanagers"], "no task manager is there")
+
+    @property
+    def rest(self):
+        """Where its REST interface answers."""
+        return f"127.0.0.1:{self._ports['rest']}"
 
     def flags(self, parallelism, savepoint=None):
         """Of Beam; `savepoint`: to go on from."""
@@ -146,7 +151,7 @@ class Cluster:
 
     def ask(self, path, **body):
         """Flink's REST interface."""
-        url = f"http://127.0.0.1:{self._ports['rest']}{path}"
+        url = f"http://{self.rest}{path}"
         data = json.dumps(body).encode() if body else None
         asked = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked, timeout=60) as answer:
@@ -192,7 +197,7 @@ class Cluster:
 
     def stop_with_savepoint(self):
         """By Flink's own command line; where the savepoint is."""
-        ends = f"--jobmanager 127.0.0.1:{self._ports['rest']}"
+        ends = f"--jobmanager {self.rest}"
         command = [
             *self._command(), "org.apache.flink.client.cli.CliFrontend", "stop",
             "--savepointPath", f"file://{self._folder}/savepoints", *ends.split(), self.job(),

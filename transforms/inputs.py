@@ -131,7 +131,8 @@ def input_arrays(spec: Spec, table: pa.Table) -> tuple[Floats, pa.RecordBatch]:
     names = numeric_names(spec)
     text = [spec.inputs.text.column] if spec.inputs.text else []
     other = dict.fromkeys([*(one.column for one in spec.inputs.categorical), *text])
-    missing = [name for name in (*names, *other) if name not in table.column_names]
+    there = set(table.column_names)  # a list made anew at each look
+    missing = [name for name in (*names, *other) if name not in there]
     if missing:
         raise InputError(
             f"the table has no column {missing[0]!r} ({len(missing)} are missing); expected the "

@@ -105,6 +105,16 @@ def verdict_schema(spec: Spec) -> pa.Schema:
     return pa.schema(columns)
 
 
+def verdict_columns(spec: Spec) -> set[str]:
+    """The columns of events that `verdict_rows` reads."""
+    if spec.labels is None:
+        return set()
+    labels = spec.labels
+    read = {EVENT_ID, EVENT_TIME, KIND, labels.subject, *labels.positive.columns}
+    read |= {one.column for one in labels.subjects}
+    return read | ({labels.source} if labels.source is not None else set())
+
+
 def verdict_rows(spec: Spec, batch: pa.RecordBatch) -> pa.RecordBatch:
     """What a batch of verdicts says (`verdict_schema`): of what, and whether it is abuse."""
     labels, schema = spec.labels, verdict_schema(spec)

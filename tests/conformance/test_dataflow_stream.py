@@ -2,6 +2,7 @@
 
 from runpy import run_path
 
+import families_world
 import pytest
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -26,11 +27,26 @@ FLAGS = (
 )  # fmt: skip
 
 
+POLICY = "policy: {actions: {block: {min_precision: 0.8}}}"
+LIMITED = "policy: {actions: {block: {min_precision: 0.8, limit: {per: who, count: 1, in: 1d}}}}"
+
+
+@pytest.fixture(scope="module", params=["plain", "limited"])
+def kind(request):
+    """Of bundle: in the second events see the social graph, and the action has a limit."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def translated(tmp_path_factory):
+def translated(kind, tmp_path_factory):
     """Proto and Dataflow job, as the launcher would start them."""
-    bundles = tmp_path_factory.mktemp("store") / "bundles"
-    make_store(bundles)
+    folder = tmp_path_factory.mktemp("store")
+    if kind == "plain":
+        bundles = folder / "bundles"
+        make_store(bundles)
+    else:
+        text = families_world.CONFIG.replace(POLICY, LIMITED)
+        bundles = families_world.make_world(folder, 300, text, ["booster"]).house / "bundles"
     launcher = run_path(str(ROOT / "deploy" / "dataflow" / "stream.py"))
     pipeline = launcher["launch"](
         [
@@ -58,36 +74,70 @@ def test_the_engine_reads_the_subscription_itself(translated):
     assert not any("PullSubscription" in name for name in names)
 
 
-def test_the_steps_are_those_of_the_text(translated):
+STEPS = ["ReadSubscription", "Features", "Decide", "Decided", "Pass", "Passed"]
+LAST = {
+    "plain": ["WriteDecisions", "Rows", "WriteLog"],
+    "limited": ["Rows", "LimitActions", "WriteDecisions", "WriteSteps"],
+}
+
+
+def test_the_steps_are_those_of_the_text(kind, translated):
     proto = translated[0]
     root = proto.components.transforms[proto.root_transform_ids[0]]
     steps = [proto.components.transforms[child].unique_name for child in root.subtransforms]
-    assert steps == [
-        "ReadSubscription", "Features", "Decide", "Decided", "Pass", "Passed", "WriteDecisions",
-        "Rows", "WriteLog", "WriteDeadLetters",
-    ]  # fmt: skip
+    assert steps == [*STEPS, *LAST[kind], "WriteDeadLetters"]
 
 
-def test_what_acts_on_the_world_asks_for_stable_input(translated):
-    acting = []
-    for name, one in named(translated[0]).items():
-        if one.spec.urn == common_urns.primitives.PAR_DO.urn:
-            payload = beam_runner_api_pb2.ParDoPayload.FromString(one.spec.payload)
-            if payload.requires_stable_input:
-                acting.append(name.split("/")[0])
-    assert sorted(acting) == ["WriteDeadLetters", "WriteDecisions", "WriteLog"]
+def par_dos(proto):
+    """Payloads by name."""
+    return {
+        name: beam_runner_api_pb2.ParDoPayload.FromString(one.spec.payload)
+        for name, one in named(proto).items()
+        if one.spec.urn == common_urns.primitives.PAR_DO.urn
+    }
 
 
-def test_state_and_elements_have_coders_of_their_own(translated):
+def test_what_acts_on_the_world_asks_for_stable_input(kind, translated):
+    steps = par_dos(translated[0]).items()
+    acting = [name.split("/")[0] for name, step in steps if step.requires_stable_input]
+    log = {"plain": "WriteLog", "limited": "WriteSteps"}[kind]
+    assert sorted(acting) == ["WriteDeadLetters", "WriteDecisions", log]
+    assert not [name for name, step in steps if step.requires_stable_input and step.state_specs]
+
+
+ONE_LOG = {"rows": "bag", "at": "value"}
+COUNTS = {"version": "value", "snapshot": "value", "deltas": "bag"}
+SHARD = COUNTS | {f"rows_{slot}": "bag" for slot in range(4)}
+STATES = {
+    "plain": {"WriteLog/Order": ONE_LOG},
+    "limited": {"LimitActions/Limit": ONE_LOG | COUNTS},
+}
+
+
+def test_state_and_elements_have_coders_of_their_own(kind, translated):
     """Nothing that is kept in state or keyed is pickled."""
     components = translated[0].components
-    for name, one in named(translated[0]).items():
-        if one.spec.urn != common_urns.primitives.PAR_DO.urn:
-            continue
-        payload = beam_runner_api_pb2.ParDoPayload.FromString(one.spec.payload)
-        for spec in payload.state_specs.values():
-            coder = spec.bag_spec.element_coder_id or spec.read_modify_write_spec.coder_id
+    kept = {}
+    for name, step in par_dos(translated[0]).items():
+        for cell, spec in step.state_specs.items():
+            bag = spec.HasField("bag_spec")
+            coder = spec.bag_spec.element_coder_id if bag else spec.read_modify_write_spec.coder_id
             assert not coder_names(components, coder) & FALLBACK, name
+            kept.setdefault(name.split("/ParDo(")[0], {})[cell] = "bag" if bag else "value"
+    shards = {f"Features/Live/{step}": SHARD for step in ("Ids", "Fold", "Join")}
+    assert kept == shards | STATES[kind]
+
+
+def test_collections_have_coders_of_their_own(translated):
+    components = translated[0].components
+    coders = {
+        f"{name}.{tag}": coder_names(components, components.pcollections[made].coder_id) & FALLBACK
+        for name, one in named(translated[0]).items()
+        if "/ReshufflePerKey/" not in name  # which the engine makes of its own
+        and not name.startswith("ReadSubscription/ReadFromPubSub")
+        for tag, made in one.outputs.items()
+    }
+    assert {name: coder for name, coder in coders.items() if coder} == {}
 
 
 def test_publish_times_are_ahead_by_the_disorder_bound():

@@ -12,7 +12,9 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from backfill_world import CONFIG, make_events
+from dataflow_world import running_service
 from engines import prism_binary, running_prism, worker_pool
+from flink_cluster import running_cluster
 from nightly_world import COMMAND, write_events
 
 from pipelines.runners import Running, run_pipeline
@@ -32,29 +34,73 @@ def prism(tmp_path):
         yield (*others, "--environment_type=EXTERNAL", f"--environment_config=127.0.0.1:{port}")
 
 
+@pytest.fixture(params=["prism", "flink", "dataflow"])
+def engine(request, tmp_path):
+    """Flags, and what asks the engine itself how its only job is; None: there is none yet."""
+    if request.param == "prism":
+        flags = request.getfixturevalue("prism")
+        yield flags, lambda: _state(flags)
+    elif request.param == "flink":
+        with running_cluster(tmp_path / "flink") as cluster:
+            master = f"--flink_master={cluster.rest}"
+            yield (
+                (*cluster.flags(1), master),
+                lambda: next((job["status"] for job in cluster.ask("/jobs")["jobs"]), None),
+            )
+    else:
+        with running_service() as service:
+            yield (*service.flags(tmp_path), "--runner=DataflowRunner"), lambda: service.state
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_cancels_the_job_and_leaves_nothing(prism, tmp_path, number):
+def test_a_signal_cancels_the_job_and_leaves_nothing(engine, tmp_path, number):
+    flags, state = engine
+    run = start_backfill(tmp_path, flags)
+    with run:
+        _await(lambda: str(state()).endswith("RUNNING"), run)
+        run.send_signal(number)
+        said, errors = run.communicate(timeout=LONG_S)
+    assert run.returncode == 128 + number
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    assert f"lockstep: {word}; nothing half-written was left" in errors
+    assert "Traceback" not in errors and "To stop it" not in errors
+    assert json.loads(said)["exit_code"] == run.returncode
+    assert state() in ("CANCELLED", "CANCELED", "JOB_STATE_CANCELLED")
+    out = tmp_path / "out"
+    assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
+
+
+def start_backfill(tmp_path, flags):
     source, out = write_events(tmp_path / "in", make_events(60_000)), tmp_path / "out"
     (tmp_path / "tiny.yaml").write_text(CONFIG)
-    words = ["backfill", tmp_path / "tiny.yaml", "--input", source, "--out", out, *prism]
-    run = subprocess.Popen(
+    words = ["backfill", tmp_path / "tiny.yaml", "--input", source, "--out", out, *flags]
+    return subprocess.Popen(
         [*COMMAND, *map(str, words), "--days", "2026-03-01..2026-03-03", "--json"],
         env={**os.environ, "PYTHONPATH": os.getcwd()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    with run:
-        _await_state(prism, "RUNNING", run)
-        run.send_signal(number)
-        said, errors = run.communicate(timeout=LONG_S)
-    assert run.returncode == 128 + number
-    word = "terminated" if number == signal.SIGTERM else "interrupted"
-    assert f"lockstep: {word}; nothing half-written was left" in errors
-    assert "Traceback" not in errors and "could not be cancelled" not in errors
-    assert json.loads(said)["exit_code"] == run.returncode
-    assert _state(prism) == "CANCELLED"
-    assert [path.name for path in out.rglob("*") if path.is_file()] == [".lock"]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_job_that_may_go_on_is_named(refuses, tmp_path):
+    """The engine does not take the wish, or takes its time and a second signal comes."""
+    with running_service(refuses=refuses, cancels=False) as service:
+        run = start_backfill(tmp_path, (*service.flags(tmp_path), "--runner=DataflowRunner"))
+        with run:
+            _await(lambda: service.state == "JOB_STATE_RUNNING", run)
+            run.send_signal(signal.SIGTERM)
+            if not refuses:
+                _await(lambda: service.asked_to_cancel, run)
+                run.send_signal(signal.SIGTERM)
+            _, errors = run.communicate(timeout=LONG_S)
+    assert run.returncode == 143
+    [line] = [line for line in errors.splitlines() if "To stop it" in line]
+    words = "was not cancelled, and may go on" if refuses else "is being cancelled"
+    assert f"lockstep: job {service.JOB} {words}" in line
+    assert "gcloud dataflow jobs cancel" in line
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == [".lock"]
 
 
 def test_ctrl_c_in_a_terminal_reaches_an_engine_that_beam_started_only_through_its_cancelling(
@@ -104,9 +150,9 @@ def test_a_job_may_take_longer_than_the_job_server_may(prism, tmp_path):
     assert _state(prism) == "DONE"
 
 
-def _await_state(flags, state, run):
+def _await(true, run):
     deadline = time.monotonic() + LONG_S
-    while _state(flags) != state:
+    while not true():
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -25,7 +25,7 @@ from transforms.live.ids import IDS, Ids, Ruled
 from transforms.live.rejoin import EVENTS, FIRST_ENTITY, PARTS, RULINGS, ruling_schema
 from transforms.live.shard_log import seed_block
 from transforms.order import places
-from transforms.selection import verdict_mask, verdict_rows
+from transforms.selection import verdict_columns, verdict_mask, verdict_rows
 from transforms.steps.shards import RECENT_IDS, TOMBSTONE, narrow_rows
 from transforms.steps.stamps import CODE, positions_of, row_codes, source_of, tags_of
 from transforms.ticks import EVENT, LATE, Int64s, TickSettings, fold_ticks
@@ -161,7 +161,9 @@ def verdicts_of(spec: Spec, others: pa.RecordBatch) -> pa.RecordBatch:
     event = others.column(EVENT)
     batch = pa.RecordBatch.from_arrays(event.flatten(), names=[f.name for f in event.type])
     batch = batch.filter(pa.array(verdict_mask(spec, batch)))
-    return verdict_rows(spec, derive(spec, batch))
+    if verdict_columns(spec) & spec.derived.keys():
+        batch = derive(spec, batch)
+    return verdict_rows(spec, batch)
 
 
 def seed_pieces(key: ShardKey, state: pa.RecordBatch, settings: TickSettings) -> Iterator[Routed]:

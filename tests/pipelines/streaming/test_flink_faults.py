@@ -97,7 +97,7 @@ def check(house, state, listener, process, events):
           f"{withheld} over a limit, {listener.copies - len(scored)} published again")  # fmt: skip
 
 
-def kill_and_check(cluster, house, server, state, kills):
+def kill_and_check(cluster, house, server, state, kills, limits=False):
     """Kills worker or task manager at random, each time once the job works again."""
     rng, producer, listener = random.Random(kills), Producer(server), Listener(server)
     with running_job(house, server, state, cluster.flags(2), *OPTIONS) as process:
@@ -118,16 +118,20 @@ def kill_and_check(cluster, house, server, state, kills):
             print(f"killed {victim}: checkpoints again after {works:.0f} s, all that had been "
                   f"published is decided after {decided:.0f} s", flush=True)  # fmt: skip
         cluster.await_counted("shards_rebuilt")
+        if limits:
+            cluster.await_counted("limits_rebuilt")
         check(house, state, listener, process, producer.stop())
     listener.close()
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("house", ["plain"], indirect=True)
-def test_killed_twice_it_recovers_by_itself(server, house, tmp_path):
+@pytest.mark.parametrize(
+    ("house", "limits"), [("plain", False), ("limited", True)], indirect=["house"]
+)
+def test_killed_twice_it_recovers_by_itself(server, house, limits, tmp_path):
     with running_cluster(tmp_path / "flink") as cluster:
-        kill_and_check(cluster, house, server, tmp_path / "state", kills=2)
+        kill_and_check(cluster, house, server, tmp_path / "state", 2, limits)
 
 
 @pytest.mark.soak
@@ -135,7 +139,7 @@ def test_killed_twice_it_recovers_by_itself(server, house, tmp_path):
 @pytest.mark.parametrize("house", ["plain"], indirect=True)
 def test_killed_twenty_times_it_recovers_by_itself(server, house, tmp_path):
     with running_cluster(tmp_path / "flink") as cluster:
-        kill_and_check(cluster, house, server, tmp_path / "state", kills=20)
+        kill_and_check(cluster, house, server, tmp_path / "state", 20)
 
 
 @pytest.mark.soak
