@@ -38,12 +38,15 @@ def containers(document):
 
 @pytest.mark.parametrize(
     "path",
-    [*MANIFESTS, DEPLOY / "flink" / "compose.yaml", *(DEPLOY / "systemd").glob("*")],
-    ids=lambda path: path.name,
-)
+    [
+        *MANIFESTS, DEPLOY / "flink" / "compose.yaml", *(DEPLOY / "systemd").glob("*"),
+        *DEPLOY.rglob("Dockerfile"), *(DEPLOY / "dataflow").glob("*.py"),
+    ],
+    ids=lambda path: path.relative_to(DEPLOY).as_posix(),
+)  # fmt: skip
 def test_the_first_lines_say_what_was_not_run(path):
     head = "\n".join(path.read_text().splitlines()[:8])
-    assert "Not run here" in head
+    assert ("Not built here" if path.name == "Dockerfile" else "Not run") in head
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

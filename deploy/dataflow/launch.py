@@ -1,5 +1,6 @@
 """Launches a backfill on Dataflow and does not wait: the entry of the flex template.
 
+Not run: no job was ever submitted (docs/deploy-dataflow.md).
 It builds the same text as `lockstep backfill` (`pipelines.backfill.build`) for all the days at
 once, from a cold start. What the job makes is in `OUT/attempt-…/`, where `manifest.jsonl`, written
 last, names every file; see docs/deploy-dataflow.md for what is not done here.
