@@ -215,9 +215,9 @@ def keep_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # zeroing fresh pages took 8 %
-            trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # <malloc.h>
-            libc.mallopt(mmap_threshold, 32 << 20)
-            libc.mallopt(trim_threshold, 256 << 20)
+            trim_threshold, mmap_max, arena_max = -1, -4, -8  # <malloc.h>
+            libc.mallopt(mmap_max, 0)  # else blocks of more than 32 MB are unmapped when freed
+            libc.mallopt(trim_threshold, 1 << 30)
             # Arenas of other threads are unmapped as soon as they are empty: 4 %.
             libc.mallopt(arena_max, 1)
 

@@ -49,3 +49,15 @@ def _runs(form: Form) -> re.Pattern[str]:
         if all(map(unicodedata.combining, unicodedata.normalize(form, character)))
     ]
     return re.compile(f"[{''.join(marks)}]{{{_LONG + 1},}}")
+
+
+@functools.cache
+def composing() -> frozenset[str]:
+    """Characters that compose with the one before them (UAX #15, D117), in normal forms C and KC.
+
+    >>> "\u0301" in composing(), "\u1161" in composing(), "a" in composing()
+    (True, True, False)
+    """
+    apart = (unicodedata.decomposition(character).split() for character in map(chr, range(0x20000)))
+    second = {chr(int(parts[1], 16)) for parts in apart if len(parts) == 2 and parts[0][0] != "<"}
+    return frozenset(second).union(map(chr, range(0x1161, 0x1176)), map(chr, range(0x11A8, 0x11C3)))

@@ -36,9 +36,40 @@ def test_normal_form(text, expected):
     assert apply(NormalizeText("t"), text).to_pylist() == [expected]
 
 
-@given(st.lists(st.text(st.characters(max_codepoint=127)), max_size=8))
-def test_the_fast_way_for_ascii_is_the_slow_way(texts):
-    assert apply(NormalizeText("t"), *texts).to_pylist() == [normalize(text) for text in texts]
+@given(st.lists(st.text(), max_size=8))
+def test_the_fast_way_is_the_slow_way(texts):
+    due = [normalize(text) for text in texts]
+    for _ in range(2):  # characters are known the second time
+        assert apply(NormalizeText("t"), *texts).to_pylist() == due
+
+
+@pytest.mark.parametrize("text", ["\u05b1\u05b0", "a\u3000\u0301", "\u0130", "\u023a" * 9, "\0"])
+def test_characters_that_depend_on_each_other_or_grow(text):
+    for _ in range(2):
+        assert apply(NormalizeText("t"), text).to_pylist() == [normalize(text)]
+
+
+def test_every_character_between_others_takes_the_same_way():
+    known = [chr(one) for one in range(0x110000) if unicodedata.category(chr(one)) not in _NONE]
+    for at in range(0, len(known), 200):  # so many that all are known the second time
+        some = known[at : at + 200]
+        texts = [f"a{one}b" for one in some]
+        texts += [unicodedata.normalize("NFD", one) + one for one in some]  # composed again
+        due = [normalize(text) for text in texts]
+        for _ in range(2):
+            assert apply(NormalizeText("t"), *texts).to_pylist() == due
+
+
+_NONE = ("Cn", "Co", "Cs")  # of no character, private use, half of one
+
+
+def test_bytes_that_are_no_text_are_refused():
+    for data in (b"\xf0\x9f", b"a\xc3"):
+        cut = pa.StringArray.from_buffers(
+            1, pa.py_buffer(b"\0\0\0\0" + bytes([len(data), 0, 0, 0])), pa.py_buffer(data)
+        )
+        with pytest.raises(UnicodeDecodeError):
+            NormalizeText("t").apply(pa.RecordBatch.from_arrays([cut], ["t"]))
 
 
 @given(st.text())
