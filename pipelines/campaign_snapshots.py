@@ -9,28 +9,37 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
+import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from configs.errors import InputError, StateError
+from configs.errors import InputError, LockstepError, StateError
 from configs.fingerprint import campaigns_fingerprint
-from configs.schema import Spec
+from configs.schema import EVENT_TIME, Spec
 from pipelines.files import read_published
-from pipelines.snapshots import list_markers, marker_of
+from pipelines.snapshots import POLL_SECONDS, list_markers, marker_of
+from pipelines.streaming.failures import describe_failure
 from scoring.columns import CAMPAIGN_SNAPSHOT, NEVER_US
 from scoring.files import Place, join, read_file
 from transforms.campaigns.lookup import (
     CampaignIndex,
     CampaignsAsLogged,
     CampaignsAsOf,
+    EventCampaigns,
     campaigns_as_of,
     campaigns_of_events,
+    events_to_name,
     naming_fingerprint,
 )
 from transforms.social.as_of import choose
 
+_LOGGER = logging.getLogger(__name__)
 CAMPAIGNS = "campaigns"
 TABLES = ("campaigns", "members", "events", "values")
 _LATE_US = 86_400_000_000  # events that are later than this name no campaign
@@ -122,34 +131,97 @@ def campaigns_known(
     return CampaignsAsOf(spec.campaigns, fingerprint, names, known_from, held)
 
 
-class LoggedCampaigns:
-    """The snapshots beside a store of bundles, by the names that a log has.
+class CampaignsBeside:
+    """The snapshots beside a store of bundles, each prepared when an event asks for it.
 
     Args:
       bundles: the store.
+      poll_seconds: how long a look at the folder is trusted.
+      clock: seconds, not falling.
     """
 
-    def __init__(self, bundles: Place) -> None:
-        self._out = _beside(bundles)
+    def __init__(
+        self,
+        bundles: Place,
+        poll_seconds: float = POLL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._out, self._poll_seconds, self._clock = _beside(bundles), poll_seconds, clock
         self._held: dict[tuple[str, str], tuple[CampaignIndex, int]] = {}
+        self._there: dict[str, list[CampaignSnapshot]] = {}
+        self._looked, self._fault, self._lock = 0.0, "", threading.Lock()
 
-    def of(self, spec: Spec, batch: pa.RecordBatch) -> CampaignsAsLogged | None:
+    def of_log(self, spec: Spec, batch: pa.RecordBatch) -> CampaignsAsLogged | None:
         """What the events of a logged batch named theirs by; None: the config has it name none.
 
         Args:
           batch: its scored rows.
         """
-        fingerprint = naming_fingerprint(spec)
-        if spec.campaigns is None or fingerprint is None:
+        if naming_fingerprint(spec) is None:
             return None
         names = pa.nulls(batch.num_rows, pa.string())
         if CAMPAIGN_SNAPSHOT in batch.schema.names:
             names = batch.column(CAMPAIGN_SNAPSHOT)
-        open_ = functools.partial(self._open, spec, fingerprint)
-        return CampaignsAsLogged(spec.campaigns, fingerprint, names, open_)
+        return self._by_name(spec, names)
 
-    def _open(self, spec: Spec, fingerprint: str, name: str) -> tuple[CampaignIndex, int]:
-        key = fingerprint, name
+    def known(self, spec: Spec, events: pa.RecordBatch) -> EventCampaigns | None:
+        """Of events, by the newest snapshot that is published and was known at the time of each.
+
+        What cannot be read is logged once, and holds up nothing: events go on with the others.
+
+        Args:
+          events: decoded `[n]`.
+
+        Returns:
+          None where decisions of the config name no campaigns.
+        """
+        if naming_fingerprint(spec) is None:
+            return None
+        with self._lock:
+            names = self._known(spec, events.column(EVENT_TIME).to_numpy())
+            return self._by_name(spec, names).look(events_to_name(spec, events))
+
+    def _known(self, spec: Spec, times: npt.NDArray[np.int64]) -> pa.StringArray:
+        """Which snapshot each event sees, of those that can be read: string `[n]`; null: none."""
+        there = self._listed(spec)
+        while True:
+            chosen = choose(np.array([one.known_from for one in there], np.int64), times)
+            for number in np.unique(chosen[chosen >= 0]).tolist():
+                try:
+                    self._open(spec, there[number].name)
+                except Exception as error:  # a decision that names none is better than none
+                    self._report(error)
+                    del there[number]
+                    break
+            else:
+                known = pa.array([one.name for one in there], pa.string())
+                return known.take(pa.array(chosen, mask=chosen < 0))
+
+    def _listed(self, spec: Spec) -> list[CampaignSnapshot]:
+        key, now = campaigns_fingerprint(spec), self._clock()
+        if key not in self._there or now - self._looked >= self._poll_seconds:
+            self._looked = now
+            try:
+                there = campaign_snapshots(spec, self._out)
+                self._there = {key: sorted(there, key=lambda one: one.known_from)}
+            except Exception as error:  # as above
+                self._report(error)
+        return self._there.setdefault(key, [])
+
+    def _report(self, error: Exception) -> None:
+        said = str(error) if isinstance(error, LockstepError) else describe_failure(error)
+        if said != self._fault:
+            _LOGGER.error("decisions go on with other snapshots of campaigns: %s", said)
+        self._fault = said
+
+    def _by_name(self, spec: Spec, names: pa.StringArray) -> CampaignsAsLogged:
+        if spec.campaigns is None:
+            raise ValueError(f"{spec.name} has no section campaigns")
+        open_ = functools.partial(self._open, spec)
+        return CampaignsAsLogged(spec.campaigns, campaigns_fingerprint(spec), names, open_)
+
+    def _open(self, spec: Spec, name: str) -> tuple[CampaignIndex, int]:
+        key = campaigns_fingerprint(spec), name
         if key not in self._held:
             while len(self._held) >= _HELD:
                 del self._held[next(iter(self._held))]
@@ -164,6 +236,31 @@ class LoggedCampaigns:
                 "snapshots are kept: bring it back from a copy"
             )
         return CampaignIndex.of(spec.campaigns, found[0]), found[0].known_from
+
+
+@functools.lru_cache(maxsize=4)
+def shared_campaigns(bundles: str, poll_seconds: float) -> CampaignsBeside:
+    """One for all steps and threads of this process."""
+    return CampaignsBeside(bundles, poll_seconds)
+
+
+def require_campaigns(spec: Spec, bundles: Place) -> None:
+    """Does nothing if decisions name no campaigns, or the newest snapshot for it can be read.
+
+    Raises:
+      StateError: there is none.
+      InputError: it is damaged.
+    """
+    if spec.campaigns is None or naming_fingerprint(spec) is None:
+        return
+    found = campaigns_known(spec, bundles, NEVER_US)
+    if found is None or not found.names:
+        out = _beside(bundles)
+        raise StateError(
+            f"decisions of {spec.name} name their campaign (campaigns.name_decisions), and "
+            f"{join(out, CAMPAIGNS)} has no snapshot of its campaigns; make one with `lockstep "
+            f"campaigns --out {out}`, or promote a bundle without this setting"
+        )
 
 
 def _beside(bundles: Place) -> str:

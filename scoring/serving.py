@@ -23,6 +23,7 @@ from scoring.files import exists, join
 from scoring.manifest import MANIFEST
 from scoring.scorer import Scorer
 from scoring.store import Store, fetch_bundle
+from transforms.campaigns.lookup import naming_fingerprint
 from transforms.signature import find_unlike, input_fingerprints
 
 POLL_SECONDS = 10.0
@@ -39,6 +40,8 @@ class Serving:
       clock: seconds, not falling.
       counted: columns of events by which the actions that are given are counted; a bundle whose
         limits need another one is refused. None: nobody acts on the decisions, so any will do.
+      named: fingerprint of the campaigns whose columns events have; a bundle whose decisions name
+        others is refused. None: nobody names any.
 
     Raises:
       BundleError: there is no bundle, or it or the store's controls are damaged, or it has limits
@@ -54,8 +57,9 @@ class Serving:
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         counted: Sequence[str] | None = None,
+        named: str | None = None,
     ) -> None:
-        self._counted = counted
+        self._counted, self._named = counted, named
         self._place, self._poll_seconds, self._clock = place, poll_seconds, clock
         self._lock = threading.Lock()
         self._refused, self._logged = "", dict[str, str]()
@@ -110,6 +114,13 @@ class Serving:
 
     def _load(self) -> Scorer:
         scorer = Scorer(load_bundle(_folder(self._place, self._followed)))
+        if self._named not in (None, naming_fingerprint(scorer.bundle.spec) or self._named):
+            raise BundleError(
+                f"decisions of {scorer.bundle.fingerprint} name their campaign (campaigns."
+                "name_decisions), and this job does not read events by its section campaigns, as "
+                "the bundle it was started with had none or another one; start the job anew with "
+                "this bundle"
+            )
         for action in scorer.bundle.spec.policy.actions:
             if self._counted is None or action.limit is None or action.limit.per in self._counted:
                 continue
@@ -132,10 +143,13 @@ class Serving:
 
 @functools.lru_cache(maxsize=4)
 def shared_serving(
-    place: str, poll_seconds: float, counted: tuple[str, ...] | None = None
+    place: str,
+    poll_seconds: float,
+    counted: tuple[str, ...] | None = None,
+    named: str | None = None,
 ) -> Serving:
     """One `Serving` for all steps and threads of this process."""
-    return Serving(place, poll_seconds, counted=counted)
+    return Serving(place, poll_seconds, counted=counted, named=named)
 
 
 def _folder(place: str, followed: bool) -> Path:

@@ -207,7 +207,7 @@ def in_fold_order(batches, columns=()):
                           ("lockstep_place", "ascending")])  # fmt: skip
 
 
-def expected_rows(spec, given, tick_us, resident=None, scorer=None):
+def expected_rows(spec, given, tick_us, resident=None, scorer=None, campaigns=None):
     """What the ordered step makes of what a source gave: (watermark, batch) in that order.
 
     Returns:
@@ -224,6 +224,7 @@ def expected_rows(spec, given, tick_us, resident=None, scorer=None):
     order = order_events(spec, batch)
     order = order[np.argsort(ticks[order], kind="stable")]
     engine = Engine(spec, resident or Resident.empty(spec), scorer)
+    engine.campaigns = campaigns
     return engine.step(batch.take(pa.array(order)), late[order])
 
 

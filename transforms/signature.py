@@ -64,9 +64,22 @@ def marker_unlike(wanted: Spec, marker: Mapping[str, Any]) -> str:
     return find_unlike(wanted, marker["inputs"])
 
 
+def columns_behind(spec: Spec, names: Iterable[str]) -> set[str]:
+    """These columns, and all that they are derived from."""
+    used: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            if name in spec.derived:
+                waiting += _names_in(spec.derived[name].arguments.values())
+    return used
+
+
 def source_columns(spec: Spec, name: str) -> tuple[str, ...]:
     """The event columns that a column is made of, itself if it is one, sorted."""
-    return tuple(sorted(_closure(spec, [name]) & set(spec.columns)))
+    return tuple(sorted(columns_behind(spec, [name]) & set(spec.columns)))
 
 
 def is_private(spec: Spec, name: str) -> bool:
@@ -115,7 +128,7 @@ def _feature_signature(spec: Spec, entity: Entity, aggregate: Aggregate) -> str:
 
 def _column_signature(spec: Spec, name: str) -> str:
     """Of a dataset that held this column only."""
-    used = _closure(spec, [name])
+    used = columns_behind(spec, [name])
     return dataset_fingerprint(
         dataclasses.replace(
             spec,
@@ -135,18 +148,6 @@ def _column_signature(spec: Spec, name: str) -> str:
             graph=None,
         )
     )
-
-
-def _closure(spec: Spec, names: Iterable[str]) -> set[str]:
-    used: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            if name in spec.derived:
-                waiting += _names_in(spec.derived[name].arguments.values())
-    return used
 
 
 def _names_in(values: Iterable[Any]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
-from pipelines.campaign_snapshots import LoggedCampaigns
+from pipelines.campaign_snapshots import CampaignsBeside
 from pipelines.parity.log import Base, TimeSpan
 from pipelines.parity.replay import other_campaigns, see_as_logged
 from pipelines.streaming.at_arrival import FOLDED, logged_outcome, read_looks
@@ -74,7 +74,7 @@ def check_firsts(
     scorer_of: Callable[[str], Scorer],
     span: TimeSpan | None = None,
     snapshots: Snapshots = NO_SNAPSHOTS,
-    campaigns: LoggedCampaigns | None = None,
+    campaigns: CampaignsBeside | None = None,
 ) -> Firsts:
     """Replays first decisions from a base on; none where nothing was decided at arrival.
 
@@ -108,7 +108,7 @@ class _Replay:
         state: Path,
         found: Firsts,
         snapshots: Snapshots,
-        campaigns: LoggedCampaigns | None,
+        campaigns: CampaignsBeside | None,
     ) -> None:
         self._found, self._snapshots, self._campaigns = found, snapshots, campaigns
         self._folds = Engine(spec, base.state(spec), None)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.schema import Spec
-from pipelines.campaign_snapshots import LoggedCampaigns
+from pipelines.campaign_snapshots import CampaignsBeside
 from pipelines.parity.log import Base, LogBatch
 from scoring.columns import CAMPAIGN, CAMPAIGN_SNAPSHOT, campaign_columns, matrix
 from scoring.engine import (
@@ -80,7 +80,7 @@ def replay(
     batches: Iterator[LogBatch],
     scorer_of: Callable[[str], Scorer] | None = None,
     snapshots: Snapshots = NO_SNAPSHOTS,
-    campaigns: LoggedCampaigns | None = None,
+    campaigns: CampaignsBeside | None = None,
 ) -> Iterator[Replayed]:
     """Folds logged batches from a base on, in order.
 
@@ -131,7 +131,7 @@ def replay(
 
 
 def see_as_logged(
-    engine: Engine, batch: pa.RecordBatch, campaigns: LoggedCampaigns | None = None
+    engine: Engine, batch: pa.RecordBatch, campaigns: CampaignsBeside | None = None
 ) -> None:
     """Has the events of a logged batch see the snapshots that it names, whatever there is now.
 
@@ -139,7 +139,7 @@ def see_as_logged(
       StateError: one of them is not there any more.
     """
     if campaigns is not None:
-        engine.campaigns = campaigns.of(engine.spec, batch.filter(batch.column(SCORED)))
+        engine.campaigns = campaigns.of_log(engine.spec, batch.filter(batch.column(SCORED)))
     as_of = engine.snapshots.of(engine.spec)
     if as_of is None:
         return

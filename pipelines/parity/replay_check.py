@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import EVENT_ID, EVENT_TIME
-from pipelines.campaign_snapshots import LoggedCampaigns
+from pipelines.campaign_snapshots import CampaignsBeside
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import (
     TimeSpan,
@@ -66,7 +66,7 @@ def check_served(state: Path, bundles: Place, span: TimeSpan | None = None) -> P
       StateError: the log lacks a step, or names a snapshot (graph, campaigns) that is gone.
     """
     store, snapshots = Store(bundles), read_snapshots(beside(bundles))
-    campaigns = LoggedCampaigns(bundles)
+    campaigns = CampaignsBeside(bundles)
     base = find_base(state, span)
     batches = logged_batches(state, base, span)
     first = next(batches, None)

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from configs.fingerprint import campaigns_fingerprint
 from configs.schema import Spec
+from pipelines.campaign_snapshots import CampaignsBeside, shared_campaigns
 from pipelines.streaming.decisions import encode_decisions
 from scoring.controls import Withheld
-from scoring.engine import ACTION, DECISION, SCORED, Outcome, log_batch
+from scoring.engine import ACTION, DECISION, SCORED, Looked, Outcome, log_batch
 from scoring.limit_log import CHOICES, CHOICES_TYPE
 from scoring.limits import LIMITED, LIMITS, rules_of, rules_text, weaker_actions
 from scoring.scorer import Scorer
@@ -58,7 +60,12 @@ class Decide(beam.PTransform):
 
 
 def decide_batch(
-    spec: Spec, batch: pa.RecordBatch, scorer: Scorer, score: bool = True, limits: bool = False
+    spec: Spec,
+    batch: pa.RecordBatch,
+    scorer: Scorer,
+    score: bool = True,
+    limits: bool = False,
+    campaigns: CampaignsBeside | None = None,
 ) -> pa.RecordBatch:
     """A tick's events of one shard as log rows, tagged as they were; their step is 0 so far.
 
@@ -69,6 +76,7 @@ def decide_batch(
       score: whether the events are scored.
       limits: whether actions are to be counted: then rows have the actions that are due, the limits
         in force (null where there are none), and `CHOICES`.
+      campaigns: where the decisions of the bundle name theirs by; None: they name none.
     """
     count = batch.num_rows
     table = pa.Table.from_batches([batch])
@@ -87,7 +95,13 @@ def decide_batch(
         flat = batch.column(SEQUENCES).flatten().to_numpy()
         sequences = np.asarray(flat, np.int64).reshape(count, -1)
     names = batch.column(SNAPSHOT) if SNAPSHOT in batch.schema.names else None
-    outcome = Outcome(events, numeric, sequences, scored, scorer.name, 0, snapshots=names)
+    own = scorer.bundle.spec
+    asked = pa.RecordBatch.from_struct_array(batch.column(EVENT).slice(0, count * score))
+    named = None if campaigns is None else campaigns.known(own, asked)
+    looked = Looked(numeric, sequences, scored, campaigns=named)
+    outcome = Outcome(
+        events, numeric, sequences, scored, scorer.name, 0, snapshots=names, looked=looked
+    )
     rows = log_batch(outcome, 0, encode_decisions(spec, outcome, scorer))
     if limits:
         text = pa.array([rules_text(rules_of(scorer).values())] * count, pa.string())
@@ -115,7 +129,7 @@ def _choices(spec: Spec, outcome: Outcome, scorer: Scorer) -> pa.Array:
 def _with_actions(outcome: Outcome, numbers: Mapping[int, int]) -> Outcome:
     """Some events of an outcome, all scored, with the weaker actions that a limit leaves them."""
     scored, rows = outcome.scored, np.fromiter(numbers, np.int64)
-    if scored is None:
+    if scored is None or outcome.looked is None:
         raise ValueError("nothing was scored, so no action is due")
     due = scored.action[rows].tolist()
     few = dataclasses.replace(
@@ -127,7 +141,9 @@ def _with_actions(outcome: Outcome, numbers: Mapping[int, int]) -> Outcome:
         withheld={row: Withheld(scored.names[one], LIMITED) for row, one in enumerate(due)},
     )
     events, numeric = outcome.events.take(pa.array(rows)), outcome.numeric[rows]
-    return Outcome(events, numeric, outcome.sequences[rows], few, outcome.bundle, 0)
+    sequences, named = outcome.sequences[rows], outcome.looked.campaigns
+    looked = Looked(numeric, sequences, few, campaigns=named and named.take(rows))
+    return Outcome(events, numeric, sequences, few, outcome.bundle, 0, looked=looked)
 
 
 class _Decide(beam.DoFn):
@@ -151,9 +167,11 @@ class _Decide(beam.DoFn):
         scorer = serving.current().under(serving.controls)
         self._swaps.inc(serving.swaps - before)
         self._decided.inc(batch.num_rows if self._scored else 0)
-        rows = decide_batch(self._spec, batch, scorer, self._scored, self._limits)
+        beside = shared_campaigns(self._bundles, self._poll_seconds)
+        rows = decide_batch(self._spec, batch, scorer, self._scored, self._limits, beside)
         yield ShardKey("log", int(tags_of(batch)["shard"])), rows
 
     def _shared(self) -> Serving:
         counted = tuple(event_schema(self._spec).names) if self._limits else ()
-        return shared_serving(self._bundles, self._poll_seconds, counted)
+        named = "" if self._spec.campaigns is None else campaigns_fingerprint(self._spec)
+        return shared_serving(self._bundles, self._poll_seconds, counted, named)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from configs.errors import InputError, StateError
 from configs.schema import Spec
+from pipelines.campaign_snapshots import require_campaigns
 from pipelines.layout import DAY_US, Layout, day_us
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
@@ -74,7 +75,8 @@ def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
     Raises:
       BundleError: no bundle serves, or it is damaged.
       ConfigError: the bundle's config cannot be streamed.
-      StateError: there is no such night, or the state folder began with another one.
+      StateError: there is no such night, the state folder began with another one, or decisions are
+        to name campaigns, and there is no snapshot of them.
       InputError: the subscription or the state folder cannot be used, or a night is asked for where
         an engine does not take it over.
       LockstepError: the job failed.
@@ -102,6 +104,7 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
     if seen_by(spec, request.bundles).of(spec) is not None:
         sees = Followed(beside(request.bundles), spec, store=request.graph_store)
         sees.current()  # what is wrong with it is told before there is a job
+    require_campaigns(spec, request.bundles)
     night, first_us = _begin(request, spec)
     return Job(
         spec=spec,

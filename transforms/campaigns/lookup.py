@@ -21,8 +21,10 @@ from configs.fingerprint import campaigns_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from transforms.campaigns.find import CAMPAIGN
 from transforms.campaigns.uses import COLUMN, VALUE, value_hashes
+from transforms.derive import derive
 from transforms.expression import evaluate_mask
 from transforms.hashing import UInt64s, valid_mask
+from transforms.signature import columns_behind
 from transforms.social.as_of import Int64s, choose
 from transforms.social.events import ACCOUNT
 from transforms.social.shard_table import account_hashes
@@ -47,6 +49,10 @@ class EventCampaigns:
 
     campaigns: pa.StringArray
     snapshots: pa.StringArray
+
+    def take(self, rows: Int64s) -> EventCampaigns:
+        """Of some of them."""
+        return EventCampaigns(self.campaigns.take(rows), self.snapshots.take(rows))
 
 
 class NamesCampaigns(Protocol):
@@ -195,6 +201,18 @@ def naming_fingerprint(spec: Spec) -> str | None:
     if spec.campaigns is None or not spec.campaigns.name_decisions:
         return None
     return campaigns_fingerprint(spec)
+
+
+def events_to_name(spec: Spec, events: pa.RecordBatch) -> pa.RecordBatch:
+    """Decoded events with those of their derived columns by which campaigns are known."""
+    rules = spec.campaigns
+    if rules is None:
+        raise ValueError(f"{spec.name} has no section campaigns")
+    read = [name for name, _ in rules.columns] + [rules.account]
+    read += [name for _, link in rules.columns if link.where for name in link.where.columns]
+    used = columns_behind(spec, read)
+    derived = {name: one for name, one in spec.derived.items() if name in used}
+    return derive(dataclasses.replace(spec, derived=derived), events)
 
 
 def fitting_campaigns(found: NamesCampaigns | None, spec: Spec) -> NamesCampaigns | None:

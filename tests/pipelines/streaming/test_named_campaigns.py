@@ -1,7 +1,6 @@
 """Decisions name the campaign of their event, by the newest snapshot that was known then."""
 
 import dataclasses
-import datetime as dt
 import json
 import shutil
 from types import SimpleNamespace
@@ -10,15 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bundle_world import make_parts
-from campaign_world import AS_OF, CONFIG, DAY, HOUR, PUBLISHED, make_events
+from campaign_world import AS_OF, HOUR
+from named_world import DAYS, make_named, text_of
 
 from configs.errors import StateError
-from configs.loader import loads
-from pipelines.campaigns import make_campaigns, read_campaigns
+from pipelines.campaigns import read_campaigns
 from pipelines.layout import day_us
 from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub.intake import MicroBatch
-from pipelines.shard_files import SnapshotRequest
 from pipelines.streaming.at_arrival import FOLDER, AtArrival, read_looks
 from pipelines.streaming.journal import Journal, read_steps, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files
@@ -34,35 +32,16 @@ from transforms.campaigns.uses import value_hashes
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 
-POLICY = "policy: {actions: {block: {min_precision: 0.8}}}\n"
-NAMED = "  name_decisions: true\n"
-DAYS = tuple(AS_OF + dt.timedelta(days=days) for days in (-2, -1, 0))
 DELAY = 2 * HOUR
 LATE = day_us(AS_OF) + 8 * HOUR
 """When the last snapshot was published: six hours after it was to be known."""
 SIZE = 5
 
 
-def text_of(more=NAMED):
-    return CONFIG.replace("SHARDS", "4").replace("MORE", more) + POLICY
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """An output folder with a bundle that serves and the snapshots of three days; its events."""
-    folder = tmp_path_factory.mktemp("named")
-    events = sorted(make_events(), key=lambda one: (one["event_time"], one["event_id"]))
-    (folder / "in").mkdir()
-    (folder / "in" / "all.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
-    (folder / "rings.yaml").write_text(text_of())
-    spec = loads(text_of(), "rings.yaml", CATALOG)
-    request = SnapshotRequest(spec, str(folder / "in"), folder / "out", AS_OF, PUBLISHED)
-    make_campaigns(request, DAYS)
-    bundle = write_bundle(make_parts(path=folder / "rings.yaml"), folder / "out" / "bundles")
-    Store(folder / "out" / "bundles").promote(bundle.name)
-    start = day_us(DAYS[0])
-    events = [one for one in events if start <= one["event_time"] < day_us(AS_OF) + DAY]
-    return SimpleNamespace(spec=spec, out=folder / "out", events=events, folder=folder)
+    return make_named(tmp_path_factory.mktemp("named"), text_of())
 
 
 class Run:
