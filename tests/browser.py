@@ -39,6 +39,17 @@ onload = () => {{
     cards: page.querySelectorAll(".card").length,
     cut: [...page.querySelectorAll(".card")]
       .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.id),
+    clash: [...page.querySelectorAll("svg")].flatMap((svg) => {{
+      const box = svg.getBoundingClientRect();
+      const texts = [...svg.querySelectorAll("text")].filter((one) => one.textContent.trim())
+        .map((one) => [one.textContent.trim(), one.getBoundingClientRect()]);
+      return texts.flatMap(([name, a], at) => [
+        ...(a.left < box.left - 1 || a.right > box.right + 1 ? [name + " is cut"] : []),
+        ...texts.slice(at + 1)
+          .filter(([, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+            && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4)
+          .map(([other]) => name + " on " + other)]);
+    }}),
     drawn: [...page.querySelectorAll("svg")].map((one) => one.getBoundingClientRect().height),
   }}) + "END";
 }};
@@ -49,8 +60,9 @@ def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
     """What a browser makes of a page at a width in pixels.
 
     `edge`, `scroll`: widths; `out`, `vanished`, `unnamed`: what sticks out, has no width, has no
-    column's name; `cards`, `drawn`: how many, and heights of plots; `cut`: cards whose content is
-    wider than they are; `console`: what the browser complains of.
+    column's name; `cards`, `drawn`: how many, and heights of plots; `clash`: labels of plots that
+    are cut or lie on each other; `cut`: cards whose content is wider than they are; `console`:
+    what the browser complains of.
     """
     (folder / "page.html").write_text(page, "utf-8")
     (folder / "frame.html").write_text(_MEASURE.format(width=width), "utf-8")

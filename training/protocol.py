@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.errors import ConfigError, EvidenceError
+from configs.errors import ConfigError, EvidenceError, InputError
 from configs.metrics import Metric
 from configs.protocol import Protocol, ProtocolSplit
 from training.curve import (
@@ -87,6 +87,7 @@ def split_rows(
       labelled: whether rows need a label to train.
 
     Raises:
+      InputError: a pattern matches no file.
       EvidenceError: a row would both train and test, or a side has not both classes.
 
     >>> rows = ProtocolRows(np.zeros(4, np.int64), ["a.csv"], np.arange(4), pa.array(list("wxyz")),
@@ -135,8 +136,14 @@ def first_of_each(share: float, rows: ProtocolRows, of_each: Sequence[str]) -> M
 
 def _in_files(rows: ProtocolRows, patterns: Sequence[str]) -> Mask:
     both = [(one, one.rpartition("/")[2]) for one in rows.names]
-    wanted = [any(fnmatch.fnmatchcase(one, p) for p in patterns for one in pair) for pair in both]
-    return np.asarray(wanted, np.bool_)[rows.files]
+    wanted = np.zeros(len(both), np.bool_)
+    for pattern in patterns:
+        found = [any(fnmatch.fnmatchcase(one, pattern) for one in pair) for pair in both]
+        if not any(found):  # mistyped, it would leave out what was to train or to test
+            named = ", ".join(rows.names[:10]) + (", …" if len(rows.names) > 10 else "")
+            raise InputError(f"split: no file of the input matches {pattern!r}; it has {named}")
+        wanted |= found
+    return wanted[rows.files]
 
 
 def _fold_of(rows: ProtocolRows, split: ProtocolSplit) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from configs.errors import BundleError, LockstepError
+from configs.errors import BundleError, GateError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
 from configs.settings import flat_settings
@@ -122,7 +122,10 @@ class RunReport:
             yield
         except (LockstepError, OSError) as error:
             words = str(explain_os_error(error) if isinstance(error, OSError) else error)
-            refused = self.facts.gate is not None and not self.facts.gate.passed
+            gate = self.facts.gate
+            refused = gate is not None and not gate.passed
+            if gate is not None and isinstance(error, GateError):  # what to do is on the page
+                words = f"The new model may not serve: {'; '.join(gate.reasons)}."
             self._write_failure("refused" if refused else "failed", words)
             raise
         except (KeyboardInterrupt, SystemExit):

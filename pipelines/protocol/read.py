@@ -179,22 +179,42 @@ def with_features(
     )
 
 
-def listed_ids(protocol: Protocol) -> tuple[set[str], set[str]]:
-    """The ids that a protocol's files name: of rows that train, and of rows that test.
+@dataclasses.dataclass(frozen=True)
+class ListedIds:
+    """Ids that a protocol's files name: of rows that train, and that test; notes on them."""
+
+    ids: tuple[set[str], set[str]] = (set(), set())
+    notes: tuple[str, ...] = ()
+
+
+def listed_ids(protocol: Protocol, events: pa.Array) -> ListedIds:
+    """The ids that a split by id names in its files; nothing of another split.
+
+    Args:
+      events: ids of the input's scored events.
 
     Raises:
-      InputError: a file cannot be read.
+      InputError: a file cannot be read, or names no event at all.
     """
     if protocol.split.by != "id":
-        return set(), set()
-    made = []
+        return ListedIds()
+    there, made, notes = set(events.to_pylist()), [], []
     for name in (protocol.split.train[0], protocol.split.test[0]):
         path = protocol.folder / name
         try:
-            made.append(set(path.read_text(encoding="utf-8").split("\n")) - {""})
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"cannot read the ids in {path}; give a text file with an id a line, beside the "
                 "protocol"
             ) from error
-    return made[0], made[1]
+        made.append({line.strip() for line in lines} - {""})
+        unknown = len(made[-1] - there)
+        if unknown == len(made[-1]):
+            raise InputError(
+                f"none of the {unknown:,} ids in {path} is that of a scored event; ids are as in "
+                "the events, or as `ingest` makes them (`comment:17`)"
+            )
+        if unknown:
+            notes.append(f"{name}: {unknown:,} of {len(made[-1]):,} ids are of no scored event")
+    return ListedIds((made[0], made[1]), tuple(notes))

@@ -164,7 +164,8 @@ def _by_rows(request: ProtocolRequest, out: Place, progress: Progress) -> Protoc
         read = with_features(request.source, spec, read, out, request.workers, progress)
     if protocol.rules:
         return _by_rules(request, spec, read)
-    folds = split_rows(protocol.split, read.rows, listed_ids(protocol))
+    listed = listed_ids(protocol, read.rows.ids)
+    folds = split_rows(protocol.split, read.rows, listed.ids)
     labels, raw = read.rows.labels, np.full(len(read.rows.labels), np.nan)
     fold_of = np.full(len(labels), -1)
     for number, fold in enumerate(folds):
@@ -181,6 +182,7 @@ def _by_rows(request: ProtocolRequest, out: Place, progress: Progress) -> Protoc
         (
             "rows are split, not time: a model may learn from later rows than it is tested on",
             *(("text alone: no behaviour, no other input",) if protocol.inputs == "text" else ()),
+            *listed.notes,
         ),
     )
 
@@ -189,7 +191,8 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> Protoco
     """The rows that train are labelled by rules; three answers for the rows that test."""
     protocol = request.protocol
     votes = rule_votes(protocol, read.events.column(protocol.rules_of))
-    (fold,) = split_rows(protocol.split, read.rows, listed_ids(protocol), labelled=False)
+    listed = listed_ids(protocol, read.rows.ids)
+    (fold,) = split_rows(protocol.split, read.rows, listed.ids, labelled=False)
     model = fit_label_model(votes[fold.train], [one.name for one in protocol.rules], protocol.prior)
     odds, covered = model.odds(votes), (votes != UNLABELLED).any(1)
     made = np.where(fold.train, odds > 0, read.rows.labels).astype(np.int8)
@@ -221,6 +224,7 @@ def _by_rules(request: ProtocolRequest, spec: Spec, read: ScoredRows) -> Protoco
             f"no label of the {int(fold.train.sum()):,} rows that train was used; the rules say "
             f"something of {int((fold.train & covered).sum()):,}, and {int(taught.train.sum()):,} "
             "taught the classifier",
+            *listed.notes,
         ),
         tuple(
             (one, float(right[at]) if spoke[at] else None) for at, one in enumerate(model.qualities)

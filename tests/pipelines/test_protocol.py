@@ -16,7 +16,7 @@ from configs.protocol import loads_protocol
 from pipelines.evaluate import EvaluateRequest, evaluate_bundle
 from pipelines.layout import Days
 from pipelines.protocol import ProtocolRequest, ScoredRows, run_protocol, score_fold
-from pipelines.protocol.read import read_rows
+from pipelines.protocol.read import listed_ids, read_rows
 from training.protocol import Fold, ProtocolRows, rule_votes, split_rows
 from transforms.inputs import numeric_names
 
@@ -179,6 +179,17 @@ def test_lists_of_ids_that_are_not_there_are_named(night_house, tmp_path):
     made = protocol(tmp_path, "{by: id, train: a.txt, test: b.txt}", "metrics: [auc]\ninputs: text")
     with pytest.raises(InputError, match=r"cannot read the ids in .*a\.txt"):
         run_protocol(ProtocolRequest(made, night_house[0]))
+
+
+def test_ids_of_no_event_are_counted_and_refused_where_there_are_no_others(tmp_path):
+    made = protocol(tmp_path, "{by: id, train: a.txt, test: b.txt}", "metrics: [auc]\ninputs: text")
+    (tmp_path / "a.txt").write_bytes("\N{BYTE ORDER MARK}e1\r\ne2 \r\n\r\n".encode())
+    (tmp_path / "b.txt").write_text("e3\ne99\ne98")
+    found = listed_ids(made, pa.array(["e1", "e2", "e3"]))
+    assert found.ids == ({"e1", "e2"}, {"e3", "e99", "e98"})
+    assert found.notes == ("b.txt: 2 of 3 ids are of no scored event",)
+    with pytest.raises(InputError, match=r"none of the 3 ids in .*b\.txt is that of a scored"):
+        listed_ids(made, pa.array(["e1", "e2"]))
 
 
 def test_files_of_one_name_are_told_apart_and_copies_of_an_event_count_once(tiny_spec, tmp_path):

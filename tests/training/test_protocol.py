@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from configs.errors import EvidenceError
+from configs.errors import EvidenceError, InputError
 from configs.metrics import Metric
 from configs.protocol import ProtocolSplit
 from training.curve import make_curve, redraw_curves, true_positive_rate
@@ -65,9 +65,13 @@ def test_what_trains_and_tests_is_refused_and_so_is_one_class():
             ProtocolSplit("file", train=("a*",), test=("b*",)), rows([1, 0, 1, 1], [0, 0, 1, 1])
         )
     with pytest.raises(EvidenceError, match=r"train has 0 positives and 0 negatives"):
-        split_rows(
-            ProtocolSplit("file", train=("x",), test=("b*",)), rows([1, 0, 1, 0], [0, 0, 1, 1])
-        )
+        split_rows(ProtocolSplit("id"), rows([1, 0, 1, 0]), (set(), {"e1"}))
+
+
+def test_a_pattern_that_matches_no_file_is_refused_although_others_do():
+    split = ProtocolSplit("file", train=("a*", "x*"), test=("b*",))
+    with pytest.raises(InputError, match=r"no file .* matches 'x\*'; it has a.csv, b.csv$"):
+        split_rows(split, rows([1, 0, 1, 0], [0, 0, 1, 1]))
 
 
 def test_folds_keep_accounts_whole_and_test_each_row_once():

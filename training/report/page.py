@@ -136,7 +136,7 @@ def environment(package: str) -> jinja2.Environment:
         day=_day,
         moment=_moment_words,
         count=_count,
-        share=_share,
+        share=lambda value: _share(value).replace(" ", "\N{NO-BREAK SPACE}"),
         score=_score,
         duration=_duration,
         size=_size,

@@ -95,15 +95,19 @@ def precision_recall_svg(
             axes.axhline(
                 metrics.prevalence, color=INK, linewidth=0.8, dashes=(2, 3), label="chance"
             )
-        for one in thresholds:
-            if one.precision is not None:
-                axes.plot([one.recall], [one.precision], "o", color=NEW, markersize=6)
-                axes.annotate(
-                    one.action,
-                    (one.recall, one.precision),
-                    textcoords="offset points",
-                    xytext=(7, 5),
-                )
+        dots = [(one.recall, one.precision, one.action) for one in thresholds
+                if one.recall is not None and one.precision is not None]  # fmt: skip
+        for recall, precision, _ in dots:
+            axes.plot([recall], [precision], "o", color=NEW, markersize=6)
+        for recall, precision, names in _labels(dots, wide=0.2, high=0.06):
+            far = recall > 0.6
+            axes.annotate(
+                names,
+                (recall, precision),
+                textcoords="offset points",
+                xytext=(-7 if far else 7, 5),
+                ha="right" if far else "left",
+            )
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.03)
         figure.legend(loc="upper center", ncols=2, handlelength=2.2)
@@ -176,19 +180,21 @@ def histogram_svg(metrics: Metrics, thresholds: Sequence[Threshold] = ()) -> str
         axes.set_yscale("log")
         most = max((one.negatives + one.positives for one in metrics.histogram), default=1)
         axes.set_ylim(0.5, max(10.0, most * 2.0))
-        for one in thresholds:
-            if one.value is not None:
-                axes.axvline(one.value, color=INK, linewidth=1, dashes=(4, 2))
-                axes.annotate(
-                    one.action,
-                    (one.value, 0.98),
-                    xycoords=("data", "axes fraction"),
-                    textcoords="offset points",
-                    xytext=(-3, 0),
-                    rotation=90,
-                    ha="right",
-                    va="top",
-                )
+        lines = [(one.value, 0.98, one.action) for one in thresholds if one.value is not None]
+        for value, _, _ in lines:
+            axes.axvline(value, color=INK, linewidth=1, dashes=(4, 2))
+        for value, at, names in _labels(lines, wide=0.09):
+            near = value < 0.09
+            axes.annotate(
+                names,
+                (value, at),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                xytext=(3 if near else -3, 0),
+                rotation=90,
+                ha="left" if near else "right",
+                va="top",
+            )
         axes.set_xlim(0, 1)
         axes.minorticks_off()
         figure.legend(loc="upper center", ncols=2, handlelength=1.8)
@@ -244,7 +250,7 @@ def flow_svg(flow: LabelFlow) -> str:
         shown = places[:: -(-len(places) // _MOST_TICKS)]
         axes.set_xticks(shown, [_month_day(flow.days[place]) for place in shown])
         axes.set_ylim(bottom=0)
-        figure.legend(loc="upper center", ncols=3, handlelength=1.8)
+        _legend(figure, axes, 3)
         words = f"verdicts of {len(flow.days)} days by {len(flow.sources)} sources"
         return as_svg(figure, f"{words}: {below[-1]:,.0f} on the last day; the table has the sums")
 
@@ -312,9 +318,34 @@ def over_time_svg(days: Sequence[DayFigures], measure: str) -> str:
         axes.set_xticks(shown, [_month_day(days[place].day_us) for place in shown])
         axes.set_xlim(-0.5, len(days) - 0.5)
         axes.set_ylim(0, 1.03)
-        figure.legend(loc="upper center", ncols=2, handlelength=2.2)
+        _legend(figure, axes, 2)
         words = f"{measure} over {len(days)} days, of which {len(young)} have young labels"
         return as_svg(figure, "; ".join([words, *told]))
+
+
+def _labels(
+    marks: Sequence[tuple[float, float, str]], wide: float, high: float = 1.0
+) -> list[tuple[float, float, str]]:
+    """Marks (x, y, name) from left to right, with one label where labels would lie on each other.
+
+    >>> _labels([(0.9, 0.1, "hide"), (0.8, 0.1, "block"), (0.1, 0.9, "ban")], 0.2, 0.1)
+    [(0.1, 0.9, 'ban'), (0.9, 0.1, 'block, hide')]
+    """
+    joined: list[tuple[float, float, str]] = []
+    for x, y, name in sorted(marks):
+        if joined and x - joined[-1][0] < wide and abs(y - joined[-1][1]) < high:
+            joined[-1] = (x, y, f"{joined[-1][2]}, {name}")
+        else:
+            joined.append((x, y, name))
+    return joined
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """A legend above the axes, which give way where it has more than two rows."""
+    entries = len(axes.get_legend_handles_labels()[1])
+    left, low, wide, high = axes.get_position().bounds
+    axes.set_position((left, low, wide, high - 0.056 * max(0, -(-entries // columns) - 2)))
+    figure.legend(loc="upper center", ncols=columns, handlelength=2.2)
 
 
 def _short(name: str) -> str:

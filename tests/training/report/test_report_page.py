@@ -408,7 +408,7 @@ def test_what_turned_out_has_no_colour_where_enforcement_hides_abuse(sample_repo
     off = dataclasses.replace(
         sample_report, early=(dataclasses.replace(day, turned_out=tuple(wrong)),)
     )
-    coloured = '<span class="no">1.0 %</span>'
+    coloured = '<span class="no">1.0\N{NO-BREAK SPACE}%</span>'
     plain, held_out = render(off), render(dataclasses.replace(off, held_out=True))
     assert coloured in plain and coloured not in held_out
     assert "enforcement hides abuse" in plain and "enforcement hides abuse" in held_out
