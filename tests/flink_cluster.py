@@ -195,6 +195,10 @@ class Cluster:
 
         self._await(counted, f"{name} has counted nothing")
 
+    def await_no_job(self):
+        """Until there is none that is not over."""
+        self._await(lambda: self.job() is None, "the job goes on")
+
     def stop_with_savepoint(self):
         """By Flink's own command line; where the savepoint is."""
         ends = f"--jobmanager {self.rest}"
@@ -208,7 +212,7 @@ class Cluster:
         )  # fmt: skip
         places = [word for word in done.stdout.split() if word.startswith("file:")]
         assert places, done.stdout + done.stderr
-        self._await(lambda: self.job() is None, "the job goes on")
+        self.await_no_job()
         return places[-1]
 
     def _command(self):

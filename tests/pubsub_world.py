@@ -42,9 +42,7 @@ class Desk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", endpoint)
-        self.publisher = pubsub_v1.PublisherClient(
-            publisher_options=pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
-        )
+        self.publisher = pubsub_v1.PublisherClient()
         self.subscriber = pubsub_v1.SubscriberClient()
 
     def close(self) -> None:
@@ -72,11 +70,11 @@ class Desk:
         )
         return name
 
-    def publish(self, topic: str, data: Sequence[bytes], key: str = "") -> list[str]:
+    def publish(self, topic: str, data: Sequence[bytes]) -> list[str]:
         response = PublisherClient.publish(  # one request, not Google's batching
             self.publisher,
             topic=topic,
-            messages=[{"data": one, "ordering_key": key} for one in data],
+            messages=[{"data": one} for one in data],
         )
         return list(response.message_ids)
 

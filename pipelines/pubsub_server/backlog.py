@@ -3,9 +3,9 @@
 No clock, thread or gRPC: the caller hands the time in, so every rule here is tested without
 waiting.
 
-An entry is *waiting* (can be pulled), *leased* (a subscriber has it until a tick), *delayed* (comes
-back at a tick, by the retry policy) or *done*. Leases and delays live in a wheel of ticks: one
-dictionary of entries per tick, so an ack frees its message at once and a deadline costs O(1).
+An entry is *waiting* (can be pulled), *leased* (a subscriber has it until a tick) or *done*. Leases
+live in a wheel of ticks: one dictionary of entries per tick, so an ack frees its message at once
+and a deadline costs O(1).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pipelines.pubsub_server.messages import (
     Delivery,
     Message,
     RefusedError,
-    RetryPolicy,
     SubscriptionConfig,
 )
 
@@ -31,17 +30,12 @@ TICK_US = 50_000
 """Deadlines are rounded up to this: a redelivery is at most so much late."""
 
 _ACK_ID = re.compile(r"[0-9a-f]+-[0-9]+-[0-9]+")
-_RETRY_EXPONENT = 20  # more doublings than any retry policy's range has
-
-OnDead = Callable[[Message, int], bool]
-"""Takes a message and how often it was delivered; whether it found another home."""
 
 
 class _Place(enum.Enum):
     WAITING = 0
     LEASED = 1
-    DELAYED = 2
-    DONE = 3
+    DONE = 2
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -65,20 +59,9 @@ class _Entry:
     message: Message
     size: int
     place: _Place = _Place.WAITING
-    attempts: int = 0
     ack_id: str = ""
     tick: int = 0
     outlet: Outlet | None = None
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Key:
-    """Messages of one ordering key: later ones wait while any is leased or delayed."""
-
-    name: str
-    waiting: deque[_Entry] = dataclasses.field(default_factory=deque)
-    out: dict[int, _Entry] = dataclasses.field(default_factory=dict)
-    listed: bool = False  # whether it stands among those that can be pulled
 
 
 class Backlog:
@@ -86,21 +69,17 @@ class Backlog:
 
     Args:
       config: what the subscription is.
-      on_dead: takes messages that the dead-letter policy gives up.
       stamp: hexadecimal; part of every ack id, so that those of another subscription or of an
         earlier server are told apart.
     """
 
-    def __init__(self, config: SubscriptionConfig, on_dead: OnDead, stamp: str = "0") -> None:
+    def __init__(self, config: SubscriptionConfig, stamp: str = "0") -> None:
         self.config = config
         self.bytes = 0
         self._leases = 0
-        self._on_dead = on_dead
         self._stamp = stamp
         self._entries: dict[int, _Entry] = {}  # by serial, ascending: unacked, and acked ones kept
         self._waiting: deque[_Entry] = deque()
-        self._keys: dict[str, _Key] = {}
-        self._open_keys: deque[_Key] = deque()
         self._by_ack: dict[str, _Entry] = {}
         self._wheel: dict[int, dict[int, _Entry]] = {}
         self._ticks: list[int] = []
@@ -114,7 +93,7 @@ class Backlog:
         entry = _Entry(message, message.size)
         self._entries[message.serial] = entry
         self.bytes += entry.size
-        self._offer(entry)
+        self._waiting.append(entry)
 
     def pull(
         self,
@@ -146,8 +125,6 @@ class Backlog:
                 break
             max_bytes -= entry.size
             out.append(self._lease(entry, tick, outlet))
-        if self._open_keys and self._open_keys[0].out:
-            self._open_keys.popleft().listed = False  # the rest of this key waits for the acks
         return out
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
@@ -180,7 +157,7 @@ class Backlog:
                 _check_ack_id(ack_id)
             elif entry.place is _Place.LEASED:
                 if seconds == 0:
-                    self._return(entry, now_us)
+                    self._return(entry)
                 else:
                     self._leave_wheel(entry)
                     self._enter_wheel(entry, tick)
@@ -192,15 +169,13 @@ class Backlog:
                 entry.outlet = None
 
     def expire(self, now_us: int) -> bool:
-        """Returns leases that ran out and delays that are over; whether any message now waits."""
+        """Returns leases that ran out; whether any message now waits."""
         came = False
         while self._ticks and self._ticks[0] * TICK_US <= now_us:
             entries = self._wheel.pop(heapq.heappop(self._ticks))
             for entry in list(entries.values()):
                 if entry.place is _Place.LEASED:
-                    self._return(entry, now_us)
-                elif entry.place is _Place.DELAYED:
-                    self._come_back(entry)
+                    self._return(entry)
                 came = True
         return came
 
@@ -214,9 +189,6 @@ class Backlog:
                 self._finish(entry)
             if self._entries.pop(entry.message.serial, None) is not None:
                 self.bytes -= entry.size
-            key = self._keys.get(entry.message.ordering_key)
-            if key is not None:
-                _drop_done(key.waiting)
         _drop_done(self._waiting)
 
     def unacknowledged(self) -> tuple[Message, ...]:
@@ -233,7 +205,7 @@ class Backlog:
         for entry in self._by_ack.values():
             _let_go(entry)
         self._entries, self.bytes = {}, 0
-        for store in (self._waiting, self._keys, self._open_keys, self._by_ack, self._wheel):
+        for store in (self._waiting, self._by_ack, self._wheel):
             store.clear()
         self._ticks.clear()
         for serial in sorted(known):
@@ -244,41 +216,15 @@ class Backlog:
                 self._entries[serial] = _Entry(message, message.size, _Place.DONE)
                 self.bytes += message.size
 
-    def _offer(self, entry: _Entry) -> None:
-        name = entry.message.ordering_key
-        if not (self.config.ordered and name):
-            self._waiting.append(entry)
-            return
-        key = self._keys.get(name)
-        if key is None:
-            key = self._keys[name] = _Key(name)
-        key.waiting.append(entry)
-        self._list(key)
-
-    def _list(self, key: _Key) -> None:
-        if not key.out and not key.listed:
-            key.listed = True
-            self._open_keys.append(key)
-
     def _next(self) -> _Entry | None:
         while self._waiting:
             entry = self._waiting.popleft()
             if entry.place is _Place.WAITING:
                 return entry
-        while self._open_keys:
-            key = self._open_keys[0]
-            while key.waiting:
-                entry = key.waiting.popleft()
-                if entry.place is _Place.WAITING:
-                    return entry
-            self._open_keys.popleft().listed = False
-            if not key.out:
-                del self._keys[key.name]
         return None
 
     def _lease(self, entry: _Entry, tick: int, outlet: Outlet | None) -> Delivery:
         self._by_ack.pop(entry.ack_id, None)
-        entry.attempts += 1
         entry.place = _Place.LEASED
         self._leases += 1
         entry.ack_id = f"{self._stamp}-{entry.message.serial}-{self._leases}"
@@ -288,9 +234,7 @@ class Backlog:
             outlet.bytes += entry.size
         self._by_ack[entry.ack_id] = entry
         self._enter_wheel(entry, tick)
-        if self.config.ordered and entry.message.ordering_key:
-            self._keys[entry.message.ordering_key].out[entry.message.serial] = entry
-        return Delivery(entry.ack_id, entry.message, entry.attempts)
+        return Delivery(entry.ack_id, entry.message)
 
     def _enter_wheel(self, entry: _Entry, tick: int) -> None:
         slot = self._wheel.get(tick)
@@ -316,55 +260,13 @@ class Backlog:
         if not self.config.retain_acked:
             del self._entries[entry.message.serial]
             self.bytes -= entry.size
-        self._left_key(entry)
 
-    def _left_key(self, entry: _Entry) -> None:
-        name = entry.message.ordering_key
-        key = self._keys.get(name) if self.config.ordered and name else None
-        if key is None or key.out.pop(entry.message.serial, None) is None or key.out:
-            return
-        if key.waiting or key.listed:
-            self._list(key)
-        else:
-            del self._keys[name]
-
-    def _return(self, entry: _Entry, now_us: int) -> None:
-        """A lease ended without an ack: the message waits again, is delayed, or is given up."""
+    def _return(self, entry: _Entry) -> None:
+        """A lease ended without an ack: the message waits again."""
         _let_go(entry)
         self._leave_wheel(entry)
-        policy = self.config.dead_letter
-        if (
-            policy is not None
-            and entry.attempts >= policy.max_attempts
-            and self._on_dead(entry.message, entry.attempts)
-        ):
-            self._finish(entry)
-            return
-        if self.config.ordered and entry.message.ordering_key:
-            self._return_key(entry)
-            return
-        delay_us = _delay_us(self.config.retry, entry.attempts)
-        if delay_us:
-            entry.place = _Place.DELAYED
-            self._enter_wheel(entry, _tick_at(now_us + delay_us))
-        else:
-            self._come_back(entry)
-
-    def _come_back(self, entry: _Entry) -> None:
         entry.place = _Place.WAITING
         self._waiting.append(entry)
-
-    def _return_key(self, entry: _Entry) -> None:
-        """With an ordering key, what was delivered after the returned message comes again too."""
-        key = self._keys[entry.message.ordering_key]
-        again = [other for serial, other in key.out.items() if serial >= entry.message.serial]
-        for other in reversed(again):
-            _let_go(other)
-            self._leave_wheel(other)
-            del key.out[other.message.serial]
-            other.place = _Place.WAITING
-            key.waiting.appendleft(other)
-        self._list(key)
 
 
 def _drop_done(entries: deque[_Entry]) -> None:
@@ -377,13 +279,6 @@ def _let_go(entry: _Entry) -> None:
         entry.outlet.messages -= 1
         entry.outlet.bytes -= entry.size
         entry.outlet = None
-
-
-def _delay_us(retry: RetryPolicy | None, attempts: int) -> int:
-    if retry is None:
-        return 0
-    doubled = retry.minimum_us << min(attempts - 1, _RETRY_EXPONENT)
-    return int(min(doubled, retry.maximum_us))
 
 
 def _tick_at(time_us: int) -> int:

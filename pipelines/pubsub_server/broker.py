@@ -13,7 +13,6 @@ from pipelines.pubsub_server.backlog import Backlog, Outlet
 from pipelines.pubsub_server.checks import (
     ACK_DEADLINE_S,
     RETENTION_US,
-    check_dead_letter,
     check_messages,
     check_range,
 )
@@ -27,11 +26,10 @@ from pipelines.pubsub_server.messages import (
     SubscriptionSnapshot,
     TopicConfig,
 )
-from pipelines.pubsub_server.names import DELETED_TOPIC, check_name, project_of
+from pipelines.pubsub_server.names import DELETED_TOPIC, check_name
 from pipelines.pubsub_server.topic import Topic
 
 _SNAPSHOT_US = 7 * 86_400_000_000  # a snapshot's life
-_SOURCE = "CloudPubSubDeadLetterSource"
 
 _Named = TypeVar("_Named", TopicConfig, Backlog, SubscriptionSnapshot)
 
@@ -141,14 +139,10 @@ class Broker:
         topic = self._topic(config.topic)
         check_range("ack deadline, in seconds", config.ack_deadline_s, ACK_DEADLINE_S)
         check_range("message retention, in minutes", config.retention_us, RETENTION_US)
-        if config.dead_letter is not None:
-            policy = check_dead_letter(config.dead_letter)
-            config = dataclasses.replace(config, dead_letter=policy)
         self._created += 1
         stamp = f"{self._first + self._created:x}"
-        name = config.name
-        backlog = Backlog(config, lambda message, n: self._dead_letter(name, message, n), stamp)
-        self._backlogs[name] = topic.backlogs[name] = backlog
+        backlog = Backlog(config, stamp)
+        self._backlogs[config.name] = topic.backlogs[config.name] = backlog
         return config
 
     def subscription(self, name: str) -> SubscriptionConfig:
@@ -357,20 +351,6 @@ class Broker:
             for message in messages:
                 backlog.add(message)
             self._on_waiting(name)
-
-    def _dead_letter(self, subscription: str, message: Message, attempts: int) -> bool:
-        policy = self._backlogs[subscription].config.dead_letter
-        if policy is None or policy.topic not in self._topics:
-            return False
-        attributes = {
-            **message.attributes,
-            f"{_SOURCE}DeliveryCount": str(attempts),
-            f"{_SOURCE}Subscription": subscription.rsplit("/", 1)[1],
-            f"{_SOURCE}SubscriptionProject": project_of(subscription),
-        }
-        outgoing = Outgoing(message.data, attributes, message.ordering_key)
-        self._spread(policy.topic, [self._message(outgoing, self._clock())])
-        return True
 
 
 def _named(store: dict[str, _Named], name: str, collection: str) -> _Named:

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES, MAX_MESSAGES
-from pipelines.pubsub_server.messages import Code, DeadLetterPolicy, Outgoing, RefusedError
-from pipelines.pubsub_server.names import check_name
+from pipelines.pubsub_server.messages import Code, Outgoing, RefusedError
 
 ACK_DEADLINE_S = (10, 600)
 
 _MINUTE_US = 60_000_000
 RETENTION_US = (10 * _MINUTE_US, 31 * 1440 * _MINUTE_US)
-_ATTEMPTS = (5, 100)
-_DEFAULT_ATTEMPTS = 5
 
 
 def check_range(what: str, value: int, accepted: tuple[int, int]) -> None:
@@ -31,21 +28,6 @@ def check_range(what: str, value: int, accepted: tuple[int, int]) -> None:
             Code.INVALID_ARGUMENT,
             f"{what}: {value / unit:g} is outside {accepted[0] // unit} to {accepted[1] // unit}",
         )
-
-
-def check_dead_letter(policy: DeadLetterPolicy) -> DeadLetterPolicy:
-    """The policy with Pub/Sub's default number of attempts filled in.
-
-    >>> check_dead_letter(DeadLetterPolicy("projects/demo/topics/dead", 0)).max_attempts
-    5
-
-    Raises:
-      RefusedError: INVALID_ARGUMENT.
-    """
-    check_name(policy.topic, "topics")
-    attempts = policy.max_attempts or _DEFAULT_ATTEMPTS
-    check_range("max_delivery_attempts", attempts, _ATTEMPTS)
-    return DeadLetterPolicy(policy.topic, attempts)
 
 
 def check_messages(messages: Sequence[Outgoing]) -> None:

@@ -68,27 +68,10 @@ class Message:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message handed to a subscriber; `attempt` counts from 1."""
+    """A message handed to a subscriber."""
 
     ack_id: str
     message: Message
-    attempt: int
-
-
-@dataclasses.dataclass(frozen=True)
-class DeadLetterPolicy:
-    """Where a message goes that was delivered so often without an ack."""
-
-    topic: str
-    max_attempts: int
-
-
-@dataclasses.dataclass(frozen=True)
-class RetryPolicy:
-    """How long a returned message waits: `minimum_us`, doubled per attempt up to `maximum_us`."""
-
-    minimum_us: int
-    maximum_us: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +83,6 @@ class SubscriptionConfig:
     ack_deadline_s: int = 10
     retain_acked: bool = False
     retention_us: int = 7 * 86_400_000_000
-    ordered: bool = False
-    dead_letter: DeadLetterPolicy | None = None
-    retry: RetryPolicy | None = None
     labels: Mapping[str, str] = dataclasses.field(default_factory=_no_attributes)
 
 

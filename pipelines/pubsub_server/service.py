@@ -203,8 +203,7 @@ class PubSubService:
                     deliveries = self.broker.pull(name, request.max_messages, _RESPONSE_BYTES)
                     left = ends - asyncio.get_running_loop().time()
                     if deliveries or left <= 0:
-                        attempts = self.broker.subscription(name).dead_letter is not None
-                        return wire.pull_response(deliveries, attempts)
+                        return wire.pull_response(deliveries)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(event.wait(), left)
         except RefusedError as refused:
@@ -222,7 +221,6 @@ class PubSubService:
         stream = _Stream(self, name, first.stream_ack_deadline_seconds)
         reading: asyncio.Task[None] | None = None
         try:
-            attempts = self.broker.subscription(name).dead_letter is not None
             stream.take(first)
             with self._sleeper(name) as event:
                 reading = asyncio.ensure_future(stream.read(requests))
@@ -233,7 +231,7 @@ class PubSubService:
                         name, _RESPONSE_MESSAGES, _RESPONSE_BYTES, stream.deadline_s, outlet
                     )
                     if deliveries:
-                        yield wire.streaming_response(deliveries, attempts)
+                        yield wire.streaming_response(deliveries)
                     elif reading.done():
                         reading.result()
                         return

@@ -8,18 +8,15 @@ from pipelines.pubsub.protocol import Proto, raw
 from pipelines.pubsub_server.messages import (
     NO_ATTRIBUTES,
     Code,
-    DeadLetterPolicy,
     Delivery,
     Outgoing,
     RefusedError,
-    RetryPolicy,
     SubscriptionConfig,
     SubscriptionSnapshot,
     TopicConfig,
 )
 
 _DAY_US = 86_400_000_000
-_DEFAULT_RETRY = (10_000_000, 600_000_000)  # microseconds; Pub/Sub's defaults
 
 _Topic, _Subscription, _Snapshot = raw("Topic"), raw("Subscription"), raw("Snapshot")
 _PullResponse, _StreamingPullResponse = raw("PullResponse"), raw("StreamingPullResponse")
@@ -61,35 +58,25 @@ def subscription_config(asked: Proto) -> SubscriptionConfig:
     """A subscription as asked for, with Pub/Sub's defaults.
 
     Raises:
-      RefusedError: UNIMPLEMENTED for what this server lacks: push, export, filters and
-        exactly-once delivery. To accept and then ignore them would be worse.
+      RefusedError: UNIMPLEMENTED for what this server lacks: push, export, filters, exactly-once
+        delivery, ordering, dead-letter and retry policies. To accept and then ignore them would be
+        worse.
     """
     _refuse(asked, ("bigquery_config", "cloud_storage_config"))
-    if asked.push_config.push_endpoint or asked.filter or asked.enable_exactly_once_delivery:
+    _refuse(asked, ("dead_letter_policy", "retry_policy"))
+    lacking = (asked.filter, asked.enable_exactly_once_delivery, asked.enable_message_ordering)
+    if asked.push_config.push_endpoint or any(lacking):
         raise RefusedError(
             Code.UNIMPLEMENTED,
-            "this server has no push, filter or exactly-once delivery; create the subscription "
-            "without them, or use Google Cloud",
+            "this server has no push, filter, exactly-once delivery or ordering; create the "
+            "subscription without them, or use Google Cloud",
         )
-    dead = asked.dead_letter_policy
-    retry = None
-    if asked.HasField("retry_policy"):
-        least = _microseconds(asked.retry_policy.minimum_backoff) or _DEFAULT_RETRY[0]
-        most = _microseconds(asked.retry_policy.maximum_backoff) or _DEFAULT_RETRY[1]
-        retry = RetryPolicy(least, max(least, most))
     return SubscriptionConfig(
         name=asked.name,
         topic=asked.topic,
         ack_deadline_s=asked.ack_deadline_seconds or 10,
         retain_acked=asked.retain_acked_messages,
         retention_us=_microseconds(asked.message_retention_duration) or 7 * _DAY_US,
-        ordered=asked.enable_message_ordering,
-        dead_letter=(
-            DeadLetterPolicy(dead.dead_letter_topic, dead.max_delivery_attempts)
-            if dead.dead_letter_topic
-            else None
-        ),
-        retry=retry,
         labels=dict(asked.labels),
     )
 
@@ -101,17 +88,10 @@ def subscription(config: SubscriptionConfig) -> Proto:
         topic=config.topic,
         ack_deadline_seconds=config.ack_deadline_s,
         retain_acked_messages=config.retain_acked,
-        enable_message_ordering=config.ordered,
         labels=config.labels,
         state=1,  # ACTIVE
     )
     shown.message_retention_duration.FromMicroseconds(config.retention_us)
-    if config.dead_letter is not None:
-        shown.dead_letter_policy.dead_letter_topic = config.dead_letter.topic
-        shown.dead_letter_policy.max_delivery_attempts = config.dead_letter.max_attempts
-    if config.retry is not None:
-        shown.retry_policy.minimum_backoff.FromMicroseconds(config.retry.minimum_us)
-        shown.retry_policy.maximum_backoff.FromMicroseconds(config.retry.maximum_us)
     return shown
 
 
@@ -122,28 +102,25 @@ def snapshot(kept: SubscriptionSnapshot) -> Proto:
     return shown
 
 
-def pull_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
-    """The answer to a pull; `attempts` as in `fill`."""
+def pull_response(deliveries: Iterable[Delivery]) -> Proto:
+    """The answer to a pull."""
     response = _PullResponse()
-    fill(response.received_messages, deliveries, attempts)
+    fill(response.received_messages, deliveries)
     return response
 
 
-def streaming_response(deliveries: Iterable[Delivery], attempts: bool) -> Proto:
-    """One answer on a stream; `attempts` as in `fill`."""
+def streaming_response(deliveries: Iterable[Delivery]) -> Proto:
+    """One answer on a stream."""
     response = _StreamingPullResponse()
-    fill(response.received_messages, deliveries, attempts)
+    fill(response.received_messages, deliveries)
     return response
 
 
-def fill(received: Proto, deliveries: Iterable[Delivery], attempts: bool) -> None:
-    """Appends deliveries; `attempts`: the attempt is told, as it is under a dead-letter policy."""
+def fill(received: Proto, deliveries: Iterable[Delivery]) -> None:
+    """Appends deliveries."""
     for delivery in deliveries:
         message = delivery.message
-        one = received.add(
-            ack_id=delivery.ack_id, delivery_attempt=delivery.attempt if attempts else 0
-        )
-        inner = one.message
+        inner = received.add(ack_id=delivery.ack_id).message
         inner.data = message.data
         inner.message_id = message.message_id
         if message.attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import itertools
 import queue
 import threading
 import time
@@ -94,58 +93,6 @@ def test_deadlines(desk: Desk) -> None:
         assert desk.is_empty(acked, ACK_DEADLINE_S + SLACK_S)
 
     at_once(comes_again_at_the_deadline, waits_while_extended, is_done_after_an_ack)
-
-
-def test_the_dead_letter_policy_moves_what_no_one_acknowledges(desk: Desk) -> None:
-    topic, dead_topic = desk.topic(), desk.topic()
-    buried = desk.subscription(dead_topic)
-    subscription = desk.subscription(
-        topic, dead_letter_policy={"dead_letter_topic": dead_topic, "max_delivery_attempts": 5}
-    )
-    desk.publish(topic, [b"poison", b"wholesome"])
-    attempts: list[int] = []
-    ends = time.monotonic() + 2 * WAIT_S
-    found: list[types.ReceivedMessage] = []
-    while not found and time.monotonic() < ends:
-        for received in desk.pull_once(subscription, 1.0):
-            if received.message.data == b"poison":
-                attempts.append(received.delivery_attempt)
-                desk.modify(subscription, [received], 0)
-            else:
-                desk.acknowledge(subscription, [received])
-        if len(attempts) >= 5:
-            found = desk.pull_once(buried, 1.0)
-    assert payloads(found) == [b"poison"]
-    assert attempts == [1, 2, 3, 4, 5]
-    attributes = found[0].message.attributes
-    assert attributes["CloudPubSubDeadLetterSourceSubscription"] == subscription.rsplit("/", 1)[1]
-    assert desk.is_empty(subscription)
-
-
-def test_ordering_keys_keep_their_order_through_a_return(desk: Desk) -> None:
-    topic = desk.topic()
-    subscription = desk.subscription(topic, enable_message_ordering=True)
-    sent = {key: [b"%s%d" % (key.encode(), n) for n in range(5)] for key in ("a", "b")}
-    for n in range(5):
-        for key, data in sent.items():
-            desk.publish(topic, [data[n]], key)
-    given_back = False
-    done: dict[str, list[bytes]] = {"a": [], "b": []}
-    ends = time.monotonic() + 2 * WAIT_S
-    while sum(map(len, done.values())) < 10 and time.monotonic() < ends:
-        received = desk.pull_once(subscription, 2.0)
-        for key, group in itertools.groupby(
-            sorted(received, key=lambda one: one.message.ordering_key),
-            key=lambda one: one.message.ordering_key,
-        ):
-            batch = list(group)
-            if key == "a" and not given_back:
-                given_back = True
-                desk.modify(subscription, batch, 0)
-            else:
-                desk.acknowledge(subscription, batch)
-                done[key] += [d for d in payloads(batch) if d not in done[key]]
-    assert done == sent
 
 
 def test_google_s_streaming_client_gets_all_within_its_limits(desk: Desk) -> None:

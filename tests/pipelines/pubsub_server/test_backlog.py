@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.pubsub_server.backlog import TICK_US, Backlog, Outlet
+from pipelines.pubsub_server.backlog import Backlog, Outlet
 from pipelines.pubsub_server.messages import (
     Code,
-    DeadLetterPolicy,
     Message,
     RefusedError,
-    RetryPolicy,
     SubscriptionConfig,
 )
 
@@ -24,18 +22,12 @@ CONFIG = SubscriptionConfig("projects/p/subscriptions/sub", "projects/p/topics/t
 MANY = 1 << 20
 
 
-def message(serial: int, key: str = "", publish_us: int = START) -> Message:
-    return Message(serial, str(serial), publish_us, b"m%d" % serial, ordering_key=key)
+def message(serial: int, publish_us: int = START) -> Message:
+    return Message(serial, str(serial), publish_us, b"m%d" % serial)
 
 
-def backlog(config: SubscriptionConfig = CONFIG, dead: list[int] | None = None) -> Backlog:
-    def bury(one: Message, attempts: int) -> bool:
-        if dead is None:
-            return False
-        dead.append(one.serial)
-        return True
-
-    return Backlog(config, bury)
+def backlog(config: SubscriptionConfig = CONFIG) -> Backlog:
+    return Backlog(config)
 
 
 def serials(deliveries: list[object]) -> list[int]:
@@ -54,7 +46,7 @@ def test_a_lease_hides_a_message_until_its_deadline() -> None:
     assert not log.expire(START + 10 * S - 1)
     assert log.expire(START + 10 * S)
     (again,) = log.pull(START + 10 * S, 1, MANY)
-    assert again.attempt == 2
+    assert again.message.serial == 1
 
 
 def test_a_late_ack_counts_until_the_message_is_delivered_again() -> None:
@@ -124,68 +116,6 @@ def test_limits_of_a_pull_and_of_a_stream() -> None:
     assert log.pull(START, 10, MANY, outlet=Outlet(max_bytes=3)) != []
 
 
-def test_the_dead_letter_policy_counts_deliveries() -> None:
-    dead: list[int] = []
-    policy = DeadLetterPolicy("projects/p/topics/dead", 5)
-    log = backlog(dataclasses.replace(CONFIG, dead_letter=policy), dead)
-    log.add(message(1))
-    for attempt in range(1, 6):
-        (one,) = log.pull(START, 1, MANY)
-        assert one.attempt == attempt
-        log.modify_deadline(START, [one.ack_id], 0)
-    assert dead == [1]
-    assert (len(log), log.bytes) == (0, 0)
-
-
-def test_a_dead_letter_without_a_home_goes_on_being_delivered() -> None:
-    policy = DeadLetterPolicy("projects/p/topics/dead", 5)
-    log = backlog(dataclasses.replace(CONFIG, dead_letter=policy))
-    log.add(message(1))
-    for _ in range(7):
-        (one,) = log.pull(START, 1, MANY)
-        log.modify_deadline(START, [one.ack_id], 0)
-    assert len(log) == 1
-
-
-def test_the_retry_policy_doubles_its_delay() -> None:
-    log = backlog(dataclasses.replace(CONFIG, retry=RetryPolicy(S, 3 * S)))
-    log.add(message(1))
-    now = START
-    for delay in (1, 2, 3, 3):
-        (one,) = log.pull(now, 1, MANY)
-        log.modify_deadline(now, [one.ack_id], 0)
-        log.expire(now + delay * S - TICK_US)
-        assert log.pull(now, 1, MANY) == []
-        now += delay * S
-        log.expire(now)
-    assert serials(pull(log, now)) == [1]
-
-
-def test_ordering_holds_back_a_key_while_any_of_it_is_out() -> None:
-    log = backlog(dataclasses.replace(CONFIG, ordered=True))
-    for serial, key in enumerate("aabab"):
-        log.add(message(serial, key))
-    first = log.pull(START, 1, MANY)
-    assert serials(list(first)) == [0]
-    assert serials(pull(log)) == [2, 4]
-    log.add(message(5, "a"))
-    assert pull(log) == []
-    log.acknowledge([first[0].ack_id])
-    assert serials(pull(log)) == [1, 3, 5]
-
-
-def test_a_returned_message_brings_back_those_after_it() -> None:
-    log = backlog(dataclasses.replace(CONFIG, ordered=True))
-    for serial in range(4):
-        log.add(message(serial, "a"))
-    out = log.pull(START, 4, MANY)
-    log.acknowledge([out[0].ack_id])
-    log.modify_deadline(START, [out[1].ack_id], 0)
-    assert serials(pull(log)) == [1, 2, 3]
-    log.expire(START + 10 * S)
-    assert serials(pull(log)) == [1, 2, 3]
-
-
 def test_retention_forgets_in_every_place() -> None:
     log = backlog(dataclasses.replace(CONFIG, retention_us=600 * S, retain_acked=True))
     log.add(message(1))
@@ -219,16 +149,14 @@ ACTIONS = st.lists(
 )
 
 
-@given(ACTIONS, st.booleans(), st.booleans())
-def test_nothing_is_lost_and_an_ordered_key_stays_in_order(
-    actions: list[tuple[str, int]], ordered: bool, retain: bool
-) -> None:
+@given(ACTIONS, st.booleans())
+def test_nothing_is_lost(actions: list[tuple[str, int]], retain: bool) -> None:
     """Whatever a subscriber does, every message that it did not acknowledge comes in the end."""
-    log = backlog(dataclasses.replace(CONFIG, ordered=ordered, retain_acked=retain))
+    log = backlog(dataclasses.replace(CONFIG, retain_acked=retain))
     now, added, acked, held = START, 0, set(), {}
     for action, n in actions:
         if action == "add":
-            log.add(message(added, "ab"[n % 2]))
+            log.add(message(added))
             added += 1
         elif action == "pull":
             for one in log.pull(now, n, MANY):
@@ -255,13 +183,5 @@ def test_nothing_is_lost_and_an_ordered_key_stays_in_order(
     left = set(rest)
     assert len(rest) == len(left)
     assert left >= set(range(added)) - acked  # an ack of an outdated id does not count
-    if ordered:
-        for key in (0, 1):
-            mine = [s for s in rest if message_key(actions, s) == key]
-            assert mine == sorted(mine)
     assert len(log) == 0
     assert retain or log.bytes == 0
-
-
-def message_key(actions: list[tuple[str, int]], serial: int) -> int:
-    return [n % 2 for action, n in actions if action == "add"][serial]

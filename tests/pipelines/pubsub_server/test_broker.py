@@ -9,7 +9,6 @@ import pytest
 from pipelines.pubsub_server.broker import Broker
 from pipelines.pubsub_server.messages import (
     Code,
-    DeadLetterPolicy,
     Outgoing,
     RefusedError,
     SubscriptionConfig,
@@ -68,26 +67,6 @@ def test_a_new_subscription_gets_what_comes_after_it(broker: Broker) -> None:
     publish(broker, b"after")
     assert drain(broker, OTHER) == [b"after"]
     assert drain(broker) == [b"before", b"after"]
-
-
-def test_dead_letters_say_where_they_come_from(broker: Broker) -> None:
-    broker.create_topic(TopicConfig(DEAD))
-    broker.create_subscription(SubscriptionConfig(OTHER, DEAD))
-    strict = "projects/p/subscriptions/strict"
-    policy = DeadLetterPolicy(DEAD, 0)
-    shown = broker.create_subscription(SubscriptionConfig(strict, TOPIC, dead_letter=policy))
-    assert shown.dead_letter == DeadLetterPolicy(DEAD, 5)
-    publish(broker, b"poison")
-    for _ in range(5):
-        (one,) = broker.pull(strict, 1, MANY)
-        broker.modify_deadline(strict, [one.ack_id], 0)
-    (found,) = broker.pull(OTHER, 10, MANY)
-    assert found.message.data == b"poison"
-    assert dict(found.message.attributes) == {
-        "CloudPubSubDeadLetterSourceDeliveryCount": "5",
-        "CloudPubSubDeadLetterSourceSubscription": "strict",
-        "CloudPubSubDeadLetterSourceSubscriptionProject": "p",
-    }
 
 
 def test_a_topic_s_retention_serves_a_seek_of_any_subscription(clock: Clock) -> None:

@@ -50,8 +50,12 @@ def test_it_ends_with_its_parent() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"filter": 'attributes.kind = "x"'}, {"enable_exactly_once_delivery": True}],
-)
+    [
+        {"filter": 'attributes.kind = "x"'}, {"enable_exactly_once_delivery": True},
+        {"enable_message_ordering": True}, {"retry_policy": {}},
+        {"dead_letter_policy": {"dead_letter_topic": "projects/p/topics/dead"}},
+    ],
+)  # fmt: skip
 def test_what_it_lacks_is_refused_not_ignored(
     lockstep_server: str, settings: dict[str, object]
 ) -> None:

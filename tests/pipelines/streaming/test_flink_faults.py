@@ -121,6 +121,7 @@ def kill_and_check(cluster, house, server, state, kills, limits=False):
         if limits:
             cluster.await_counted("limits_rebuilt")
         check(house, state, listener, process, producer.stop())
+    cluster.await_no_job()  # SIGTERM to the command cancels it
     listener.close()
 
 

@@ -5,6 +5,7 @@ months, and then events that are late: all are decided once, and parity finds no
 """
 
 import pytest
+from limited_world import bundle, limited
 from stream_job_world import (
     SPEC,
     Listener,
@@ -19,19 +20,28 @@ from stream_world import EVENTS, after_night, publish
 
 from pipelines.parity import check_ideal, check_served
 from pipelines.pubsub.publisher import TopicPublisher
+from scoring.limits import LIMITED, LIMITS
 
 POISON = [b"{", b"\xff", b"[1]", b"null"]
 LATE = 12
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    return make_house(tmp_path_factory.mktemp("job"))
+def house(request, tmp_path_factory):
+    """With a bundle without limits of actions, or with."""
+    folder = tmp_path_factory.mktemp("job")
+    if request.param == "plain":
+        return make_house(folder)
+    return make_house(folder, bundle=lambda store: store / bundle(store, limited()))
 
 
 # With the soak tests: each takes one to three minutes of a machine of two cores.
 @pytest.mark.soak
-@pytest.mark.parametrize("engine", ["prism", "flink-1", "flink-2"])
+@pytest.mark.parametrize(
+    ("engine", "house"),
+    [("prism", "plain"), ("flink-1", "plain"), ("flink-2", "plain"), ("flink-2", "limited")],
+    indirect=["house"],
+)
 def test_what_arrives_anyhow_is_decided_once_and_parity_is_clean(engine, server, house, tmp_path):
     folder, events = house
     live = after_night(events)
@@ -56,6 +66,8 @@ def test_what_arrives_anyhow_is_decided_once_and_parity_is_clean(engine, server,
     assert set(marked) >= {event["id"] for event in late}
     letters = [line for path in (state / "dead_letters").glob("*/*") for line in path.open()]
     assert len(letters) == len(POISON)
+    withheld = rows.column("withheld").to_pylist().count(LIMITED)
+    assert (withheld > 0) == (LIMITS in rows.schema.names), "where there are limits only"
     bundles = folder / "house" / "bundles"
     served, ideal = check_served(state, bundles), check_ideal(state, bundles)
     assert (served.by_cause, served.faults) == ({}, ()), served
