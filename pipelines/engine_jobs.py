@@ -1,8 +1,8 @@
 """A job on an engine: submitted, watched, and cancelled there when the run here ends before it.
 
-Beam's job server for Flink (2.70) says that a batch job is cancelled once it waits no more for it:
-in a session the job goes on, and is started again whenever it fails for want of who submitted it.
-So Flink is asked itself, by REST, where `--flink_master` says where it is.
+Beam's job server for Flink (2.70) says that a job is cancelled once it waits no more for it: in a
+session the job goes on, and a batch one is started again whenever it fails for want of who
+submitted it. So Flink is asked itself, by REST, where `--flink_master` says where it is.
 """
 
 from __future__ import annotations

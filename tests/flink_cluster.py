@@ -117,6 +117,7 @@ class Cluster:
             f"--artifact_endpoint=127.0.0.1:{self._ports['artifact']}",
             "--environment_type=EXTERNAL",
             f"--environment_config=127.0.0.1:{self._pool_port}",
+            f"--flink_master={self.rest}",
             f"--parallelism={parallelism}",
             "--job_server_timeout=120",
             *([f"--savepoint_path={savepoint}"] if savepoint else []),

@@ -17,6 +17,7 @@ from engines import prism_binary, running_prism, worker_pool
 from flink_cluster import running_cluster
 from nightly_world import COMMAND, write_events
 
+from pipelines.engine_jobs import cancel_in_flink
 from pipelines.runners import Running, run_pipeline
 
 pytestmark = pytest.mark.slow
@@ -128,10 +129,30 @@ def test_ctrl_c_in_a_terminal_reaches_an_engine_that_beam_started_only_through_i
     assert "could not be cancelled" not in errors
 
 
+def test_a_job_in_a_flink_that_nobody_named_may_go_on(tmp_path):
+    """Its job server says that it is cancelled; the session goes on with it."""
+    with running_cluster(tmp_path / "flink") as cluster:
+        flags = [flag for flag in cluster.flags(1) if not flag.startswith("--flink_master")]
+        run = start_backfill(tmp_path, flags)
+        with run:
+            _await(cluster.job, run)
+            run.send_signal(signal.SIGTERM)
+            _, errors = run.communicate(timeout=LONG_S)
+        [line] = [line for line in errors.splitlines() if "To stop it" in line]
+        [job] = cluster.ask("/jobs/overview")["jobs"]
+        assert run.returncode == 143 and job["state"] != "CANCELED"
+        assert f"lockstep: job {job['name']}_" in line
+        assert "may go on in Flink's session" in line and "`flink cancel`" in line
+        while not cancel_in_flink(f"http://{cluster.rest}", job["name"]):
+            time.sleep(0.1)
+        assert cluster.job() is None
+
+
 SLEEPER = """
 import pathlib, sys, time
 import apache_beam as beam
 from pipelines import signals
+from pipelines.engine_jobs import cancel_in_flink
 from pipelines.runners import Running, run_pipeline
 
 def build(root):
