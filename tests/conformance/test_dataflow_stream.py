@@ -3,6 +3,7 @@
 from runpy import run_path
 
 import families_world
+import named_world
 import pytest
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -31,9 +32,13 @@ POLICY = "policy: {actions: {block: {min_precision: 0.8}}}"
 LIMITED = "policy: {actions: {block: {min_precision: 0.8, limit: {per: who, count: 1, in: 1d}}}}"
 
 
-@pytest.fixture(scope="module", params=["plain", "limited"])
+SLOW = (pytest.param(name, marks=pytest.mark.slow) for name in ("limited", "named"))
+
+
+@pytest.fixture(scope="module", params=["plain", *SLOW])
 def kind(request):
-    """Of bundle: in the second events see the social graph, and the action has a limit."""
+    """Of bundle: actions of the last two have limits; events of the second see the social graph,
+    and decisions of the third name their campaign."""
     return request.param
 
 
@@ -44,6 +49,9 @@ def translated(kind, tmp_path_factory):
     if kind == "plain":
         bundles = folder / "bundles"
         make_store(bundles)
+    elif kind == "named":
+        made = named_world.make_named(folder, named_world.text_of(policy=named_world.LIMITED))
+        bundles = made.out / "bundles"
     else:
         text = families_world.CONFIG.replace(POLICY, LIMITED)
         bundles = families_world.make_world(folder, 300, text, ["booster"]).house / "bundles"
@@ -75,17 +83,16 @@ def test_the_engine_reads_the_subscription_itself(translated):
 
 
 STEPS = ["ReadSubscription", "Features", "Decide", "Decided", "Pass", "Passed"]
-LAST = {
-    "plain": ["WriteDecisions", "Rows", "WriteLog"],
-    "limited": ["Rows", "LimitActions", "WriteDecisions", "WriteSteps"],
-}
+LAST = ["WriteDecisions", "Rows", "WriteLog"]
+LAST_LIMITED = ["Rows", "LimitActions", "WriteDecisions", "WriteSteps"]
 
 
 def test_the_steps_are_those_of_the_text(kind, translated):
     proto = translated[0]
     root = proto.components.transforms[proto.root_transform_ids[0]]
     steps = [proto.components.transforms[child].unique_name for child in root.subtransforms]
-    assert steps == [*STEPS, *LAST[kind], "WriteDeadLetters"]
+    last = LAST if kind == "plain" else LAST_LIMITED
+    assert steps == [*STEPS, *last, "WriteDeadLetters"]
 
 
 def par_dos(proto):
@@ -100,7 +107,7 @@ def par_dos(proto):
 def test_what_acts_on_the_world_asks_for_stable_input(kind, translated):
     steps = par_dos(translated[0]).items()
     acting = [name.split("/")[0] for name, step in steps if step.requires_stable_input]
-    log = {"plain": "WriteLog", "limited": "WriteSteps"}[kind]
+    log = "WriteLog" if kind == "plain" else "WriteSteps"
     assert sorted(acting) == ["WriteDeadLetters", "WriteDecisions", log]
     assert not [name for name, step in steps if step.requires_stable_input and step.state_specs]
 
@@ -108,10 +115,6 @@ def test_what_acts_on_the_world_asks_for_stable_input(kind, translated):
 ONE_LOG = {"rows": "bag", "at": "value"}
 COUNTS = {"version": "value", "snapshot": "value", "deltas": "bag"}
 SHARD = COUNTS | {f"rows_{slot}": "bag" for slot in range(4)}
-STATES = {
-    "plain": {"WriteLog/Order": ONE_LOG},
-    "limited": {"LimitActions/Limit": ONE_LOG | COUNTS},
-}
 
 
 def test_state_and_elements_have_coders_of_their_own(kind, translated):
@@ -125,7 +128,8 @@ def test_state_and_elements_have_coders_of_their_own(kind, translated):
             assert not coder_names(components, coder) & FALLBACK, name
             kept.setdefault(name.split("/ParDo(")[0], {})[cell] = "bag" if bag else "value"
     shards = {f"Features/Live/{step}": SHARD for step in ("Ids", "Fold", "Join")}
-    assert kept == shards | STATES[kind]
+    counts = {"LimitActions/Limit": ONE_LOG | COUNTS}
+    assert kept == shards | ({"WriteLog/Order": ONE_LOG} if kind == "plain" else counts)
 
 
 def test_collections_have_coders_of_their_own(translated):
