@@ -171,9 +171,7 @@ class ExperimentResult:
     def summary(self) -> str:
         """A sentence for who reads nothing else."""
         if self.thin:
-            return (
-                f"Too little evidence to conclude from: of {self.units:,} {self.over} {self.thin}."
-            )
+            return f"Too little evidence to conclude from: {self.units:,} {self.over}, {self.thin}."
         words = [
             f"{one.name}: {one.conclusion}" if one.error else f"{one.name} is {one.conclusion}"
             for one in self.challengers

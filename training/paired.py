@@ -86,8 +86,8 @@ class PairedEvents:
         if min(made) >= FEWEST:
             return ""
         return (
-            f"{made[0]} of them have abuse and {made[1]} have events that are none; at least "
-            f"{FEWEST} of each are needed to tell a difference from chance"
+            f"{made[0]} with abuse and {made[1]} with other events; at least {FEWEST} of each "
+            "is needed to tell a difference from chance"
         )
 
 

@@ -131,7 +131,7 @@ def describe_shadow(found: ShadowResult) -> list[str]:
     if found.alone:
         lines.append(f"left out, with labels of one class only: {', '.join(found.alone)}")
     if found.thin:
-        lines.append(f"nothing is concluded: of {found.units:,} {found.over} {found.thin}")
+        lines.append(f"nothing is concluded from {found.units:,} {found.over}, {found.thin}")
     return lines
 
 

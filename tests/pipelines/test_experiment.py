@@ -120,7 +120,7 @@ def test_a_second_run_trains_nothing_and_finds_the_same_and_few_accounts_conclud
     assert again.champion.figures == result.champion.figures
     accounts = FILE.replace("over: events", "over: accounts")
     drawn = run_experiment(asked(folder, source, accounts)).result
-    assert drawn.units == 40 and drawn.thin.startswith("5 of them have abuse and 40 have events")
+    assert drawn.units == 40 and drawn.thin.startswith("5 with abuse and 40 with other events")
     assert "Too little evidence" in drawn.summary and drawn.notes == ()
 
 

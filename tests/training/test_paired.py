@@ -104,4 +104,4 @@ def test_few_accounts_are_too_little_evidence():
     assert paired_events(labels, nights, of).thin == ""
     fewer = of < 3 * (FEWEST - 1)
     thin = paired_events(labels[fewer], nights[fewer], of[fewer]).thin
-    assert thin.startswith(f"{FEWEST - 1} of them have abuse")
+    assert thin.startswith(f"{FEWEST - 1} with abuse")

@@ -8,6 +8,7 @@ that one picture serves a light and a dark page; text stays text.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import html
 import io
 import itertools
@@ -383,6 +384,8 @@ def as_svg(figure: Figure, alt: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    own = hashlib.sha256(text.encode()).hexdigest()[:6]  # no id is on a page of several plots twice
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}", text)
     text = re.sub(r"(<svg[^>]*?) width=\"[^\"]*\"", r"\1", text, count=1)
     text = re.sub(r"(<svg[^>]*?) height=\"[^\"]*\"", r"\1", text, count=1)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)

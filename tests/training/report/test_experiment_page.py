@@ -79,10 +79,11 @@ def test_the_page_says_what_was_found_and_escapes_what_it_was_given():
 
 
 def test_too_little_evidence_concludes_nothing():
-    thin = dataclasses.replace(RESULT, thin="3 of them have abuse and 9 have events that are none")
+    thin = dataclasses.replace(RESULT, thin="3 with abuse and 9 with other events")
     page = render_experiment(thin)
     assert "too little evidence" in page and "better_one is better" not in page
-    assert thin.summary.startswith("Too little evidence")
+    assert thin.summary.startswith("Too little evidence to conclude from: ")
+    assert thin.summary.endswith(f" {thin.over}, 3 with abuse and 9 with other events.")
 
 
 @needs_browser

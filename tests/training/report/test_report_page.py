@@ -81,6 +81,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.sections: list[str] = []
+        self.ids: list[str] = []
         self.addresses: list[str] = []
         self.words: list[str] = []
         self.tags: list[str] = []
@@ -95,6 +96,8 @@ class Page(html.parser.HTMLParser):
         for name, value in attrs:
             if name in ("src", "href", "xlink:href", "action", "data", "srcset", "poster"):
                 self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
             if tag == "section" and name == "id":
                 self.sections.append(value)
 
@@ -213,6 +216,13 @@ def test_the_page_of_a_huge_run_is_below_2_mb_and_says_what_it_leaves_off(sample
 
 def test_equal_reports_make_equal_pages(sample_report, text):
     assert render(sample_report) == text
+
+
+def test_no_id_is_there_twice_and_all_that_are_referred_to_are_there(text):
+    ids = Page(text).ids
+    assert len(ids) == len(set(ids))
+    referred = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    assert len(referred) > 20 and referred <= set(ids)
 
 
 def test_plots_take_the_pages_colours(text):
