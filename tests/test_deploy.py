@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from pipelines.commands import add_verb
 from pipelines.serve.server import SERVICE
+from pipelines.snapshots import beside
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -164,6 +165,21 @@ def test_command_lines_are_those_that_the_command_takes():
     template = json.loads((DEPLOY / "dataflow" / "stream-metadata.json").read_text())
     named = {"--" + one["name"].replace("_", "-") for one in template["parameters"]}
     assert named - {"--sdk-container-image"} <= known
+
+
+def test_what_is_beside_a_store_of_bundles_is_mounted_with_it():
+    """Snapshots of the social graph and of campaigns."""
+    found = [
+        (one["name"], word.removeprefix("--bundles="), one["volumeMounts"])
+        for path in MANIFESTS
+        for one in containers(documents(path))
+        for word in one.get("args", [])
+        if word.startswith("--bundles=")
+    ]
+    assert len(found) == 3
+    for name, bundles, mounts in found:
+        mounted = [Path(mount["mountPath"]) for mount in mounts]
+        assert any(Path(beside(bundles)).is_relative_to(one) for one in mounted), name
 
 
 def test_what_serves_follows_the_folder_of_the_scorer_beside_it():

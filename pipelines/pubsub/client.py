@@ -54,7 +54,6 @@ class RawMessage:
       ack_id: of this delivery.
       message_id: the same in every delivery.
       publish_us: microseconds UTC.
-      attempt: deliveries so far, where the subscription has a dead-letter policy; else 0.
       attributes: that the publisher gave it.
     """
 
@@ -62,7 +61,6 @@ class RawMessage:
     message_id: str
     publish_us: int
     data: bytes
-    attempt: int = 0
     attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -293,7 +291,6 @@ class Puller:
                 one.message.message_id,
                 one.message.publish_time.ToMicroseconds(),
                 one.message.data,
-                one.delivery_attempt,
                 dict(one.message.attributes),
             )
             for one in received

@@ -147,7 +147,7 @@ def dead_messages(batch: pa.RecordBatch) -> list[DeadMessage]:
                 row["column"],
                 row["detail"],
             ),
-            RawMessage("", row[MESSAGE_ID], 0, row[RECORD], 0, dict(row[ATTRIBUTES])),
+            RawMessage("", row[MESSAGE_ID], 0, row[RECORD], dict(row[ATTRIBUTES])),
         )
         for row in batch.to_pylist()
     ]

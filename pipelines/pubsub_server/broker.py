@@ -216,7 +216,7 @@ class Broker:
             backlog.release(outlet)
 
     def tick(self) -> None:
-        """Ends leases and delays that ran out, and forgets what is beyond its retention."""
+        """Ends leases that ran out, and forgets what is beyond its retention."""
         now = self._clock()
         for name, backlog in list(self._backlogs.items()):
             backlog.trim(now)

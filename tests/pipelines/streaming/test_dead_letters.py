@@ -21,7 +21,7 @@ DAY = dt.date(2026, 3, 8)
 
 def dead(data=b"{", attributes=None, column="at", number=7):
     letter = DeadLetter(Stage.DECODE, Reason.NOT_JSON, "subscription", 0, column, "expected JSON")
-    return DeadMessage(letter, RawMessage("ack", f"m{number}", 0, data, 0, attributes or {}))
+    return DeadMessage(letter, RawMessage("ack", f"m{number}", 0, data, attributes or {}))
 
 
 class Topic:
