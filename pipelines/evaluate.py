@@ -315,7 +315,7 @@ def _slice_columns(spec: Spec, asked: Sequence[str] | None) -> tuple[str, ...]:
     known = (*named, *numeric_names(spec))
     for name in asked:
         if name not in known:
-            hint = did_you_mean(name, known)
+            hint = str(did_you_mean(name, known)) or "`lockstep features` lists them"
             raise InputError(f"--by {name}: {spec.name} has no such input; {hint}")
         computed = spec.inputs.computed.get(name)
         if any(is_private(spec, one) for one in (computed.columns if computed else (name,))):

@@ -87,7 +87,7 @@ def read_rows(source: str, spec: Spec, account: str = "", extra: str = "") -> Sc
         raise InputError(f"{source} holds no scored event; is it the right input?")
     for name in filter(None, (account, extra)):
         if name not in every.column_names:
-            hint = did_you_mean(name, every.column_names)
+            hint = str(did_you_mean(name, every.column_names)) or "the config lists them"
             raise ConfigError(f"the protocol names {name!r}, no column of {spec.name!r}; {hint}")
     times = every.column(EVENT_TIME).to_numpy()
     order = np.argsort(times, kind="stable")

@@ -18,8 +18,9 @@ from nightly_world import copy_of, write_events
 from nightly_world import request as night_request
 
 from configs.errors import InputError, StateError
+from configs.loader import load, shipped
 from pipelines.backfill import BackfillRequest, backfill
-from pipelines.evaluate import EvaluateRequest, _subjects, evaluate_bundle
+from pipelines.evaluate import EvaluateRequest, _slice_columns, _subjects, evaluate_bundle
 from pipelines.layout import FEATURES, VERDICTS, Days, Layout
 from pipelines.nightly import nightly
 from pipelines.read_days import read_part
@@ -120,3 +121,13 @@ def test_accounts_first_events_are_not_cut_short_where_known_ones_are_dropped(tm
     assert found.subjects.accounts == len(own)
     after = {one.events: one.accounts for one in found.subjects.after}
     assert after[10] == sum(count >= 10 for count in own.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nosuch", "`lockstep features` lists them"), ("hours", "did you mean 'hour'?")],
+)
+def test_an_input_that_is_none_is_named_with_where_to_look(name, hint):
+    spec = load(shipped("chat"), CATALOG)
+    with pytest.raises(InputError, match=rf"--by {name}: .* no such input; {re.escape(hint)}$"):
+        _slice_columns(spec, [name])
