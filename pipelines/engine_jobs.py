@@ -123,7 +123,7 @@ def _cancel(result: Any, runner: str, flink_master: str) -> None:
     try:
         if str(result.state) in _OVER:
             return
-        in_session = portable and _flink_session(result, flink_master)
+        in_session = _flink_session(result, runner, flink_master) if portable else ""
         result.cancel()
         words = "is being cancelled, and has not ended yet"
         deadline = time.monotonic() + _CANCEL_S
@@ -145,17 +145,18 @@ def _cancel(result: Any, runner: str, flink_master: str) -> None:
         raise
 
 
-def _flink_session(result: Any, flink_master: str) -> str | None:
+def _flink_session(result: Any, runner: str, flink_master: str) -> str | None:
     """Where a Flink that outlives its job server answers; "": it is none; None: nobody knows."""
     if not flink_master.startswith("["):
         return flink_master if "://" in flink_master else f"http://{flink_master}"
+    if "portable" not in runner.lower():  # Beam has started one for this job
+        return ""
     asked = beam_job_api_pb2.DescribePipelineOptionsRequest()
     try:
         known = result._job_service.DescribePipelineOptions(asked).options
     except grpc.RpcError:  # Prism
         return ""
-    flink = any(option.name == "flink_master" for option in known)
-    return None if flink and flink_master != "[local]" else ""
+    return None if any(option.name == "flink_master" for option in known) else ""
 
 
 def cancel_in_flink(address: str, name: str) -> bool:
