@@ -106,7 +106,7 @@ def precision_recall_svg(
                 names,
                 (recall, precision),
                 textcoords="offset points",
-                xytext=(-7 if far else 7, 5),
+                xytext=(-7, 13) if far else (7, 5),  # above the curve, which falls
                 ha="right" if far else "left",
             )
         axes.set_xlim(0, 1.02)
@@ -335,7 +335,7 @@ def _labels(
     joined: list[tuple[float, float, str]] = []
     for x, y, name in sorted(marks):
         if joined and x - joined[-1][0] < wide and abs(y - joined[-1][1]) < high:
-            joined[-1] = (x, y, f"{joined[-1][2]}, {name}")
+            joined[-1] = (x, max(y, joined[-1][1]), f"{joined[-1][2]}, {name}")
         else:
             joined.append((x, y, name))
     return joined
