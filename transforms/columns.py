@@ -101,6 +101,17 @@ def type_column(array: pa.Array, column: Column, reading: Reading = PLAIN) -> Ty
     return Typed(typed, tuple(faults))
 
 
+def without_empty(array: pa.Array) -> pa.Array:
+    """The column with null for an empty text, which names nothing.
+
+    >>> without_empty(pa.array(["ann", "", None])).to_pylist(), without_empty(pa.array([0]))[0]
+    (['ann', None, None], <pyarrow.Int64Scalar: 0>)
+    """
+    if not pa.types.is_string(array.type):
+        return array
+    return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+
+
 def _type_union(array: pa.UnionArray, column: Column, reading: Reading) -> Typed:
     """Each value read by its own type: the children of a dense union, one after the other."""
     children = [type_column(array.field(i), column, reading) for i in range(array.type.num_fields)]

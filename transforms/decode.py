@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from configs.errors import InputError
 from configs.labels import is_later, later_columns, shown_label
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Column, ColumnType, Ingest, Spec
-from transforms.columns import ARROW_TYPES, true_mask, type_column
+from transforms.columns import ARROW_TYPES, true_mask, type_column, without_empty
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.expression import evaluate_mask
 from transforms.json_records import MOST_BYTES, read_json
@@ -389,10 +389,7 @@ class _Reader:
 
     def typed(self, name: str, given: str, type_: ColumnType) -> pa.Array:
         """A column that every event has; an empty text counts as absent."""
-        array = self.read(Column(name, type_, max_bytes=_MOST_ID_BYTES), given)
-        if type_ is ColumnType.STRING:
-            array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
-        return array
+        return without_empty(self.read(Column(name, type_, max_bytes=_MOST_ID_BYTES), given))
 
     def read(self, column: Column, given: str) -> pa.Array:
         """The column of that name in the input, typed; all null if the input has none."""

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from configs.campaigns import CampaignRules
 from configs.schema import EVENT_ID, EVENT_TIME, KIND
+from transforms.columns import without_empty
 from transforms.expression import evaluate_mask
 from transforms.hashing import hash_column, hash_text, valid_mask
 from transforms.social.events import ACCOUNT
@@ -62,11 +63,14 @@ class Uses:
 def uses_of(campaigns: CampaignRules, batch: pa.RecordBatch) -> pa.Table:
     """The uses that events are: a table of `USES`, by column, in the order of the events.
 
+    An empty text is no account, no value and no recipient, as null is: it would be one that all
+    events without theirs share.
+
     Args:
       batch: decoded events with their derived columns.
     """
     kinds = pc.is_in(batch.column(KIND), value_set=pa.array(campaigns.kinds, pa.string()))
-    acts = pc.and_(kinds, batch.column(campaigns.account).is_valid())
+    acts = pc.and_(kinds, without_empty(batch.column(campaigns.account)).is_valid())
     events = batch.filter(acts)
     masks = {
         link.name: None if link.where is None else evaluate_mask(link.where, events)
@@ -75,7 +79,7 @@ def uses_of(campaigns: CampaignRules, batch: pa.RecordBatch) -> pa.Table:
     recipients = _recipients(campaigns, events)
     parts = []
     for number, (name, link) in enumerate(campaigns.columns):
-        used = valid_mask(events.column(name))
+        used = valid_mask(without_empty(events.column(name)))
         mask = masks[link.name]
         if mask is not None:
             used = used & mask
@@ -151,7 +155,7 @@ def starts_of(uses: pa.Table) -> npt.NDArray[np.int64]:
 def _recipients(campaigns: CampaignRules, events: pa.RecordBatch) -> pa.Array:
     if campaigns.recipients is None:
         return pa.nulls(events.num_rows, pa.int64())
-    column = events.column(campaigns.recipients)
+    column = without_empty(events.column(campaigns.recipients))
     if not pa.types.is_string(column.type):
         return column
     hashes = hash_column(column, _REACHED).view(np.int64)

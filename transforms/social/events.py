@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Spec
 from configs.social import EdgeRule, SocialGraph
+from transforms.columns import without_empty
 from transforms.expression import evaluate_mask
+from transforms.hashing import valid_mask
 from transforms.order import PLACE, PLACE_TYPE, places
 from transforms.selection import SUBJECT_COLUMN, SUBJECT_VALUE, verdict_mask, verdict_rows
 from transforms.social.edges import EDGES
@@ -68,7 +70,7 @@ def judgements_of(
     if judged is None or spec.labels is None:
         return JUDGEMENTS.empty_table()
     verdicts = batch.filter(pa.array(verdict_mask(spec, batch)))
-    account = verdicts.column(judged)
+    account = without_empty(verdicts.column(judged))
     if spec.labels.subjects:
         about = verdict_rows(spec, verdicts)
         is_account = pc.is_in(
@@ -120,5 +122,5 @@ def _edges(rule: EdgeRule, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _there(column: pa.Array) -> npt.NDArray[np.bool_]:
-    there: npt.NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
-    return there
+    """Which are there; an empty id is nobody's, so it makes no account that all of them share."""
+    return valid_mask(without_empty(column))

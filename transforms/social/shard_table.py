@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ HASH = "hash"
 _ROWS = "features"  # of earlier builds
 _LOW = ".low"
 _SEED = 0x736F6369
+_FEW = 64  # accounts that cost less one by one than an array call for each shard and column
 _LOW_BITS: tuple[tuple[int, type[np.unsignedinteger] | None], ...] = (
     (0, None),
     (8, np.uint8),
@@ -48,11 +50,12 @@ class _Column:
     codes: npt.NDArray[np.unsignedinteger] | None
     low: npt.NDArray[np.unsignedinteger] | None
 
-    def bits(self, rows: Int64s | slice) -> npt.NDArray[np.uint32]:
+    def bits(self, rows: Any) -> Any:
+        """Of some rows, or of one: uint32, of the shape of `rows`."""
         made = self.of[rows if self.codes is None else self.codes[rows]]
         if self.low is not None:
             made = (made << np.uint32(8 * self.low.itemsize)) | self.low[rows]
-        return np.asarray(made)
+        return made
 
 
 class Shard:
@@ -97,6 +100,25 @@ class Shard:
         for place, number in enumerate(wanted):
             made[:, place] = self._columns[number].bits(rows)
         return made.view(np.float32)
+
+    def place(self, hash_: int, account: str) -> int:
+        """As `places`, of one account: no array is made."""
+        kind = self._hashes.dtype.type  # of another type, all of the hashes would be converted
+        asked = kind(hash_ >> 32 if kind is np.uint32 else hash_)
+        at = int(self._hashes.searchsorted(asked))
+        while at < len(self._hashes) and self._hashes[at] == asked:
+            if self.accounts[at].as_py() == account:
+                return at
+            at += 1
+        return -1
+
+    def put(self, row: int, wanted: Sequence[int], bits: npt.NDArray[np.uint32]) -> None:
+        """As `values`, of one row, into uint32 `[len(wanted)]`."""
+        if self._rows is not None:
+            bits[:] = self._rows[row].view(np.uint32)[wanted]
+            return
+        for place, number in enumerate(wanted):
+            bits[place] = self._columns[number].bits(row)
 
     def places(self, hashes: UInt64s, accounts: pa.Array) -> Int64s:
         """Rows of accounts, -1 where they are not: by hash, and by id where hashes are equal."""
@@ -158,6 +180,16 @@ def lookup(
     made = np.full((len(accounts), len(wanted)), np.nan, np.float32)
     hashes = account_hashes(accounts)
     shards = np.where(valid_mask(accounts), shard_of(hashes, len(files)), -1)
+    if len(accounts) <= _FEW:
+        bits = made.view(np.uint32)
+        asked = zip(shards.tolist(), hashes.tolist(), accounts.to_pylist(), strict=True)
+        for row, (shard, hash_, account) in enumerate(asked):
+            if shard < 0:
+                continue
+            there = open_(files[shard])
+            if (place := there.place(hash_, account)) >= 0:
+                there.put(place, wanted, bits[row])
+        return made
     for shard in np.unique(shards[shards >= 0]).tolist():
         rows = np.flatnonzero(shards == shard)
         there = open_(files[shard])

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bundle_world import make_parts
-from campaign_world import AS_OF, HOUR
+from campaign_world import AS_OF, DAY, HOUR
 from named_world import DAYS, make_named, text_of
+from serve_world import asked, serving
 
 from configs.errors import StateError
 from pipelines.campaigns import read_campaigns
@@ -109,8 +110,8 @@ def run(made, tmp_path_factory):
     return Run(made, tmp_path_factory.mktemp("run") / "out").whole()
 
 
-def expected(run):
-    """By a loop over events: id -> campaign and snapshot."""
+def expected(run, late=LATE):
+    """By a loop over events: id -> campaign and snapshot, the last of which is seen from `late`."""
     published, found = {}, {}
     for day in DAYS:
         marker = json.loads((run.out / "campaigns" / f"{day}.json").read_text())
@@ -119,7 +120,7 @@ def expected(run):
         )
         known = {row["account"]: row["campaign"] for row in members}
         of = {(row["column"], row["value"]): row["campaign"] for row in reversed(values)}
-        published[max(marker["known_from"], LATE if day == AS_OF else 0)] = (
+        published[max(marker["known_from"], late if day == AS_OF else 0)] = (
             marker["name"],
             known,
             of,
@@ -156,6 +157,22 @@ def test_each_decision_names_its_campaign_by_the_snapshot_that_was_known_and_pub
     assert len({row[CAMPAIGN] for row in rows}) > 4
     strangers = [row for row in rows if row["who"].startswith("é") and row[CAMPAIGN_SNAPSHOT]]
     assert {row[CAMPAIGN] for row in strangers} >= {None}
+
+
+def test_an_answer_of_serve_names_the_campaign_as_known_at_the_time_of_its_event(run):
+    """Of copies of the log's last day, asked once all is folded and every snapshot published."""
+    known, clock = expected(run, 0), max(one["event_time"] for one in run.events)
+    posts = [one for one in run.events if one["kind"] == "post"]
+    last = [one for one in posts if one["event_time"] > clock - DAY]
+    wanted = [known[one["event_id"]] for one in last]
+    copies = [one | {"event_id": f"asked-{one['event_id']}"} for one in last]
+    with serving(run.state, run.store.root) as (_, _, channel):
+        made = asked(channel, *(json.dumps(one).encode() for one in copies))
+    said = [json.loads(answer.decisions[0]).get("campaign") for answer in made.answers]
+    assert [one and (one["name"], one["snapshot"]) for one in said] == [
+        one if one[0] else None for one in wanted
+    ]
+    assert len({name for name, _ in wanted}) > 3 and len({one for _, one in wanted}) == 2
 
 
 @pytest.mark.parametrize("at_arrival", [False, True])

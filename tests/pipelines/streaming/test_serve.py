@@ -2,23 +2,18 @@
 
 import json
 import re
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from serve_world import asked, serving
 from stream_world import NIGHT
 
 from pipelines.pubsub.client import RawMessage
 from pipelines.serve import decide_pb2
 from pipelines.serve.client import METHOD, DecisionClient
-from pipelines.serve.server import SERVICE
 from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.decisions import encode_decisions
 from pipelines.streaming.journal import Journal
@@ -52,49 +47,9 @@ def served(stream_house, tiny_spec, tmp_path_factory):
     arrivals = ArrivalLog(state)
     arrivals.recover(Done())
     arrivals.append([RawMessage("", "m1", 0, post(1))], time.time_ns() // 1000)
-    port, metrics = free_port(), free_port()
-    command = [
-        *(sys.executable, "-c", "from pipelines.commands import main; main()", "serve"),
-        *("--state", str(state), "--bundles", str(folder / "house" / "bundles")),
-        *("--port", str(port), "--metrics-port", str(metrics), "--stale-seconds", "3600"),
-        *("--most-events", "5", "--most-waiting", "4", "--most-bytes", "10000"),
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            grpc.channel_ready_future(channel).result(300)
-            while standing(channel) != health_pb2.HealthCheckResponse.SERVING:
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.1)
-            yield folder, state, port, metrics, channel
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(120) == 0
-            assert "stopping" in process.stderr.read()
-        finally:
-            process.kill()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def standing(channel):
-    return (
-        health_pb2_grpc.HealthStub(channel)
-        .Check(health_pb2.HealthCheckRequest(service=SERVICE))
-        .status
-    )
-
-
-def asked(channel, *events, timeout=60):
-    call = channel.unary_unary(
-        METHOD,
-        request_serializer=decide_pb2.DecideRequest.SerializeToString,
-        response_deserializer=decide_pb2.DecideResponse.FromString,
-    )
-    return call(decide_pb2.DecideRequest(events=events), timeout=timeout)
+    options = ("--most-events", "5", "--most-waiting", "4", "--most-bytes", "10000")
+    with serving(state, folder / "house" / "bundles", *options) as (port, metrics, channel):
+        yield folder, state, port, metrics, channel
 
 
 def refused(channel, *events, timeout=60):

@@ -39,8 +39,9 @@ def test_each_column_takes_the_fewest_bytes(table):
         assert (name in table.column_names) == bool(low)
 
 
-def test_every_bit_comes_back_from_the_columns_that_are_asked_for(table, accounts):
-    asked = RNG.integers(0, N, 500)
+@pytest.mark.parametrize("count", [5, 500])
+def test_every_bit_comes_back_from_the_columns_that_are_asked_for(table, accounts, count):
+    asked = RNG.integers(0, N, count)
     names = list(COLUMNS)
     there, some = {"x": Shard(table)}, accounts.take(pa.array(asked))
     for wanted in (range(len(names)), [4, 0, 2], []):
@@ -57,10 +58,35 @@ def test_files_of_earlier_builds_are_read(accounts):
     rows = pa.FixedSizeListArray.from_arrays(pa.array(values[order].ravel()), 2)
     named = {"hash": hashes[order], "account": few.take(pa.array(order)), "features": rows}
     there = pa.table(named)
-    made = lookup(["x"], {"x": Shard(there)}.__getitem__, few, [1, 0])
-    np.testing.assert_array_equal(made, values[:, ::-1])
+    for times in (1, 3):  # one by one, and together
+        some = pa.concat_arrays([few] * times)
+        made = lookup(["x"], {"x": Shard(there)}.__getitem__, some, [1, 0])
+        np.testing.assert_array_equal(made, np.concatenate([values[:, ::-1]] * times))
     part = Shard(there.slice(3, 4)).values(slice(None), [0, 1])
     np.testing.assert_array_equal(part, values[order][3:7])
+
+
+def test_accounts_of_one_hash_are_told_apart_by_their_ids(table):
+    """As if 32 bits of a hash were those of its neighbours' too."""
+    first = 1_000
+    hashes = table["hash"].to_numpy().copy()
+    hashes[first : first + 3] = hashes[first]
+    same = Shard(table.set_column(0, "hash", pa.array(hashes)))
+    known = table["account"].combine_chunks().slice(first, 3)
+    asked = pa.array([int(hashes[first]) << 32] * 3, pa.uint64()).to_numpy()
+    assert same.places(asked, known).tolist() == [first, first + 1, first + 2]
+    assert [same.place(*one) for one in zip(asked.tolist(), known.to_pylist(), strict=True)] == (
+        [first, first + 1, first + 2]
+    )
+    assert same.place(int(asked[0]), "nobody") == -1 == same.place(2**64 - 1, "nobody")
+
+
+def test_accounts_that_are_not_there_have_nothing(table):
+    asked = pa.array(["nobody", None, "", "user-7"])
+    few = lookup(["x"], lambda _: Shard(table), asked, [1, 4])
+    many = lookup(["x"], lambda _: Shard(table), pa.concat_arrays([asked] * 50), [1, 4])
+    assert many[:4].tobytes() == few.tobytes()
+    assert np.isnan(few[:3]).all() and few[3, 0] == COLUMNS["many"][0][7]
 
 
 def test_a_shard_of_nobody():
