@@ -156,7 +156,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "training.model": ("which model serves", "model: booster"),
     "training.analyse_rows": ("most rows, sampled by id, for vocabularies and scaling",
                               "analyse_rows: 1000000"),
-    "training.train_rows": ("most scored events of the span, sampled by id, that are used",
+    "training.train_rows": ("most scored events, sampled by id (young ones among them)",
                             "train_rows: 2000000"),
     "training.delayed_feedback": ("how the model that serves learns also from the events of the "
                                   "last training.delay: none, known, drop, weight or corrected",
@@ -165,7 +165,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "policy": ("how scores become decisions", "policy: {actions: {block: {min_precision: 0.9}}}"),
     "policy.actions": ("actions by name, the strongest first",
                        "actions: {block: {min_precision: 0.95}, review: {min_precision: 0.7}}"),
-    "policy.actions.NAME.min_precision": ("share of its events that must be abuse",
+    "policy.actions.NAME.min_precision": ("share of its events that must be abuse, below 1",
                                           "min_precision: 0.95"),
     "policy.actions.NAME.confidence": ("with which a promise is shown on the gate's events",
                                        "confidence: 0.95"),

@@ -26,7 +26,8 @@ class Training(Frozen):
       text_folds: consecutive time blocks for out-of-fold text scores.
       positive_weight: "balanced" or a number: the weight of a positive against a negative.
       analyse_rows: at most so many rows (hash-sampled by event id) feed the TFT analyzers.
-      train_rows: at most so many scored events of the span (hash-sampled likewise) are used.
+      train_rows: at most so many scored events (hash-sampled likewise) are used: of the span, and
+        with `delayed_feedback` of what follows it.
       delayed_feedback: whether and how the models that serve learn also from the events of the last
         `delay`: "none", or one of the ways of `training.delayed`.
     """

@@ -7,6 +7,7 @@ all of the file's mistakes, each with its line. `lockstep simulate --world` runs
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, TypeVar
 
 from configs._yaml import Mistakes, Section, did_you_mean, read_yaml
@@ -234,6 +235,7 @@ def loads_world(text: str, name: str = "world.yaml") -> WorldSettings:
         enforcement=_part(root, "enforcement", Enforcement),
         hold_out=_part(root, "hold_out", LetThrough),
     )
+    _note_idle(root, made)
     total = sum(one.share for one in made.abuse.values())
     if total > 0.9:
         root.note("abuse", f"abuse: shares add up to {total:g}; expected at most 0.9")
@@ -246,6 +248,46 @@ def loads_world(text: str, name: str = "world.yaml") -> WorldSettings:
     root.done()
     mistakes.raise_if_any()
     return made
+
+
+_OF_POLICY = {
+    "none": ("begins", "share", "catches", "false_alarms", "blind"),
+    "fraction": ("catches", "false_alarms", "blind"),
+    "oracle": ("share",),
+}
+"""Settings of `enforcement` that its policies do not read."""
+
+
+def _note_idle(root: Section, made: WorldSettings) -> None:
+    """Settings that would do nothing."""
+    policy, rules = made.enforcement.policy, root.section("enforcement")
+    for key in rules.keys() if rules is not None else ():
+        if rules is not None and key in _OF_POLICY.get(policy, ()):
+            readers = [name for name, idle in _OF_POLICY.items() if key not in idle]
+            rules.note(
+                key,
+                f"{key}: does nothing under policy: {policy}",
+                f"leave {key} out, or set policy: {' or '.join(readers)}",
+            )
+    for kind, section in root.sections("abuse"):
+        if kind in made.abuse and made.abuse[kind].share == 0 and set(section.keys()) - {"share"}:
+            hint = f"{kind}: {{share: 0.01}}, or leave {kind} out"
+            section.mistakes.add(
+                section.position, f"{kind}: nothing of it happens: its share is 0", hint
+            )
+    reports = root.section("reports")
+    if made.reports.brigades == 0 and reports is not None and "members" in reports:
+        hint = "leave it out, or set brigades: 1"
+        reports.note("members", "members: does nothing without brigades", hint)
+
+
+def is_world(text: str) -> bool:
+    """Whether YAML text, right or wrong, is meant to be a world.
+
+    >>> is_world("# mine\\nworld: 1"), is_world("lockstep: 1\\ncolumns: {world: {type: string}}")
+    (True, False)
+    """
+    return re.search(r"^world\s*:", text, re.MULTILINE) is not None
 
 
 def _part(root: Section, key: str, of: type[T]) -> T:

@@ -201,6 +201,15 @@ def published_parts(layout: Layout, start_us: int, end_us: int) -> list[str]:
     return _parts(layout, start_us, end_us)[0]
 
 
+def count_events(layout: Layout, start_us: int, end_us: int) -> int:
+    """Scored events of the days that a range touches.
+
+    Raises:
+      InputError: a day of the range is not there.
+    """
+    return _parts(layout, start_us, end_us)[1]
+
+
 def _parts(layout: Layout, start_us: int, end_us: int) -> tuple[list[str], int]:
     """The files, and how many scored events their days have."""
     days = Days(day_of(start_us), day_of(end_us - 1))

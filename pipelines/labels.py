@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError
+from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.dataset import subject_columns
@@ -73,6 +74,7 @@ class LabelReport:
         no verdict speaks of them.
       by_subject: events whose label is by a verdict about a subject; subjects: these verdicts, by
         the columns of `labels.subjects`.
+      other: days that were made under another config.
     """
 
     as_of: dt.date
@@ -93,6 +95,7 @@ class LabelReport:
     suspected: int = 0
     by_subject: int = 0
     subjects: tuple[SubjectCounts, ...] = ()
+    other: tuple[dt.date, ...] = ()
 
     @property
     def come_by_maturity(self) -> tuple[float, float, float] | None:
@@ -105,6 +108,7 @@ class LabelReport:
         last = int(self.curve.delays[-1]) // DAY_US + 1 if self.curve.events else 0
         return plain | {
             "as_of": str(self.as_of),
+            "other": list(map(str, self.other)),
             "verdicts": dataclasses.asdict(self.verdicts),
             "conflicts": [dataclasses.asdict(one) for one in self.conflicts],
             "alarms": [dataclasses.asdict(one) for one in self.alarms],
@@ -178,6 +182,9 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
                 table.column(one.of),
             )
             for one in spec.labels.subjects
+        ),
+        other=tuple(
+            day for day in days if layout.read_marker(day).get("spec") != dataset_fingerprint(spec)
         ),
     )
 

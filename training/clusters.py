@@ -15,6 +15,7 @@ the share uses them, and is the better one the more clusters hold errors; where 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -198,11 +199,8 @@ def auc_interval(
     """An interval of the AUC where events of one account are not independent; None with one class.
 
     The variance is Obuchowski's (Biometrics 53, 1997), DeLong's where each event is its own
-    cluster; the interval is on the scale of log odds, by Student's t with one degree of freedom
-    less than the class with fewer accounts has accounts. One account alone says nothing: 0 to 1.
-    Where all pairs are in order, nothing varies: `bounds_at_end`. Where nearly all are, few
-    accounts show too few errors, and the variance is too small; so the interval is not narrower
-    than the normal one with one more account in each class, of the largest variance, A(1 - A).
+    cluster; the interval is `odds_interval`. Where all pairs are in order, nothing varies:
+    `bounds_at_end`.
 
     >>> scores, hits = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.6]), np.arange(6) % 2 == 0
     >>> low, high = auc_interval(scores, hits, None)
@@ -222,9 +220,6 @@ def auc_interval(
     if area in (0.0, 1.0):
         return bounds_at_end(hits, own, area == 1.0, confidence)
     sides = [len(np.unique(own[of])) for of in (hits, ~hits)]
-    accounts = min(sides)
-    if accounts < 2:
-        return 0.0, 1.0
     count = int(own.max()) + 1
     with_good = np.bincount(
         own, np.where(hits, below / (2.0 * negatives) - area, 0.0), count
@@ -237,13 +232,36 @@ def auc_interval(
         + _spread(with_bad, np.bincount(own[~hits], minlength=count) > 0) / negatives**2
         + 2.0 * count / max(count - 1, 1) * float(with_good @ with_bad) / (positives * negatives)
     )
-    odds = np.log(area / (1.0 - area))
-    tail, variance = (1.0 + confidence) / 2.0, max(variance, 0.0)
-    one_more = area * (1.0 - area) * sum(1.0 / (units * (units + 1)) for units in sides)
+    return odds_interval(area, max(variance, 0.0), sides, confidence)
+
+
+def odds_interval(
+    value: float, variance: float, units: Sequence[int], confidence: float = 0.95
+) -> tuple[float, float]:
+    """An interval of a figure between 0 and 1, by its variance, on the scale of log odds.
+
+    By Student's t with one degree of freedom less than the fewest units; and not narrower than the
+    normal one with one more unit of each kind, of the largest variance, A(1 - A): near 1 few units
+    show too few errors. One unit alone says nothing: 0 to 1.
+
+    Args:
+      value: the figure, not 0 or 1.
+      variance: of it.
+      units: what vary, of each kind, such as accounts with abuse and without.
+      confidence: of the interval.
+
+    >>> low, high = odds_interval(0.99, 0.0, [10])
+    >>> round(low, 3), round(high, 3)
+    (0.938, 0.998)
+    """
+    fewest = min(units)
+    if fewest < 2:
+        return 0.0, 1.0
+    odds, tail = np.log(value / (1.0 - value)), (1.0 + confidence) / 2.0
+    one_more = value * (1.0 - value) * sum(1.0 / (count * (count + 1)) for count in units)
     half = max(
-        stdtrit(accounts - 1, tail) * np.sqrt(variance),
-        ndtri(tail) * np.sqrt(variance + one_more),
-    ) / (area * (1.0 - area))
+        stdtrit(fewest - 1, tail) * np.sqrt(variance), ndtri(tail) * np.sqrt(variance + one_more)
+    ) / (value * (1.0 - value))
     return float(expit(odds - half)), float(expit(odds + half))
 
 

@@ -28,7 +28,7 @@ from training.boosting import total_gain
 from training.calibrate import fit_calibration, redraw_calibrations
 from training.campaigns import begun_earlier
 from training.dataset import LabelCounts, Slices, count_labels, require_both_classes
-from training.delayed import YoungSpan, join_young
+from training.delayed import RefitComparison, YoungSpan, compare_refit, join_young
 from training.evaluate import Metrics, evaluate
 from training.groups import encode_groups
 from training.labels import UNLABELLED
@@ -65,6 +65,7 @@ class Fitted:
       counts: labels by slice, without those.
       gains: input -> gain of the judged booster (or |weight| of a linear model).
       notes: JSON-able provenance: rounds, class weight, why this calibration.
+      refit: the models that serve against the judged ones, where they learnt from young events.
     """
 
     models: Models
@@ -80,6 +81,7 @@ class Fitted:
     notes: dict[str, Any]
     left_out: npt.NDArray[np.bool_] | None = None
     redrawn: tuple[Calibration, ...] = ()
+    refit: RefitComparison | None = None
 
 
 def fit_parts(spec: Spec) -> int:
@@ -182,17 +184,26 @@ def _fit(
             top=spec.evaluation.top,
             seed=training.seed,
         )
-    models, learnt = judged, span
+    models, learnt, refit = judged, span, None
     about: dict[str, Any] = {}
     if training.refit:
         if young is not None:
-            raw_young = _raw_on(judged, training.model, young.span, np.arange(len(young.come)))
+            expected = calibration.apply(_raw_on(judged, training.model, young.span))
             learnt, every, about = join_young(
-                training.delayed_feedback, span, every, young, calibration.apply(raw_young)
+                training.delayed_feedback, span, every, young, expected
             )
         models, _ = fit_models(
             spec, learnt, every, weight, None, rounds, threads, judged.linear, report
         )
+        if young is not None:
+            again = _raw_on(models, training.model, span, gate_rows)
+            later = calibration.apply(_raw_on(models, training.model, young.span))
+            refit = compare_refit(
+                thresholds,
+                gate_labels,
+                (raw, scores, expected),
+                (again, calibration.apply(again), later),
+            )
     return Fitted(
         models=models,
         judged=judged,
@@ -219,6 +230,7 @@ def _fit(
             made[training.model], labels[check_rows],
             _accounts(span, check_rows), weights, seed=training.seed,
         ),
+        refit=refit,
     )  # fmt: skip
 
 
@@ -246,8 +258,8 @@ def _served(training: Training) -> tuple[str, ...]:
     return tuple(dict.fromkeys((training.model, "linear")))
 
 
-def _raw_on(models: Models, which: str, span: Span, rows: Rows) -> Floats:
-    part = span.transformed.take(rows)
+def _raw_on(models: Models, which: str, span: Span, rows: Rows | None = None) -> Floats:
+    part = span.transformed if rows is None else span.transformed.take(rows)
     return models.raw(which, part, models.text_scores(part))
 
 

@@ -10,7 +10,12 @@ import dataclasses
 from configs.errors import GateError
 from configs.schema import Gate
 from training.dataset import TimeRange
+from training.delayed import RefitComparison
 from training.evaluate import Metrics
+from transforms.ticks import DAY_US
+
+MOST_MORE, FEW = 2.0, 10
+"""What serves may flag so many times the harmless events of the judged model, or of so few."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,8 @@ class ServingComparison:
       candidate, serving: metrics on these same events; None: not measured, and `fault` says why.
       fault: why there can be no comparison: the two do not read the same inputs.
       same: the candidate is the bundle that serves, so there is nothing to compare.
+      lost: why the serving bundle itself is measured, and not the one that was judged for it, in
+        words; "": nothing is lost.
     """
 
     where: TimeRange
@@ -74,6 +81,7 @@ class ServingComparison:
     serving: Metrics | None = None
     fault: str = ""
     same: bool = False
+    lost: str = ""
 
     def __post_init__(self) -> None:
         one, other = self.candidate, self.serving
@@ -88,7 +96,11 @@ class ServingComparison:
 
 
 def check_gate(
-    gate: Gate, candidate: Metrics, compared: ServingComparison | None = None, to_serve: bool = True
+    gate: Gate,
+    candidate: Metrics,
+    compared: ServingComparison | None = None,
+    to_serve: bool = True,
+    refit: RefitComparison | None = None,
 ) -> GateResult:
     """The gate's decision on a candidate.
 
@@ -98,6 +110,7 @@ def check_gate(
       compared: the candidate and the serving bundle on events new to both; None: nothing serves.
       to_serve: it would serve at once. If not, one that cannot be compared with the serving bundle
         is let pass, so that it is kept and someone can judge it; a worse one is not.
+      refit: of a candidate that has learnt from young events after it was judged.
 
     >>> from training.evaluate import evaluate
     >>> import numpy as np
@@ -115,6 +128,7 @@ def check_gate(
         _floor("average precision", candidate.average_precision, gate.min_average_precision),
         _floor("AUC", candidate.auc, gate.min_auc),
         _serving_rule(gate, compared, to_serve),
+        *([_refit_rule(gate, refit)] if refit is not None else ()),
     ]
     return GateResult(all(rule.passed for rule in rules), tuple(rules))
 
@@ -158,8 +172,39 @@ def _serving_rule(gate: Gate, compared: ServingComparison | None, to_serve: bool
         name,
         passed,
         f"average precision {candidate.average_precision or 0:.4f} against the serving bundle's "
-        f"{serving.average_precision or 0:.4f} on the same events ({compared.where}): {change}",
+        f"{serving.average_precision or 0:.4f} on the same events ({compared.where}): {change}"
+        + f". The serving bundle itself is measured: {compared.lost}"
+        * bool(compared.lost),
     )
+
+
+def _refit_rule(gate: Gate, refit: RefitComparison) -> GateRule:
+    """What serves has seen the gate slice with its labels, so there it should do no worse."""
+    faults = []
+    if refit.served - refit.judged < -gate.max_drop:
+        faults.append(f"a drop of more than the {gate.max_drop:.4f} allowed")
+    faults += [
+        f"{one.action} flags more than {MOST_MORE:g} times as many harmless events"
+        for one in refit.actions
+        if one.served > MOST_MORE * max(one.judged, FEW)
+    ]
+    flagged = "; ".join(
+        f"{one.action} flags {one.served:,} harmless events there ({one.judged:,}) and "
+        f"{one.young_served:,} young ones ({one.young_judged:,})"
+        for one in refit.actions
+    )
+    words = (
+        f"what serves has learnt also from {refit.events:,} young events, which no figure is of. "
+        "On the gate slice, which it has seen, it has average precision "
+        f"{refit.served:.4f} (the judged model: {refit.judged:.4f})"
+    )
+    words += f"; {flagged}" * bool(flagged)
+    if faults:
+        words += (
+            f": {', and '.join(faults)}. Look for wrong verdicts on young events (`lockstep "
+            "labels`), or set training.delayed_feedback: none"
+        )
+    return GateRule("what serves against what was judged", not faults, words)
 
 
 _MEASURE_ONE = (
@@ -175,7 +220,7 @@ def _no_comparison(gate: Gate, compared: ServingComparison) -> str:
     if compared.where.start_us >= compared.where.end_us:
         return (
             "the gate slice holds nothing later than what the serving bundle was trained on, so "
-            "the two cannot be compared; wait a day"
+            f"the two cannot be compared; {_wait(compared)}"
         )
     serving = compared.serving
     positives = 0 if serving is None else serving.positives
@@ -183,8 +228,17 @@ def _no_comparison(gate: Gate, compared: ServingComparison) -> str:
         return (
             f"{positives:,} positives among the events later than what the serving bundle was "
             f"trained on ({compared.where}), and at least {gate.min_positives} are needed to "
-            "compare the two; wait a day"
+            f"compare the two; {_wait(compared)}"
         )
     if serving is None or serving.average_precision is None:
-        return f"average precision has no value: {compared.where} has one class only; wait a day"
+        what = f"average precision has no value: {compared.where} has one class only"
+        return f"{what}; {_wait(compared)}"
     return ""
+
+
+def _wait(compared: ServingComparison) -> str:
+    """Until the gate slice has events that are new to both."""
+    missing = compared.where.start_us - compared.where.end_us
+    days = max(missing, 0) // DAY_US + 1
+    words = "wait a day" if days == 1 else f"wait {days} days"
+    return f"{words}, or mend this: {compared.lost}" if compared.lost else words

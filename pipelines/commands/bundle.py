@@ -84,8 +84,11 @@ def list_bundles(out: Out, as_json: Json = False) -> None:
 def show(name: Name, out: Out, as_json: Json = False) -> None:
     """Show a bundle's manifest, thresholds and provenance, after checking its files."""
     from scoring.arrays import load_json
+    from scoring.bundle import bundle_spec
     from scoring.decision import DecisionPolicy
     from scoring.manifest import POLICY
+    from transforms.catalog import CATALOG
+    from transforms.hashing import hash_text
 
     store = _store(out)
     store.verify(name)
@@ -95,6 +98,9 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
         for part in ("manifest", "policy", "calibration", "provenance", "metrics")
     }
     changes = [one for one in store.changes() if folder.name in (one.serving, one.before)]
+    rule = bundle_spec(folder, CATALOG).policy.hold_out
+    if rule is not None:  # the salt itself is for nobody who looks for a way through
+        facts["hold_out"] = {"share": rule.share, "salt": f"{hash_text(rule.salt) & 0xFFFF:04x}"}
     if as_json:
         print(json.dumps(facts | {"changes": [dataclasses.asdict(one) for one in changes]}))
         return
@@ -112,6 +118,11 @@ def show(name: Name, out: Out, as_json: Json = False) -> None:
     for threshold in DecisionPolicy.load(folder / POLICY).thresholds:
         if threshold.evidence:
             print(f"  {threshold.action} promises {threshold.contract}: {threshold.evidence}")
+    if rule is not None:
+        salt = facts["hold_out"]["salt"]
+        print(
+            f"  hold-out   {rule.share:.2%} of events, of salt {salt} (another salt, other events)"
+        )
     versions = manifest.get("versions", {})
     print(f"  made with  {', '.join(f'{library} {v}' for library, v in versions.items())}")
     for key, value in facts["provenance"].items():

@@ -13,15 +13,24 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Check a config; exits 3 and lists every mistake if there is one."""
+    from configs.files import read_text
     from configs.fingerprint import fingerprint
+    from configs.world import is_world, loads_world
     from pipelines.commands._shared import config_path, load_config
     from transforms.inputs import numeric_names
     from transforms.velocity import feature_names
 
+    path = config_path(config)
+    if is_world(text := read_text(path, "config")):
+        world = loads_world(text, str(path))
+        what = "a world for `lockstep simulate --world`, and no config"
+        facts = {"config": str(path), "name": world.name, "world": True}
+        print(json.dumps(facts) if as_json else f"{path}: fine. {world.name} is {what}")
+        return
     spec = load_config(config)
     if as_json:
         facts = {
-            "config": str(config_path(config)),
+            "config": str(path),
             "name": spec.name,
             "fingerprint": fingerprint(spec),
             "kinds": list(spec.kinds),
@@ -32,7 +41,7 @@ def validate(
         print(json.dumps(facts))
         return
     print(
-        f"{config_path(config)}: fine. {spec.name}, fingerprint {fingerprint(spec)}: "
+        f"{path}: fine. {spec.name}, fingerprint {fingerprint(spec)}: "
         f"{len(spec.kinds)} kinds, {len(spec.columns)} columns, {len(spec.derived)} derived, "
         f"{len(spec.entities)} entities, {len(feature_names(spec))} features, "
         f"{len(numeric_names(spec))} numeric inputs"

@@ -134,7 +134,7 @@ class ModelMaker:
         data = weighed.data
         for words in weighed.warnings():
             self.progress.say(f"{contender.name}, as of {as_of}: {words}")
-        key = self._graph_key(spec, layout, cut)
+        key = self._graph_key(spec, layout, cut, data.share)
         if key not in self.graphs:
             graph = self.scratch / f"graph-{key}"
             analyse_sample(spec, layout, cut.fit, data, graph, request.running)
@@ -146,7 +146,7 @@ class ModelMaker:
         fitted = fit_sample(
             spec, cut, data, transformed, self.threads, self.progress, units, weighed.weights, young
         )
-        gate = check_gate(spec.gate, fitted.metrics)
+        gate = check_gate(spec.gate, fitted.metrics, refit=fitted.refit)
         parts = bundle_parts(request, fitted, graph, gate, cut, weighed.notes())
         return name_of(write_bundle(parts, self.bundles)), gate.reasons
 
@@ -196,10 +196,10 @@ class ModelMaker:
             )
         return _digest(parts)
 
-    def _graph_key(self, spec: Spec, layout: Layout, cut: Slices) -> str:
-        """Of all that an analysed graph depends on."""
+    def _graph_key(self, spec: Spec, layout: Layout, cut: Slices, share: float) -> str:
+        """Of all that an analysed graph depends on; `share` says which sample of the span it is."""
         training, _ = sections(spec)
-        rows = (training.train_rows, training.analyse_rows, cut.fit.start_us, cut.fit.end_us)
+        rows = (share, training.analyse_rows, cut.fit.start_us, cut.fit.end_us)
         bare = dataclasses.replace(
             spec,
             name="",

@@ -3,7 +3,8 @@
 The serving bundle may have been trained on part of the gate slice (a long slice, or a nightly run
 that is repeated): both are then measured on the rest. One that has learnt from young events
 (`training.delayed_feedback`) has seen all of it; in its place the model is compared that was judged
-for it, which is kept as a bundle too.
+for it, which is kept as a bundle too. Where that one is lost, the comparison waits until the gate
+slice is later than all that the serving bundle has seen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import dataclasses
 
 import numpy as np
 
-from configs.errors import InputError
+from configs.errors import BundleError, InputError
 from configs.schema import EVENT_ID
 from pipelines.campaign_units import CampaignUnits
 from pipelines.dataset import Dataset, published_parts
@@ -58,9 +59,17 @@ def compare_with_serving(
     """
     spec, store = request.spec, Store(layout.bundles)
     serving = load_bundle(store.path(name), CATALOG)
-    judged_alone = str(serving.provenance.get(JUDGED, ""))
-    if judged_alone and exists(join(store.place(judged_alone), MANIFEST)):
-        name, serving = judged_alone, load_bundle(store.path(judged_alone), CATALOG)
+    judged_alone, lost = str(serving.provenance.get(JUDGED, "")), ""
+    if judged_alone:
+        try:
+            if not exists(join(store.place(judged_alone), MANIFEST)):
+                raise BundleError("it is gone")
+            serving, name = load_bundle(store.path(judged_alone), CATALOG), judged_alone
+        except BundleError as error:
+            lost = (
+                f"the bundle {judged_alone}, which was judged for it, cannot be read ({error}); "
+                "bring its folder back from a copy, or let a newer bundle serve by hand"
+            )
     seed = sections(spec)[0].seed
     fresh = TimeRange(max(where.start_us, trained_on(serving).end_us), where.end_us)
     unlike = find_unlike(serving.spec, input_fingerprints(spec))
@@ -68,7 +77,7 @@ def compare_with_serving(
         return ServingComparison(fresh, fault=f"that one reads {unlike}")
     rows = np.flatnonzero(fresh.mask(judged.times))
     if not len(rows):
-        return ServingComparison(fresh)
+        return ServingComparison(fresh, lost=lost)
     part = judged.take(rows)
     hashes = sample_hashes(data.events.column(EVENT_ID))
     scored = score_days(
@@ -113,4 +122,5 @@ def compare_with_serving(
             clusters,
             count_daily(serving, scored, days, clusters),
         ),
+        lost=lost,
     )

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from configs.errors import BundleError, GateError, LockstepError
 from configs.fingerprint import fingerprint
 from configs.schema import Spec
@@ -31,7 +33,7 @@ from pipelines.parity.gate import last_parity
 from pipelines.progress import Progress
 from pipelines.versions import library_versions
 from scoring.explanation import input_meanings
-from scoring.files import delete_files, join, replace_file
+from scoring.files import delete_files, join, read_file, replace_file
 from scoring.store import ServingChange, Store
 from training.by_slice import evaluate_by_slice
 from training.dataset import Slices
@@ -75,6 +77,7 @@ class NightlyFacts:
       cold: whether windows were full yet, in words; "" if they were.
       effects: what the new model's actions do to events, accounts and campaigns.
       rows: by stage, that it went through.
+      replaced: of which other config the page of this day was until now, in words; "": of none.
     """
 
     backfill: BackfillReport | None = None
@@ -93,6 +96,7 @@ class NightlyFacts:
     bundle: str | None = None
     promoted: bool = False
     weighed: Weighed | None = None
+    replaced: str = ""
 
 
 class RunReport:
@@ -107,6 +111,7 @@ class RunReport:
     def __init__(self, request: NightlyRequest, layout: Layout, progress: Progress) -> None:
         self.progress, self.facts = progress, NightlyFacts()
         self._request, self._layout, self._meter = request, layout, Meter()
+        self.facts.replaced = replaced_page(request, layout)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -148,6 +153,7 @@ class RunReport:
             return ()
         early = self.facts.evidence.early if self.facts.evidence else 0
         return (
+            *([self.facts.replaced] if self.facts.replaced else []),
             *([f"of the training span, {early_verdicts(early)}"] if early else []),
             *(self.facts.weighed.warnings() if self.facts.weighed else ()),
             *silent_actions(self.facts),
@@ -161,6 +167,21 @@ class RunReport:
             self.write(outcome, summary)
         except OSError:
             remove_report(self._layout.report(self._request.as_of))
+
+
+def replaced_page(request: NightlyRequest, layout: Layout) -> str:
+    """Whether a run of another config has left its page of the same day, in words; "": none has."""
+    try:
+        text = read_file(join(layout.report(request.as_of), REPORT_FACTS))
+        before = NightlyReport.from_json(text)
+    except (OSError, msgspec.DecodeError):
+        return ""
+    if before.spec_fingerprint == fingerprint(request.spec):
+        return ""
+    return (
+        f"This page replaces that of {before.name} ({before.spec_fingerprint}), another config, as "
+        f"of the same day ({before.outcome}; bundle {before.bundle_fingerprint or 'none'})."
+    )
 
 
 def make_report(
@@ -251,7 +272,8 @@ def _campaigns(facts: NightlyFacts) -> dict[str, str]:
 
 def _notes(facts: NightlyFacts) -> tuple[str, ...]:
     """What someone should know before they read the figures."""
-    notes = [facts.cold] if facts.cold else []
+    notes = [facts.replaced] if facts.replaced else []
+    notes += [facts.cold] if facts.cold else []
     if facts.effects and facts.effects.fault:
         notes.append(facts.effects.fault)
     if facts.evidence and facts.evidence.early:

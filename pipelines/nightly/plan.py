@@ -76,7 +76,7 @@ class NightlyPlan:
 
     Attributes:
       cut: the slices of time.
-      rows: events that are trained on, estimated.
+      rows: events that are trained on, young ones among them, estimated.
       backfill: the days that are made first; two plans where published ones are brought up to a
         changed config.
       serving: the bundle that the new one is compared with; None: none serves.
@@ -145,7 +145,8 @@ def plan_nightly(request: NightlyRequest) -> NightlyPlan:
     layout = Layout(request.out)
     cut = slices(training, request.as_of_us)
     plans = tuple(backfill_plans(request, layout, cut, dry=True))
-    rows = min(training.train_rows, _count_events(layout, cut, plans))
+    end_us = cut.span.end_us if training.delayed_feedback == "none" else request.as_of_us
+    rows = min(training.train_rows, _count_events(layout, cut, end_us, plans))
     return NightlyPlan(request, cut, rows, plans, Store(layout.bundles).serving())
 
 
@@ -181,10 +182,10 @@ def sections(spec: Spec) -> tuple[Training, Labels]:
     return spec.training, spec.labels
 
 
-def _count_events(layout: Layout, cut: Slices, plans: Sequence[BackfillPlan]) -> int:
-    """Scored events of the span: of published days as counted, of others as the plans estimate."""
+def _count_events(layout: Layout, cut: Slices, end_us: int, plans: Sequence[BackfillPlan]) -> int:
+    """Scored events from the span on: of published days as counted, of others as the plans say."""
     published, count = set(layout.published()), 0.0
-    for day in Days(day_of(cut.span.start_us), day_of(cut.span.end_us - 1)):
+    for day in Days(day_of(cut.span.start_us), day_of(end_us - 1)):
         planned = [plan for plan in plans if day in plan.days]
         if planned:
             count += planned[-1].events / len(planned[-1].days)

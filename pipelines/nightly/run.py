@@ -160,7 +160,9 @@ def _make_bundle(
                     request, layout, cut.gate, data, judged, fitted, name, units
                 )
     with stage("gate"):
-        gate = facts.gate = check_gate(spec.gate, fitted.metrics, facts.comparison, request.promote)
+        gate = facts.gate = check_gate(
+            spec.gate, fitted.metrics, facts.comparison, request.promote, fitted.refit
+        )
     with stage("bundle"):
         if weighed.young is not None:
             notes |= _keep_judged(request, layout, fitted, graph, gate, cut, notes)

@@ -13,7 +13,7 @@ from configs.errors import EvidenceError
 from configs.schema import EVENT_ID, Spec
 from pipelines.analyze import analyze_days
 from pipelines.campaign_units import CampaignUnits
-from pipelines.dataset import Dataset, load_dataset, published_parts
+from pipelines.dataset import Dataset, count_events, load_dataset, published_parts
 from pipelines.layout import Layout, day_of
 from pipelines.nightly.plan import sections
 from pipelines.progress import Progress
@@ -28,7 +28,8 @@ from transforms.constants import Transformed
 
 
 def load_sample(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> Dataset:
-    """At most `training.train_rows` scored events of the training span.
+    """At most `training.train_rows` scored events of the training span; with
+    `training.delayed_feedback` so many that with the young events after it there are no more.
 
     Raises:
       EvidenceError: the published days begin too late, or hold no scored event.
@@ -41,9 +42,12 @@ def load_sample(spec: Spec, layout: Layout, cut: Slices, as_of_us: int) -> Datas
             "choose a later --as-of or a shorter training.span, or begin earlier with --since "
             "in another --out"
         )
-    data = load_dataset(
-        spec, layout, cut.span.start_us, cut.span.end_us, as_of_us, training.train_rows
-    )
+    most = training.train_rows
+    if training.delayed_feedback != "none" and cut.span.end_us < as_of_us:
+        count = count_events(layout, cut.span.start_us, cut.span.end_us)
+        young = count_events(layout, cut.span.end_us, as_of_us)
+        most = max(1, most * count // max(count + young, 1)) if count + young > most else most
+    data = load_dataset(spec, layout, cut.span.start_us, cut.span.end_us, as_of_us, most)
     if not len(data):
         raise EvidenceError(
             f"there is no scored event from {cut.span} under {layout.root}; is the "

@@ -44,6 +44,11 @@ def test_kinds_are_in_one_order_whatever_the_file_says():
         ("world: 1\nenforcement: {policy: orcle}", "did you mean 'oracle'"),
         ("world: 1\nhold_out: {share: -1}", "share: expected at least 0, found -1"),
         ("world: 1\nhold_outs: {}", "did you mean 'hold_out'"),
+        ("world: 1\nenforcement: {blind: 2h}", ":2:22: blind: does nothing under policy: none"),
+        ("world: 1\nenforcement: {policy: fraction, catches: 1}", "or set policy: oracle"),
+        ("world: 1\nenforcement: {policy: oracle, share: 0.1}", "or set policy: fraction"),
+        ("world: 1\nabuse: {raid: {accounts: 9}}", "raid: nothing of it happens"),
+        ("world: 1\nreports: {brigades: 0, members: 3}", "does nothing without brigades"),
         ("world: 1\nappeals: 3", "expected a section"),
     ],
 )

@@ -6,15 +6,18 @@ import json
 import pyarrow as pa
 import pytest
 import typer
-from bundle_world import copy_bundle
+from bundle_world import CONFIG, copy_bundle, make_parts
 from typer.testing import CliRunner
 
 from configs.errors import BundleError, BusyError, InputError
+from configs.loader import loads
 from pipelines.commands import bundle, control
 from pipelines.streaming.journal import Journal
+from scoring.bundle import write_bundle
 from scoring.engine import BUNDLE, STEP
 from scoring.locks import exclusive
 from scoring.store import Store
+from transforms.catalog import CATALOG
 
 
 @pytest.fixture
@@ -80,6 +83,21 @@ def test_show(house):
     (out / "bundles" / one / "policy.json").write_text("{")
     with pytest.raises(BundleError, match=r"policy.json .*cut short"):
         run("show", "serving", "--out", out)
+
+
+def test_show_tells_hold_outs_of_other_salts_apart_and_no_salt(house):
+    """Another salt is another bundle, which lets other events through."""
+    out, one, _ = house
+    shown = {}
+    for salt in ("s-2026", "s-2027"):
+        text = CONFIG.replace("policy: {", f"policy: {{hold_out: {{share: 0.02, salt: {salt}}}, ")
+        parts = make_parts(config=text, spec=loads(text, "tiny.yaml", CATALOG))
+        made = write_bundle(parts, out / "bundles").name
+        said = run("show", made, "--out", out)
+        assert "hold-out   2.00% of events" in said and salt not in said.split("hold-out")[1]
+        shown[made] = json.loads(run("show", made, "--out", out, "--json"))["hold_out"]["salt"]
+    assert len(set(shown.values())) == len(shown) == 2
+    assert "hold-out" not in run("show", one, "--out", out)
 
 
 def test_verify(house):

@@ -67,6 +67,17 @@ def test_features(house):
     assert all(info["name"] in text for info in infos)
 
 
+def test_validate_says_of_a_world_that_it_is_one(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("# all of it made up\nworld: 1\nname: mine\n")
+    assert "mine is a world for `lockstep simulate --world`" in run("validate", path).stdout
+    facts = json.loads(run("validate", path, "--json").stdout)
+    assert facts == {"config": str(path), "name": "mine", "world": True}
+    path.write_text("world: 1\npeople: {acounts: 3}\n")
+    with pytest.raises(ConfigError, match="did you mean 'accounts'"):
+        validate(str(path))
+
+
 def test_validate_tells_mistakes_to_machines(tmp_path, capsys):
     config = tmp_path / "broken.yaml"
     config.write_text(CONFIG.replace("of: post, column: amount", "of: post, colum: amount", 1))

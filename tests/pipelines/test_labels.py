@@ -7,6 +7,7 @@ import json
 import pyarrow as pa
 import pytest
 import typer
+from backfill_world import CONFIG
 from typer.testing import CliRunner
 
 from configs.errors import InputError
@@ -39,6 +40,7 @@ def test_it_is_what_a_count_of_the_published_days_gives(out, tiny_spec, days_les
             stands[row["subject"]] = row["positive"]
             first.setdefault(row["subject"], row["event_time"])
     found = report_labels(tiny_spec, out, as_of)
+    assert found.other == ()
     assert found.events == len(times)
     assert found.positive == sum(stands.get(event) is True for event in times)
     assert found.negative == sum(stands.get(event) is False for event in times)
@@ -89,6 +91,17 @@ def test_the_command_tells_it_and_one_events_history(out, tmp_path):
     before = day_of(row["event_time"])
     earlier = json.loads(told("--event", row["subject"], "--json", "--as-of", str(before)))
     assert earlier["judged"][0]["verdicts"] == []
+
+
+def test_days_of_another_config_are_named(out, tmp_path):
+    app = typer.Typer()
+    register(app)
+    (tmp_path / "other.yaml").write_text(CONFIG.replace("subject: subject, ", "subject: where, "))
+    words = ["labels", str(tmp_path / "other.yaml"), "--out", str(out)]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0 and "were made under another config than 'tiny'" in said.stderr
+    published = [str(day) for day in Layout(out).published()]
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["other"] == published
 
 
 def test_a_subjects_history_is_that_of_all_its_events(out, tiny_spec):

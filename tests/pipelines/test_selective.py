@@ -132,7 +132,10 @@ def test_what_does_not_go_together_is_refused(lived, spec, tmp_path):
     root, _ = lived
     out, state = str(root / "out"), root / "state"
     with pytest.raises(InputError, match="has no decision on an event of"):
-        report_selective(spec, out, tmp_path, MEASURED, "audit", 0.1)
+        report_selective(spec, out, state, Days.parse("2025-01-01"), "audit", 0.1)
+    for missing in (tmp_path, tmp_path / "typo"):
+        with pytest.raises(InputError, match="holds no log of a scorer; give the --state"):
+            report_selective(spec, out, missing, MEASURED, "audit", 0.1)
     with pytest.raises(InputError, match="expected a share above 0"):
         report_selective(spec, out, state, MEASURED, "audit", 0.0)
     nameless = dataclasses.replace(spec, labels=dataclasses.replace(spec.labels, source=None))

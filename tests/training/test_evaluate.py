@@ -14,6 +14,7 @@ from configs.metrics import Metric
 from configs.schema import Action
 from scoring.decision import Threshold
 from training.clusters import auc_interval, share_interval
+from training.curve import average_precision, make_curve
 from training.evaluate import Metrics, at_threshold, evaluate, precision_interval
 from training.probability import calibration_bins, expected_calibration_error, histogram
 from training.protocol import measure
@@ -111,6 +112,24 @@ def test_the_interval_repeats_and_covers():
         evaluate(*sample(2000), np.arange(2000), replicates=50, seed=3) for _ in range(2)
     )
     assert once == again
+
+
+def test_near_one_the_interval_of_average_precision_holds_the_truth():
+    """Redrawn slices alone hold it in 90 of 100 draws, and in 85 where accounts move together."""
+    generator = np.random.default_rng(0)
+    for count, size, away in ((30, 1, 3.5), (12, 8, 3.5)):
+        hits, owner = np.arange(10 * count) < count, np.repeat(np.arange(10 * count), size)
+        hits = hits[owner]
+
+        def draw(times=1, hits=hits, owner=owner, away=away):
+            shared = generator.normal(size=(times, owner[-1] + 1))[:, owner]
+            own = generator.normal(size=(times, len(owner)))
+            return np.sqrt(0.5) * (shared + own) + away * hits
+
+        labels = np.tile(hits, 400).astype(np.int8)
+        truth = average_precision(make_curve(draw(400).ravel(), labels))
+        found = [precision_interval(draw()[0], hits, owner, 100, seed) for seed in range(100)]
+        assert sum(low <= truth <= high for low, high in found) >= 95
 
 
 def test_events_of_one_account_widen_the_interval():

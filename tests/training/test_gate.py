@@ -10,6 +10,7 @@ import pytest
 from configs.errors import GateError
 from configs.schema import Gate
 from training.dataset import TimeRange
+from training.delayed import FlaggedByBoth, RefitComparison
 from training.evaluate import Metrics, evaluate
 from training.gate import ServingComparison, check_gate
 
@@ -113,6 +114,58 @@ def test_the_bundle_that_serves_may_go_on():
     result = check_gate(GATE, BASE, ServingComparison(TimeRange(200, 200), same=True))
     assert result.passed
     assert result.rules[-1].words == "it is the bundle that serves"
+
+
+DAY = 86_400_000_000
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (ServingComparison(TimeRange(DAY, DAY)), "wait a day"),
+        (ServingComparison(TimeRange(3 * DAY, DAY)), "wait 3 days"),
+        (ServingComparison(TimeRange(3 * DAY, DAY), lost="5f is gone"), "mend this: 5f is gone"),
+    ],
+)
+def test_it_says_how_long_to_wait_until_there_is_something_to_compare(other, words):
+    assert words in check_gate(GATE, BASE, other).rules[-1].words
+
+
+def test_it_says_that_the_judged_model_is_lost_also_where_it_compares():
+    result = check_gate(GATE, BASE, dataclasses.replace(beside(0.8, 0.8), lost="5f is gone"))
+    assert result.passed and "5f is gone" in result.rules[-1].words
+
+
+YOUNG = RefitComparison(1200, 0.8, 0.81, (FlaggedByBoth("block", 12, 20, 30, 90),))
+
+
+def test_what_has_learnt_from_young_events_and_keeps_what_was_judged_passes():
+    rule = check_gate(GATE, BASE, refit=YOUNG).rules[-1]
+    assert rule.passed
+    assert "1,200 young events, which no figure is of" in rule.words
+    assert "0.8100 (the judged model: 0.8000)" in rule.words
+    assert "block flags 20 harmless events there (12) and 90 young ones (30)" in rule.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"served": 0.7799}, "a drop of more than the 0.0200 allowed"),
+        (
+            {"actions": (FlaggedByBoth("block", 12, 25, 0, 0),)},
+            "block flags more than 2 times as many harmless events",
+        ),
+        (
+            {"actions": (FlaggedByBoth("block", 0, 21, 0, 0),)},
+            "block flags more than 2 times as many harmless events",
+        ),
+    ],
+)
+def test_what_has_learnt_from_young_events_and_differs_from_what_was_judged_is_refused(
+    changes, words
+):
+    (reason,) = check_gate(GATE, BASE, refit=dataclasses.replace(YOUNG, **changes)).reasons
+    assert words in reason and "Look for wrong verdicts on young events" in reason
 
 
 def test_other_events_are_no_comparison():

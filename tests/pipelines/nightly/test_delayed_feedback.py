@@ -1,6 +1,7 @@
 """Nightly runs with `training.delayed_feedback`: what young events teach, and never decide."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from backfill_world import CONFIG, make_events
 from nightly_world import LATER, NIGHT, request, write_events
 
-from configs.errors import EvidenceError
+from configs.errors import EvidenceError, GateError
 from configs.loader import loads
 from pipelines.dataset import Dataset
 from pipelines.layout import DAY_US, Layout, day_us
@@ -159,3 +160,59 @@ def test_the_plan_says_so(world):
     lines = "\n".join(plan_nightly(request(source, out, config("drop"))).lines())
     assert "learns also from 2026-03-08 00:00 to 2026-03-09 00:00" in lines
     assert "learns also" not in "\n".join(plan_nightly(request(source, out)).lines())
+    rows = plan_nightly(request(source, out)).rows
+    assert plan_nightly(request(source, out, config("drop"))).rows > 1.1 * rows
+
+
+def test_train_rows_is_of_span_and_young_events_together(world):
+    source, out, _ = world
+    few = config("known").replace("training: {span", "training: {train_rows: 500, span")
+    wanted = request(source, out, few)
+    weighed = load_weighed(wanted, Layout(out), slices(wanted.spec.training, wanted.as_of_us))
+    assert 390 <= len(weighed.data) <= 410, "four of five days"
+    assert 480 <= len(weighed.data) + len(weighed.young.data) <= 520
+    assert plan_nightly(wanted).rows == 500
+
+
+@pytest.mark.parametrize("damage", ["booster.ubj", "all"])
+def test_a_night_whose_judged_bundle_is_lost_says_how_long_to_wait_and_how_to_mend(
+    world, tmp_path, damage
+):
+    source, _, _ = world
+    wanted = request(source, tmp_path / "out", config("weight"))
+    first = nightly(wanted)
+    name = load_bundle(first.folder, CATALOG).provenance["judged_bundle"]
+    folder = Path(Layout(wanted.out).bundles) / name
+    aside = shutil.copytree(folder, tmp_path / "aside")
+    if damage == "all":
+        shutil.rmtree(folder)
+    else:
+        (folder / damage).write_bytes(b"")
+    later = dataclasses.replace(wanted, as_of=LATER)
+    with pytest.raises(GateError, match="wait a day, or mend this: the bundle") as refusal:
+        nightly(later)
+    assert name in str(refusal.value) and "from a copy" in str(refusal.value)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(aside, folder)
+    assert nightly(later).report.outcome == "promoted"
+
+
+def test_a_flood_of_wrong_verdicts_on_young_events_does_not_serve(world, tmp_path):
+    """No figure sees it; what serves against what was judged does, on the gate slice."""
+    events = make_events(3000, days=10)
+    flood = [
+        {"id": f"x{one['id']}", "at": "2026-03-08T23:59:00+00:00", "kind": "verdict",
+         "subject": one["id"], "bad": True}
+        for one in events
+        if one["kind"] == "post" and one["at"] >= "2026-03-08T00" and one["at"] < "2026-03-08T23:59"
+    ]  # fmt: skip
+    source = write_events(tmp_path / "flood", [*events, *flood])
+    with pytest.raises(GateError, match="times as many harmless events") as refusal:
+        firing = CONFIG.replace("min_precision: 0.8", "min_precision: 0.2")
+        nightly(request(source, tmp_path / "out", config("weight", firing)))
+    assert "wrong verdicts on young events" in str(refusal.value)
+    assert Store(Layout(tmp_path / "out").bundles).serving() is None
+    rules = world[2]["weight"].report.gate.rules
+    (rule,) = [one for one in rules if one.name == "what serves against what was judged"]
+    assert rule.passed and "young events, which no figure is of" in rule.words
+    assert not [one for one in world[2]["none"].report.gate.rules if one.name == rule.name]

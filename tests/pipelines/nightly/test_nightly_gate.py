@@ -106,8 +106,13 @@ def test_the_same_night_with_another_config_is_not_let_past_the_serving_model(
     report = refused(source, out, other, "nothing later than what the serving bundle", NIGHT)
     assert "All on the same held-out events" in (out / f"reports/{NIGHT}/report.html").read_text()
     assert report.serving is None
+    assert report.notes[0].startswith("This page replaces that of tiny (")
+    assert night_house[2].bundle in report.notes[0]
     kept = nightly(request(source, out, other, promote=False))
     assert kept.report.outcome == "kept"
+    assert not any("replaces" in one for one in (*kept.report.notes, *kept.warnings))
+    again = nightly(request(source, out, CONFIG, promote=False))
+    assert "This page replaces that of tiny" in again.warnings[0]
 
 
 def test_too_few_positives_that_are_new_to_both_are_no_comparison(night_house, tmp_path):
