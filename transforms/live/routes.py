@@ -29,7 +29,7 @@ from transforms.selection import verdict_columns, verdict_mask, verdict_rows
 from transforms.steps.shards import RECENT_IDS, TOMBSTONE, narrow_rows
 from transforms.steps.stamps import CODE, positions_of, row_codes, source_of, tags_of
 from transforms.ticks import EVENT, LATE, Int64s, TickSettings, fold_ticks
-from transforms.velocity import shard_of
+from transforms.velocity import rows_by_entity, shard_of
 
 JOIN = "join"
 """The group of the shards of event ids where events meet their features."""
@@ -70,8 +70,10 @@ class Routes:
         home = shard_of(hash_1, settings.homes)
         parts = np.zeros(count, np.int64)
         shards = {}
+        plans = {entity: machine.plan for entity, machine in self.entities.items()}
+        made = rows_by_entity(plans, batch)
         for number, (entity, machine) in enumerate(self.entities.items()):
-            narrow = narrow_rows(machine.plan, batch, codes, place)
+            narrow = narrow_rows(made[entity], codes, place)
             where = narrow.column("row").to_numpy()
             own = shard_of(narrow.column("key").to_numpy(), spec.shards)
             shards[entity] = np.full(count, -1, np.int32)

@@ -43,10 +43,10 @@ from transforms.velocity import (
     Plan,
     Rows,
     SortedState,
-    entity_rows,
     finish,
     fold_touched,
     make_plan,
+    rows_by_entity,
     rows_from_batch,
     rows_to_batch,
     shard_of,
@@ -120,18 +120,14 @@ class FoldShards(beam.PTransform):
         ).with_output_types(pa.RecordBatch, **{STATES: Keyed}).with_outputs(STATES, main=FEATURES)
 
 
-def narrow_rows(
-    plan: Plan, batch: pa.RecordBatch, codes: Int64s, place: pa.BinaryArray
-) -> pa.RecordBatch:
+def narrow_rows(rows: Rows, codes: Int64s, place: pa.BinaryArray) -> pa.RecordBatch:
     """An entity's rows of a batch, with the code and the place of each.
 
     Args:
-      plan: the entity's.
-      batch: derived events `[n]`.
+      rows: of `n` events (`rows_by_entity`).
       codes: int64 `[n]`.
       place: where each stands among the events of its time (`transforms.order`).
     """
-    rows = entity_rows(plan, batch)
     narrow = rows_to_batch(rows).append_column(CODE, pa.array(codes[rows.row]))
     return narrow.append_column(PLACE, place.take(pa.array(rows.row)))
 
@@ -288,8 +284,9 @@ class _Split(beam.DoFn):
         self._events.inc(batch.num_rows)
         self._scored.inc(int(scored.sum()))
         shards = {}
-        for entity in self._entities:
-            narrow = narrow_rows(make_plan(spec, entity), batch, codes, place)
+        plans = {entity: make_plan(spec, entity) for entity in self._entities}
+        for entity, rows in rows_by_entity(plans, batch).items():
+            narrow = narrow_rows(rows, codes, place)
             numbers = shard_of(narrow.column("key").to_numpy(), spec.shards)
             shards[entity] = np.full(batch.num_rows, -1, np.int32)
             shards[entity][narrow.column("row").to_numpy()] = numbers
