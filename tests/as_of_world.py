@@ -12,7 +12,7 @@ from social_world import AS_OF, CONFIG, DAY, PUBLISHED, make_events
 from configs.loader import loads
 from pipelines.graph import make_snapshots
 from pipelines.layout import day_us
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.shard_files import SnapshotRequest
 from pipelines.snapshots import seen_by
 from pipelines.streaming.journal import Journal

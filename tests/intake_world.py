@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from configs.loader import loads
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import Clocks, Intake, MicroBatch
+from pipelines.pubsub.intake import Clocks, Intake
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.pubsub.settings import SourceSettings
 from transforms.catalog import CATALOG
 from transforms.dead_letter import DeadLetter, Reason, Stage
@@ -90,9 +91,9 @@ class Script:
         self.closed = True
 
 
-def intake(script: Script, settings: SourceSettings = SETTINGS) -> Intake:
+def intake(script: Script, settings: SourceSettings = SETTINGS, at_arrival: bool = False) -> Intake:
     clocks = Clocks(lambda: script.now_us, lambda: script.now_us / S)
-    return Intake(SPEC, settings, decode, script, clocks)
+    return Intake(SPEC, settings, decode, script, clocks, at_arrival=at_arrival)
 
 
 def ids(batch: MicroBatch | None) -> list[str]:

@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from configs.schema import Spec
 from pipelines.pubsub.client import RawMessage
+from pipelines.pubsub.micro_batch import DeadMessage, MicroBatch
 from pipelines.pubsub.settings import SourceSettings
 from transforms.dead_letter import DeadLetter, Reason, Stage
 from transforms.decode import Decoded
@@ -34,52 +33,12 @@ from transforms.disorder import DisorderBuffer, Released
 from transforms.order import Position
 
 _AWAY_S = 1.0  # between two looks at what arrived: silence in it may be our own
-_FOLD_S = 0.1  # between two folds, while events that came are decided
+_FOLD_S = 0.1  # between two folds, where events are decided as they come
+_FOLD_LATEST_S = 0.25  # the same while ever more come, which are decided first
 _POLL_S = 0.02  # while events wait for the watermark, which an idle subscription moves by the clock
 
 Decode = Callable[[Sequence[bytes]], Decoded]
 """Events of some payloads; `positions` and dead letters count from 0 in the sequence."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DeadMessage:
-    """A message that cannot be used: why, and what it was, for the dead-letter topic and folder."""
-
-    letter: DeadLetter
-    message: RawMessage
-
-
-@dataclasses.dataclass(frozen=True)
-class MicroBatch:
-    """Events to fold now, in this order, and what was lost on the way.
-
-    Attributes:
-      sequence: from 0 on within the process.
-      batch: `[n]` decoded events; n may be 0.
-      late: bool `[n]`; late events come first.
-      message_ids: `[n]`, of the message that made each event.
-      publish_us: int64 `[n]`, when it was published, microseconds UTC.
-      dead: messages that cannot be used.
-      watermark_us: no earlier event is expected; None before the first event.
-      forced: how many events were given out before their time, because the buffer was full.
-      redelivered: how many messages came again while held; they are not in the batch twice.
-      arrivals: numbers in the arrival log of the messages that this micro-batch completes.
-      doubtful_s: as `client.Puller.doubtful_s`, when it was handed out.
-      arrived: events that came since the micro-batch before, where they are asked for.
-    """
-
-    sequence: int
-    batch: pa.RecordBatch
-    late: npt.NDArray[np.bool_]
-    message_ids: tuple[str, ...]
-    publish_us: npt.NDArray[np.int64]
-    dead: tuple[DeadMessage, ...]
-    watermark_us: int | None
-    forced: int = 0
-    redelivered: int = 0
-    arrivals: tuple[int, ...] = ()
-    doubtful_s: float = -math.inf
-    arrived: tuple[pa.RecordBatch, ...] = ()
 
 
 class Messages(Protocol):
@@ -174,8 +133,9 @@ class Intake:
       position: as `DisorderBuffer`.
       arrivals: where messages are kept before they are acknowledged; None: nowhere, and they are
         acknowledged when they are finished.
-      at_arrival: a micro-batch tells what has arrived, and does not wait for more then; while it
-        does, what is to be folded, for which nobody waits, comes every tenth of a second.
+      at_arrival: a micro-batch tells what has arrived, and does not wait for more then. What is to
+        be folded, for which nobody waits, comes every tenth of a second: by itself, when nothing
+        has arrived, so that nobody waits for it; with what has, where more and more arrives.
     """
 
     def __init__(
@@ -270,10 +230,14 @@ class Intake:
             full = ready >= settings.batch_events or self._buffer.full
             if full or wait <= 0 or self._arrived:
                 break
+            due = self._at_arrival and ready > 0 and steady() - self._folded_s >= _FOLD_S
             stuck = self._stuck()  # unless something that has arrived already lies unread
-            came = self._pull(0.0 if stuck else min(wait, _POLL_S) if len(self._buffer) else wait)
+            wait = min(wait, _POLL_S) if len(self._buffer) else wait
+            came = self._pull(0.0 if stuck or due else wait)
             stuck = stuck and not came
-        fold = full or not self._arrived or steady() - self._folded_s >= _FOLD_S
+            if due and not came:
+                break
+        fold = full or not self._arrived or steady() - self._folded_s >= _FOLD_LATEST_S
         self._folded_s = steady() if fold else self._folded_s
         return None if self._stopping else self._hand_out(stuck, fold)
 

@@ -28,7 +28,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from configs.schema import EVENT_TIME, Spec
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import DeadMessage
+from pipelines.pubsub.micro_batch import DeadMessage
 from pipelines.pubsub.session import (
     ARRIVED_US,
     ATTRIBUTES,

@@ -25,6 +25,7 @@ from pathlib import Path
 import grpc
 
 from configs.errors import InputError, LockstepError
+from pipelines.collector import collect_briefly
 from pipelines.pubsub_server.broker import Broker
 from pipelines.pubsub_server.service import PubSubService
 
@@ -65,6 +66,7 @@ def serve(
     Raises:
       InputError: the address is not loopback's, or is taken.
     """
+    collect_briefly()  # it keeps messages
     asyncio.run(_serve(loopback(host), port, max_bytes, with_parent))
 
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipelines.pubsub.intake import DeadMessage
+from pipelines.pubsub.micro_batch import DeadMessage
 from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES
 from scoring.files import sync
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from configs.errors import InputError, LockstepError
-from pipelines.pubsub.intake import Intake, MicroBatch
+from pipelines.pubsub.intake import Intake
+from pipelines.pubsub.micro_batch import MicroBatch
 
 
 def run_loop(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from configs.errors import LockstepError
 from configs.schema import Spec
+from pipelines.collector import collect_briefly
 from pipelines.layout import Layout, locked
 from pipelines.progress import Progress, Quiet
 from pipelines.pubsub.admin import check_seekable, seek_to_time
@@ -58,7 +59,6 @@ from scoring.store import Store
 from transforms.catalog import CATALOG
 
 _SWITCH_S = 0.0005
-_COLLECT = (50_000, 20, 100)  # objects, and so many younger collections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,15 +184,14 @@ def _shadow(request: StreamRequest, scorer: Scorer, service: Service) -> Shadow:
 
 @contextlib.contextmanager
 def _short_pauses() -> Iterator[None]:
-    """Threads wait less for each other, and garbage is looked for in what is new.
+    """Threads wait less for each other, and for the garbage collector.
 
-    A full collection goes through all that was imported; and a thread that publishes, flushes or
-    loads a bundle would wait for the interpreter, and hold it, for 5 ms at a time.
+    A thread that publishes, flushes or loads a bundle would wait for the interpreter, and hold it,
+    for 5 ms at a time.
     """
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH_S)
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)
+    collect_briefly()
     try:
         yield
     finally:

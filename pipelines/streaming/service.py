@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from configs.errors import StateError
 from configs.schema import EVENT_ID, EVENT_TIME
 from pipelines.layout import day_of
-from pipelines.pubsub.intake import DeadMessage, MicroBatch
 from pipelines.pubsub.leases import remembered_for
+from pipelines.pubsub.micro_batch import DeadMessage, MicroBatch
 from pipelines.streaming.arrivals import ArrivalLog, Done
 from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.counts import Counts

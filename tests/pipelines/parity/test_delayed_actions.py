@@ -11,7 +11,7 @@ from bundle_world import make_parts
 
 from configs.loader import loads
 from pipelines.parity import check_served
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming import decisions
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service

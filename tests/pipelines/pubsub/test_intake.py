@@ -212,6 +212,26 @@ def test_a_full_client_is_read_out_before_anything_is_forced() -> None:
     assert ids(reader.next()) == ["6", "7"]
 
 
+def test_at_arrival_what_comes_is_told_before_what_is_to_be_folded() -> None:
+    """One event each 60 ms, six seconds later than the one before: each lets that one go."""
+    script = Script()
+    reader = intake(script, at_arrival=True)
+    told: list[tuple[list[str], list[str]]] = []  # what came, what is to be folded
+    for number in range(12):
+        script.send(f"m{number}", [[f"e{number}", 6 * number]])
+        script.now_us += 60_000  # nobody was there to take it
+        batch = reader.next()
+        assert batch is not None
+        (came,) = batch.arrived
+        told.append((came.column("event_id").to_pylist(), ids(batch)))
+    assert [came for came, _ in told] == [[f"e{number}"] for number in range(12)]
+    folds = [len(fold) for _, fold in told if fold]
+    assert folds == [4, 5], "more and more comes: with what came, a quarter of a second apart"
+    before, batch = script.now_us, reader.next()
+    assert batch is not None and (batch.arrived, ids(batch)) == ((), ["e9", "e10"])
+    assert script.now_us - before < 1_000, "at once, since nothing had come"
+
+
 def test_bad_records_and_copies_hold_nobody_up() -> None:
     script = Script()
     reader = intake(script)

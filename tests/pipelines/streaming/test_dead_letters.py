@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from pipelines.pubsub.client import RawMessage
-from pipelines.pubsub.intake import DeadMessage
+from pipelines.pubsub.micro_batch import DeadMessage
 from pipelines.pubsub.protocol import MAX_ATTRIBUTES, MAX_BYTES
 from pipelines.pubsub_server.checks import check_messages
 from pipelines.pubsub_server.messages import Outgoing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stream_world import after_night
 
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming import service as module
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service, ServiceSettings

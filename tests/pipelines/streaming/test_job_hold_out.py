@@ -14,7 +14,7 @@ from bundle_world import make_parts
 from live_world import World
 
 from configs.loader import loads
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming.decide import Decide, _Decide
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.service import Service

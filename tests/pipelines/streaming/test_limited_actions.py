@@ -14,7 +14,7 @@ from configs.errors import StateError
 from pipelines.parity import check_served
 from pipelines.parity.first_check import check_firsts
 from pipelines.parity.log import find_base
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.serve.follower import Follower
 from pipelines.streaming.at_arrival import AtArrival, read_looks
 from pipelines.streaming.journal import Journal, list_snapshots

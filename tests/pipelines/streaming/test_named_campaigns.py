@@ -17,7 +17,7 @@ from configs.errors import StateError
 from pipelines.campaigns import read_campaigns
 from pipelines.layout import day_us
 from pipelines.parity import check_ideal, check_served
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming.at_arrival import FOLDER, AtArrival, read_looks
 from pipelines.streaming.journal import Journal, read_steps, save_snapshot
 from pipelines.streaming.restore import restore, snapshot_files

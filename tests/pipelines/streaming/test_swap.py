@@ -22,7 +22,7 @@ from stream_world import NIGHT, after_night, hear, publish, request
 from configs.loader import loads
 from pipelines.nightly import nightly
 from pipelines.parity import check_served
-from pipelines.pubsub.intake import MicroBatch
+from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming import watch
 from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.journal import Journal
