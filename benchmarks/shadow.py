@@ -52,7 +52,7 @@ def main(given: Sequence[str] = ()) -> None:
                 speed = streaming.run_backlog(bundles, state, backlog, *options)
                 cells = [speed, _seen(state) / len(backlog)]
                 shutil.rmtree(state)
-                waits, _ = run_live(
+                waits, _, _ = run_live(
                     bundles, state, payloads[:live], arguments.rate, _DISORDER_S, *options
                 )
                 cells += [*np.percentile(waits, [50, 99, 99.9]), _seen(state) / live]

@@ -40,6 +40,8 @@ def matrix(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
 
 def spread_values(values: pa.Array, mask: npt.NDArray[np.bool_]) -> pa.Array:
     """Values put where `mask` is true, null elsewhere: `[n]`."""
+    if len(values) == len(mask) and mask.all():
+        return values
     index = np.maximum(np.cumsum(mask) - 1, 0)
     return (
         values.take(pa.array(index, mask=~mask))

@@ -295,7 +295,7 @@ class Engine:
             sequences[at, index] = folded.sequence
             features[entity], deltas[entity] = matrix, folded.delta
             saturated |= folded.saturated
-        asked = derived.take(pa.array(queried))
+        asked = derived if len(queried) == len(mask) else derived.take(pa.array(queried))
         seen = self._seen(asked)
         features |= seen.features
         numeric = numeric_block(self.spec, asked, features)

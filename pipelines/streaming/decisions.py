@@ -54,7 +54,7 @@ def encode_decisions(
     if scored is None or scorer is None:
         return []
     mask = outcome.events.column(SCORED).to_numpy(zero_copy_only=False)
-    rows = outcome.events.filter(mask)
+    rows = outcome.events.select([EVENT_ID, EVENT_TIME, LATE]).filter(mask)
     ids = rows.column(EVENT_ID).to_pylist()
     times = rows.column(EVENT_TIME).to_pylist()
     late = rows.column(LATE).to_pylist()
