@@ -261,14 +261,11 @@ _OF_POLICY = {
 def _note_idle(root: Section, made: WorldSettings) -> None:
     """Settings that would do nothing."""
     policy, rules = made.enforcement.policy, root.section("enforcement")
-    for key in rules.keys() if rules is not None else ():
-        if rules is not None and key in _OF_POLICY.get(policy, ()):
+    for key in _OF_POLICY.get(policy, ()):
+        if rules is not None and key in rules:
             readers = [name for name, idle in _OF_POLICY.items() if key not in idle]
-            rules.note(
-                key,
-                f"{key}: does nothing under policy: {policy}",
-                f"leave {key} out, or set policy: {' or '.join(readers)}",
-            )
+            hint = f"leave {key} out, or set policy: {' or '.join(readers)}"
+            rules.note(key, f"{key}: does nothing under policy: {policy}", hint)
     for kind, section in root.sections("abuse"):
         if kind in made.abuse and made.abuse[kind].share == 0 and set(section.keys()) - {"share"}:
             hint = f"{kind}: {{share: 0.01}}, or leave {kind} out"

@@ -24,7 +24,7 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.backfill import read_verdicts
 from pipelines.layout import Days, Layout, require_folder
 from pipelines.streaming.at_arrival import read_looks
-from pipelines.streaming.journal import list_segments, read_steps
+from pipelines.streaming.journal import read_steps, require_segments
 from scoring.engine import DECISION
 from scoring.hold_out import HELD_OUT
 from scoring.limits import LIMITED
@@ -111,8 +111,7 @@ def report_selective(
     published = Layout(out).published()
     if not published:
         raise InputError(f"{out} holds no published day; run `lockstep backfill` first")
-    if not list_segments(state):
-        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
+    require_segments(state)
     made = parse_decisions(logged_decisions(state, days), spec.policy.default)
     if not len(made.ids):
         raise InputError(f"the log in {state} has no decision on an event of {days}")

@@ -98,6 +98,21 @@ class World:
             for at, block in seed_pieces(key, batch, settings):
                 self.logs[at.group].seed(self.cells[at], block)
 
+    def fold(self, arrivals):
+        """(scored, batch) as `Features` gives them, a tick and shard each, in the order of ticks.
+
+        Args:
+          arrivals: (the source's watermark, batch).
+        """
+        for watermark, batch in arrivals:
+            self.reach(watermark)
+            self.run()
+            self.give(batch)
+        self.reach(1 << 60)
+        self.run()
+        made = [(True, one) for one in self.rows] + [(False, one) for one in self.others]
+        return sorted(made, key=lambda one: one[1].column(TICK)[0].as_py())
+
     # What may happen.
 
     def give(self, batch):

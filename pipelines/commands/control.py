@@ -120,15 +120,20 @@ def disallow(
 def _change(
     out: str, change: Callable[[Controls], Controls], what: str, why: str, as_json: bool
 ) -> None:
-    from scoring.controls import change_controls, read_controls
+    from scoring.controls import change_controls
 
     if not why.strip():
         raise typer.BadParameter("--why is blank; say why, for whoever reads the history")
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     entry = {"at": now, "who": getpass.getuser(), "what": what, "why": " ".join(why.split())}
-    before = read_controls(_bundles(out))
-    made = change_controls(_bundles(out), change, entry)
-    if made == before and not as_json:
+    before: list[Controls] = []
+
+    def noting(now: Controls) -> Controls:
+        before.append(now)
+        return change(now)
+
+    made = change_controls(_bundles(out), noting, entry)
+    if made in before and not as_json:
         print("so it is already: nothing is changed, and no reason kept")
     _say(made, as_json)
 

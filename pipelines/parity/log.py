@@ -23,7 +23,7 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import Spec
 from pipelines.layout import Days
-from pipelines.streaming.journal import list_segments, list_snapshots, read_steps
+from pipelines.streaming.journal import list_segments, list_snapshots, read_steps, require_segments
 from pipelines.streaming.restore import ORIGIN, read_snapshot
 from pipelines.streaming.shadow import FOLDER
 from scoring.columns import NEVER_US, clock_of
@@ -117,10 +117,7 @@ def find_base(state: Path, span: TimeSpan | None = None) -> Base:
     Raises:
       InputError: there is no log, or no state to begin it with.
     """
-    segments = list_segments(state)
-    if not segments:
-        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
-    first = segments[0][0]
+    first = require_segments(state)[0][0]
     known = [_start(state / "start")]
     known += [Base(step, folder) for step, folder in list_snapshots(state) if step >= 0]
     usable = [base for base in known if base.step + 1 >= first]
@@ -245,8 +242,7 @@ def logged_bundles(state: Path) -> set[str]:
     Raises:
       InputError: there is no log.
     """
-    if not list_segments(state):
-        raise InputError(f"{state} holds no log of a scorer; give the --state of `lockstep stream`")
+    require_segments(state)
     decided = {split_name(step.batch.column(BUNDLE)[0].as_py())[0] for step in read_steps(state)}
     return decided | {path.stem.rpartition("-")[2] for path in state.glob(f"{FOLDER}/*/*.parquet")}
 

@@ -272,6 +272,18 @@ def list_segments(root: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem.split("-")[1]), path) for path in paths)
 
 
+def require_segments(root: Path) -> list[tuple[int, Path]]:
+    """As `list_segments`, of what somebody says is a scorer's state.
+
+    Raises:
+      InputError: there is no log.
+    """
+    segments = list_segments(root)
+    if not segments:
+        raise InputError(f"{root} holds no log of a scorer; give the --state of `lockstep stream`")
+    return segments
+
+
 def read_segment(path: Path) -> Iterator[pa.RecordBatch]:
     """The steps of a segment, without a last one that is torn.
 

@@ -62,6 +62,7 @@ def test_a_log_whose_only_state_is_at_its_end_is_not_called_empty(monkeypatch):
 def test_a_range_beyond_the_log_is_told_all_that_the_log_holds(monkeypatch):
     """Not only what came after the newest state, from which such a range is replayed."""
     monkeypatch.setattr(log, "list_segments", lambda state: [(0, Path("segment"))])
+    monkeypatch.setattr(log, "require_segments", lambda state: [(0, Path("segment"))])
     monkeypatch.setattr(log, "list_snapshots", lambda state: [(11, Path("snapshot"))])
     monkeypatch.setattr(log, "_first_time", lambda state, step: (step + 2) * HOUR)
     monkeypatch.setattr(log, "newest_decision", lambda state: 20 * HOUR)

@@ -32,7 +32,7 @@ from transforms.batches import ShardKey
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 from transforms.steps.shards import Keyed
-from transforms.ticks import TICK, TickSettings
+from transforms.ticks import TickSettings
 
 TICKS = TickSettings(tick_us=3 * 3_600_000_000, snapshot_ticks=5, homes=2)
 
@@ -50,26 +50,14 @@ def given(made):
     return [(one.column("event_time")[0].as_py(), one) for one in batches]
 
 
-def folded(made):
-    """(scored, batch) as `Features` gives them, a tick and shard each, in the order of ticks."""
-    world = World(made.spec, TICKS)
-    for watermark, batch in given(made):
-        world.reach(watermark)
-        world.run()
-        world.give(batch)
-    world.reach(1 << 60)
-    world.run()
-    found = [(True, one) for one in world.rows] + [(False, one) for one in world.others]
-    return sorted(found, key=lambda one: one[1].column(TICK)[0].as_py())
-
-
 def run_job(made, state):
     """From `Features` on; the steps of the log."""
     limits = made.spec.policy.actions[0].limit is not None
     decides = [_Decide(made.spec, str(made.store.root), one, 0.0, limits) for one in (False, True)]
     for one in decides:
         one.setup()
-    decided = [rows for scored, one in folded(made) for _, rows in decides[scored].process(one)]
+    folded = World(made.spec, TICKS).fold(given(made))
+    decided = [rows for scored, one in folded for _, rows in decides[scored].process(one)]
     random.Random(1).shuffle(decided)
 
     def text(read):

@@ -25,12 +25,9 @@ TICKS = TickSettings(tick_us=HOUR, homes=1)
 @pytest.fixture(scope="module")
 def folded():
     """Batches as `Features` gives them, a tick each."""
-    world = World(SPEC, TICKS)
     records = [json.dumps(one).encode() for one in make_events(600) if one["kind"] == "post"]
-    world.give(decode_json(SPEC, records, "s", 0).batch)
-    world.reach(1 << 60)
-    world.run()
-    return sorted(world.rows, key=lambda batch: batch.column("lockstep_tick")[0].as_py())
+    given = decode_json(SPEC, records, "s", 0).batch
+    return [one for scored, one in World(SPEC, TICKS).fold([(0, given)]) if scored]
 
 
 def test_a_switch_and_an_allow_list_are_in_force_at_the_next_batch_and_replayed(folded, tmp_path):

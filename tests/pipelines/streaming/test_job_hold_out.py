@@ -37,10 +37,8 @@ RECORDS = [json.dumps(one).encode() for one in make_events(400) if one["kind"] =
 def folded():
     """Batches as `Features` gives them, a tick each."""
     world = World(SPEC, TickSettings(tick_us=3_600_000_000, homes=1))
-    world.give(decode_json(SPEC, RECORDS, "s", 0).batch)
-    world.reach(1 << 60)
-    world.run()
-    return sorted(world.rows, key=lambda batch: batch.column("lockstep_tick")[0].as_py())
+    given = decode_json(SPEC, RECORDS, "s", 0).batch
+    return [one for scored, one in world.fold([(0, given)]) if scored]
 
 
 @pytest.fixture(scope="module")

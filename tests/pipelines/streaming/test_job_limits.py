@@ -38,7 +38,7 @@ from transforms.batches import ShardKey
 from transforms.catalog import CATALOG
 from transforms.decode import decode_json
 from transforms.steps.shards import Keyed
-from transforms.ticks import LATE, TICK, TickSettings
+from transforms.ticks import LATE, TickSettings
 
 HOUR = 3_600_000_000
 TICKS = TickSettings(tick_us=3 * HOUR, snapshot_ticks=5, homes=2)
@@ -65,16 +65,7 @@ def arrivals():
 
 @pytest.fixture(scope="module")
 def folded():
-    """(scored, batch) as `Features` gives them, a tick and shard each, in the order of ticks."""
-    world = World(SPEC, TICKS)
-    for watermark, batch in arrivals():
-        world.reach(watermark)
-        world.run()
-        world.give(batch)
-    world.reach(1 << 60)
-    world.run()
-    made = [(True, one) for one in world.rows] + [(False, one) for one in world.others]
-    return sorted(made, key=lambda one: one[1].column(TICK)[0].as_py())
+    return World(SPEC, TICKS).fold(arrivals())
 
 
 @pytest.fixture
