@@ -12,12 +12,14 @@ from pipelines import signals
 from pipelines.streaming.stopping import Stopping
 
 PROGRAM = """
-import sys, time
+import hashlib, sys, time
 from pipelines.streaming.stopping import Stopping
 with Stopping() as stopping:
     if sys.argv[1] == "running":
         stopping.draining(lambda: print("drain", flush=True))
     print("ready", flush=True)
+    if sys.argv[2] == "computes":
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)  # one call of C, without the GIL
     try:
         while sys.argv[2] == "hangs" or not stopping.asked:
             time.sleep(0.05)
@@ -68,6 +70,17 @@ def test_a_second_one_ends_it_at_once_with_one_line(start, number):
     assert time.monotonic() - asked < 5
     assert (process.returncode, out) == (128 + number, "")
     assert err.count("\n") == 1 and "stopped at once" in err
+
+
+def test_a_second_one_is_told_from_the_first_though_the_main_thread_hears_neither(start):
+    """gRPC and TensorFlow keep it in a call of C, and Python's handlers wait for its end."""
+    process = start("running", "computes")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "drain\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped at once" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
