@@ -267,11 +267,21 @@ def _note_idle(root: Section, made: WorldSettings) -> None:
             hint = f"leave {key} out, or set policy: {' or '.join(readers)}"
             rules.note(key, f"{key}: does nothing under policy: {policy}", hint)
     for kind, section in root.sections("abuse"):
+        for key in ("adapts", "quits") if policy == "none" else ():
+            if key in section:
+                hint = f"leave {key} out, or set enforcement: {{policy: oracle}}"
+                section.note(key, f"{key}: nothing is blocked under policy: none", hint)
         if kind in made.abuse and made.abuse[kind].share == 0 and set(section.keys()) - {"share"}:
             hint = f"{kind}: {{share: 0.01}}, or leave {kind} out"
             section.mistakes.add(
                 section.position, f"{kind}: nothing of it happens: its share is 0", hint
             )
+    held = root.section("hold_out")
+    if held is not None and policy == "none":
+        hint = "leave hold_out out, or set enforcement: {policy: oracle}"
+        root.note("hold_out", "hold_out: nothing is blocked under policy: none", hint)
+    elif held is not None and made.hold_out.share == 0 and "salt" in held:
+        held.note("salt", "salt: does nothing without a share", "leave it out, or set share: 0.05")
     reports = root.section("reports")
     if made.reports.brigades == 0 and reports is not None and "members" in reports:
         hint = "leave it out, or set brigades: 1"

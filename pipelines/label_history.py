@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError, InputError
+from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, KIND, Labels, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.dataset import read_named, subject_columns
@@ -72,6 +73,7 @@ class SubjectHistory:
       judged: the histories of those that somebody judged, by time; of `event`, also if nobody did.
       about: verdicts about the subject itself; of `event`, about what it belongs to.
       by_subject: events that have their label by these.
+      other: days that were made under another config.
     """
 
     as_of: dt.date
@@ -82,10 +84,12 @@ class SubjectHistory:
     judged: tuple[EventHistory, ...]
     about: tuple[Known, ...] = ()
     by_subject: int = 0
+    other: tuple[dt.date, ...] = ()
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return dataclasses.asdict(self) | {"as_of": str(self.as_of)}
+        other = [str(day) for day in self.other]
+        return dataclasses.asdict(self) | {"as_of": str(self.as_of), "other": other}
 
 
 def subject_history(
@@ -135,6 +139,7 @@ def subject_history(
         tuple(one for one in made if one.verdicts or kind == EVENT),
         tuple(about),
         by_subject,
+        made_otherwise(spec, layout, days),
     )
 
 
@@ -196,6 +201,12 @@ def published_until(layout: Layout, as_of: dt.date | None) -> dt.date:
             "the first one and not beyond the day after the last one"
         )
     return as_of or end
+
+
+def made_otherwise(spec: Spec, layout: Layout, days: Sequence[dt.date]) -> tuple[dt.date, ...]:
+    """Published days that were made under another config, which may name verdicts otherwise."""
+    own = dataset_fingerprint(spec)
+    return tuple(day for day in days if layout.read_marker(day).get("spec") != own)
 
 
 def _column(spec: Spec, kind: str) -> str:

@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.errors import ConfigError
-from configs.fingerprint import dataset_fingerprint
 from configs.schema import EVENT_ID, EVENT_TIME, Spec
 from pipelines.backfill import read_features, read_verdicts
 from pipelines.dataset import subject_columns
-from pipelines.label_history import published_until
+from pipelines.label_history import made_otherwise, published_until
 from pipelines.layout import DAY_US, Layout, day_us, require_folder
 from scoring.files import Place
 from training.delays import DelayCurve, delay_curve
@@ -183,9 +182,7 @@ def report_labels(spec: Spec, out: Place, as_of: dt.date | None = None) -> Label
             )
             for one in spec.labels.subjects
         ),
-        other=tuple(
-            day for day in days if layout.read_marker(day).get("spec") != dataset_fingerprint(spec)
-        ),
+        other=made_otherwise(spec, layout, days),
     )
 
 

@@ -26,6 +26,7 @@ from configs.schema import Spec
 from pipelines.files import open_parquet
 from pipelines.progress import Progress
 from pipelines.simulate import SimulateSettings, simulate
+from pipelines.simulate.run import require_stream
 from pipelines.sources import Split, open_source
 from pipelines.sources.parquet import parquet_batches
 from pipelines.sources.read import open_text
@@ -121,17 +122,22 @@ def simulated(
 ) -> Iterator[str]:
     """A simulated chat stream as a source, on disk for as long as this context lasts.
 
+    Another start gives events of other ids, so that a scorer that has seen the first ones does not
+    take the second for copies.
+
     Args:
       events: about how many.
       days, start: over how many days, from the first one on.
-      seed: same seed, same events.
+      seed: same seed and start, same events; 0 to 2**63 - 1.
 
     Raises:
       InputError: these settings make no stream.
     """
+    require_stream("jsonl", seed, start, days)
+    drawn = (seed + (start.toordinal() << 32)) % 2**63
     with tempfile.TemporaryDirectory(prefix="lockstep-publish-") as folder:
         out = Path(folder) / "events"
-        simulate(SimulateSettings(out, events, days, start, seed, format="jsonl"), progress)
+        simulate(SimulateSettings(out, events, days, start, drawn, format="jsonl"), progress)
         yield str(out)
 
 

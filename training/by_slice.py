@@ -60,16 +60,19 @@ class SliceMetrics:
 def evaluate_by_slice(
     scores: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int8],
-    values: pa.Array | pa.ChunkedArray,
+    values: pa.Array | pa.ChunkedArray | pa.DictionaryArray,
     most: int = 10,
     clusters: npt.NDArray[np.int64] | None = None,
 ) -> tuple[SliceMetrics, ...]:
-    """Metrics of the `most` frequent values, most frequent first, then of the rest together.
+    """Metrics of the `most` frequent values, then of the rest together.
+
+    Most frequent first, ranges of numbers (`bin_numbers`) by number.
 
     Args:
       scores: float64[n], calibrated.
       labels: int8[n]: 1, 0, -1; only labelled events count.
-      values: string[n]; not a private column, since values are shown.
+      values: string[n], or a dictionary of these, whose order is that of the rows; not a private
+        column, since values are shown.
       most: how many values have a row of their own.
       clusters: int64[n], the account of each event (-1: none); None: all are independent.
 
@@ -81,13 +84,16 @@ def evaluate_by_slice(
     known = np.asarray(labels) != UNLABELLED
     scores, labels = np.asarray(scores, np.float64)[known], np.asarray(labels)[known]
     own = None if clusters is None else own_clusters(clusters[known])
+    ordered = isinstance(values, pa.DictionaryArray)
+    places = {name: at for at, name in enumerate(values.dictionary.to_pylist())} if ordered else {}
     named = pc.fill_null(values.cast(pa.large_string()).filter(pa.array(known)), NONE)
     encoded = named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
     encoded = encoded.dictionary_encode()
     codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     counts = np.bincount(codes, minlength=len(names))
     ranked = sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))
-    rows = [_row(names[code], scores, labels, codes == code, own) for code in ranked[:most]]
+    shown = sorted(ranked[:most], key=lambda code: places.get(names[code], len(places)))
+    rows = [_row(names[code], scores, labels, codes == code, own) for code in shown]
     if len(ranked) > most:
         rows.append(_row(OTHER, scores, labels, ~np.isin(codes, ranked[:most]), own))
     return tuple(rows)
@@ -128,25 +134,31 @@ def _units(which: npt.NDArray[np.bool_], clusters: npt.NDArray[np.int64] | None)
     return int(which.sum()) if clusters is None else len(np.unique(clusters[which]))
 
 
-def bin_numbers(values: pa.Array | pa.ChunkedArray, bins: int = 4) -> pa.Array:
-    """Numbers as the range that they lie in, ranges of about as many values each: string `[n]`.
+def bin_numbers(values: pa.Array | pa.ChunkedArray, bins: int = 4) -> pa.DictionaryArray:
+    """Numbers as the range that they lie in, ranges of about as many values each.
 
     Args:
       values: numbers or booleans; null and NaN stay null.
       bins: how many ranges; fewer where values are equal.
+
+    Returns:
+      dictionary of string `[n]`; the dictionary holds the ranges from low to high.
 
     >>> bin_numbers(pa.array([1, 2, 3, None, 4]), 2).to_pylist()
     ['1 to 2', '1 to 2', '3 to 4', None, '3 to 4']
     """
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     known = ~np.isnan(numbers)
-    if not known.any():
-        return pa.nulls(len(numbers), pa.string())
-    edges = np.quantile(numbers[known], np.arange(1, bins) / bins, method="lower")
-    place = np.searchsorted(np.unique(edges), numbers)
-    names = np.full(len(numbers), None, object)
-    for one in np.unique(place[known]):
-        inside = known & (place == one)
-        low, high = numbers[inside].min(), numbers[inside].max()
-        names[inside] = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
-    return pa.array(names, pa.string())
+    codes = np.zeros(len(numbers), np.int32)
+    names: list[str] = []
+    if known.any():
+        edges = np.quantile(numbers[known], np.arange(1, bins) / bins, method="lower")
+        place = np.searchsorted(np.unique(edges), numbers)
+        for one in np.unique(place[known]):
+            inside = known & (place == one)
+            low, high = numbers[inside].min(), numbers[inside].max()
+            codes[inside] = len(names)
+            names.append(f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}")
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=~known), pa.array(names, pa.string())
+    )

@@ -53,7 +53,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Tell who judged, how late verdicts come, and how often they are taken back."""
-    from pipelines.commands._shared import load_config, warn
+    from pipelines.commands._shared import load_config
     from pipelines.label_history import EVENT, subject_history
     from pipelines.labels import report_labels
     from pipelines.layout import parse_day, require_folder
@@ -68,22 +68,29 @@ def show(
             raise typer.BadParameter("expected --event ID, or --subject COLUMN:VALUE")
         require_folder(out)
         known = subject_history(spec, out, kind, value, moment)
+        _warn_of_others(spec.name, known.other)
         print(json.dumps(known.to_builtins())) if as_json else print("\n".join(tell(known)))
         return
     found = report_labels(spec, out, moment)
-    if found.other:
-        many = f"{len(found.other)} of the days ({found.other[0]} to {found.other[-1]})"
-        warn(
-            [
-                f"{many} were made under another config than {spec.name!r}; if it names verdicts "
-                "otherwise, these counts are not what a training run sees"
-            ]
-        )
+    _warn_of_others(spec.name, found.other)
     if as_json:
         print(json.dumps(found.to_builtins()))
         return
     for line in describe(found):
         print(line)
+
+
+def _warn_of_others(name: str, days: Sequence[dt.date]) -> None:
+    from pipelines.commands._shared import warn
+
+    if days:
+        many = f"{len(days)} of the days ({days[0]} to {days[-1]})"
+        warn(
+            [
+                f"{many} were made under another config than {name!r}; if it names verdicts "
+                "otherwise, this is not what a training run sees"
+            ]
+        )
 
 
 def describe(found: LabelReport) -> list[str]:

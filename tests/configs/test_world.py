@@ -49,6 +49,10 @@ def test_kinds_are_in_one_order_whatever_the_file_says():
         ("world: 1\nenforcement: {policy: oracle, share: 0.1}", "or set policy: fraction"),
         ("world: 1\nabuse: {raid: {accounts: 9}}", "raid: nothing of it happens"),
         ("world: 1\nreports: {brigades: 0, members: 3}", "does nothing without brigades"),
+        ("world: 1\nabuse: {raid: {share: 0.1, adapts: 1}}", ":2:36: adapts: nothing is blocked"),
+        ("world: 1\nabuse: {raid: {share: 0.1, quits: 1}}", "quits: nothing is blocked under"),
+        ("world: 1\nhold_out: {share: 0.1}", ":2:11: hold_out: nothing is blocked under"),
+        ("world: 1\nenforcement: {policy: oracle}\nhold_out: {salt: a}", "without a share"),
         ("world: 1\nappeals: 3", "expected a section"),
     ],
 )

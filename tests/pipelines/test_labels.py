@@ -102,6 +102,12 @@ def test_days_of_another_config_are_named(out, tmp_path):
     assert said.exit_code == 0 and "were made under another config than 'tiny'" in said.stderr
     published = [str(day) for day in Layout(out).published()]
     assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["other"] == published
+    layout = Layout(out)
+    one = read_features(layout, layout.published(), ["event_id"])["event_id"][0].as_py()
+    words += ["--event", one]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0 and "were made under another config than 'tiny'" in said.stderr
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["other"] == published
 
 
 def test_a_subjects_history_is_that_of_all_its_events(out, tiny_spec):

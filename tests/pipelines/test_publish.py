@@ -84,6 +84,15 @@ def test_simulated_events_become_messages_the_same_for_the_same_seed():
     assert days == {"2026-04-01", "2026-04-02"}
 
 
+def test_streams_of_other_days_share_no_id():
+    ids = []
+    for start in (dt.date(2026, 4, 1), dt.date(2026, 4, 2)):
+        with simulated(500, 1, start, 3) as source:
+            [path] = Path(source).rglob("*.jsonl")
+            ids.append({json.loads(line)["event_id"] for line in path.read_text().splitlines()})
+    assert len(ids[0]) > 400 and not ids[0] & ids[1]
+
+
 def test_settings_that_make_no_stream_are_refused():
     with pytest.raises(InputError, match="0 days"), simulated(10, 0, dt.date(2026, 4, 1), 1):
         pass

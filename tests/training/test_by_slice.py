@@ -142,3 +142,12 @@ def test_numbers_are_shown_by_range_and_nothing_else_is():
     assert made.null_count == 2
     assert bin_numbers(pa.array([None, None], pa.float64())).null_count == 2
     assert bin_numbers(pa.array([True, False])).to_pylist() == ["1", "0"]
+
+
+def test_ranges_of_numbers_come_by_number_whatever_their_counts():
+    hours = [9] * 7 + [10] * 3 + [11] * 9 + [23] * 5 + [None] * 6
+    labels = np.zeros(len(hours), np.int8)
+    rows = evaluate_by_slice(np.zeros(len(hours)), labels, bin_numbers(pa.array(hours), 4))
+    assert [row.value for row in rows] == ["9", "10 to 11", "23", NONE]
+    few = evaluate_by_slice(np.zeros(len(hours)), labels, bin_numbers(pa.array(hours), 4), most=2)
+    assert [row.value for row in few] == ["9", "10 to 11", OTHER]
