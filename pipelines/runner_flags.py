@@ -44,6 +44,9 @@ def require_runner(runner: str, flags: Sequence[str]) -> None:
     """
     try:
         options = PipelineOptions(list(flags))
+        prism = options.view_as(PrismRunnerOptions).prism_location
+        if prism and "://" not in prism and not Path(prism).is_file():
+            raise ValueError(f"--prism_location={prism}: expected Prism's binary, a file")
         validator = PipelineOptionsValidator(options, create_runner(runner))
         if validator.is_service_runner():  # Beam's whole check would ask the cloud for its buckets
             cloud = options.view_as(GoogleCloudOptions)

@@ -103,6 +103,12 @@ class Running:
         """Whether the engine may go back to a checkpoint, as all but Prism do."""
         return "prism" not in runner_of(self.flags).lower()
 
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with a job's state: a savepoint of Flink, an update on Dataflow."""
+        names = {flag.split("=")[0] for flag in self.flags}
+        return bool(names & {"--savepoint_path", "--update"})
+
     def streaming_options(self) -> PipelineOptions:
         """For a job that never ends: what engines need for it, where the flags do not say."""
         named = {flag.split("=")[0].lstrip("-") for flag in self.flags}

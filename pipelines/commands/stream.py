@@ -51,7 +51,9 @@ def stream(
     lease_seconds: Annotated[
         int,
         typer.Option(
-            min=10, max=600, help="Ack deadline with --ack decided; extended while events are held."
+            min=10,
+            max=600,
+            help="Ack deadline with --ack decided or --runner; extended while events are held.",
         ),
     ] = 30,
     ack: Annotated[
@@ -108,8 +110,7 @@ def stream(
 
     flags = beam_flags(context)
     on_engine = any(flag.split("=")[0] == "--runner" for flag in flags)
-    if on_engine:
-        refuse_embedded_only(context)
+    refuse_options(context, on_engine)
     require_name(subscription, "subscriptions")
     for topic in filter(None, (decisions, dead_letters)):
         require_name(topic, "topics")
@@ -151,11 +152,6 @@ def stream(
             choose_progress(quiet or as_json),
         )
         return
-    if graph_store is not None:
-        raise typer.BadParameter(
-            "--graph-store goes with --runner: the embedded scorer maps the files of snapshots",
-            context,
-        )
     from pipelines.streaming.stopping import Stopping
 
     with Stopping():  # a signal ends it at once, also while the imports take their seconds
@@ -214,21 +210,45 @@ def stream(
         print(f"did not fit {aggregate:<12}{count:>12,}")
 
 
-def refuse_embedded_only(context: typer.Context) -> None:
-    """Options that a job of an engine cannot have.
+_EMBEDDED = {
+    "idle_exit": "a job ends when it is cancelled",
+    "metrics_port": "look at the engine's metrics, namespace lockstep",
+    "metrics_host": "look at the engine's metrics, namespace lockstep",
+    "ack": "an engine's job acknowledges what a checkpoint holds",
+    "decide": "an engine's job decides in order",
+    "shadow": "a shadow scores in the embedded scorer; start one beside the job",
+    "shadow_share": "a shadow scores in the embedded scorer; start one beside the job",
+    "keep_log_days": "a job keeps all of its log, which `lockstep parity` needs",
+    "keep_dead_letters": "a job keeps all dead letters",
+}
+_OF_A_JOB = {
+    "readers": "the embedded scorer reads by itself",
+    "tick_ms": "the embedded scorer folds what is due at once",
+    "detach": "the embedded scorer is a process of its own, which a supervisor keeps",
+    "graph_store": "the embedded scorer maps the files of snapshots",
+}
+_WITH = {"seek": "from_night", "shadow_share": "shadow", "metrics_host": "metrics_port"}
+
+
+def refuse_options(context: typer.Context, on_engine: bool) -> None:
+    """Options that would be passed over: of the other scorer, or without the one they go with.
 
     Raises:
       typer.BadParameter: which one was given, and what to do instead.
     """
-    instead = {
-        "idle_exit": "a job ends when it is cancelled",
-        "metrics_port": "look at the engine's metrics, namespace lockstep",
-        "decide": "an engine's job decides in order",
-        "shadow": "a shadow scores in the embedded scorer; start one beside the job",
-    }
-    if context.params.get("decide") == "in_order":
-        instead.pop("decide")
-    for name, words in instead.items():
-        if context.params.get(name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise typer.BadParameter(f"{option} does not go with --runner: {words}", context)
+
+    def given(name: str) -> bool:
+        source = context.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
+    for name, words in (_EMBEDDED if on_engine else _OF_A_JOB).items():
+        if given(name) and not (name == "decide" and context.params[name] == "in_order"):
+            goes = "does not go with" if on_engine else "goes with"
+            raise typer.BadParameter(f"{_option(name)} {goes} --runner: {words}", context)
+    for name, other in _WITH.items():
+        if given(name) and context.params[name] and context.params[other] is None:
+            raise typer.BadParameter(f"{_option(name)} goes with {_option(other)}", context)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,9 +24,10 @@ from pipelines.pubsub.session import ReaderSettings
 from pipelines.runners import Running, run_stream
 from pipelines.snapshots import Followed, beside, seen_by
 from pipelines.streaming.build import Job, build
+from pipelines.streaming.journal import list_segments, list_snapshots
 from pipelines.streaming.restore import ORIGIN, from_night, snapshot_files
 from pipelines.streaming.sinks import write_file
-from pipelines.streaming.start import check_streamable
+from pipelines.streaming.start import START, begun_with, check_streamable
 from scoring.bundle import Bundle
 from scoring.files import is_local, join
 from scoring.serving import POLL_SECONDS, Serving
@@ -75,8 +75,8 @@ def stream_job(request: JobRequest, progress: Progress | None = None) -> None:
     Raises:
       BundleError: no bundle serves, or it is damaged.
       ConfigError: the bundle's config cannot be streamed.
-      StateError: there is no such night, the state folder began with another one, or decisions are
-        to name campaigns, and there is no snapshot of them.
+      StateError: there is no such night, the state folder is another scorer's or began with another
+        night, or decisions are to name campaigns, and there is no snapshot of them.
       InputError: the subscription or the state folder cannot be used, or a night is asked for where
         an engine does not take it over.
       LockstepError: the job failed.
@@ -130,14 +130,7 @@ def make_job(request: JobRequest, spec: Spec) -> Job:
 def _begin(request: JobRequest, spec: Spec) -> tuple[Mapping[str, str] | None, int | None]:
     """The files of the night's state, and the time before which all events are its own."""
     night = request.from_night
-    start = join(request.state, "start", ORIGIN)
-    if is_local(request.state) and os.path.isdir(join(request.state, "log")):
-        begun = json.loads(Path(start).read_text())["night"] if os.path.exists(start) else None
-        if begun != (str(night) if night else None):
-            raise StateError(
-                f"{request.state} began with the night {begun}, not with {night}; give a fresh "
-                "--state, or the same --from-night to go on (from a savepoint of the job)"
-            )
+    goes_on = is_local(request.state) and _goes_on(request)
     if night is None:
         return None, None
     if request.running.native_pubsub:
@@ -147,13 +140,44 @@ def _begin(request: JobRequest, spec: Spec) -> tuple[Mapping[str, str] | None, i
         )
     if request.out is None:
         raise InputError("--from-night needs --out, the folder of the backfill")
-    files = snapshot_files(spec, from_night(spec, request.out, night), -1)
-    files |= {ORIGIN: json.dumps({"night": str(night)}).encode()}
-    for name, data in files.items():  # what parity begins a replay with
-        write_file(join(request.state, "start", name), data)
     end_us = day_us(night) + DAY_US
-    if request.seek:
-        back_us = end_us - spec.events.disorder_us
-        check_seekable(request.reader.subscription, back_us, request.reader.endpoint)
-        seek_to_time(request.reader.subscription, back_us, request.reader.endpoint)
+    if not goes_on:
+        files = snapshot_files(spec, from_night(spec, request.out, night), -1)
+        files |= {ORIGIN: json.dumps({"night": str(night)}).encode()}
+        back_us, subscription = end_us - spec.events.disorder_us, request.reader.subscription
+        if request.seek:
+            check_seekable(subscription, back_us, request.reader.endpoint)
+        for name, data in files.items():  # what parity begins a replay with
+            write_file(join(request.state, START, name), data)
+        if request.seek:
+            seek_to_time(subscription, back_us, request.reader.endpoint)
     return Layout(request.out).state(night), end_us - spec.events.dedup_us
+
+
+def _goes_on(request: JobRequest) -> bool:
+    """Whether a local state folder has a job's log, which the job goes on with.
+
+    Raises:
+      StateError: it is an embedded scorer's; or a job that begins anew, or with another night,
+        would write its first steps over the log.
+    """
+    root = Path(request.state)
+    if list_snapshots(root):
+        raise StateError(
+            f"{root} holds the state of an embedded scorer, and a job would write over its log; "
+            "give a fresh --state"
+        )
+    if not list_segments(root):
+        return False
+    begun = begun_with(root)
+    if begun != (str(request.from_night) if request.from_night else None):
+        raise StateError(
+            f"{root} began with the night {begun}, not with {request.from_night}; give a fresh "
+            "--state, or the same --from-night to go on (from a savepoint of the job)"
+        )
+    if not request.running.continues:
+        raise StateError(
+            f"{root} has the log of a job, and a job that begins anew would write its first steps "
+            "over it; give a fresh --state, or --savepoint_path=… to go on with that job"
+        )
+    return True

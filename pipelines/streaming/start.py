@@ -25,7 +25,7 @@ from configs.schema import EVENT_TIME, Spec
 from pipelines.layout import DAY_US, day_us, parse_day
 from pipelines.streaming.at_arrival import FOLDED, OLDEST, RAW
 from pipelines.streaming.counts import Counts
-from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
+from pipelines.streaming.journal import Journal, list_segments, list_snapshots, save_snapshot
 from pipelines.streaming.restore import ORIGIN, Restored, from_night, restore, snapshot_files
 from pipelines.streaming.timings import Histogram
 from scoring.engine import (
@@ -46,8 +46,8 @@ from scoring.files import Place, replace_file
 from transforms.decode import Decoded, decode_json, event_schema
 
 _LOGGER = logging.getLogger(__name__)
-_START = "start"
-"""The count of events that were left out as the night's."""
+START = "start"
+"""Of a state folder: what it began with, from which parity replays."""
 
 
 def begin(
@@ -78,6 +78,11 @@ def begin(
                 "a fresh --state, or leave --from-night out to go on"
             )
         return restored
+    if list_segments(journal.root):
+        raise StateError(
+            f"{journal.root} has a log, and no snapshot of a scorer: a job of an engine wrote "
+            "it, or the snapshots were deleted. Keep it, and give a fresh --state"
+        )
     if night is None:
         resident, origin = Resident.empty(spec), "none (a cold start: windows fill up)"
     else:
@@ -88,24 +93,34 @@ def begin(
     files = snapshot_files(spec, resident, -1)
     files |= {ORIGIN: json.dumps({"night": str(night) if night else None}).encode()}
     for name, data in files.items():
-        replace_file(journal.root / _START / name, data)
+        replace_file(journal.root / START / name, data)
     save_snapshot(journal.root, -1, files)  # last: once it is there, a restart goes on from it
     return Restored(resident, 0, iter(()), origin)
 
 
 def night_end_us(root: Path) -> int | None:
     """The end of the night that a state folder began with, microseconds UTC; None: no night."""
-    path = root / _START / ORIGIN
+    night = begun_with(root)
+    return None if night is None else day_us(parse_day(night)) + DAY_US
+
+
+def begun_with(root: Path) -> str | None:
+    """The night that a state folder began with; None: no night.
+
+    Raises:
+      StateError: the file that names it is damaged.
+    """
+    path = root / START / ORIGIN
     if not path.exists():
         return None
     try:
         night = json.loads(path.read_text())["night"]
-    except (ValueError, KeyError, TypeError) as error:
+        return None if night is None else str(parse_day(night))
+    except (ValueError, KeyError, TypeError, InputError) as error:
         raise StateError(
             f"{path} is damaged; it names the night that this state began with, as "
             '{"night": "2026-03-08"}, or {"night": null}: write it anew'
         ) from error
-    return None if night is None else day_us(parse_day(night)) + DAY_US
 
 
 class Decoder:

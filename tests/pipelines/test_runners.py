@@ -85,6 +85,7 @@ def test_what_files_need_of_a_cloud_goes_without_an_engine():
     [
         (["--runner=Nonsense"], "cannot be used: Unexpected pipeline runner: Nonsense"),
         (["--runner=no_such_module.Runner"], "cannot be used: No module named 'no_such_module'"),
+        (["--runner=PrismRunner", "--prism_location=/"], "=/: expected Prism's binary"),
         (["--runner", "DataflowRunner", "--project=p"], "DataflowRunner: .*temp_location.* region"),
     ],
 )

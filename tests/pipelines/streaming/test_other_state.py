@@ -1,16 +1,24 @@
 """State that was made for another spec: refused by name, or dropped and not taken up again."""
 
+import dataclasses
+import json
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from backfill_world import CONFIG
 from stream_world import NIGHT
 
-from configs.errors import StateError
+from configs.errors import InputError, StateError
 from configs.loader import loads
-from pipelines.streaming.journal import Journal, save_snapshot
-from pipelines.streaming.restore import from_night, read_snapshot, restore, snapshot_files
-from scoring.engine import Engine, Resident
+from pipelines.pubsub.session import ReaderSettings
+from pipelines.runners import Running
+from pipelines.streaming.job import JobRequest, make_job
+from pipelines.streaming.journal import Journal, list_snapshots, save_snapshot
+from pipelines.streaming.restore import ORIGIN, from_night, read_snapshot, restore, snapshot_files
+from pipelines.streaming.sinks import segment_bytes, write_file
+from pipelines.streaming.start import begin
+from scoring.engine import STEP, Engine, Resident
 from scoring.fits import check_fits
 from transforms.catalog import CATALOG
 
@@ -39,6 +47,72 @@ def test_a_scorers_own_state_of_another_spec_is_refused(tiny_spec, tmp_path):
     Journal(tmp_path)
     with pytest.raises(StateError, match=r"entity 'place'.*aggregates or windows changed"):
         restore(loads(MORE, "tiny.yaml", CATALOG), Journal(tmp_path))
+
+
+def request(root, *flags, **more):
+    """Of a job of an engine on a state folder."""
+    reader = ReaderSettings("projects/p/subscriptions/events")
+    running = Running(flags=("--runner=FlinkRunner", *flags))
+    return JobRequest("bundles", reader, "projects/p/topics/done", str(root), running, **more)
+
+
+def write_step(root, night=None):
+    """What a job leaves: the night that it began with, and a step of its log."""
+    write_file(f"{root}/start/{ORIGIN}", json.dumps({"night": night}).encode())
+    step = pa.record_batch({STEP: pa.array([0], pa.int64())})
+    write_file(f"{root}/log/date=2026-03-09/segment-{0:012d}.arrows", segment_bytes(step))
+
+
+def test_a_job_does_not_write_over_the_log_of_an_embedded_scorer(tiny_spec, tmp_path):
+    begin(tiny_spec, Journal(tmp_path))
+    with pytest.raises(StateError, match=r"state of an embedded scorer.*fresh --state"):
+        make_job(request(tmp_path), tiny_spec)
+    with pytest.raises(StateError, match=r"state of an embedded scorer.*fresh --state"):
+        make_job(request(tmp_path, "--savepoint_path=/s"), tiny_spec)
+
+
+def test_an_embedded_scorer_does_not_write_into_the_log_of_a_job(tiny_spec, tmp_path):
+    write_step(tmp_path)
+    with pytest.raises(StateError, match=r"no snapshot of a scorer.*fresh --state"):
+        begin(tiny_spec, Journal(tmp_path))
+    assert not list_snapshots(tmp_path)
+
+
+def test_a_job_that_begins_anew_does_not_write_over_the_log_of_another(tiny_spec, tmp_path):
+    write_step(tmp_path)
+    with pytest.raises(StateError, match=r"has the log of a job.*--savepoint_path"):
+        make_job(request(tmp_path), tiny_spec)
+    assert make_job(request(tmp_path, "--savepoint_path=/s"), tiny_spec).night is None
+    with pytest.raises(StateError, match=f"began with the night None, not with {NIGHT}"):
+        make_job(request(tmp_path, from_night=NIGHT), tiny_spec)
+
+
+def test_a_job_that_goes_on_leaves_its_beginning_and_the_subscription_alone(
+    tiny_spec, stream_house, tmp_path
+):
+    """The same options as at its start, `--seek` too; nobody answers that here."""
+    write_step(tmp_path, str(NIGHT))
+    before = sorted(tmp_path.rglob("*"))
+    more = {"from_night": NIGHT, "out": str(stream_house[0] / "house"), "seek": True}
+    job = make_job(request(tmp_path, "--savepoint_path=/s", **more), tiny_spec)
+    assert job.night and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_seek_that_is_refused_begins_nothing(tiny_spec, stream_house, server, tmp_path):
+    running = request(
+        tmp_path / "state", from_night=NIGHT, out=str(stream_house[0] / "house"), seek=True
+    )
+    reader = ReaderSettings("projects/p/subscriptions/nowhere", server)
+    with pytest.raises(InputError, match="nowhere"):
+        make_job(dataclasses.replace(running, reader=reader), tiny_spec)
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_beginning_that_is_damaged_is_named(tiny_spec, tmp_path):
+    write_step(tmp_path)
+    (tmp_path / "start" / ORIGIN).write_text('{"night": ')
+    with pytest.raises(StateError, match=r"origin.json is damaged.*write it anew"):
+        make_job(request(tmp_path, "--savepoint_path=/s"), tiny_spec)
 
 
 def test_a_nights_state_of_another_spec_is_refused(stream_house):

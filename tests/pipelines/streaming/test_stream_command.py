@@ -1,6 +1,5 @@
 """`lockstep stream`: what its options ask for."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +8,22 @@ from typer.testing import CliRunner
 
 from configs.errors import InputError
 from pipelines.commands import add_verb
-from pipelines.commands.stream import stream
 from pipelines.streaming import run
 from pipelines.streaming.counts import Counts
+
+
+def invoke(*given):
+    """The command with what it cannot be without, and more."""
+    app = typer.Typer()
+    add_verb(app, "stream")
+    names = ["--subscription", "projects/p/subscriptions/subs"]
+    names += ["--decisions", "projects/p/topics/done"]
+    return CliRunner().invoke(app, ["--bundles", "b", "--state", "state", *names, *given])
+
+
+def said(result):
+    """What was printed, whatever the width of the terminal."""
+    return " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(("lease_s", "remember_s"), [(30, 90), (600, 1200)])
@@ -19,26 +31,45 @@ def test_ids_are_remembered_for_longer_than_a_lease(monkeypatch, lease_s, rememb
     asked = []
     answer = SimpleNamespace(counts=Counts())
     monkeypatch.setattr(run, "stream", lambda request, progress: asked.append(request) or answer)
-    stream(
-        SimpleNamespace(args=[], command=SimpleNamespace(params=[])),
-        Path("bundles"),
-        "projects/p/subscriptions/events",
-        "projects/p/topics/decisions",
-        Path("state"),
-        lease_seconds=lease_s,
-        quiet=True,
-    )
+    assert invoke("--lease-seconds", str(lease_s), "--quiet").exit_code == 0
     assert asked[0].settings.remember_s == remember_s
 
 
-@pytest.mark.parametrize("option", ["--idle-exit", "--metrics-port"])
-def test_options_of_the_embedded_scorer_do_not_go_with_a_runner(option):
-    app = typer.Typer()
-    add_verb(app, "stream")
-    given = ["--bundles", "b", "--subscription", "s", "--decisions", "t", "--state", "state"]
-    result = CliRunner().invoke(app, [*given, "--runner=FlinkRunner", option, "1"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--idle-exit", "1"), ("--metrics-port", "1"), ("--metrics-host", "::1"),
+        ("--ack", "arrived"), ("--ack", "decided"), ("--decide", "at_arrival"), ("--shadow", "b"),
+        ("--shadow-share", "0.5"), ("--keep-log-days", "2"), ("--keep-dead-letters", "2"),
+    ],
+)  # fmt: skip
+def test_options_of_the_embedded_scorer_do_not_go_with_a_runner(option, value):
+    result = invoke("--runner=FlinkRunner", option, value)
     assert result.exit_code == 2
-    assert f"{option} does not go with --runner" in result.output.replace("\n", " ")
+    assert f"{option} does not go with --runner" in said(result)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--readers", "3"), ("--tick-ms", "500"), ("--detach",), ("--graph-store", "bigtable:p/i/t")],
+)
+def test_options_of_a_job_need_a_runner(given):
+    result = invoke(*given)
+    assert result.exit_code == 2
+    assert f"{given[0]} goes with --runner" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        (("--seek",), "--from-night"), (("--seek", "--runner=PrismRunner"), "--from-night"),
+        (("--shadow-share", "0.5"), "--shadow"), (("--metrics-host", "::1"), "--metrics-port"),
+    ],
+)  # fmt: skip
+def test_an_option_that_says_more_of_another_is_not_passed_over_without_it(given, other):
+    result = invoke(*given)
+    assert result.exit_code == 2
+    assert f"{given[0]} goes with {other}" in said(result)
 
 
 @pytest.mark.parametrize(
