@@ -181,7 +181,7 @@ class Service:
             )
         try:
             self._take_saved()
-            self._swap_if_ready()
+            self.follow()
             self._decide_at_arrival(micro)
             if micro.dead:  # before the step says that they are done
                 self._dead_letter(micro.dead)
@@ -371,7 +371,8 @@ class Service:
             newest = max(found.published, key=lambda one: one.known_from)
             _LOGGER.warning("snapshot %s is there from step %d on", newest.name, self._step)
 
-    def _swap_if_ready(self) -> None:
+    def follow(self) -> None:
+        """Takes over what the store names now, between two micro-batches."""
         if self.watch is None:
             return
         fresh = self.watch.take()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -447,3 +448,36 @@ def test_a_running_scorer_follows_the_pointer_there_and_back(
     order = [one["bundle"] for one in sorted(decisions, key=lambda one: one["event_time"])]
     assert [name for name, _ in itertools.groupby(order)] == [made.bundle, later, made.bundle]
     check_served(state, store.root).require()
+
+
+@pytest.mark.slow
+def test_an_idle_scorer_takes_another_bundle_and_controls(stream_house, server, tmp_path, caplog):
+    """An operator sees that a kill switch holds before the next event comes."""
+    folder, events, made = stream_house
+    state, failures = tmp_path / "state", []
+    shutil.copytree(folder / "house", tmp_path / "house")
+    store = Store(tmp_path / "house" / "bundles")
+    [post, *_] = [event for event in after_night(events) if event["kind"] == "post"]
+    publish(server, [post], disorder=1)
+
+    def drive():
+        try:
+            until(lambda: state.exists() and list(Journal(state).steps()))
+            name = fires_always(SimpleNamespace(store=store, first=made.bundle))
+            until(lambda: f"bundle {name} decides from step" in caplog.text)
+            off = Controls(off=("block",))
+            change_controls(store.root, lambda now: off, {"why": "a test"})
+            until(lambda: f"controls in force from step 1 on: {off.digest}" in caplog.text)
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    asked = request(tmp_path, server, state, settings=ServiceSettings(swap_poll_s=0.1))
+    reads = dataclasses.replace(asked.source, end_after_idle_s=90.0)
+    report = stream(dataclasses.replace(asked, source=reads))
+    driver.join()
+    assert not failures, failures
+    assert (report.counts.swaps, report.next_step) == (1, 1)
