@@ -1,13 +1,13 @@
 """How wrong are precision and recall where enforcement hides labels, and what weights mend of it.
 
-`python -m benchmarks.selective` lets the shipped world live for ten days, once per seed (`--seeds`,
-50). A text model that was fitted to the first three days blocks from the fourth day on what it
-scores at or above its threshold, adversaries change, moderators, rules and appeals judge what they
-get to see, auditors judge a random share of the rest, and the hold-out lets a share through.
-Precision and recall of the last seven days are then estimated from the events alone, and compared
-with the truth. Printed: for each figure and method the mean of the truth and of the estimate, the
-mean error, the share of seeds whose 95 % interval holds the truth, its mean width, and the seeds
-in which nothing was concluded.
+`python -m benchmarks.selective` lets the shipped world live for ten days, once per seed (`--seeds`
+from `--first` on). A text model that was fitted to the first three days blocks from the fourth day
+on what it scores at or above its threshold, adversaries change, moderators, rules and appeals judge
+what they get to see, auditors judge a random share of the rest, and the hold-out lets a share
+through. Precision and recall of the last seven days (`--days`) are then estimated from the events
+alone, and compared with the truth. Printed: for each figure and method the mean of the truth and of
+the estimate, the mean error, the share of seeds whose 95 % interval holds the truth, its mean
+width, and the seeds in which nothing was concluded.
 """
 
 from __future__ import annotations
@@ -100,13 +100,16 @@ class Lived:
     after: SimulatedDay
 
 
-def live(world: WorldSettings, seed: int, precision: float = 0.7) -> Lived:
+def live(
+    world: WorldSettings, seed: int, precision: float = 0.7, measured: int = MEASURED
+) -> Lived:
     """One seed: the first days teach a model, which then enforces.
 
     Args:
       world: with the shares that are looked at.
       seed: of the world.
       precision: that the threshold has on the last of the days that were learned from.
+      measured: days on which it enforces, and which are measured.
     """
     nothing = np.zeros
 
@@ -125,16 +128,16 @@ def live(world: WorldSettings, seed: int, precision: float = 0.7) -> Lived:
         return given[-1] >= threshold
 
     days = simulate_days(world, START, seed, policy)
-    lived = list(itertools.islice(days, LEARNED, LEARNED + MEASURED + _MATURES))
-    truth = pa.concat_tables([day.truth for day in lived[:MEASURED]])
+    lived = list(itertools.islice(days, LEARNED, LEARNED + measured + _MATURES))
+    truth = pa.concat_tables([day.truth for day in lived[:measured]])
     verdicts = pa.concat_tables([day.events for day in lived])
     return Lived(
         truth=truth,
-        scores=np.concatenate(given[:MEASURED]),
+        scores=np.concatenate(given[:measured]),
         wanted=truth["wanted"].to_numpy(),
         verdicts=verdicts.filter(pc.equal(verdicts["kind"], "verdict")),
-        messages=pa.concat_tables([messages_of(day.events) for day in lived[:MEASURED]]),
-        after=lived[MEASURED],
+        messages=pa.concat_tables([messages_of(day.events) for day in lived[:measured]]),
+        after=lived[measured],
     )
 
 
@@ -199,11 +202,13 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--hold-out", type=float, default=0.1)
     parser.add_argument("--audits", type=float, default=0.05)
+    parser.add_argument("--days", type=int, default=MEASURED, help="that are measured")
+    parser.add_argument("--first", type=int, default=1, help="seed")
     arguments = parser.parse_args(given)
     world = small_world(arguments.hold_out, arguments.audits)
     rows: dict[tuple[str, str], list[tuple[float, Estimate]]] = {}
-    for seed in range(1, arguments.seeds + 1):
-        lived = live(world, seed)
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        lived = live(world, seed, measured=arguments.days)
         true = true_figures(lived)
         for method, found in estimates(lived).items():
             for figure in FIGURES:
