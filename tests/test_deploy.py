@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from pipelines.commands import add_verb
+from pipelines.logs import SETTING
 from pipelines.serve.server import SERVICE
 from pipelines.snapshots import beside
 
@@ -61,6 +62,16 @@ def test_every_pod_of_ours_has_limits_and_no_secret(path):
     for document in documents(path):
         assert {"apiVersion", "kind", "metadata"} <= document.keys()
         assert document["kind"] != "Secret"
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_logs_of_our_commands_are_json_where_the_config_map_says_so(path):
+    found = [one for document in documents(path) for one in containers(document)]
+    ours = [one for one in found if one.get("command", [""])[0] == "lockstep"]
+    assert ours
+    for one in ours:
+        [entry] = one["env"]
+        assert entry["name"] == SETTING and "configMapKeyRef" in entry["valueFrom"]
 
 
 def test_long_running_pods_have_probes_and_checkpoints_are_on_the_shared_volume():

@@ -24,7 +24,7 @@ be whole, the same bytes twice, and counts once. Any other damage is an error, s
 it was acknowledged.
 
 A segment is named by the day of the scorer's clock (the last event in order), which never goes
-back: late events of any date are where they were folded.
+back: late events of any date are where they were folded. Each batch has a checksum (`sealed`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import pyarrow as pa
 
 from configs.errors import InputError, StateError
+from pipelines.streaming.records import has_hole
+from pipelines.streaming.sealed import is_whole, seal, step_size, steps_in
 from scoring.engine import DECISION, STEP
 from scoring.files import replace_file, sync
 
@@ -98,7 +99,7 @@ class Journal:
         Raises:
           OSError: the disk is full or gone; the step may be appended again later.
         """
-        data = batch.serialize().to_pybytes()
+        data = seal(batch)
         if self._must_roll(batch.schema, day):
             self._open(step, batch.schema, day)
         file = self._file
@@ -122,10 +123,16 @@ class Journal:
     @property
     def published(self) -> int:
         """The last step whose decisions were published; -1 before the first."""
+        path = self.root / "cursor"
         try:
-            return int((self.root / "cursor").read_text() or -1)
+            return int(path.read_text() or -1)
         except FileNotFoundError:
             return -1
+        except ValueError as error:
+            raise StateError(
+                f"{path} is damaged: it has the number of the last step that was published. Remove "
+                "it, and decisions of the log are published again, the same bytes"
+            ) from error
 
     def mark_published(self, step: int) -> None:
         """Moves the cursor. Not flushed: losing it repeats identical decisions, no more."""
@@ -323,7 +330,12 @@ def read_batches(source: pa.NativeFile, good: int) -> Iterator[tuple[pa.RecordBa
         source.seek(max(good, source.tell()))
         yield None, source.tell()
         while True:
+            begins = source.tell()
             batch = reader.read_next_batch()
+            size = source.tell() - begins
+            source.seek(begins)
+            if not is_whole(source.read(size)):
+                return
             yield batch, source.tell()
     except StopIteration:
         return  # the end, or zeros, which Arrow takes for one
@@ -350,40 +362,25 @@ def goes_on(path: Path, good: int) -> bool:
     try:
         schema = pa.ipc.open_stream(data).schema
     except (pa.ArrowException, OSError):  # a segment that was just begun is all torn
-        whole = _steps_in(data, None)
+        whole = steps_in(data, None)
     else:
-        if good == 0 or _is_step(data[good:], schema):
+        if good == 0:
             return True
-        whole = _steps_in(data[good + 8 :], schema)
+        size = step_size(data[good:], schema)
+        if size:
+            if is_whole(data[good : good + size]):
+                return True
+            if good + size == len(data) and has_hole(memoryview(data), good, len(data), 0):
+                return False  # never confirmed
+            raise _damaged(path, good, "its checksum is another")
+        whole = steps_in(data[good + 8 :], schema)
     if whole:
         raise _damaged(path, good)
     return False
 
 
-def _damaged(path: Path, good: int) -> StateError:
-    return StateError(f"{path} is damaged at byte {good}, and whole steps follow; {_REMEDY}")
-
-
-def _steps_in(data: bytes, schema: pa.Schema | None) -> bool:
-    words = np.frombuffer(data, "<u4", count=len(data) // 8 * 2).reshape(-1, 2)
-    lengths = words[:, 1].astype(np.int64)
-    begins = (words[:, 0] == 0xFFFFFFFF) & (lengths > 0) & (lengths < len(data))
-    whole = pa.py_buffer(data)
-    places = (np.flatnonzero(begins) * 8).tolist()
-    return any(_is_step(whole.slice(place), schema) for place in places)
-
-
-def _is_step(data: bytes | pa.Buffer, schema: pa.Schema | None) -> bool:
-    """Whether a whole record batch begins here; without a schema its body is not looked at."""
-    try:
-        message = pa.ipc.read_message(pa.BufferReader(data))
-        if message.type != "record batch":
-            return False
-        if schema is not None:
-            pa.ipc.read_record_batch(message, schema)
-        return True
-    except (pa.ArrowException, OSError, EOFError):
-        return False
+def _damaged(path: Path, good: int, why: str = "whole steps follow") -> StateError:
+    return StateError(f"{path} is damaged at byte {good}, and {why}; {_REMEDY}")
 
 
 def save_snapshot(root: Path, step: int, files: dict[str, bytes]) -> None:

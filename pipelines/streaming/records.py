@@ -134,7 +134,7 @@ def read_records(data: bytes | memoryview, first: int, begins: int) -> Segment:
             break
         found = _checksum(view[start:ends], first, begins + at)
         if check != found:
-            if ends == len(data) and _has_hole(view, start, ends, begins):
+            if ends == len(data) and has_hole(view, start, ends, begins):
                 break
             raise DamagedError(begins + at, check, found)
         payloads.append(view[start:ends])
@@ -146,7 +146,7 @@ def _checksum(payload: bytes | memoryview, first: int, offset: int) -> int:
     return zlib.crc32(payload, zlib.crc32(_PLACE.pack(first, offset)))
 
 
-def _has_hole(view: memoryview, start: int, ends: int, begins: int) -> bool:
+def has_hole(view: memoryview, start: int, ends: int, begins: int) -> bool:
     """Whether a sector was never filled: all of it is zeros, or what the record has of the last.
 
     Sectors are the file's, in which the view begins at `begins`.

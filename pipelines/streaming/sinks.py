@@ -43,6 +43,7 @@ from pipelines.pubsub.read import dead_messages
 from pipelines.pubsub.session import ARRIVED_US
 from pipelines.streaming.dead_letters import dead_line, publish_dead
 from pipelines.streaming.journal import WRITERS
+from pipelines.streaming.sealed import seal
 from scoring.engine import BUNDLE, DECISION, EXPIRED, STEP
 from scoring.files import is_local, join, replace_file
 from transforms.batches import RecordBatchCoder, ShardKey, one_batch
@@ -202,7 +203,7 @@ def to_one_log(rows: Keyed) -> Keyed:
 def segment_bytes(rows: pa.RecordBatch) -> bytes:
     """A segment of the log with one step (`pipelines.streaming.journal`)."""
     schema = rows.schema.with_metadata(WRITERS)
-    return bytes(schema.serialize().to_pybytes() + rows.serialize().to_pybytes())
+    return bytes(schema.serialize().to_pybytes() + seal(rows))
 
 
 class _Publish(beam.DoFn):

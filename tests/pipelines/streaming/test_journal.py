@@ -22,6 +22,8 @@ from pipelines.streaming.journal import (
     save_snapshot,
 )
 from pipelines.streaming.restore import read_snapshot, restore
+from pipelines.streaming.sealed import seal
+from scoring.engine import BUNDLE
 
 DAY = 86_400
 
@@ -87,6 +89,50 @@ def test_damage_before_whole_steps_is_an_error(tmp_path, damage):
     [(_, path)] = list_segments(tmp_path)
     overwrite(path, places(path)[5], damage)
     with pytest.raises(StateError, match=r"segment-0+\.arrows is damaged.*--from-night"):
+        restore(SPEC, Journal(tmp_path))
+
+
+def test_a_bit_that_changed_in_a_step_is_an_error(tmp_path):
+    """Also in the last one, and where Arrow reads other values and finds nothing wrong."""
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    content, begins = path.read_bytes(), [*places(path), path.stat().st_size]
+    head = 8 + int.from_bytes(content[begins[5] + 4 : begins[5] + 8], "little")
+    inside = [begins[5] + head, (begins[5] + head + begins[6]) // 2, begins[6] - 1]
+    inside += range(begins[5] + 8, begins[5] + head, 61)
+    for at in (*inside, begins[-1] - 1):
+        overwrite(path, at, bytes([content[at] ^ 4]))
+        with pytest.raises(StateError, match=r"segment-0+\.arrows is damaged at byte"):
+            numbers(tmp_path)
+        path.write_bytes(content)
+
+
+def test_a_last_step_with_a_hole_was_never_confirmed(tmp_path):
+    folded(tmp_path)
+    [(_, path)] = list_segments(tmp_path)
+    whole, begins = numbers(tmp_path), places(path)
+    hole = path.stat().st_size // 512 * 512 - 512
+    assert begins[-1] < hole
+    overwrite(path, hole, bytes(512))
+    assert numbers(tmp_path) == whole[:-1]
+
+
+def test_a_log_of_an_earlier_build_has_no_checksums_and_is_read(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "seal", lambda batch: batch.serialize().to_pybytes())
+        folded(tmp_path / "old")
+    folded(tmp_path / "new")
+    [old, new] = [list(read_steps(tmp_path / name)) for name in ("old", "new")]
+    assert [one.batch.serialize().to_pybytes() for one in old] == [
+        one.batch.serialize().to_pybytes() for one in new
+    ]
+    assert len(old) > 5
+
+
+def test_a_damaged_cursor_is_named(tmp_path):
+    folded(tmp_path)
+    (tmp_path / "cursor").write_text("3x")
+    with pytest.raises(StateError, match=r"cursor is damaged.*published again"):
         restore(SPEC, Journal(tmp_path))
 
 
@@ -346,8 +392,9 @@ def test_a_step_that_could_not_be_cut_off_and_came_again_torn_counts(tmp_path, m
 def test_a_step_that_came_again_as_another_one_is_an_error(tmp_path, monkeypatch):
     root, _ = kept_unconfirmed(tmp_path, monkeypatch)
     [_, (_, path)] = list_segments(root)
-    content, begins = path.read_bytes(), places(path)
-    at = content.index(b"00", begins[0])  # the bundle's name
-    overwrite(path, at, b"11")
+    step = next(read_segment(path))
+    index = step.schema.get_field_index(BUNDLE)
+    other = step.set_column(index, BUNDLE, pa.array(["11"] * step.num_rows))
+    overwrite(path, places(path)[0], seal(other))
     with pytest.raises(StateError, match="step 5 follows step 5"):
         numbers(root)
