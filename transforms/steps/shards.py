@@ -55,7 +55,7 @@ from transforms.velocity import (
 IDS, KEPT, MINUTES, STATES = "ids", "kept", "minutes", "states"
 RECENT_IDS = "recent-ids"
 """The group of the shards of event ids."""
-TOMBSTONE, FEATURES, TIME, ENTITY, MOMENT = "tombstone", "features", "time", "entity", "moment"
+TOMBSTONE, FEATURES, TIME = "tombstone", "features", "time"
 MINUTE_US = 60_000_000
 SATURATED = "saturated_values "
 """How the counter of each aggregate's values that did not fit begins."""
