@@ -85,10 +85,6 @@ class LabelModel:
         said = [(votes == value).astype(np.float64) @ self.weights[:, value] for value in (0, 1)]
         return np.asarray(self.offset + said[NEGATIVE] + said[POSITIVE])
 
-    def probability(self, votes: Votes) -> Floats:
-        """Probability of abuse: float64 `[n]`."""
-        return _sigmoid(self.odds(votes))
-
 
 def fit_label_model(
     votes: Votes, names: Sequence[str], prior: float = 0.5, weight: float = WEIGHT

@@ -10,48 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from training.evaluate import Metrics
-
-
-@dataclasses.dataclass(frozen=True)
-class Rung:
-    """What was measured with labels known so long after the event; delays in microseconds."""
-
-    delay_us: int
-    metrics: Metrics
-
-
-def climb(delays_us: Sequence[int], measure: Callable[[int], Metrics]) -> tuple[Rung, ...]:
-    """Trains and measures once per delay, the longest first.
-
-    Args:
-      delays_us: label delays, microseconds, each once.
-      measure: builds inputs with verdicts known that long after their event, trains, and
-        evaluates on the same test events each time.
-
-    Raises:
-      ValueError: a delay is named twice, or the test events differ between rungs.
-
-    >>> from training.evaluate import evaluate
-    >>> import numpy as np
-    >>> score = lambda delay: evaluate(
-    ...     np.array([0.9 - delay / 10, 0.5]), np.array([1, 0], np.int8), np.arange(2))
-    >>> [(rung.delay_us, rung.metrics.auc) for rung in climb([0, 7], score)]
-    [(7, 0.0), (0, 1.0)]
-    """
-    if len(set(delays_us)) != len(delays_us):
-        raise ValueError(f"delays {list(delays_us)}: expected each once")
-    rungs = tuple(Rung(delay, measure(delay)) for delay in sorted(delays_us, reverse=True))
-    tested = {(rung.metrics.labelled, rung.metrics.positives) for rung in rungs}
-    if len(tested) > 1:
-        raise ValueError(
-            f"the rungs were measured on different test events: (labelled, positives) {tested}; "
-            "only the inputs may change with the delay"
-        )
-    return rungs
 
 
 def rises(rungs: Sequence[Metrics]) -> bool:

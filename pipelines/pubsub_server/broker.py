@@ -17,6 +17,7 @@ from pipelines.pubsub_server.checks import (
     check_range,
 )
 from pipelines.pubsub_server.messages import (
+    DELETED_TOPIC,
     Code,
     Delivery,
     Message,
@@ -25,8 +26,8 @@ from pipelines.pubsub_server.messages import (
     SubscriptionConfig,
     SubscriptionSnapshot,
     TopicConfig,
+    check_name,
 )
-from pipelines.pubsub_server.names import DELETED_TOPIC, check_name
 from pipelines.pubsub_server.topic import Topic
 
 _SNAPSHOT_US = 7 * 86_400_000_000  # a snapshot's life

@@ -7,6 +7,10 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from configs.errors import InputError
+from pipelines.pubsub.names import require_name
+
+DELETED_TOPIC = "_deleted-topic_"
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -31,6 +35,21 @@ class RefusedError(Exception):
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def check_name(name: str, collection: str) -> str:
+    """The name itself, if it is one of "topics", "subscriptions" or "snapshots".
+
+    >>> check_name("projects/demo/topics/events", "topics")
+    'projects/demo/topics/events'
+
+    Raises:
+      RefusedError: INVALID_ARGUMENT, with the form that was expected.
+    """
+    try:
+        return require_name(name, collection)
+    except InputError as error:
+        raise RefusedError(Code.INVALID_ARGUMENT, str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

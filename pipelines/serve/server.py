@@ -117,7 +117,6 @@ def serve(request: ServeRequest, progress: Progress | None = None) -> None:
 class _Pending:
     events: list[bytes]
     deadline_s: float
-    came_s: float
     answered: asyncio.Future[tuple[Answers, decide_pb2.Freshness]]
 
 
@@ -241,7 +240,7 @@ class _Server:
             )
         deadline_s = now_s + (left_s if left_s is not None else 1e9)
         answered = asyncio.get_running_loop().create_future()
-        pending = _Pending(events, deadline_s, now_s, answered)
+        pending = _Pending(events, deadline_s, answered)
         self._pending.append(pending)
         self._waiting_events += len(events)
         self._came.set()

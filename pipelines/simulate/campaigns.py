@@ -25,7 +25,6 @@ _ACTS = np.array(
     [Act.CAMPAIGN, Act.FLOOD, Act.SCAM, Act.TAKEOVER, Act.CAMPAIGN, Act.HARASS], np.int8
 )
 _MINUTES = np.array([40.0, 8.0, 0.0, 30.0, 240.0, 30.0])  # mean length of a wave; 0: all day
-_BY_DAY = (SCAM, HARASSMENT)  # by people, who sleep
 _OF_PEOPLE = (HIJACK, HARASSMENT)
 _ONE_CHANNEL = (RAID, HARASSMENT)
 

@@ -20,7 +20,7 @@ _HALF = 1 << 29
 """The residual .5 of SybilSCAR: sums over 2^23 neighbours stay exact as a float64."""
 
 
-def sybil_rank(both: NeighbourRows, seeds: Int64s, steps: int | None = None) -> Float64s:
+def sybil_rank(both: NeighbourRows, seeds: Int64s) -> Float64s:
     """Trust that a short random walk from honest seeds carries to each node, by its degree.
 
     SybilRank: Cao, Sirivianos, Yang, Pregueiro, "Aiding the Detection of Fake Accounts in Large
@@ -32,7 +32,6 @@ def sybil_rank(both: NeighbourRows, seeds: Int64s, steps: int | None = None) -> 
     Args:
       both: neighbours whatever the direction: as many rows as columns.
       seeds: int64 `[k]`, numbers of honest nodes, each once.
-      steps: of the walk; log2(n), rounded up, if None.
 
     Returns:
       float64 `[rows]`, 1 where a walk without end would leave it everywhere; NaN for a node without
@@ -48,7 +47,7 @@ def sybil_rank(both: NeighbourRows, seeds: Int64s, steps: int | None = None) -> 
         return np.full(nodes, np.nan)
     trust = np.zeros(nodes, np.int64)
     trust[seeds] = nodes * _TRUST // len(seeds)
-    for _ in range(math.ceil(math.log2(nodes)) if steps is None else steps):
+    for _ in range(math.ceil(math.log2(nodes))):
         trust = neighbour_sums(both, trust // np.maximum(degrees, 1))
     with np.errstate(invalid="ignore"):
         return trust / degrees * (len(both.to) / (nodes * _TRUST))
