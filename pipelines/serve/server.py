@@ -27,6 +27,7 @@ import pyarrow as pa
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from configs.errors import InputError, LockstepError, StateError
+from pipelines.collector import collect_briefly
 from pipelines.progress import Progress, Quiet
 from pipelines.serve import decide_pb2
 from pipelines.serve.answers import Answers, Limits, Refusal, RefusalError, answer
@@ -51,7 +52,7 @@ _LOGGER = logging.getLogger(__name__)
 _PORTS = 1 << 16
 _AGAIN_S = 1.0
 _STOPPING = "stopping"
-_SWITCH_S = 0.001  # between the thread that decides and the loop; Python's 5 ms is a latency
+_SWITCH_S = 0.0005  # between the thread that decides and the loop; Python's 5 ms is a latency
 
 # What code of ours, numpy and Arrow raise of values that nobody thought of. Others end the server.
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
@@ -249,6 +250,7 @@ class _Server:
     async def _work(self) -> None:
         """Reads the scorer's logs, and decides what was asked."""
         await self._open()
+        collect_briefly()
         while True:
             due_s = self._polled_s + self._request.follow_s - time.monotonic()
             if not self._pending and due_s > 0:
