@@ -5,8 +5,10 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from benchmarks.campaign_worlds import hidden_campaigns, pair_figures
-from benchmarks.campaigns import PUBLISHED, TWEETS, campaigns_of
+from benchmarks.campaign_worlds import BANDS, RULES, SECTION, hidden_campaigns, pair_figures, worlds
+from benchmarks.campaigns import COMMENTS, PUBLISHED, TWEETS, campaigns_of
+from configs.loader import loads, shipped
+from transforms.catalog import CATALOG
 
 
 @pytest.mark.slow
@@ -16,6 +18,15 @@ def test_pairs_and_accounts_are_those_of_the_published_rule(seconds, shared_data
     table = shared_data / "coordinated-tweets" / "retweets.parquet"
     made = campaigns_of(text, table, dt.date(2021, 9, 1), str(tmp_path))
     assert (made.pairs, made.accounts) == PUBLISHED[seconds]
+
+
+def test_its_worlds_and_configs_have_no_mistakes():
+    assert [world.name for world in worlds().values()] == list(worlds()) == ["chat", "small"]
+    sections = [("video_comments", COMMENTS)]
+    sections += [("chat", SECTION.replace("BURSTS", one) + more) for one, more in RULES.values()]
+    for name, section in sections:
+        text = shipped(name).read_text().replace("derive:\n", "derive:\n" + BANDS)
+        assert loads(text + section, "benchmark.yaml", CATALOG).campaigns
 
 
 def test_pairs_are_counted_within_and_across_campaigns():
