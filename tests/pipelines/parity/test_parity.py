@@ -311,7 +311,7 @@ def test_a_running_scorer_is_checked_while_it_goes_on(stream_house, server, tmp_
         assert running.is_alive(), "it ran all the while"
     finally:
         if running.is_alive():
-            stopping._on_signal(signal.SIGTERM, None)
+            stopping._on_signal(signal.SIGTERM)
         running.join()
     assert seen == sorted(set(seen))
 
