@@ -19,6 +19,7 @@ def run_loop(
     process: Callable[[MicroBatch], object],
     recover: Callable[[Exception], bool] | None = None,
     turned: Callable[[], object] = lambda: None,
+    idle: Callable[[], object] = lambda: None,
 ) -> None:
     """Processes micro-batches until the intake has ended.
 
@@ -28,23 +29,23 @@ def run_loop(
     Args:
       intake: what is read.
       process: returns once the micro-batch is done.
-      recover: gets what `process` raised; true: go on; false: end, and what is not finished is
-        given back when the intake is closed. It may raise. None: the failure is raised.
+      recover: gets what `process` or `idle` raised; true: go on; false: end, and what is not
+        finished is given back when the intake is closed. It may raise. None: the failure is raised.
       turned: called once a turn, also where nothing came (`pipelines.streaming.health`).
+      idle: called where nothing came.
 
     Raises:
       LockstepError: the subscription cannot be read, what arrived cannot be logged, or decoding
         failed; `recover` is not asked, since trying again would not help.
-      Exception: what `process` raised, where there is no `recover`, or what `recover` raises.
+      Exception: what `process` or `idle` raised, where there is no `recover`, or what `recover`
+        raises.
     """
     intake.rewind()
     while not intake.ended:
         turned()
         micro = _next(intake)
-        if micro is None:
-            continue
         try:
-            process(micro)
+            idle() if micro is None else process(micro)
         except Exception as failure:
             if recover is None:
                 raise
@@ -52,7 +53,8 @@ def run_loop(
                 return
             intake.rewind()
         else:
-            intake.finish(micro.sequence)
+            if micro is not None:
+                intake.finish(micro.sequence)
 
 
 def _next(intake: Intake) -> MicroBatch | None:

@@ -291,14 +291,10 @@ def _run(
             raise LockstepError(f"{request.state} holds no snapshot any more; start again")
         return found
 
-    def turn() -> None:
-        health.turn()
-        service.follow()  # while nothing comes, too: metrics and log show what is in force
-
     try:
         with progress.live(StatusLine(service, intake)), _short_pauses():
             recovery = Recovery(service, from_disk, stopping, request.patience)
-            run_loop(intake, service.process, recovery, turn)
+            run_loop(intake, service.process, recovery, health.turn, service.follow)
     finally:
         if service.watch is not None:
             service.watch.stop()

@@ -372,7 +372,10 @@ class Service:
             _LOGGER.warning("snapshot %s is there from step %d on", newest.name, self._step)
 
     def follow(self) -> None:
-        """Takes over what the store names now, between two micro-batches."""
+        """Takes over what the store names now, between two micro-batches.
+
+        Also where none comes: metrics and log show what is in force.
+        """
         if self.watch is None:
             return
         fresh = self.watch.take()

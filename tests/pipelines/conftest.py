@@ -8,7 +8,8 @@ from backfill_world import CONFIG, make_events
 from nightly_world import request as night_request
 from nightly_world import write_events
 from pubsub_world import NO_EMULATOR, emulator_command, running_emulator
-from stream_world import NIGHT, set_up_topics
+from stream_world import NIGHT, after_night, set_up_topics
+from swap_world import Scoring
 
 from configs.loader import loads
 from pipelines.backfill import BackfillRequest, backfill
@@ -53,6 +54,14 @@ def night_house(tmp_path_factory):
     folder = tmp_path_factory.mktemp("night")
     source = write_events(folder / "input", make_events(3000, days=10))
     return source, folder / "out", nightly(night_request(source, folder / "out"))
+
+
+@pytest.fixture
+def scoring(stream_house, tiny_spec, tmp_path):
+    folder, events, _ = stream_house
+    return Scoring(
+        folder, [e for e in after_night(events) if e["kind"] == "post"], tiny_spec, tmp_path
+    )
 
 
 @pytest.fixture

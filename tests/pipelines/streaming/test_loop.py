@@ -142,6 +142,20 @@ def test_it_ends_quietly_where_recovery_says_so(client):
     assert len(client.acked) == len(HANDED[0][1]) > 0
 
 
+def test_where_nothing_comes_it_is_idle_and_recovers_from_what_that_raises(client):
+    told, calls = [], []
+
+    def idle():
+        calls.append(len(client.acked))
+        if len(calls) == 1:
+            raise OSError(5, "x")
+
+    run_loop(intake_of(client), process, lambda failure: told.append(failure) or True, idle=idle)
+    assert calls[0] < 12, "the last event is held until nothing has come for long enough"
+    assert [type(one) for one in told] == [OSError]
+    assert sorted(client.acked) == sorted(f"a{n}" for n in range(12))
+
+
 def test_a_subscription_that_cannot_be_read_is_an_error_of_its_own(client):
     client.broken = InputError("projects/p/subscriptions/s: NOT_FOUND")
     told = []

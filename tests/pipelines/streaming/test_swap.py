@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime as dt
-import functools
 import itertools
 import json
 import logging
@@ -13,83 +12,25 @@ import threading
 import time
 from types import SimpleNamespace
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from backfill_world import CONFIG
 from nightly_world import request as night_request
 from stream_world import NIGHT, after_night, hear, publish, request
+from swap_world import fires_always, until
 
 from configs.loader import loads
 from pipelines.nightly import nightly
 from pipelines.parity import check_served
-from pipelines.pubsub.micro_batch import MicroBatch
 from pipelines.streaming import watch
-from pipelines.streaming.at_arrival import AtArrival
 from pipelines.streaming.journal import Journal
 from pipelines.streaming.run import stream
-from pipelines.streaming.service import Service, ServiceSettings
-from scoring.bundle import BundleParts, load_bundle, write_bundle
-from scoring.controls import OFF, Controls, Withheld, change_controls
-from scoring.controls import POINTER as CONTROLS
-from scoring.decision import DecisionPolicy, Threshold
-from scoring.engine import BUNDLE, DECISION, WITHHELD, Engine, Resident
-from scoring.hold_out import is_held_out
-from scoring.manifest import BOOSTER, SPEC
-from scoring.scorer import BundleContents, Scorer
+from pipelines.streaming.service import ServiceSettings
+from scoring.bundle import load_bundle
+from scoring.controls import Controls, change_controls
+from scoring.engine import BUNDLE
+from scoring.manifest import BOOSTER
 from scoring.store import POINTER, Store
 from transforms.catalog import CATALOG
-from transforms.decode import decode_json
-
-
-class Scoring:
-    """A service over a store of its own, fed one event at a time."""
-
-    def __init__(self, folder, events, spec, root):
-        self.store = Store(root / "bundles")
-        shutil.copytree(folder / "house" / "bundles", self.store.root)
-        self.first = self.store.serving()
-        scorer = Scorer(load_bundle(self.store.path(self.first), CATALOG))
-        self.journal = Journal(root / "state")
-        self.events, self.spec, self.sequence = events, spec, -1
-        self.service = Service(
-            Engine(spec, Resident.empty(spec), scorer),
-            self.journal,
-            0,
-            SimpleNamespace(publish=lambda data: []),
-            store=self.store,
-        )
-
-    def decide(self, look=True):
-        """The bundle that decided the next event; `look`: the thread has looked before."""
-        self.sequence += 1
-        if look:
-            self.service.watch.look()
-        payload = json.dumps(self.events[self.sequence]).encode()
-        batch = decode_json(self.spec, [payload], "test").batch
-        self.service.process(
-            MicroBatch(self.sequence, batch, np.zeros(1, bool), (), np.zeros(1, np.int64), (), None)
-        )
-        return list(self.journal.steps())[-1].batch.column(BUNDLE)[0].as_py()
-
-    def twin(self, name):
-        """The same bundle under another name: good, but not what its name says."""
-        shutil.copytree(self.store.path(self.first), self.store.root / name)
-        return name
-
-    def point_at(self, name):
-        """As `promote` does, which would refuse a bad one at once."""
-        (self.store.root / POINTER).write_text(
-            f'{{"serving": "{name}", "history": ["{self.first}"]}}'
-        )
-
-
-@pytest.fixture
-def scoring(stream_house, tiny_spec, tmp_path):
-    folder, events, _ = stream_house
-    return Scoring(
-        folder, [e for e in after_night(events) if e["kind"] == "post"], tiny_spec, tmp_path
-    )
 
 
 def test_a_damaged_bundle_is_refused_once_and_the_old_one_serves_on(scoring, caplog):
@@ -125,120 +66,6 @@ def test_a_damaged_pointer_is_told_of_again_when_it_was_right_meanwhile(scoring)
         assert scoring.service.counts.refused_bundles == times
         pointer.write_text(right)
         scoring.decide()
-
-
-def fires_always(scoring, hold_out=""):
-    """A bundle of the same models that blocks every event, and serves; `hold_out` for its YAML."""
-    folder = scoring.store.path(scoring.first)
-    bundle = load_bundle(folder, CATALOG)
-    same = {field.name: getattr(bundle, field.name) for field in dataclasses.fields(BundleContents)}
-    policy = DecisionPolicy((Threshold("block", 0.0, 0.8),), bundle.policy.default)
-    config = (folder / SPEC).read_text()
-    if hold_out:
-        config = config.replace("policy: {", f"policy: {{hold_out: {hold_out}, ")
-        same["spec"] = loads(config, "held_out.yaml", CATALOG)
-    made = write_bundle(
-        BundleParts(**{**same, "policy": policy}, config=config), scoring.store.root
-    )
-    return scoring.store.promote(made.name)
-
-
-def test_a_kill_switch_and_an_allow_list_hold_at_the_next_look_and_are_replayed(scoring):
-    name, store = fires_always(scoring), scoring.store.root
-
-    def decided(controls=None):
-        if controls is not None:
-            change_controls(store, lambda now: Controls.of(controls), {"why": "a test"})
-        by = scoring.decide()
-        row = list(scoring.journal.steps())[-1].batch
-        return by, json.loads(row.column(DECISION)[0].as_py()), row.column(WITHHELD)[0].as_py()
-
-    assert decided()[1]["action"] == "block"
-    off = Controls(off=("block",))
-    by, decision, withheld = decided(off.plain())
-    assert by == f"{name}+{off.digest}"
-    assert (decision["bundle"], decision["controls"]) == (name, off.digest)
-    assert (decision["action"], decision["threshold"], withheld) == ("allow", None, "switched off")
-    assert decision["withheld"] == {"action": "block", "by": "switched off"}
-    who = scoring.events[scoring.sequence + 1]["who"]
-    _, decision, withheld = decided({"off": [], "allow": {"who": [who]}})
-    assert (decision["action"], withheld) == ("allow", "allow list")
-    # A damaged file changes nothing: what was in force stays so.
-    right = (store / CONTROLS).read_bytes()
-    (store / CONTROLS).write_text("{")
-    assert decided()[0] == f"{name}+{Controls(allow={'who': (who,)}).digest}"
-    (store / CONTROLS).write_bytes(right)
-    by, decision, withheld = decided({})
-    assert (by, decision["action"], withheld) == (name, "block", None)
-    assert "controls" not in decision and "withheld" not in decision
-    report = check_served(scoring.journal.root, store)
-    assert report.clean and report.events == 5 and len(report.versions) == 3
-
-
-def test_the_hold_out_lets_a_share_through_with_its_propensity_and_is_replayed(scoring):
-    store = scoring.store
-    name = fires_always(scoring, "{share: 0.5, salt: here}")
-    made = []
-    for _ in range(12):
-        assert scoring.decide() == name
-        row = list(scoring.journal.steps())[-1].batch
-        made.append((json.loads(row.column(DECISION)[0].as_py()), row.column(WITHHELD)[0].as_py()))
-    ids = pa.array([decision["event_id"] for decision, _ in made])
-    through = is_held_out(ids, 0.5, "here").tolist()
-    assert 0 < sum(through) < 12
-    for (decision, withheld), let in zip(made, through, strict=True):
-        assert decision["propensity"] == 0.5
-        if let:
-            assert (decision["action"], withheld) == ("allow", "hold-out")
-            assert decision["threshold"] is None
-            assert decision["withheld"] == {"action": "block", "by": "hold-out"}
-        else:
-            assert (decision["action"], withheld) == ("block", None)
-            assert "withheld" not in decision
-    # Of what people have switched off nothing is let through: it was not due.
-    change_controls(store.root, lambda now: Controls(off=("block",)), {"why": "a test"})
-    for _ in range(6):
-        scoring.decide()
-        row = list(scoring.journal.steps())[-1].batch
-        assert row.column(WITHHELD)[0].as_py() == OFF
-        assert json.loads(row.column(DECISION)[0].as_py())["propensity"] == 1.0
-    report = check_served(scoring.journal.root, store.root)
-    assert report.clean and report.events == 18
-    # Whoever only measures a bundle sees what it would do by itself.
-    bundle = load_bundle(store.path(name), CATALOG)
-    assert Scorer(bundle).hold_out is None
-    acting = Scorer(bundle).under(Controls())
-    assert acting.hold_out == bundle.spec.policy.hold_out
-    assert acting.reads == ("event_id",) and Scorer(bundle).reads == ()
-
-
-def test_what_was_held_back_at_arrival_is_still_known_after_a_restart(scoring, tmp_path):
-    bundle = load_bundle(scoring.store.path(fires_always(scoring)), CATALOG)
-    scorer = Scorer(bundle).under(Controls(off=("block",)))
-    engine = Engine(scoring.spec, Resident.empty(scoring.spec), scorer)
-    payload = json.dumps(scoring.events[0]).encode()
-    batch = decode_json(scoring.spec, [payload], "test").batch
-
-    def starts():
-        return AtArrival(tmp_path / "first", lambda data: None, lambda what, write: write())
-
-    first, made = starts(), []
-    first.decide(engine, [batch], 0, made.append)
-    first.settle()
-    assert made[0].scored.withheld == {0: Withheld("block", OFF)}
-    first.close()
-    again = starts()
-    assert again.decide(engine, [batch], 0) is None
-    score = functools.partial(again.decided.score, engine)
-    folded = engine.step(batch, np.zeros(1, np.bool_), score=score)
-    assert folded.scored.withheld == {0: Withheld("block", OFF)}
-    assert again.decided.revisions(folded) == [None]
-    # Switched on again meanwhile: it is decided anew, and revised.
-    on = Engine(scoring.spec, Resident.empty(scoring.spec), scorer.under(Controls()))
-    score = functools.partial(again.decided.score, on)
-    revised = on.step(batch, np.zeros(1, np.bool_), score=score)
-    assert revised.scored.actions().to_pylist() == ["block"]
-    assert again.decided.revisions(revised) == [1]
 
 
 def damaged(scoring, name="0123456789abcdef"):
@@ -376,13 +203,6 @@ def test_a_bundle_that_reads_events_otherwise_is_refused_and_harms_nothing(
     scoring.point_at(scoring.twin("0123456789abcdef"))
     assert [scoring.decide() for _ in range(2)] == [scoring.first] * 2
     assert "restart it: its own --state fits" in caplog.text
-
-
-def until(what, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
